@@ -1,0 +1,20 @@
+"""Multimodal product search for Django shops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shopsearch.registry import FilterField, ImageIndex, register
+
+__all__ = ["FilterField", "ImageIndex", "register"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    # Lazily: naming the package in INSTALLED_APPS must not import what wants the app registry.
+    if name in __all__:
+        from shopsearch import registry
+
+        return getattr(registry, name)
+    raise AttributeError(f"module 'shopsearch' has no attribute {name!r}")

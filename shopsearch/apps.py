@@ -1,0 +1,16 @@
+"""Wires checks, indexes and signals at start; loads no model, opens no socket."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class ShopsearchConfig(AppConfig):
+    name = "shopsearch"
+    verbose_name = _("Shop search")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from shopsearch import checks, registry, signals  # noqa: F401
+
+        registry.autodiscover()
+        signals.connect()

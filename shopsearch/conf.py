@@ -1,0 +1,67 @@
+"""The SHOPSEARCH setting: its defaults, and the one way to read it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+DEFAULTS: dict[str, Any] = {
+    # The model that turns words and pictures into vectors.
+    "EMBEDDER": {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE", "OPTIONS": {}},
+    # Where the vectors live. A server's address, whether Milvus Lite's, Milvus's or Zilliz Cloud's.
+    "VECTOR_STORE": {
+        "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
+        "OPTIONS": {"uri": os.environ.get("SHOPSEARCH_MILVUS_URI", "http://127.0.0.1:19530")},
+    },
+    "COLLECTION_PREFIX": "shopsearch",
+    # Results per page, and the most that may be asked for.
+    "PAGE_SIZE": 24,
+    "MAX_PAGE_SIZE": 100,
+    # The deepest result that can be asked for: offset + limit.
+    "MAX_RESULTS": 1_000,
+    "MAX_QUERY_CHARACTERS": 1_000,
+    # Limits for pictures, of shoppers and of products alike.
+    "MAX_IMAGE_BYTES": 10 * 1024 * 1024,
+    "MAX_IMAGE_PIXELS": 40_000_000,
+    "IMAGE_FORMATS": ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "MPO"),
+    # Indexing.
+    "INDEX_QUEUE": "shopsearch-index",
+    "BATCH_SIZE": 64,
+    "LEASE_SECONDS": 60,
+    "MAX_BACKOFF_SECONDS": 30,
+    "SWEEP_SECONDS": 15,
+    # The REST API's throttle for anonymous visitors, as DRF writes rates.
+    "THROTTLE_RATE": "120/min",
+    # Where a result links to and what its card shows: see docs/reference.md.
+    "BASE_TEMPLATE": "shopsearch/base.html",
+}
+
+
+class Settings:
+    """Reads ``settings.SHOPSEARCH``, falling back to DEFAULTS; follows ``override_settings``."""
+
+    def __init__(self) -> None:
+        self._cache: dict[str, Any] = {}
+        setting_changed.connect(self._forget)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in DEFAULTS:
+            raise AttributeError(f"SHOPSEARCH has no setting {name!r}.")
+        if name not in self._cache:
+            self._cache[name] = self.user_settings.get(name, DEFAULTS[name])
+        return self._cache[name]
+
+    @property
+    def user_settings(self) -> dict[str, Any]:
+        """What the project wrote, unchecked; ``manage.py check`` says what is wrong with it."""
+        return getattr(django_settings, "SHOPSEARCH", {})
+
+    def _forget(self, *, setting: str, **kwargs: object) -> None:
+        if setting == "SHOPSEARCH":
+            self._cache.clear()
+
+
+settings = Settings()

@@ -1,0 +1,5 @@
+"""Embedders: what turns words and pictures into vectors of one space."""
+
+from shopsearch.embedders.base import Embedder
+
+__all__ = ["Embedder"]

@@ -1,0 +1,83 @@
+"""Everything that can be raised, drawn as a tree, sorted by who must act.
+
+ShopsearchError
+├── QueryError                  the caller's: HTTP 400, never retried
+│   ├── EmptyQuery              neither text nor picture
+│   ├── FilterError             an unknown filter or a value of the wrong type
+│   └── ImageError              a picture that cannot be used
+│       ├── ImageTooLarge       more bytes or pixels than the limits allow
+│       └── ImageUnreadable     not a picture, broken, or of a format that is not accepted
+└── BackendError                somebody else's: HTTP 503, retried with back-off
+    ├── EmbedderError
+    └── VectorStoreError
+
+A project's own mistakes are Django's ``ImproperlyConfigured``, outside this tree, so that no handler of search
+errors can swallow them.
+"""
+
+from __future__ import annotations
+
+
+class ShopsearchError(Exception):
+    """The root. Do not raise it directly: its docstring's first line is the default message of each child."""
+
+    code = "error"
+    """What a program may branch on; stable, lower case."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (self.__doc__ or "").strip().splitlines()[0])
+
+
+class QueryError(ShopsearchError):
+    """The search request cannot be answered as it stands."""
+
+    code = "invalid"
+
+
+class EmptyQuery(QueryError):
+    """Type some words or add a picture to search for."""
+
+    code = "empty_query"
+
+
+class FilterError(QueryError):
+    """The filter is not one of this shop's, or its value is of the wrong type."""
+
+    code = "invalid_filter"
+
+
+class ImageError(QueryError):
+    """The picture cannot be used."""
+
+    code = "invalid_image"
+
+
+class ImageTooLarge(ImageError):
+    """The picture is too large; use a smaller one."""
+
+    code = "image_too_large"
+
+
+class ImageUnreadable(ImageError):
+    """The file is not a picture that can be read; use a JPEG, PNG, WebP or GIF file."""
+
+    code = "image_unreadable"
+
+
+class BackendError(ShopsearchError):
+    """Search is away for the moment; try again shortly."""
+
+    code = "unavailable"
+    retry_after_seconds = 5
+
+
+class EmbedderError(BackendError):
+    """The embedder cannot answer at the moment; try again shortly."""
+
+    code = "embedder_unavailable"
+
+
+class VectorStoreError(BackendError):
+    """The vector store cannot be reached at the moment; try again shortly."""
+
+    code = "vector_store_unavailable"

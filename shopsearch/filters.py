@@ -1,0 +1,97 @@
+"""The typed filter tree: conditions that are values, never expressions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shopsearch.exceptions import FilterError
+from shopsearch.types import FilterType
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """The field has one of these values; a field of strings shares at least one with them."""
+
+    field: str
+    values: tuple[str | float | bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The field's number lies between the bounds, both included; None leaves a side open."""
+
+    field: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Every condition holds."""
+
+    filters: tuple[AnyOf | Range, ...]
+
+
+Filter = AnyOf | Range | And
+
+_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+
+
+def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) -> Filter | None:
+    """The filter that these conditions mean, or None where there are none.
+
+    ``{"category": ["mug", "plate"], "price__gte": 5, "price__lte": "20", "in_stock": True}``: a list means any of
+    its values; ``__gte`` and ``__lte`` bound a number. Values may be typed or, as from a query string, text; empty
+    text is no condition, as in a form left blank.
+
+    Raises FilterError with a sentence for a name that is not declared or a value that does not fit its type.
+    """
+    any_of: dict[str, AnyOf] = {}
+    ranges: dict[str, Range] = {}
+    for key, given in conditions.items():
+        name, _, lookup = key.partition("__")
+        kind = declared.get(name)
+        if kind is None:
+            known = ", ".join(sorted(declared)) or "none"
+            raise FilterError(f"There is no filter {name!r}. The filters of this shop: {known}.")
+        values = _listed(given)
+        if not values:
+            continue
+        if not lookup:
+            any_of[name] = AnyOf(name, tuple(_typed(name, kind, value) for value in values))
+        elif lookup in ("gte", "lte") and kind == "number":
+            bound = _typed(name, kind, values[-1])
+            before = ranges.get(name, Range(name))
+            ranges[name] = (
+                Range(name, float(bound), before.maximum)
+                if lookup == "gte"
+                else Range(name, before.minimum, float(bound))
+            )
+        else:
+            raise FilterError(f"{key!r} is not a filter: __gte and __lte bound numbers, and {name!r} is {kind}.")
+    found = (*any_of.values(), *ranges.values())
+    return None if not found else found[0] if len(found) == 1 else And(found)
+
+
+def _listed(given: object) -> list[object]:
+    values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    return [value for value in values if value is not None and value != ""]
+
+
+def _typed(name: str, kind: FilterType, value: object) -> str | float | bool:
+    if kind in ("string", "strings"):
+        return str(value)
+    if kind == "boolean":
+        text = str(value).lower()
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        raise FilterError(f"The filter {name!r} takes true or false, not {value!r}.")
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise FilterError(f"The filter {name!r} takes a number, not {value!r}.")
+    return number

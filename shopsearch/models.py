@@ -1,0 +1,82 @@
+"""Product images, and the outbox: what the vector store has still to learn about them."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+# ProductImage needs a target before the project has chosen one. With neither setting given, check E001 stops
+# `migrate`, so this fallback never reaches a database.
+PRODUCT_MODEL = getattr(settings, "SHOPSEARCH_PRODUCT_MODEL", "shopsearch.IndexEntry")
+
+
+class AbstractProductImage(models.Model):
+    """A picture of a product. A subclass adds the foreign key ``product``."""
+
+    image = models.ImageField(_("image"), upload_to="products/%Y/%m/", max_length=255)
+    alternative_text = models.CharField(_("alternative text"), max_length=255, blank=True)
+    position = models.PositiveIntegerField(_("position"), default=0)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    class Meta:
+        abstract = True
+        ordering = ("position", "pk")
+        verbose_name = _("product image")
+        verbose_name_plural = _("product images")
+
+    def __str__(self) -> str:
+        return self.alternative_text or self.image.name
+
+
+class ProductImage(AbstractProductImage):
+    """shopsearch's own: a picture of whatever model SHOPSEARCH_PRODUCT_MODEL names."""
+
+    product = models.ForeignKey(
+        PRODUCT_MODEL, models.CASCADE, related_name="images", verbose_name=_("product")
+    )
+
+    class Meta(AbstractProductImage.Meta):
+        swappable = "SHOPSEARCH_PRODUCT_IMAGE_MODEL"
+
+
+class IndexEntry(models.Model):
+    """Outbox and index state of one image of one index: written in the transaction that changes the image.
+
+    A row is due when its state is not at rest and ``available_at`` has come. Claiming a row moves ``available_at`` to
+    the end of the lease; a change made meanwhile gives the row a new ``version`` but leaves the lease, so no two
+    workers write one image at once. Settling compares the version: see ``shopsearch.outbox``.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("pending")
+        CLAIMED = "claimed", _("claimed")
+        INDEXED = "indexed", _("indexed")
+        FAILED = "failed", _("failed")
+        DELETING = "deleting", _("deleting")
+
+    index = models.CharField(_("index"), max_length=100)
+    image_id = models.CharField(_("image"), max_length=255)
+    version = models.UUIDField(_("version"), default=uuid.uuid4, editable=False)
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PENDING)
+    available_at = models.DateTimeField(_("available at"), db_default=Now())
+    claim = models.UUIDField(_("claim"), null=True, editable=False)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    error = models.TextField(_("error"), blank=True)
+    image_hash = models.CharField(_("image hash"), max_length=64, blank=True)
+    fields_hash = models.CharField(_("fields hash"), max_length=64, blank=True)
+    collection = models.CharField(_("collection"), max_length=255, blank=True)
+    changed_at = models.DateTimeField(_("changed at"), db_default=Now())
+    indexed_at = models.DateTimeField(_("indexed at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("index entry")
+        verbose_name_plural = _("index entries")
+        constraints = (models.UniqueConstraint(fields=("index", "image_id"), name="shopsearch_entry_unique"),)
+        indexes = (models.Index(fields=("state", "available_at"), name="shopsearch_entry_due"),)
+
+    def __str__(self) -> str:
+        return f"{self.index}:{self.image_id} {self.state}"

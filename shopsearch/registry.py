@@ -1,0 +1,223 @@
+"""Image indexes: a project's declaration of how one model's images are searched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeVar, get_args, get_origin
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db.models import Manager, Model, QuerySet
+from django.utils.module_loading import autodiscover_modules
+
+from shopsearch.types import FilterType, FilterValue
+
+_TYPES: dict[Any, FilterType] = {
+    str: "string",
+    int: "number",
+    float: "number",
+    Decimal: "number",
+    bool: "boolean",
+    list[str]: "strings",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FilterField:
+    """A filter's type, and where its value is found, as a path of attributes from the product.
+
+    ``FilterField(str, "brand__name")`` reads ``product.brand.name``. Without a path it is the filter's own name.
+    """
+
+    type: Any
+    source: str = ""
+
+    @property
+    def kind(self) -> FilterType:
+        try:
+            return _TYPES[list[str] if get_origin(self.type) is list and get_args(self.type) == (str,) else self.type]
+        except (KeyError, TypeError):
+            raise ImproperlyConfigured(
+                f"A filter cannot be of type {self.type!r}; use str, int, float, Decimal, bool or list[str]."
+            ) from None
+
+
+class ImageIndex:
+    """How the images of one model are indexed and shown. Subclass it and ``@register(TheModel)`` the subclass."""
+
+    image_field = "image"
+    """The model's file field."""
+    product_field = "product"
+    """The model's foreign key to the product; "" where a row of the model is itself the product."""
+    filters: Mapping[str, Any] = {}
+    """Filters by name: ``{"category": str, "price": Decimal, "brand": FilterField(str, "brand__name")}``."""
+    text_fields: tuple[str, ...] = ()
+    """Paths from the product to words that say what it is, for rerankers."""
+
+    def __init__(self, model: type[Model]) -> None:
+        self.model = model
+
+    @property
+    def name(self) -> str:
+        """``app_label_modelname``: the same in every process, part of the collection's name."""
+        return f"{self.model._meta.app_label}_{self.model._meta.model_name}"
+
+    @property
+    def product_model(self) -> type[Model]:
+        if not self.product_field:
+            return self.model
+        try:
+            related = self.model._meta.get_field(self.product_field).related_model
+        except FieldDoesNotExist:
+            related = None
+        if related is None or isinstance(related, str):
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}.product_field: {self.model._meta.label} has no foreign key "
+                f"{self.product_field!r}."
+            )
+        return related
+
+    @property
+    def filter_fields(self) -> dict[str, FilterField]:
+        return {
+            name: declared if isinstance(declared, FilterField) else FilterField(declared)
+            for name, declared in self.filters.items()
+        }
+
+    @property
+    def filter_types(self) -> dict[str, FilterType]:
+        return {name: field.kind for name, field in self.filter_fields.items()}
+
+    # What a project may override.
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """The images that may be found. What is not in it is in no answer, and is not kept in the store."""
+        queryset = self.model._default_manager.all()
+        return queryset.select_related(self.product_field) if self.product_field else queryset
+
+    def get_product(self, image: Any) -> Any:
+        return getattr(image, self.product_field) if self.product_field else image
+
+    def get_filter_values(self, image: Any) -> dict[str, FilterValue | None]:
+        """One typed value per declared filter; None where the product has none."""
+        product = self.get_product(image)
+        return {
+            name: _typed(field.kind, _follow(product, field.source or name))
+            for name, field in self.filter_fields.items()
+        }
+
+    def get_title(self, product: Any) -> str:
+        return str(product)
+
+    def get_url(self, product: Any) -> str:
+        """Where a result links to; "" where the product has no page of its own."""
+        get_absolute_url = getattr(product, "get_absolute_url", None)
+        return str(get_absolute_url()) if get_absolute_url else ""
+
+    def get_picture_url(self, image: Any) -> str:
+        """The address of the picture on a result's card."""
+        file = getattr(image, self.image_field)
+        return str(file.url) if file else ""
+
+    def describe(self, product: Any, image: Any) -> dict[str, Any]:
+        """The product as the REST API and the widget's cards show it; add keys as you need them."""
+        return {
+            "id": product.pk,
+            "title": self.get_title(product),
+            "url": self.get_url(product),
+            "image": self.get_picture_url(image),
+        }
+
+    # Not to be overridden.
+
+    def entity_id(self, image_id: object) -> str:
+        """The entity's key: 32 hexadecimal digits that follow from the index's name and the image's key alone."""
+        return hashlib.sha256(f"{self.name}\0{image_id}".encode()).hexdigest()[:32]
+
+
+def _follow(value: Any, path: str) -> Any:
+    for attribute in path.split("__"):
+        if value is None:
+            return None
+        value = getattr(value, attribute)
+    return value() if callable(value) and not isinstance(value, Manager) else value
+
+
+def _typed(kind: FilterType, value: Any) -> FilterValue | None:
+    if value is None:
+        return None
+    if kind == "strings":
+        values: Iterable[Any] = value.all() if isinstance(value, Manager) else value
+        return tuple(str(each) for each in values)
+    if kind == "boolean":
+        return bool(value)
+    return float(value) if kind == "number" else str(value)
+
+
+_indexes: dict[type[Model], ImageIndex] = {}
+
+IndexClass = TypeVar("IndexClass", bound=type[ImageIndex])
+
+
+def register(*models: type[Model]) -> Callable[[IndexClass], IndexClass]:
+    """Declare how these models' images are searched. Touches neither the database nor the vector store."""
+
+    def decorate(index_class: IndexClass) -> IndexClass:
+        for model in models:
+            if model in _indexes:
+                raise ImproperlyConfigured(f"{model._meta.label} is registered with shopsearch already.")
+            _indexes[model] = index_class(model)
+        return index_class
+
+    return decorate
+
+
+def unregister(model: type[Model]) -> None:
+    """Forget a model's index; for tests, and to replace the one that shopsearch registers by itself."""
+    _indexes.pop(model, None)
+
+
+def get_indexes() -> list[ImageIndex]:
+    """Every registered index, by name."""
+    return sorted(_indexes.values(), key=lambda index: index.name)
+
+
+def get_index(name: str = "") -> ImageIndex:
+    """The index of this name; without one, the only index or that of the project's product image model.
+
+    Raises ImproperlyConfigured when there is none.
+    """
+    indexes = {index.name: index for index in get_indexes()}
+    if not name and len(indexes) > 1:
+        name = index_for(get_product_image_model()).name
+    if not name and indexes:
+        return next(iter(indexes.values()))
+    if name not in indexes:
+        raise ImproperlyConfigured(f"No image index is named {name!r}; registered are: {', '.join(indexes) or 'none'}.")
+    return indexes[name]
+
+
+def index_for(model: type[Model]) -> ImageIndex:
+    """The index of this model. Raises ImproperlyConfigured when it is not registered."""
+    try:
+        return _indexes[model]
+    except KeyError:
+        raise ImproperlyConfigured(f"{model._meta.label} is not registered with shopsearch.") from None
+
+
+def get_product_image_model() -> type[Model]:
+    """The model named by SHOPSEARCH_PRODUCT_IMAGE_MODEL: shopsearch's own ProductImage unless the project says else."""
+    from django.conf import settings
+
+    return apps.get_model(getattr(settings, "SHOPSEARCH_PRODUCT_IMAGE_MODEL", "shopsearch.ProductImage"))
+
+
+def autodiscover() -> None:
+    """Import each app's ``image_indexes``; then register the product image model unless a project did."""
+    autodiscover_modules("image_indexes")
+    model = get_product_image_model()
+    if model not in _indexes:
+        register(model)(ImageIndex)

@@ -1,0 +1,89 @@
+"""The values that cross module borders: frozen, named by docs/glossary.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from django.db.models import Model
+    from PIL.Image import Image
+
+    Vector = npt.NDArray[np.float32]
+    """Unit length, shape (dimension,)."""
+    Vectors = npt.NDArray[np.float32]
+    """Rows of unit length, shape (n, dimension)."""
+
+QueryKind = Literal["text", "image", "composed"]
+FilterValue = str | float | bool | tuple[str, ...]
+FilterType = Literal["string", "number", "boolean", "strings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is to be embedded or was asked for: text, a picture, or both."""
+
+    text: str = ""
+    image: Image | None = None
+    """Upright, RGB, within the limits: what ``shopsearch.images.decode`` returns."""
+
+    @property
+    def kind(self) -> QueryKind:
+        if self.image is None:
+            return "text"
+        return "composed" if self.text else "image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSchema:
+    """What every entity of a collection has beside its id: a vector of this dimension and these typed fields."""
+
+    dimension: int
+    fields: Mapping[str, FilterType] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """A row of a collection. ``id`` follows from the image's, so that writing twice leaves one row."""
+
+    id: str
+    image_id: str
+    product_id: str
+    vector: Vector
+    fields: Mapping[str, FilterValue | None] = field(default_factory=dict)
+    """One value per field of the schema; None where the shop has no value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One entity a vector store found. ``score`` is the cosine, in [-1, 1]: higher is better."""
+
+    id: str
+    image_id: str
+    product_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One product in the answer, with the image that found it."""
+
+    rank: int
+    """1 for the best."""
+    score: float
+    product: Model | Any
+    image: Model | Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """A page of results, best first."""
+
+    query: Query
+    results: tuple[Result, ...]
+    offset: int
+    limit: int
+    has_next: bool

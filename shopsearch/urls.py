@@ -1,0 +1,13 @@
+"""Include these at the root of a project: ``path("", include("shopsearch.urls"))``."""
+
+from django.urls import path
+
+from shopsearch.pages import SearchPage
+from shopsearch.views import SearchView
+
+app_name = "shopsearch"
+
+urlpatterns = [
+    path("search/", SearchPage.as_view(), name="search"),
+    path("api/search/", SearchView.as_view(), name="api-search"),
+]

@@ -1,0 +1,31 @@
+from decimal import Decimal
+
+from shopsearch import FilterField, ImageIndex, register
+from shopsearch.models import ProductImage
+
+from .models import Artwork, PosterImage
+
+
+@register(ProductImage)
+class ProductImageIndex(ImageIndex):
+    filters = {
+        "category": FilterField(str, "category__name"),
+        "price": Decimal,
+        "in_stock": bool,
+        "tags": list[str],
+    }
+    text_fields = ("title",)
+
+    def get_queryset(self):
+        return super().get_queryset().filter(product__published=True)
+
+
+@register(PosterImage)
+class PosterImageIndex(ImageIndex):
+    pass
+
+
+@register(Artwork)
+class ArtworkIndex(ImageIndex):
+    image_field = "original"
+    product_field = ""

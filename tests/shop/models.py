@@ -1,0 +1,52 @@
+"""A shop that pictures its products in each of the three ways."""
+
+from django.db import models
+
+from shopsearch.models import AbstractProductImage
+
+
+class Category(models.Model):
+    name = models.CharField(max_length=50)
+
+    def __str__(self):
+        return self.name
+
+
+class Product(models.Model):
+    """Its pictures are shopsearch's own ProductImage: SHOPSEARCH_PRODUCT_MODEL."""
+
+    title = models.CharField(max_length=100)
+    category = models.ForeignKey(Category, models.CASCADE, null=True, blank=True)
+    price = models.DecimalField(max_digits=8, decimal_places=2, default=0)
+    in_stock = models.BooleanField(default=True)
+    tags = models.JSONField(default=list, blank=True)
+    published = models.BooleanField(default=True)
+
+    def __str__(self):
+        return self.title
+
+    def get_absolute_url(self):
+        return f"/products/{self.pk}/"
+
+
+class Poster(models.Model):
+    title = models.CharField(max_length=100)
+
+    def __str__(self):
+        return self.title
+
+
+class PosterImage(AbstractProductImage):
+    """The second way: a subclass in the shop's own app."""
+
+    product = models.ForeignKey(Poster, models.CASCADE, related_name="images")
+
+
+class Artwork(models.Model):
+    """The third way: a model that knows nothing of shopsearch and is itself the product."""
+
+    code = models.CharField(max_length=40, primary_key=True)
+    original = models.ImageField(upload_to="artwork/")
+
+    def __str__(self):
+        return self.code
