@@ -1,0 +1,38 @@
+"""How the shop's pictures are searched."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import QuerySet
+
+from shopsearch import FilterField, ImageIndex, register
+from shopsearch.models import ProductImage
+
+from .models import Product
+
+
+@register(ProductImage)
+class ProductImageIndex(ImageIndex):
+    filters = {
+        "category": FilterField(str, "category__slug"),
+        "price": Decimal,
+        "in_stock": bool,
+        "colour": str,
+        "brand": str,
+    }
+    text_fields = ("title",)
+
+    def get_queryset(self) -> QuerySet[ProductImage]:
+        """Pictures of what is for sale; a product that is taken off the shop's pages leaves the search too."""
+        return ProductImage._default_manager.filter(product__published=True).select_related(
+            "product__category"
+        )
+
+    def describe(self, product: Product, image: ProductImage) -> dict[str, Any]:
+        return super().describe(product, image) | {
+            "price": str(product.price),
+            "in_stock": product.in_stock,
+            "category": product.category.name,
+        }
