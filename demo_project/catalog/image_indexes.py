@@ -25,10 +25,9 @@ class ProductImageIndex(ImageIndex):
     text_fields = ("title",)
 
     def get_queryset(self) -> QuerySet[ProductImage]:
-        """Pictures of what is for sale; a product that is taken off the shop's pages leaves the search too."""
-        return ProductImage._default_manager.filter(product__published=True).select_related(
-            "product__category"
-        )
+        """Pictures of what is for sale: a product taken off the shop's pages leaves the search too."""
+        images = ProductImage._default_manager.select_related("product__category")
+        return images.filter(product__published=True)
 
     def describe(self, product: Product, image: ProductImage) -> dict[str, Any]:
         return super().describe(product, image) | {
