@@ -38,7 +38,9 @@ class FilterField:
     @property
     def kind(self) -> FilterType:
         try:
-            return _TYPES[list[str] if get_origin(self.type) is list and get_args(self.type) == (str,) else self.type]
+            return _TYPES[
+                list[str] if get_origin(self.type) is list and get_args(self.type) == (str,) else self.type
+            ]
         except (KeyError, TypeError):
             raise ImproperlyConfigured(
                 f"A filter cannot be of type {self.type!r}; use str, int, float, Decimal, bool or list[str]."
@@ -196,7 +198,9 @@ def get_index(name: str = "") -> ImageIndex:
     if not name and indexes:
         return next(iter(indexes.values()))
     if name not in indexes:
-        raise ImproperlyConfigured(f"No image index is named {name!r}; registered are: {', '.join(indexes) or 'none'}.")
+        raise ImproperlyConfigured(
+            f"No image index is named {name!r}; registered are: {', '.join(indexes) or 'none'}."
+        )
     return indexes[name]
 
 
