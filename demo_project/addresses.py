@@ -1,0 +1,41 @@
+"""Where the demo's broker and vector store listen: chosen by the launcher, read by whoever joins later."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE_NAME = "addresses.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    broker_url: str = "memory://"
+    milvus_uri: str = "http://127.0.0.1:19530"
+
+    def as_environment(self) -> dict[str, str]:
+        """What a child process needs to find the same servers."""
+        return {"REDIS_URL": self.broker_url, "SHOPSEARCH_MILVUS_URI": self.milvus_uri}
+
+
+def read_addresses(demo_dir: Path) -> Addresses:
+    """The environment's word; else that of the demo that is running, so that any command finds its servers."""
+    try:
+        running = json.loads((demo_dir / FILE_NAME).read_text())
+    except (OSError, ValueError):
+        running = {}
+    known = asdict(Addresses()) | {key: value for key, value in running.items() if key in asdict(Addresses())}
+    return Addresses(
+        broker_url=os.environ.get("REDIS_URL") or known["broker_url"],
+        milvus_uri=os.environ.get("SHOPSEARCH_MILVUS_URI") or known["milvus_uri"],
+    )
+
+
+def write_addresses(demo_dir: Path, addresses: Addresses) -> None:
+    (demo_dir / FILE_NAME).write_text(json.dumps(asdict(addresses)))
+
+
+def forget_addresses(demo_dir: Path) -> None:
+    (demo_dir / FILE_NAME).unlink(missing_ok=True)
