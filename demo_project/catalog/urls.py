@@ -1,0 +1,13 @@
+"""The shop's pages."""
+
+from django.urls import path
+
+from .views import CategoryPage, HomePage, ProductPage
+
+app_name = "catalog"
+
+urlpatterns = [
+    path("", HomePage.as_view(), name="home"),
+    path("categories/<slug:slug>/", CategoryPage.as_view(), name="category"),
+    path("products/<slug:slug>/", ProductPage.as_view(), name="product"),
+]

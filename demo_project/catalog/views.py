@@ -1,0 +1,97 @@
+"""The shop's pages: they would be the same without shopsearch, but for the line of similar products."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.shortcuts import get_object_or_404
+from django.views.generic import DetailView, ListView, TemplateView
+
+from shopsearch.exceptions import ShopsearchError
+from shopsearch.images import decode
+from shopsearch.models import ProductImage
+from shopsearch.search import search
+
+from .forms import ProductFilterForm
+from .models import Category, Product
+
+logger = logging.getLogger(__name__)
+
+SIMILAR_PRODUCTS = 6
+
+
+def published_products() -> QuerySet[Product]:
+    return Product.objects.filter(published=True).select_related("category").prefetch_related("images")
+
+
+def categories_with_cover() -> QuerySet[Category]:
+    """Each category with ``cover``: the name of its first product's first picture."""
+    pictures = ProductImage.objects.filter(product__category=OuterRef("pk"), product__published=True)
+    return Category.objects.annotate(
+        cover=Subquery(pictures.order_by("product_id", "position", "pk").values("image")[:1])
+    ).exclude(cover=None)
+
+
+class HomePage(TemplateView):
+    template_name = "catalog/home.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        in_stock = published_products().filter(stock__gt=0)
+        return super().get_context_data(
+            categories=categories_with_cover(),
+            products=in_stock.order_by("-created", "-pk")[:8],
+            examples=example_pictures(),
+            **kwargs,
+        )
+
+
+class CategoryPage(ListView[Product]):
+    template_name = "catalog/category.html"
+    context_object_name = "products"
+    paginate_by = 24
+
+    def get_queryset(self) -> QuerySet[Product]:
+        self.category = get_object_or_404(Category, slug=self.kwargs["slug"])
+        products = published_products().filter(category=self.category)
+        self.form = ProductFilterForm(self.request.GET, products=products)
+        return self.form.narrow()
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(category=self.category, form=self.form, **kwargs)
+
+
+class ProductPage(DetailView[Product]):
+    template_name = "catalog/product.html"
+    context_object_name = "product"
+
+    def get_queryset(self) -> QuerySet[Product]:
+        return published_products()
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(similar_products=similar_products(self.object), **kwargs)
+
+
+def similar_products(product: Product) -> list[Product]:
+    """Products whose pictures look like this one's; none while search is away: the page does without."""
+    picture = product.images.first()
+    if picture is None:
+        return []
+    try:
+        with picture.image.open("rb") as file:
+            results = search(image=decode(file), limit=SIMILAR_PRODUCTS + 1).results
+    except (ShopsearchError, OSError) as error:
+        logger.warning("No similar products for %s: %s", product, error)
+        return []
+    return [result.product for result in results if result.product != product][:SIMILAR_PRODUCTS]
+
+
+def example_pictures() -> list[dict[str, str]]:
+    """The reference pictures to search with, as ``demo_project/pictures`` has them."""
+    [(prefix, folder)] = settings.STATICFILES_DIRS
+    return [
+        {"path": f"{prefix}/{file.name}", "title": file.stem.replace("_", " ").capitalize()}
+        for file in sorted(folder.glob("*.jpg"))
+    ]
