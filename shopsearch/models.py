@@ -75,7 +75,7 @@ class IndexEntry(models.Model):
     class Meta:
         verbose_name = _("index entry")
         verbose_name_plural = _("index entries")
-        permissions = (("reindex", _("Can reindex images")),)
+        permissions = (("reindex", "Can reindex images"),)
         constraints = (models.UniqueConstraint(fields=("index", "image_id"), name="shopsearch_entry_unique"),)
         indexes = (models.Index(fields=("state", "available_at"), name="shopsearch_entry_due"),)
 

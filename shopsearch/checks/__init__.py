@@ -1,0 +1,17 @@
+"""What ``manage.py check`` finds wrong with a project, and how to mend it; docs/reference-checks.md lists the ids.
+
+Every check reads settings and declarations only: it loads no model, opens no connection, queries no database.
+"""
+
+from django.core.checks import register
+
+from shopsearch.checks.deployment import check_cache, check_celery, check_embedder, check_uploads
+from shopsearch.checks.indexes import check_indexes
+from shopsearch.checks.settings import check_backends, check_models, check_settings
+
+TAG = "shopsearch"
+
+for _check in (check_models, check_settings, check_backends, check_indexes, check_celery, check_uploads):
+    register(_check, TAG)
+for _check in (check_cache, check_embedder):
+    register(_check, TAG, deploy=True)

@@ -1,0 +1,96 @@
+"""Checks of what surrounds shopsearch in a deployment, Celery, uploads and caches: W001 to W006."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage
+from django.core.checks import Warning as CheckWarning
+from django.core.exceptions import ImproperlyConfigured
+
+from shopsearch import backends
+from shopsearch.conf import settings
+from shopsearch.embedders.base import Embedder
+
+JSON = {"json", "application/json"}
+PER_PROCESS_CACHES = {
+    "django.core.cache.backends.locmem.LocMemCache",
+    "django.core.cache.backends.dummy.DummyCache",
+}
+
+
+def check_celery(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    from celery import current_app
+
+    return list(_check_celery(current_app.conf))
+
+
+def _check_celery(conf: Any) -> Iterator[CheckMessage]:
+    if not conf.broker_write_url:
+        yield CheckWarning(
+            "Celery has no broker, so saved images wait until somebody runs shopsearch_reindex.",
+            hint="Make a Celery app that reads the project's settings, import it in the project's __init__.py, and set "
+            "CELERY_BROKER_URL = 'redis://…'.",
+            id="shopsearch.W001",
+        )
+    accepted = {*conf.accept_content, *(conf.result_accept_content or ()), conf.task_serializer}
+    if others := sorted(accepted - JSON):
+        yield CheckWarning(
+            f"Celery takes messages that are not JSON: {', '.join(others)}. Whoever can write to the broker may be "
+            "able to run code in the workers.",
+            hint="Set CELERY_ACCEPT_CONTENT = ['json'] and CELERY_TASK_SERIALIZER = 'json', the defaults.",
+            id="shopsearch.W003",
+        )
+    if conf.task_always_eager and not django_settings.DEBUG:
+        yield CheckWarning(
+            "Celery runs tasks where they are sent from, so saving an image waits for the embedder.",
+            hint="Remove CELERY_TASK_ALWAYS_EAGER outside of development.",
+            id="shopsearch.W004",
+        )
+
+
+def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    in_memory, limit = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE, settings.MAX_IMAGE_BYTES
+    if not isinstance(limit, int) or in_memory <= limit:
+        return []
+    return [
+        CheckWarning(
+            f"Uploads of up to {in_memory:,} bytes are held in memory, though pictures of more than {limit:,} bytes "
+            "are refused.",
+            hint="Lower FILE_UPLOAD_MAX_MEMORY_SIZE (Django's default is 2,621,440) to at most "
+            "SHOPSEARCH['MAX_IMAGE_BYTES']: larger uploads then pass through a temporary file.",
+            id="shopsearch.W002",
+        )
+    ]
+
+
+def check_cache(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    backend = django_settings.CACHES["default"]["BACKEND"]
+    if settings.THROTTLE_RATE is None or backend not in PER_PROCESS_CACHES:
+        return []
+    return [
+        CheckWarning(
+            "The search API's throttle counts in a cache that each process keeps for itself, so a visitor has "
+            f"{settings.THROTTLE_RATE} in every process.",
+            hint="Set CACHES['default'] to a cache that is shared, such as RedisCache.",
+            id="shopsearch.W005",
+        )
+    ]
+
+
+def check_embedder(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    try:
+        bundled = getattr(backends.build("EMBEDDER", Embedder), "bundled", False)
+    except (ImproperlyConfigured, ValueError):
+        return []  # E003 says so
+    if not bundled:
+        return []
+    return [
+        CheckWarning(
+            "The bundled model knows only the demo's rendered world, not your products.",
+            hint="Name real weights: SHOPSEARCH['EMBEDDER']['OPTIONS']['weights'].",
+            id="shopsearch.W006",
+        )
+    ]

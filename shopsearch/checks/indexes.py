@@ -1,0 +1,116 @@
+"""Checks of the registered image indexes: E004, E005."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db.models import FileField, ForeignKey, Model
+
+from shopsearch import registry
+from shopsearch.registry import ImageIndex
+
+RESERVED = (
+    *(
+        "q",
+        "image",
+        "limit",
+        "offset",
+        "index",
+        "format",
+        "rerank",
+        "page",
+        "similar",
+    ),  # the REST API's query string
+    *("id", "image_id", "product_id", "vector"),  # what every entity has
+)
+
+
+def check_indexes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    return [
+        message
+        for index in registry.get_indexes()
+        for check in (_check_fields, _check_filters)
+        for message in check(index)
+    ]
+
+
+def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
+    def wrong(message: str, hint: str) -> CheckMessage:
+        return Error(f"{type(index).__name__}.{message}", hint=hint, obj=index.model, id="shopsearch.E004")
+
+    options = index.model._meta
+    if not isinstance(_field(index.model, index.image_field), FileField):
+        files = ", ".join(field.name for field in options.fields if isinstance(field, FileField))
+        yield wrong(
+            f"image_field: {options.label} has no file field {index.image_field!r}.",
+            f"Its file fields: {files or 'none'}.",
+        )
+    if index.product_field and not isinstance(_field(index.model, index.product_field), ForeignKey):
+        keys = ", ".join(field.name for field in options.fields if isinstance(field, ForeignKey))
+        yield wrong(
+            f"product_field: {options.label} has no foreign key {index.product_field!r}.",
+            f'Its foreign keys: {keys or "none"}. Where a row is itself the product, set product_field = "".',
+        )
+    for path in index.text_fields:
+        if missing := _missing(_product_model(index), path):
+            yield wrong(
+                f"text_fields: {missing}.", "A text field is a path from the product: 'title', 'brand__name'."
+            )
+
+
+def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
+    finds_its_own_way = type(index).get_filter_values is not ImageIndex.get_filter_values
+    product = None if finds_its_own_way else _product_model(index)
+    for name, field in index.filter_fields.items():
+
+        def wrong(message: str, hint: str, name: str = name) -> CheckMessage:
+            where = f"{type(index).__name__}.filters[{name!r}]"
+            return Error(f"{where}: {message}.", hint=hint, obj=index.model, id="shopsearch.E005")
+
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or "__" in name or name in RESERVED:
+            yield wrong(
+                "a filter cannot have this name",
+                "Use lower-case letters, digits and single underscores, beginning with a letter, and none of: "
+                f"{', '.join(RESERVED)}. FilterField(type, 'path') lets a filter be called otherwise than its field.",
+            )
+        try:
+            _ = field.kind
+        except ImproperlyConfigured as error:
+            yield wrong("its type cannot be filtered by", str(error))
+        if missing := _missing(product, field.source or name):
+            yield wrong(
+                missing, "Name the path from the product to the value: FilterField(str, 'brand__name')."
+            )
+
+
+def _field(model: type[Model], name: str) -> object:
+    try:
+        return model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None
+
+
+def _product_model(index: ImageIndex) -> type[Model] | None:
+    """None where it cannot be told: declared wrongly, or the project finds the product its own way."""
+    if type(index).get_product is not ImageIndex.get_product:
+        return None
+    try:
+        return index.product_model
+    except ImproperlyConfigured:
+        return None
+
+
+def _missing(model: type[Model] | None, path: str) -> str:
+    """What of the path is not there; "" where all is well as far as classes can tell."""
+    for attribute in path.split("__"):
+        if model is None or hasattr(model, "__getattr__"):
+            return ""
+        if not hasattr(model, attribute):
+            return f"{model._meta.label} has no field or attribute {attribute!r}"
+        field = _field(model, attribute)
+        related = field.related_model if isinstance(field, ForeignKey) else None
+        model = related if isinstance(related, type) else None
+    return ""

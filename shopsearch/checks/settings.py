@@ -1,0 +1,120 @@
+"""Checks of what a project wrote into its settings: E001, E002, E003, E006."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from shopsearch import backends
+from shopsearch.conf import DEFAULTS, settings
+from shopsearch.embedders.base import Embedder
+from shopsearch.vector_stores.base import VectorStore
+
+
+def check_models(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    names = ("SHOPSEARCH_PRODUCT_MODEL", "SHOPSEARCH_PRODUCT_IMAGE_MODEL")
+    if any(getattr(django_settings, name, None) for name in names):
+        return []
+    return [
+        Error(
+            "shopsearch does not know whose pictures to search.",
+            hint="Before the first migrate, set SHOPSEARCH_PRODUCT_MODEL = 'yourapp.Product' to use shopsearch's "
+            "own ProductImage, or SHOPSEARCH_PRODUCT_IMAGE_MODEL = 'yourapp.ProductImage' to use your own model.",
+            id="shopsearch.E001",
+        )
+    ]
+
+
+def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    given = settings.user_settings
+    if not isinstance(given, dict):
+        return [_wrong_value("SHOPSEARCH is not a dictionary.", "Write SHOPSEARCH = {...}.")]
+    return [
+        *(_unknown_key(key) for key in given if key not in DEFAULTS),
+        *(message for key in given if key in DEFAULTS for message in _check_value(key, given[key])),
+        *_check_page_sizes(),
+    ]
+
+
+def _unknown_key(key: object) -> CheckMessage:
+    nearest = get_close_matches(str(key).upper(), DEFAULTS, n=1)
+    return Error(
+        f"SHOPSEARCH has no setting {key!r}.",
+        hint=f"Did you mean {nearest[0]!r}?" if nearest else f"The settings are: {', '.join(DEFAULTS)}.",
+        id="shopsearch.E002",
+    )
+
+
+def _wrong_value(message: str, hint: str) -> CheckMessage:
+    return Error(message, hint=hint, id="shopsearch.E006")
+
+
+def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
+    """The default says what a value must be like."""
+    default, wrong = DEFAULTS[key], f"SHOPSEARCH[{key!r}] is {value!r}."
+    if isinstance(default, dict):
+        if not isinstance(value, dict) or not isinstance(value.get("OPTIONS", {}), dict):
+            hint = 'Write {"BACKEND": "dotted.path.of.TheClass", "OPTIONS": {...}}.'
+            yield _wrong_value(f"SHOPSEARCH[{key!r}] does not name a backend.", hint)
+    elif key == "THROTTLE_RATE":
+        if value is not None and not re.fullmatch(r"[1-9]\d*/[smhd]\w*", str(value)):
+            yield _wrong_value(wrong, "Write a rate such as '120/min', or None for no throttle.")
+    elif key == "COLLECTION_PREFIX":
+        if not re.fullmatch(r"[A-Za-z]\w{0,63}", str(value), re.ASCII):
+            yield _wrong_value(
+                wrong, "Use at most 64 letters, digits and underscores, beginning with a letter."
+            )
+    elif isinstance(default, int) and not isinstance(default, bool):
+        numbers, kind = ((int, float), "number") if key.endswith("_SECONDS") else ((int,), "whole number")
+        if isinstance(value, bool) or not isinstance(value, numbers) or value <= 0:
+            yield _wrong_value(wrong, f"It takes a positive {kind}, such as {default}.")
+    elif isinstance(default, str):
+        if not isinstance(value, str) or not value:
+            yield _wrong_value(wrong, f"It takes a text, such as {default!r}.")
+    elif not isinstance(value, list | tuple) or not value or any(each not in default for each in value):
+        yield _wrong_value(wrong, f"It takes a list of some of: {', '.join(default)}.")
+
+
+def _check_page_sizes() -> Iterator[CheckMessage]:
+    sizes = [getattr(settings, name) for name in ("PAGE_SIZE", "MAX_PAGE_SIZE", "MAX_RESULTS")]
+    if all(isinstance(size, int) for size in sizes) and sizes != sorted(sizes):
+        yield _wrong_value(
+            f"SHOPSEARCH: PAGE_SIZE is {sizes[0]}, MAX_PAGE_SIZE {sizes[1]}, MAX_RESULTS {sizes[2]}.",
+            "Each must be at least as large as the one before it.",
+        )
+
+
+def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """Whether each backend can be built, and what it says about its own options."""
+    if not isinstance(settings.user_settings, dict):
+        return []
+    messages: list[CheckMessage] = []
+    for setting, base in (("EMBEDDER", Embedder), ("VECTOR_STORE", VectorStore)):
+        try:
+            backend: Embedder | VectorStore = backends.build(setting, base)
+        except (ImproperlyConfigured, ValueError) as error:
+            messages.append(Error(str(error), hint=_backend_hint(setting), id="shopsearch.E003"))
+        else:
+            messages += backend.check()
+    return messages
+
+
+def _backend_hint(setting: str) -> str:
+    try:
+        backend_class = import_string(getattr(settings, setting)["BACKEND"])
+    except (ImportError, KeyError, TypeError, AttributeError):
+        return f"BACKEND is the dotted path of a class, such as {DEFAULTS[setting]['BACKEND']!r}."
+    if not (inspect.isclass(backend_class) and is_dataclass(backend_class)):
+        return "BACKEND is the dotted path of a keyword-only dataclass that implements the interface."
+    options = ", ".join(field.name for field in dataclass_fields(backend_class) if field.init)
+    return f"The OPTIONS of {backend_class.__name__} are: {options or 'none'}."
