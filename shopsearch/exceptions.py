@@ -9,7 +9,8 @@ ShopsearchError
 │       └── ImageUnreadable     not a picture, broken, or of a format that is not accepted
 └── BackendError                somebody else's: HTTP 503, retried with back-off
     ├── EmbedderError
-    └── VectorStoreError
+    ├── VectorStoreError
+    └── RerankerError
 
 A project's own mistakes are Django's ``ImproperlyConfigured``, outside this tree, so that no handler of search
 errors can swallow them.
@@ -81,3 +82,9 @@ class VectorStoreError(BackendError):
     """The vector store cannot be reached at the moment; try again shortly."""
 
     code = "vector_store_unavailable"
+
+
+class RerankerError(BackendError):
+    """The reranker cannot answer at the moment; the results keep their order."""
+
+    code = "reranker_unavailable"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,3 +87,32 @@ class Results:
     offset: int
     limit: int
     has_next: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A result as a reranker sees it."""
+
+    product_id: str
+    image: Image
+    """Upright, RGB: what ``shopsearch.images.decode`` returns."""
+    text: str
+    """Words that say what the product is. They come from whoever wrote the shop's texts: data, not instructions."""
+    score: float
+    """Retrieval's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a reranker said, before anybody believed it: ``scores``, or ``labels``, or neither."""
+
+    scores: Sequence[object] | None = None
+    """One per candidate, in the order they were given; higher is better."""
+    labels: object = None
+    """The list as the model wrote it, best first, 1 for the first candidate; or its text, to be read for numbers."""
+    caption: str = ""
+    """What the model sees in the query's picture."""
+    reason: str = ""
+    """Why the best candidate is the best."""
+    raw: str = ""
+    """The model's answer, for the receipt."""

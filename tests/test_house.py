@@ -13,10 +13,10 @@ PACKAGE = ROOT / "shopsearch"
 LAYERS = [
     {"exceptions"},
     {"types", "conf"},
-    {"filters", "images", "registry", "embedders", "vector_stores"},
+    {"filters", "images", "registry", "embedders", "vector_stores", "rerankers"},
     {"backends", "models", "testing"},
     {"outbox"},
-    {"indexing"},
+    {"indexing", "reranking"},
     {"tasks", "wakeups"},
     {"workers"},
     {"search", "signals"},
