@@ -1,0 +1,175 @@
+"""Decode pictures that may come from anyone: within limits, upright, RGB."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+from typing import BinaryIO
+
+from PIL import ExifTags, Image
+
+from shopsearch.conf import settings
+from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
+
+MAX_SIDE = 2048
+"""What ``decode`` returns is never longer than this; no embedder looks at more."""
+
+_LONGEST_SIDE = 65_535
+_MEMORY_BYTES = 220 * 1024 * 1024
+_BYTES_PER_PIXEL = {"AVIF": 20, "WEBP": 17, "TIFF": 16}
+"""What decoding takes at its worst, measured; 4, Pillow's own, for a format that is not here."""
+_BAND_PIXELS = 1_000_000
+_MAX_SCANS = 100
+
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode(data: bytes | BinaryIO) -> Image.Image:
+    """The picture as shopsearch looks at it: its first frame, upright, RGB with what was transparent white.
+
+    A picture of more than ``MAX_SIDE`` pixels on its long side is reduced by a whole factor. Nothing is read past
+    SHOPSEARCH["MAX_IMAGE_BYTES"], nothing decoded past SHOPSEARCH["MAX_IMAGE_PIXELS"] or in a format that is not in
+    SHOPSEARCH["IMAGE_FORMATS"], and no picture takes more than 300 MB while it is decoded.
+
+    Raises ImageTooLarge, or ImageUnreadable for whatever else is wrong with it; nothing else, but what reading
+    ``data`` raises.
+    """
+    content = _within_the_limit(data)
+    try:
+        with _open(content) as image:
+            _check_size(image, content)
+            if image.format in ("JPEG", "MPO"):
+                longest = max(image.size) / MAX_SIDE
+                # libjpeg decodes at a half, a quarter or an eighth and never makes the rest.
+                image.draft(None, (_scaled(image.width, longest), _scaled(image.height, longest)))
+            image.load()
+            return _turned(_reduced(image), _orientation(image))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(
+            f"The picture has more than {_millions(settings.MAX_IMAGE_PIXELS)} pixels; use a smaller one."
+        ) from error
+    except (
+        Exception
+    ) as error:  # Pillow raises what it likes on a broken file, MemoryError and struct.error included
+        raise _unreadable(content, error) from error
+
+
+def _within_the_limit(data: bytes | BinaryIO) -> bytes:
+    limit: int = settings.MAX_IMAGE_BYTES
+    content = data if isinstance(data, bytes) else data.read(limit + 1)
+    if len(content) > limit:
+        raise ImageTooLarge(f"The picture has more than {_megabytes(limit)}; use a smaller one.")
+    return content
+
+
+def _open(content: bytes) -> Image.Image:
+    Image.init()
+    # Only these decoders see the bytes. MPO has none of its own (JPEG's finds it), and a Pillow may lack AVIF.
+    formats = [name for name in settings.IMAGE_FORMATS if name in Image.OPEN]
+    return Image.open(BytesIO(content), formats=formats)
+
+
+def _check_size(image: Image.Image, content: bytes) -> None:
+    """Refuse, by its header alone, what would take too much memory or time to decode."""
+    width, height = image.size
+    tags = getattr(image, "tag_v2", {})
+    tile = int(tags.get(_TILE_WIDTH, 0)) * int(
+        tags.get(_TILE_LENGTH, 0)
+    )  # a TIFF's tile may outgrow its picture
+    cost = _BYTES_PER_PIXEL.get(image.format or "", 4)
+    if image.info.get("progressive"):
+        # libjpeg keeps two bytes per coefficient of the whole picture and goes through all of them in each scan.
+        cost = 2 * len(image.getbands())
+        if content.count(b"\xff\xda") > _MAX_SCANS:
+            raise ImageUnreadable("The picture is coded in too many passes; save it as an ordinary JPEG.")
+    limit = min(settings.MAX_IMAGE_PIXELS, _MEMORY_BYTES // cost)
+    if max(width * height, tile) > limit:
+        raise ImageTooLarge(
+            f"The picture has {_millions(max(width * height, tile))} pixels; at most {_millions(limit)} are accepted "
+            f"of a {image.format} file. Use a smaller one."
+        )
+    if not 0 < min(width, height) <= max(width, height) <= _LONGEST_SIDE:
+        raise ImageTooLarge(
+            f"A picture may be 1 to {_LONGEST_SIDE} pixels long and wide; this one has {width} × {height}."
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a picture is not refused for broken notes about it
+        return 1
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    transposition = _TRANSPOSITIONS.get(orientation)
+    return image if transposition is None else image.transpose(transposition)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """The picture as RGB, at most MAX_SIDE long; made band by band, so that no second picture of full size is."""
+    factor = math.ceil(max(image.size) / MAX_SIDE)
+    white = _white_of(image)
+    if factor == 1:
+        return _rgb(image, white)
+    result = Image.new("RGB", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
+    rows = max(1, _BAND_PIXELS // image.width // factor) * factor
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        result.paste(_rgb(band, white).reduce(factor), (0, top // factor))
+    return result
+
+
+def _white_of(image: Image.Image) -> float:
+    """The value that is white in a mode of more than eight bits, which says nothing about it; 0 in other modes."""
+    if not image.mode.startswith(("I", "F")):
+        return 0
+    highest = float(image.getextrema()[1])  # type: ignore[arg-type]
+    if not math.isfinite(highest):
+        raise ImageUnreadable("The picture has values that are not numbers; save it as JPEG and try again.")
+    usual = (1, 255, 4095, 65535) if image.mode == "F" else (255, 4095, 65535)
+    return next((white for white in usual if highest <= white), highest)
+
+
+def _rgb(image: Image.Image, white: float) -> Image.Image:
+    if white:
+        wide = image if image.mode == "F" else image.convert("I").convert("F")
+        return wide.point(lambda value: value * (255 / white)).convert("L").convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    transparent = image.convert("RGBA")
+    result = Image.new("RGB", image.size, "white")
+    result.paste(transparent, mask=transparent.getchannel("A"))
+    return result
+
+
+def _unreadable(content: bytes, error: Exception) -> ImageUnreadable:
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        return ImageUnreadable("HEIC pictures cannot be read here; save it as JPEG and try again.")
+    if isinstance(error, Image.UnidentifiedImageError):
+        return ImageUnreadable("" if content else "The file is empty; choose a picture.")
+    return ImageUnreadable("The picture is broken or incomplete; save it anew as JPEG and try again.")
+
+
+def _scaled(side: int, divisor: float) -> int:
+    return max(1, int(side / max(1.0, divisor)))
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1024 / 1024:.3g} MB"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1_000_000:.3g} million"
