@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 FILE_NAME = "addresses.json"
@@ -39,3 +40,27 @@ def write_addresses(demo_dir: Path, addresses: Addresses) -> None:
 
 def forget_addresses(demo_dir: Path) -> None:
     (demo_dir / FILE_NAME).unlink(missing_ok=True)
+
+
+def transport_options(broker_url: str, demo_dir: Path) -> dict[str, object]:
+    """In memory looking often is cheap; on a Redis that others use too, the demo keeps to keys of its own."""
+    if broker_url == "memory://":
+        return {"polling_interval": 0.02}
+    if broker_url.startswith("redis"):
+        return {"global_keyprefix": f"shopsearch-demo-{sha256(str(demo_dir).encode()).hexdigest()[:8]}:"}
+    return {}
+
+
+def use_addresses(demo_dir: Path, addresses: Addresses) -> None:
+    """Point this process, whose settings were read before the servers had addresses, at them."""
+    from django.conf import settings
+
+    from demo_project.celery import app
+    from shopsearch import backends
+
+    settings.SHOPSEARCH["VECTOR_STORE"]["OPTIONS"]["uri"] = addresses.milvus_uri
+    app.conf.update(
+        broker_url=addresses.broker_url,
+        broker_transport_options=transport_options(addresses.broker_url, demo_dir),
+    )
+    backends.forget()

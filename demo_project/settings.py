@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from demo_project.addresses import read_addresses
+from demo_project.addresses import read_addresses, transport_options
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_DIR = Path(os.environ.get("SHOPSEARCH_DEMO_DIR", ROOT / ".var")).resolve()
@@ -33,7 +33,6 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "demo_project.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -93,7 +92,7 @@ SPECTACULAR_SETTINGS = {"TITLE": "shopsearch demo", "VERSION": "0.1.0", "SERVE_I
 CELERY_BROKER_URL = ADDRESSES.broker_url
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.02} if ADDRESSES.broker_url == "memory://" else {}
+CELERY_BROKER_TRANSPORT_OPTIONS = transport_options(ADDRESSES.broker_url, DEMO_DIR)
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.db.models import QuerySet
@@ -33,9 +33,8 @@ class ProductFilterForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.products = products
         colours = products.exclude(colour="").order_by("colour").values_list("colour", flat=True).distinct()
-        colour = self.fields["colour"]
-        assert isinstance(colour, forms.ChoiceField)
-        colour.choices = [("", _("All colours")), *((colour, colour.capitalize()) for colour in colours)]
+        choices = [("", _("All colours")), *((colour, colour.capitalize()) for colour in colours)]
+        cast(forms.ChoiceField, self.fields["colour"]).choices = choices
         for name in ("price_from", "price_to"):
             self.fields[name].widget.attrs |= {"inputmode": "decimal", "step": "0.01", "placeholder": "€"}
 

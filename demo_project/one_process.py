@@ -1,0 +1,85 @@
+"""The demo's parts as threads of one process: for a machine with nothing but Python."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+from celery.worker import WorkController, state
+from shopsearch.vector_stores.milvus_lite import LiteServer
+
+from demo_project import web
+from demo_project.addresses import Addresses
+from demo_project.celery import app
+from demo_project.supervisor import ServiceDied
+
+STOP_SECONDS = 15
+
+
+class Worker(WorkController):
+    """A Celery worker that leaves the process's signals alone."""
+
+    def on_consumer_ready(self, consumer: Any) -> None:
+        signals.worker_ready.send(sender=consumer)
+
+
+class OneProcess:
+    """Milvus Lite, the worker and the web server in this process, over Celery's broker in memory."""
+
+    description = "Milvus Lite, the worker and the web server, in one process"
+
+    def __init__(self, *, demo_dir: Path, port: int, milvus_port: int) -> None:
+        self.port = port
+        self.milvus = LiteServer(demo_dir / "milvus", "127.0.0.1", milvus_port)
+        self.addresses = Addresses(milvus_uri=f"http://127.0.0.1:{milvus_port}")
+        self.threads: list[threading.Thread] = []
+        self.stoppers: list[tuple[str, Callable[[], None]]] = []
+
+    def start_servers(self) -> None:
+        self.milvus.start()
+        self.stoppers.append(("Milvus Lite", self.milvus.stop))
+
+    def start_workers(self) -> None:
+        from shopsearch.conf import settings
+
+        worker = Worker(
+            app=app,
+            pool_cls="solo",
+            concurrency=1,
+            queues=[settings.INDEX_QUEUE],
+            loglevel="INFO",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        self._start("The worker", worker.start, self._stop_worker)
+        server = web.make_server(self.port)
+        self._start("The web server", lambda: server.serve_forever(poll_interval=0.1), server.shutdown)
+        web.warm_up()
+
+    def check(self) -> None:
+        """Raises ServiceDied when one of the threads ended."""
+        for thread in self.threads:
+            if not thread.is_alive():
+                raise ServiceDied(f"{thread.name} ended by itself; the log says why.")
+
+    def stop(self, say: Callable[[str], None]) -> None:
+        for name, stop in reversed(self.stoppers):
+            say(f"Stopping: {name.removeprefix('The ')}")
+            stop()
+
+    def kill(self) -> None:
+        """Threads end with their process."""
+
+    def _start(self, name: str, run: Callable[[], None], stop: Callable[[], None]) -> None:
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        self.threads.append(thread)
+        self.stoppers.append((name, lambda: (stop(), thread.join(STOP_SECONDS))[0]))
+
+    def _stop_worker(self) -> None:
+        signals.worker_shutting_down.send(sender=app, sig="SIGTERM", how="Warm", exitcode=0)
+        state.should_stop = 0  # the exit code: the worker's loop looks at it between two tasks

@@ -1,0 +1,73 @@
+"""The demo's web server: a thread per request, static files included, no reloader."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+
+HOST = "127.0.0.1"
+
+logger = logging.getLogger(__name__)
+
+
+class DemoServer(ThreadedWSGIServer):
+    request_queue_size = 128
+
+
+class DemoRequestHandler(WSGIRequestHandler):
+    def address_string(self) -> str:
+        """Skips asking the resolver for the name of this very machine."""
+        return str(self.client_address[0])
+
+
+def make_server(port: int) -> ThreadedWSGIServer:
+    """A server that listens, and answers from ``serve_forever()`` on. Raises OSError for a port that is taken."""
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
+
+    from demo_project.wsgi import application
+
+    server = DemoServer((HOST, port), DemoRequestHandler)
+    server.daemon_threads = True
+    server.set_app(StaticFilesHandler(application))
+    return server
+
+
+def warm_up() -> None:
+    """Load the embedder beside the first pages, so that the first search does not wait for it."""
+    threading.Thread(target=_embed_something, name="warm-up", daemon=True).start()
+
+
+def _embed_something() -> None:
+    from shopsearch.backends import get_embedder
+    from shopsearch.types import Query
+
+    try:
+        get_embedder().embed([Query(text="warm up")])
+    except Exception:
+        # A search will meet the same error, and can tell it to somebody.
+        logger.exception("The embedder could not be loaded.")
+
+
+def main(port: int) -> None:
+    server = make_server(port)
+    warm_up()
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        # shutdown() waits for serve_forever(), which this handler interrupted.
+        threading.Thread(target=server.shutdown).start()
+
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, stop)
+    server.serve_forever(poll_interval=0.1)
+    server.server_close()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
+    main(int(sys.argv[1]))
