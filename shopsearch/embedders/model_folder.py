@@ -1,0 +1,123 @@
+"""A model's folder: its configuration, its tokenizer, and what tells its vectors from another's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from shopsearch.embedders import weights
+from shopsearch.embedders.preprocessing import Preprocessing
+
+BUNDLED = Path(__file__).parent / "bundled"
+FILES = ("config.json", "tokenizer.json")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+TOWERS: dict[int, dict[str, Any]] = {
+    # By the text model's width: EVA02-CLIP-B-16 beside bge-base-en-v1.5, EVA02-CLIP-L-14 beside bge-m3.
+    768: {"patch_size": 16, "width": 768, "layers": 12, "heads": 12, "mlp_hidden": 2048},
+    1024: {"patch_size": 14, "width": 1024, "layers": 24, "heads": 16, "mlp_hidden": 2730},
+}
+
+ARITHMETIC = 1
+"""Goes up when the same files begin to give other vectors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFolder:
+    """What is known of a model before its weights are read."""
+
+    path: Path
+    weights: Path
+    text: Mapping[str, Any]
+    """What transformers' configuration of the text model says."""
+    tower: Mapping[str, Any]
+    """The vision tower's shape."""
+    image_token_type: bool
+    """Whether pictures get the text model's token type, as words do."""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+    @property
+    def dimension(self) -> int:
+        return int(self.text["hidden_size"])
+
+    def fingerprint(self) -> str:
+        """Changes with the weights, the tokenizer, the architecture and the preprocessing; not with the place."""
+        digest = hashlib.sha256(f"{ARITHMETIC}\n{weights.fingerprint(self.weights)}\n".encode())
+        digest.update((self.path / "tokenizer.json").read_bytes())
+        settings = [dict(self.text), dict(self.tower), self.image_token_type, asdict(self.preprocessing)]
+        digest.update(json.dumps(settings, sort_keys=True).encode())
+        return digest.hexdigest()
+
+
+def find(model: str) -> Path:
+    """The folder that ``model`` names; "" is the bundled one. A name on the Hugging Face hub is downloaded once.
+
+    Raises ImproperlyConfigured when there is none.
+    """
+    if not model:
+        return BUNDLED
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if not is_on_hub(model):
+        raise ImproperlyConfigured(
+            f"There is no folder {model}; name a folder or a model on the Hugging Face hub."
+        )
+    from huggingface_hub import snapshot_download
+
+    def snapshot(*, local_files_only: bool) -> Path:
+        return Path(snapshot_download(model, allow_patterns=list(FILES), local_files_only=local_files_only))
+
+    try:
+        cached = snapshot(local_files_only=True)
+        if all((cached / name).is_file() for name in FILES):
+            return cached
+    except OSError:
+        pass  # not here yet
+    try:
+        return snapshot(local_files_only=False)
+    except Exception as error:  # the hub's, the network's and the disk's errors have no common root
+        raise ImproperlyConfigured(
+            f"The model {model} is not on this machine and cannot be downloaded; name a folder that has it."
+        ) from error
+
+
+def is_on_hub(model: str) -> bool:
+    """Whether ``model`` names no folder here but could name a model on the Hugging Face hub."""
+    return bool(REPOSITORY.fullmatch(model)) and not Path(model).exists()
+
+
+def read(path: Path, weights_path: str = "") -> ModelFolder:
+    """The folder's configuration, checked. Raises ImproperlyConfigured with what is wrong about it."""
+    for name in FILES:
+        if not (path / name).is_file():
+            raise ImproperlyConfigured(f"The model's folder {path} has no {name}.")
+    try:
+        config = json.loads((path / "config.json").read_bytes())
+        tower = config.pop("vision", None) or TOWERS.get(config["hidden_size"])
+        image_token_type = config.pop("image_token_type", False)
+        preprocessing = Preprocessing(**config.pop("preprocessing", {}))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ImproperlyConfigured(
+            f"{path / 'config.json'} is not a model's configuration: {error!r}."
+        ) from error
+    if tower is None:
+        raise ImproperlyConfigured(
+            f'{path / "config.json"} has no "vision" section, and Visualized BGE has no vision tower for a text '
+            f"model of width {config['hidden_size']}; its text models are bge-base-en-v1.5 and bge-m3."
+        )
+    return ModelFolder(
+        path=path,
+        weights=Path(weights_path).expanduser() if weights_path else path / "model.safetensors",
+        text=config,
+        tower=tower,
+        image_token_type=image_token_type,
+        preprocessing=preprocessing,
+    )

@@ -1,0 +1,56 @@
+"""A decoded picture becomes the square of numbers that a vision tower reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+EXTREME_RATIO = 8
+"""From this ratio of the edges on, only the middle of a picture is resized, not all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """Scale the shorter edge to ``size``, cut the square in the middle, normalise each channel.
+
+    The defaults are the authors': CLIP's means and deviations, pixels equal to torchvision's.
+    """
+
+    size: int = 224
+    resample: Literal["bicubic", "bilinear"] = "bicubic"
+    mean: Sequence[float] = (0.48145466, 0.4578275, 0.40821073)
+    std: Sequence[float] = (0.26862954, 0.26130258, 0.27577711)
+
+    def __call__(self, image: Image) -> npt.NDArray[np.float32]:
+        """Shape (3, size, size). Any picture will do, of one pixel or very long ones too."""
+        import numpy as np
+
+        pixels = np.asarray(self.square(image.convert("RGB")), dtype=np.float32) / np.float32(255)
+        normalised = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+    def square(self, image: Image) -> Image:
+        """The middle of the picture, size by size pixels."""
+        from PIL.Image import Resampling
+
+        resample = Resampling[self.resample.upper()]
+        width, height = image.size
+        shorter, longer = sorted(image.size)
+        if longer > EXTREME_RATIO * shorter:
+            # A picture of 40,000,000 by 1 pixels would become one of 9 thousand million by 224.
+            left, top = (width - shorter) / 2, (height - shorter) / 2
+            box = (left, top, left + shorter, top + shorter)
+            return image.resize((self.size, self.size), resample, box=box)
+        scaled = int(self.size * longer / shorter)
+        new = (self.size, scaled) if width <= height else (scaled, self.size)
+        if image.size != new:
+            image = image.resize(new, resample)
+        left = round((image.width - self.size) / 2)
+        top = round((image.height - self.size) / 2)
+        return image.crop((left, top, left + self.size, top + self.size))

@@ -1,0 +1,109 @@
+"""Files of weights: told apart without reading them whole, loaded without running anything in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_HEADER_BYTES = 100_000_000
+SAMPLE_BYTES = 256
+
+
+def fingerprint(path: Path) -> str:
+    """64 hexadecimal digits that change with the weights, read from a fraction of the file.
+
+    A checkpoint of ``torch.save`` lists a checksum of each tensor. A safetensors file has none: its header counts,
+    and a sample of each tensor, so that even weights of which one tensor was trained on are told apart.
+    """
+    digest = hashlib.sha256()
+    if path.suffix == ".safetensors":
+        header, start = _header(path)
+        digest.update(json.dumps(header, sort_keys=True).encode())
+        with path.open("rb") as file:
+            for begin, end in _extents(header):
+                for offset in (begin, (begin + end - SAMPLE_BYTES) // 2, end - SAMPLE_BYTES):
+                    file.seek(start + max(begin, offset))
+                    digest.update(file.read(min(SAMPLE_BYTES, end - begin)))
+    else:
+        for member in _members(path):
+            digest.update(f"{member.filename.partition('/')[2]}\0{member.file_size}\0{member.CRC}\n".encode())
+    return digest.hexdigest()
+
+
+def load_weights(path: Path) -> Mapping[str, Tensor]:
+    """The tensors by name, on the CPU, mapped from the file. A checkpoint that asks for code to run is refused.
+
+    Raises ImproperlyConfigured when the file is missing, truncated or not a plain set of tensors.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    verify(path)
+    try:
+        state: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        )
+    except Exception as error:  # whatever the file provokes: it may come from anywhere
+        raise ImproperlyConfigured(
+            f"The weights {path} cannot be read: they are broken, or hold more than tensors, which is never loaded."
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ImproperlyConfigured(f"The weights {path} are not a plain set of named tensors.")
+    return state
+
+
+def verify(path: Path) -> None:
+    """Raise ImproperlyConfigured when the file is missing, truncated or of another kind; reads little of it."""
+    if not path.is_file():
+        raise ImproperlyConfigured(f"There are no weights at {path}; download them, or correct the path.")
+    if path.suffix == ".safetensors":
+        _header(path)
+    else:
+        _members(path)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """A safetensors file's table of contents, and where its tensors begin."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        start = 8 + length
+        if size < start or length > MAX_HEADER_BYTES:
+            raise ImproperlyConfigured(f"The weights {path} are truncated, or not a safetensors file.")
+        try:
+            header = json.loads(file.read(length))
+            end = max((end for _, end in _extents(header)), default=0)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ImproperlyConfigured(f"The weights {path} are not a safetensors file.") from error
+    if size != start + end:
+        raise ImproperlyConfigured(
+            f"The weights {path} are truncated: {size:,} bytes of {start + end:,}. Download them again."
+        )
+    return header, start
+
+
+def _extents(header: Mapping[str, Any]) -> list[tuple[int, int]]:
+    spans = [entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"]
+    return sorted((int(begin), int(end)) for begin, end in spans)
+
+
+def _members(path: Path) -> list[zipfile.ZipInfo]:
+    """What a checkpoint of ``torch.save``, a ZIP archive, holds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ImproperlyConfigured(
+            f"The weights {path} are truncated, or were written neither by torch.save nor as safetensors."
+        ) from error
