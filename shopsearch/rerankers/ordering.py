@@ -1,0 +1,151 @@
+"""Whatever a model said -> a permutation of the candidates, fused with retrieval's order."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shopsearch.types import Judgement
+
+MOST_CHARACTERS = 20_000
+"""More text than any ranking needs is not read."""
+
+_GROUP = re.compile(r"\[[^\[\]]*\]")
+_NUMBER = re.compile(r"(?<![\w.])\d{1,6}(?![\w.]*\d)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A permutation, and what it took to get it."""
+
+    positions: tuple[int, ...]
+    """Every candidate's place in retrieval's order, exactly once, the best first."""
+    repairs: Mapping[str, int]
+    """How often something had to be mended: ``missing``, ``repeated``, ``unknown`` or ``unreadable``; no zeros."""
+
+
+def arrange(judgement: Judgement, retrieval: Sequence[float], *, weight: float = 0.6, lift: int = 6) -> Order:
+    """A permutation of the candidates, for any judgement whatsoever; raises nothing.
+
+    ``retrieval`` has the candidates' scores in retrieval's order. ``weight`` is the model's share, in [0, 1]: at 0 the
+    order stays, at 1 the model alone decides. No candidate climbs more than ``lift`` places, so that what a product
+    says of itself can gain it little. What the model left out follows in retrieval's order, and a judgement that says
+    nothing changes nothing.
+    """
+    repairs: Counter[str] = Counter()
+    judged = _judged(judgement, len(retrieval), repairs)
+    if not any(value is not None for value in judged):
+        return Order(positions=tuple(range(len(retrieval))), repairs=dict(+repairs))
+    model = _spread(judged)
+    prior = _spread([score if _finite(score) else None for score in retrieval])
+    fused = [weight * ours + (1 - weight) * theirs for ours, theirs in zip(model, prior, strict=True)]
+    left = sorted(range(len(retrieval)), key=lambda place: (-fused[place], place))
+    positions: list[int] = []
+    while left:
+        # At step p there are at most p candidates placed and at least p + 1 that may stand here: one is always left.
+        chosen = next(place for place in left if place <= len(positions) + lift)
+        left.remove(chosen)
+        positions.append(chosen)
+    return Order(positions=tuple(positions), repairs=dict(+repairs))
+
+
+def _judged(judgement: Judgement, count: int, repairs: Counter[str]) -> list[float | None]:
+    """A value per candidate, higher is better; None for what the model did not judge."""
+    if judgement.scores is not None:
+        return _from_scores(judgement.scores, count, repairs)
+    return _from_labels(judgement.labels, count, repairs)
+
+
+def _from_scores(scores: object, count: int, repairs: Counter[str]) -> list[float | None]:
+    if not isinstance(scores, Sequence) or isinstance(scores, str | bytes):
+        repairs["unreadable"] += 1
+        return [None] * count
+    values = [_number(score) for score in scores[:count]]
+    repairs["unreadable"] += values.count(None)
+    repairs["missing"] += count - len(values)
+    repairs["unknown"] += max(0, len(scores) - count)
+    return values + [None] * (count - len(values))
+
+
+def _from_labels(labels: object, count: int, repairs: Counter[str]) -> list[float | None]:
+    values: list[float | None] = [None] * count
+    place = 0
+    for label in _listed(labels, count, repairs):
+        number = _number(label)
+        if number is None or number != int(number):
+            repairs["unreadable"] += 1
+        elif not 1 <= number <= count:
+            repairs["unknown"] += 1
+        elif values[int(number) - 1] is not None:
+            repairs["repeated"] += 1
+        else:
+            values[int(number) - 1] = float(-place)
+            place += 1
+    if place or labels is not None:
+        repairs["missing"] += count - place
+    return values
+
+
+def _listed(labels: object, count: int, repairs: Counter[str]) -> Sequence[object]:
+    if isinstance(labels, bytes):
+        labels = labels[:MOST_CHARACTERS].decode("utf-8", "replace")
+    if isinstance(labels, str):
+        return _read(labels[:MOST_CHARACTERS], count)
+    if isinstance(labels, Mapping):
+        lists = [value for value in labels.values() if isinstance(value, list | tuple)]
+        return lists[0] if lists else ()
+    if isinstance(labels, Sequence):
+        return labels[: 10 * count + 10]
+    repairs["unreadable"] += labels is not None
+    return ()
+
+
+def _read(text: str, count: int) -> Sequence[object]:
+    """The ranking in a text: the list that names most candidates, else every number that stands alone."""
+    groups = [_NUMBER.findall(group) for group in _GROUP.findall(text)]
+    best = max(
+        groups, key=lambda group: len({number for number in group if 1 <= int(number) <= count}), default=[]
+    )
+    return best or _NUMBER.findall(text)[: 10 * count + 10]
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _finite(value: object) -> bool:
+    return _number(value) is not None
+
+
+def _spread(values: Sequence[float | None]) -> list[float]:
+    """The values laid on [0, 1]; where one is missing, 0; where all are equal, 0."""
+    known = [value for value in values if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    # Halved before the difference, which would otherwise overflow for the largest floats.
+    width = high / 2 - low / 2
+    if width <= 0:
+        return [0.0] * len(values)
+    return [0.0 if value is None else (value / 2 - low / 2) / width for value in values]
+
+
+def parse_json(text: str) -> Mapping[str, object]:
+    """The first JSON object in the text, or an empty one: fences and words around it are passed over."""
+    text = text[:MOST_CHARACTERS]
+    for start in (found.start() for found in re.finditer(r"\{", text)):
+        try:
+            value, _ = json.JSONDecoder().raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            return value
+    return {}
