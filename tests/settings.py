@@ -1,7 +1,6 @@
 """Settings of the tests: a small shop with one index of each kind, and stand-ins that need no service."""
 
-from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 SECRET_KEY = "tests"
 DEBUG = False
@@ -10,7 +9,8 @@ USE_TZ = True
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "static/"
 MEDIA_URL = "media/"
-MEDIA_ROOT = Path(mkdtemp(prefix="shopsearch-tests-"))
+_media = TemporaryDirectory(prefix="shopsearch-tests-")  # removed when the tests end
+MEDIA_ROOT = _media.name
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
