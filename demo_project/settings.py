@@ -26,8 +26,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "demo_project.catalog",  # before shopsearch: its templates of the same name win
     "shopsearch",
-    "demo_project.catalog",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -52,3 +52,8 @@ class ProductFilterForm(forms.Form):
             products = products.filter(stock__gt=0)
         field, _label = ORDERS[wanted.get("order", "")]
         return products.order_by(field, "pk")
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether there is anything to clear."""
+        return any(self.data.get(name) for name in self.fields)

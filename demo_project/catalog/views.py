@@ -60,7 +60,9 @@ class CategoryPage(ListView[Product]):
         return self.form.narrow()
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(category=self.category, form=self.form, **kwargs)
+        context = super().get_context_data(category=self.category, form=self.form, **kwargs)
+        page = context["page_obj"]
+        return context | {"page_range": page.paginator.get_elided_page_range(page.number, on_each_side=1)}
 
 
 class ProductPage(DetailView[Product]):

@@ -1,4 +1,4 @@
-"""How the shop writes prices and addresses of pictures."""
+"""How the shop writes prices and addresses of pictures, and its list of categories."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ from decimal import Decimal
 
 from django import template
 from django.core.files.storage import default_storage
+from django.db.models import QuerySet
 from django.utils.formats import number_format
+
+from demo_project.catalog.models import Category
 
 register = template.Library()
 
 
 @register.filter
-def price(amount: Decimal) -> str:
+def price(amount: Decimal | str) -> str:
     """``€24.90``, in the reader's way of writing numbers."""
-    return f"€{number_format(amount, 2, use_l10n=True, force_grouping=True)}"
+    return f"€{number_format(Decimal(amount), 2, use_l10n=True, force_grouping=True)}"
 
 
 @register.filter
 def media_url(name: str) -> str:
     """The address of an uploaded file, by its name."""
     return default_storage.url(name)
+
+
+@register.simple_tag
+def categories() -> QuerySet[Category]:
+    """Those with something to show, for the header of every page."""
+    return Category.objects.filter(products__published=True).distinct()
