@@ -1,0 +1,245 @@
+/* The box: words and a picture by file dialog, camera, drop, paste or link.
+ *
+ * All listeners are the document's, so that boxes which come later, or come twice, work as well. What is asked for goes
+ * out as the event "shopsearch:search"; whoever cancels it (results.js) answers it, else the form is posted as it is.
+ * The picture is the page's, not a box's: every box shows it. No module is imported, so that file names with a hash work.
+ */
+
+const LONGEST_SIDE = 1600; // pixels; no embedder looks closer
+const HEAVY = 2 * 1024 * 1024; // bytes
+const THUMBNAIL = 96;
+
+let picture = null; // {file, thumbnail}: thumbnail is a canvas, or null where the browser cannot read the file
+let lastUsed = null;
+let dragged = ""; // the address of a picture of this page on its way to a box
+
+const boxes = () => [...document.querySelectorAll("form[data-shopsearch]")];
+const boxOf = (node) => (node instanceof Element ? node.closest("form[data-shopsearch]") : null);
+const isVisible = (box) => box.getClientRects().length > 0;
+
+/** The box that an event of the page is meant for. */
+function receiver(event) {
+  const candidates = [boxOf(event?.target), lastUsed?.isConnected ? lastUsed : null, ...boxes()].filter(Boolean);
+  return candidates.find(isVisible) ?? candidates[0];
+}
+
+function tell(box, { error = "", status = "" }) {
+  for (const each of boxes()) {
+    each.querySelector("[data-shopsearch-message]").textContent = each === box ? error : "";
+    each.querySelector("[data-shopsearch-status]").textContent = each === box ? status : "";
+  }
+}
+
+// ---- the picture -------------------------------------------------------------------------------------------------
+
+function canvasOf(bitmap, width, height, crop = [0, 0, bitmap.width, bitmap.height]) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff"; // what is transparent is searched as white; the server does the same
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, ...crop, 0, 0, width, height);
+  return canvas;
+}
+
+function thumbnailOf(bitmap) {
+  const side = Math.min(bitmap.width, bitmap.height);
+  const crop = [(bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side];
+  return canvasOf(bitmap, THUMBNAIL, THUMBNAIL, crop);
+}
+
+/** The file, or a smaller one of the same picture where that saves the shopper time. */
+async function shrunk(file, bitmap) {
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+  if (scale === 1 && file.size <= HEAVY) return file;
+  const size = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const blob = await new Promise((resolve) => canvasOf(bitmap, ...size).toBlob(resolve, "image/jpeg", 0.88));
+  return blob && blob.size < file.size ? new File([blob], "picture.jpg", { type: "image/jpeg" }) : file;
+}
+
+async function read(file) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+    return { file: await shrunk(file, bitmap), thumbnail: thumbnailOf(bitmap) };
+  } catch {
+    return { file, thumbnail: null }; // a format that only the server reads, or no picture: the server says which
+  } finally {
+    bitmap?.close();
+  }
+}
+
+/** Show the picture in every box, or that there is none. */
+function paint() {
+  for (const box of boxes()) {
+    const chip = box.querySelector("[data-shopsearch-chip]");
+    const text = box.elements.q;
+    text.dataset.shopsearchPlaceholder ??= text.placeholder;
+    if (picture) {
+      chip.replaceChildren(box.querySelector("template[data-shopsearch-preview]").content.cloneNode(true));
+      const canvas = chip.querySelector("canvas");
+      if (picture.thumbnail) canvas.getContext("2d").drawImage(picture.thumbnail, 0, 0);
+    } else if (chip.querySelector("canvas")) {
+      chip.replaceChildren();
+    }
+    chip.hidden = chip.childElementCount === 0;
+    text.placeholder = chip.hidden ? text.dataset.shopsearchPlaceholder : text.dataset.shopsearchRefine;
+  }
+}
+
+/** Search with this file, at once. */
+async function take(file, box) {
+  if (!box || !file) return;
+  if (file.type && !file.type.startsWith("image/")) {
+    tell(box, { error: box.dataset.shopsearchNoPicture });
+    return;
+  }
+  tell(box, {});
+  picture = await read(file);
+  paint();
+  box.requestSubmit();
+}
+
+/** Search with a picture of this site, by its address. */
+async function takeFrom(address, box) {
+  const url = new URL(address, document.baseURI);
+  try {
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(response.statusText);
+    await take(new File([await response.blob()], url.pathname.split("/").pop() || "picture"), box);
+  } catch {
+    tell(box, { error: box.dataset.shopsearchOffline });
+  }
+}
+
+function remove(box) {
+  picture = null;
+  paint();
+  tell(box, { status: box.dataset.shopsearchRemoved });
+  box.elements.q.focus();
+  if (box.elements.q.value.trim()) box.requestSubmit();
+}
+
+// ---- asking ------------------------------------------------------------------------------------------------------
+
+function addressOf(box) {
+  const url = new URL(box.getAttribute("action"), document.baseURI);
+  for (const [name, value] of new FormData(box)) {
+    if (typeof value === "string" && value.trim()) url.searchParams.append(name, value.trim());
+  }
+  return url;
+}
+
+document.addEventListener("submit", (event) => {
+  const box = boxOf(event.target);
+  if (!box) return;
+  lastUsed = box;
+  const url = addressOf(box);
+  if (!picture && !url.searchParams.has("q") && !url.searchParams.has("similar")) {
+    event.preventDefault();
+    box.elements.q.focus();
+    return;
+  }
+  const detail = { url: url.href, picture: picture?.file ?? null, target: box.dataset.shopsearchTarget ?? "" };
+  if (!document.dispatchEvent(new CustomEvent("shopsearch:search", { detail, cancelable: true }))) {
+    event.preventDefault();
+  } else if (picture) {
+    const files = new DataTransfer();
+    files.items.add(picture.file);
+    box.querySelector("input[type=file]:not([capture])").files = files.files;
+  }
+});
+
+document.addEventListener("shopsearch:busy", ({ detail }) => {
+  for (const box of boxes()) box.toggleAttribute("data-shopsearch-waiting", detail.busy);
+});
+
+document.addEventListener("shopsearch:found", ({ detail }) => {
+  if (!detail.picture) picture = null;
+  else if (picture?.file !== detail.picture) read(detail.picture).then((each) => { picture = each; paint(); });
+  for (const box of boxes()) box.elements.q.value = detail.text;
+  paint();
+  tell(receiver(), { status: detail.announcement });
+});
+
+document.addEventListener("shopsearch:failed", ({ detail }) => {
+  const box = receiver();
+  if (picture && !picture.thumbnail) {
+    picture = null; // neither the browser nor the server could read it
+    paint();
+  }
+  tell(box, { error: detail.message || box.dataset.shopsearchOffline });
+});
+
+// ---- where words and pictures come from --------------------------------------------------------------------------
+
+document.addEventListener("focusin", (event) => { lastUsed = boxOf(event.target) ?? lastUsed; });
+
+document.addEventListener("change", (event) => {
+  if (!event.target.matches?.("form[data-shopsearch] input[type=file]")) return;
+  const [file] = event.target.files;
+  take(file, boxOf(event.target));
+  event.target.value = ""; // so that the same file may be chosen again
+});
+
+document.addEventListener("reset", (event) => {
+  const box = boxOf(event.target);
+  if (!box) return;
+  event.preventDefault(); // it would bring back the words that the page came with
+  box.elements.q.value = "";
+  picture = null;
+  box.querySelector("[data-shopsearch-chip]").replaceChildren();
+  paint();
+  tell(box, {});
+  box.elements.q.focus();
+});
+
+document.addEventListener("click", (event) => {
+  if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  const removal = event.target.closest?.("button[data-shopsearch-remove]");
+  if (removal) remove(boxOf(removal));
+  const example = event.target.closest?.("a[data-shopsearch-picture]");
+  if (example && receiver()) {
+    event.preventDefault();
+    takeFrom(example.dataset.shopsearchPicture, receiver());
+  }
+});
+
+document.addEventListener("paste", (event) => {
+  const elsewhere = event.target.closest?.("input, textarea, [contenteditable]");
+  if (elsewhere && !boxOf(elsewhere)) return;
+  const file = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
+  const box = receiver(event);
+  if (!file || !box) return;
+  event.preventDefault();
+  take(file, box);
+});
+
+function showDropping(box) {
+  for (const each of boxes()) each.toggleAttribute("data-shopsearch-dropping", each === box);
+}
+
+document.addEventListener("dragstart", (event) => {
+  const source = event.target.closest?.("a[data-shopsearch-picture], img") ?? event.target;
+  const address = source.dataset?.shopsearchPicture ?? source.currentSrc ?? "";
+  dragged = address && new URL(address, document.baseURI).origin === location.origin ? address : "";
+});
+document.addEventListener("dragend", () => { dragged = ""; showDropping(null); });
+document.addEventListener("dragover", (event) => {
+  const box = receiver(event);
+  if (!box || !(dragged || event.dataTransfer?.types.includes("Files"))) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = "copy";
+  showDropping(box);
+});
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) showDropping(null); });
+document.addEventListener("drop", (event) => {
+  const box = receiver(event);
+  showDropping(null);
+  const [file] = event.dataTransfer?.files ?? [];
+  if (!box || !(dragged || file)) return;
+  event.preventDefault(); // the browser would leave the shop and show the file
+  if (dragged) takeFrom(dragged, box);
+  else take(file, box);
+  dragged = "";
+});
