@@ -73,7 +73,7 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
             raise FilterError(
                 f"{key!r} is not a filter: __gte and __lte bound numbers, and {name!r} is {kind}."
             )
-    found = (*any_of.values(), *ranges.values())
+    found: tuple[AnyOf | Range, ...] = (*any_of.values(), *ranges.values())
     return None if not found else found[0] if len(found) == 1 else And(found)
 
 

@@ -8,6 +8,7 @@ red shoe.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import threading
 import unicodedata
@@ -20,16 +21,18 @@ import numpy.typing as npt
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders.base import Embedder
-from shopsearch.exceptions import FilterError, VectorStoreError
-from shopsearch.filters import And, AnyOf, Filter
+from shopsearch.exceptions import VectorStoreError
+from shopsearch.filters import AnyOf, Filter, Range
 from shopsearch.types import CollectionSchema, Entity, FilterValue, Hit, Query
 from shopsearch.vector_stores.base import VectorStore
 from shopsearch.vector_stores.entities import (
     checked_collection,
     checked_entities,
+    checked_filter,
     checked_ids,
     checked_limit,
     checked_vector,
+    conditions,
 )
 
 if TYPE_CHECKING:
@@ -177,10 +180,7 @@ class MemoryStore(VectorStore):
             if collection not in self._collections:
                 raise VectorStoreError(f"There is no collection {collection}.")
             schema, held = self._collections[collection]
-            checked_entities(entities, schema)
-            for entity in entities:
-                fields = {name: entity.fields.get(name) for name in schema.fields}
-                vector = np.array(entity.vector, np.float32)  # a copy: the caller's may change
+            for entity, vector, fields in checked_entities(entities, schema):
                 held[entity.id] = replace(entity, vector=vector, fields=fields)
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
@@ -208,7 +208,7 @@ class MemoryStore(VectorStore):
                 return []
             schema, held = self._collections[collection]
             wanted = _unit(checked_vector(vector, schema))
-            _refuse_unknown(filters, schema)
+            checked_filter(filters, schema)
             entities = [
                 entity for entity in held.values() if filters is None or _passes(entity.fields, filters)
             ]
@@ -229,22 +229,15 @@ class MemoryStore(VectorStore):
         return self._collections[collection][1] if collection in self._collections else {}
 
 
-def _refuse_unknown(filters: Filter | None, schema: CollectionSchema) -> None:
-    for condition in filters.filters if isinstance(filters, And) else (filters,):
-        if condition is not None and condition.field not in schema.fields:
-            raise FilterError(f"There is no filter {condition.field!r}.")
+def _passes(fields: Mapping[str, FilterValue | None], filters: Filter | None) -> bool:
+    return all(_holds(condition, fields.get(condition.field)) for condition in conditions(filters))
 
 
-def _passes(fields: Mapping[str, FilterValue | None], filters: Filter) -> bool:
-    if isinstance(filters, And):
-        return all(_passes(fields, each) for each in filters.filters)
-    value = fields.get(filters.field)
+def _holds(condition: AnyOf | Range, value: FilterValue | None) -> bool:
     if value is None:
         return False
-    if isinstance(filters, AnyOf):
-        return not set(filters.values).isdisjoint(value if isinstance(value, tuple) else (value,))
-    if isinstance(value, str | tuple):
-        raise FilterError(f"The filter {filters.field!r} is not a number: it has no bounds.")
-    return (filters.minimum is None or value >= filters.minimum) and (
-        filters.maximum is None or value <= filters.maximum
-    )
+    if isinstance(condition, AnyOf):
+        return not set(condition.values).isdisjoint(value if isinstance(value, tuple) else (value,))
+    least = -math.inf if condition.minimum is None else condition.minimum
+    most = math.inf if condition.maximum is None else condition.maximum
+    return not isinstance(value, str | tuple) and least <= value <= most

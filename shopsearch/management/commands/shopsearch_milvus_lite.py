@@ -1,0 +1,56 @@
+"""Serve Milvus Lite: the vector store of a shop that has no Milvus server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from shopsearch.exceptions import VectorStoreError
+from shopsearch.vector_stores.milvus_lite import LiteServer
+
+_LOOK_SECONDS = 0.5
+
+
+class Command(BaseCommand):
+    help = "Serve a directory as a Milvus server, for this machine's web server and workers. Ctrl-C stops it."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--data-dir", required=True, help="Where the collections live; made where missing."
+        )
+        parser.add_argument(
+            "--host", default="127.0.0.1", help="The address to listen on; there is no password."
+        )
+        parser.add_argument("--port", type=int, default=19530, help="0 takes a free one.")
+        parser.add_argument(
+            "--with-parent",
+            metavar="PROCESS_ID",
+            type=int,
+            nargs="?",
+            const=os.getppid(),
+            help="Stop when this process, by default the one that starts the server, is not its parent any more.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: stop.set())
+        server = LiteServer(data_dir=options["data_dir"], host=options["host"], port=options["port"])
+        try:
+            server.start()
+        except VectorStoreError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"ready {server.uri}")
+        self.stdout.flush()
+        parent = options["with_parent"]
+        while not stop.wait(_LOOK_SECONDS if parent else None):
+            if os.getppid() != parent:
+                break
+        server.stop()
