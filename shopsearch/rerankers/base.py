@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.core.checks import CheckMessage
 
 if TYPE_CHECKING:
+    from shopsearch.embedders.base import Embedder
     from shopsearch.types import Candidate, Judgement, Query
 
 
@@ -39,6 +40,9 @@ class Reranker(ABC):
         Raises RerankerError when the model or its server cannot answer, ImproperlyConfigured when its files are
         missing or not the right ones. An answer that makes no sense is not an error: it is returned as it is.
         """
+
+    def bind(self, embedder: Embedder) -> None:  # noqa: B027  # optional
+        """Given this process's embedder before the first use, for rerankers that have a use for it."""
 
     def check(self) -> list[CheckMessage]:
         """What ``manage.py check`` should say about the options. Loads nothing, opens no connection."""

@@ -1,0 +1,92 @@
+"""The embedder once more, on each candidate's picture and words together: no further model, no training.
+
+Retrieval compares the query with pictures alone, because a collection of pictures serves every kind of query. For the
+few that it found there is time to embed picture and words jointly, which Visualized BGE and its kind are made for. Each
+candidate is judged by itself, so the candidates' order cannot matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shopsearch.embedders.base import Embedder
+from shopsearch.exceptions import RerankerError
+from shopsearch.rerankers.base import Reranker
+from shopsearch.types import Candidate, Judgement, Query
+
+_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+@dataclass(kw_only=True, eq=False)
+class JointReranker(Reranker):
+    """Scores a candidate by the cosine between the query and the candidate's picture and words in one embedding."""
+
+    prompt_version: str = "1"
+    most_candidates: int = 9
+
+    _embedder: Embedder | None = field(default=None, init=False, repr=False)
+
+    @property
+    def model(self) -> str:
+        return f"joint/{self._bound.space}"
+
+    def bind(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    @property
+    def _bound(self) -> Embedder:
+        if self._embedder is None:
+            raise RerankerError(
+                "The reranker has no embedder; get it from shopsearch.backends.get_reranker()."
+            )
+        return self._embedder
+
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
+        joint = [Query(image=candidate.image, text=candidate.text) for candidate in candidates]
+        vectors = self._bound.embed([query, *joint])
+        scores = [float(score) for score in vectors[1:] @ vectors[0]]
+        likeness: list[float] = []
+        if query.image is not None:
+            pictures = [Query(image=query.image), *(Query(image=candidate.image) for candidate in candidates)]
+            alone = self._bound.embed(pictures)
+            likeness = [float(score) for score in alone[1:] @ alone[0]]
+        return Judgement(
+            scores=scores,
+            caption=_caption(query, candidates) if likeness else "",
+            reason=_reason(query, candidates, scores, likeness),
+            raw=" ".join(f"{score:.4f}" for score in scores),
+        )
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _caption(query: Query, candidates: Sequence[Candidate]) -> str:
+    """What most candidates are called and the query's words do not say: what the picture must have brought in."""
+    asked = set(_words(query.text))
+    named = Counter(word for candidate in candidates for word in set(_words(candidate.text)) - asked)
+    word, count = max(named.items(), key=lambda item: (item[1], item[0]), default=("", 0))
+    return f"Looks like: {word}" if count * 2 > len(candidates) else ""
+
+
+def _reason(
+    query: Query, candidates: Sequence[Candidate], scores: Sequence[float], likeness: Sequence[float]
+) -> str:
+    """Why the best scored candidate is: facts that were computed, not a model's prose."""
+    if not candidates:
+        return ""
+    best = max(range(len(candidates)), key=lambda place: scores[place])
+    named = set(_words(candidates[best].text))
+    shared = [word for word in dict.fromkeys(_words(query.text)) if word in named]
+    facts = []
+    if shared:
+        facts.append(f"its words name “{' '.join(shared)}”")
+    if likeness and likeness[best] == max(likeness):
+        facts.append(f"of the {len(candidates)} leading pictures its own is the most like yours")
+    if not facts:
+        facts.append("its picture and its words together are the nearest to your search")
+    return f"{' and '.join(facts)}."

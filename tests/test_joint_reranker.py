@@ -1,0 +1,71 @@
+"""The bundled reranker, over the stand-in embedder that truly sees colour."""
+
+import pytest
+from PIL import Image
+
+from shopsearch.exceptions import RerankerError
+from shopsearch.rerankers.joint import JointReranker
+from shopsearch.testing import ColourEmbedder
+from shopsearch.types import Candidate, Query
+
+RED, GREEN, BLUE = (220, 30, 30), (30, 160, 60), (40, 60, 210)
+
+
+def candidate(colour, text, score=0.5):
+    return Candidate(product_id=text, image=Image.new("RGB", (32, 32), colour), text=text, score=score)
+
+
+@pytest.fixture
+def reranker():
+    made = JointReranker()
+    made.bind(ColourEmbedder())
+    return made
+
+
+def test_picture_and_words_together_decide(reranker):
+    candidates = [candidate(BLUE, "blue mug"), candidate(RED, "red mug"), candidate(GREEN, "green mug")]
+    scores = reranker.rerank(Query(text="red"), candidates).scores
+    assert scores[1] == max(scores)
+
+
+def test_the_order_of_the_candidates_changes_nothing(reranker):
+    candidates = [candidate(BLUE, "blue mug"), candidate(RED, "red mug"), candidate(GREEN, "green mug")]
+    query = Query(text="mug", image=Image.new("RGB", (8, 8), RED))
+    there = reranker.rerank(query, candidates).scores
+    back = reranker.rerank(query, candidates[::-1]).scores
+    assert there == pytest.approx(back[::-1], abs=1e-6)
+
+
+def test_the_reason_names_what_is_so(reranker):
+    candidates = [candidate(BLUE, "blue mug"), candidate(RED, "red mug")]
+    judgement = reranker.rerank(
+        Query(text="a mug like this", image=Image.new("RGB", (8, 8), RED)), candidates
+    )
+    assert (
+        judgement.reason
+        == "its words name “mug” and of the 2 leading pictures its own is the most like yours."
+    )
+
+
+def test_the_caption_is_what_the_candidates_share_beyond_the_words_asked(reranker):
+    candidates = [
+        candidate(RED, "Leopard mug"),
+        candidate(RED, "Leopard phone case"),
+        candidate(RED, "Red cup"),
+    ]
+    query = Query(text="phone case", image=Image.new("RGB", (8, 8), RED))
+    assert reranker.rerank(query, candidates).caption == "Looks like: leopard"
+    assert reranker.rerank(Query(text="phone case"), candidates).caption == ""
+
+
+def test_without_candidates_there_is_nothing_to_judge(reranker):
+    assert list(reranker.rerank(Query(text="red"), []).scores) == []
+
+
+def test_its_model_is_the_embedders_space(reranker):
+    assert reranker.model == f"joint/{ColourEmbedder().space}"
+
+
+def test_unbound_it_says_where_to_get_it_from():
+    with pytest.raises(RerankerError, match="get_reranker"):
+        JointReranker().rerank(Query(text="red"), [])
