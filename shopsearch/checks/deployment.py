@@ -11,8 +11,10 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch import backends
+from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
 from shopsearch.embedders.base import Embedder
+from shopsearch.embedders.visualized_bge import VisualizedBGE
 
 JSON = {"json", "application/json"}
 PER_PROCESS_CACHES = {
@@ -30,9 +32,9 @@ def check_celery(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 def _check_celery(conf: Any) -> Iterator[CheckMessage]:
     if not conf.broker_write_url:
         yield CheckWarning(
-            "Celery has no broker, so saved images wait until somebody runs shopsearch_reindex.",
-            hint="Make a Celery app that reads the project's settings, import it in the project's __init__.py, and set "
-            "CELERY_BROKER_URL = 'redis://…'.",
+            "Celery has no broker, so no worker hears of a saved image.",
+            hint="Make a Celery app that reads the project's settings, import it in the project's __init__.py, "
+            "and set CELERY_BROKER_URL = 'redis://…'. Until then, `manage.py shopsearch_reindex --here` indexes.",
             id="shopsearch.W001",
         )
     accepted = {*conf.accept_content, *(conf.result_accept_content or ()), conf.task_serializer}
@@ -52,6 +54,8 @@ def _check_celery(conf: Any) -> Iterator[CheckMessage]:
 
 
 def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if not is_readable():
+        return []
     in_memory, limit = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE, settings.MAX_IMAGE_BYTES
     if not isinstance(limit, int) or in_memory <= limit:
         return []
@@ -68,7 +72,7 @@ def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 def check_cache(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     backend = django_settings.CACHES["default"]["BACKEND"]
-    if settings.THROTTLE_RATE is None or backend not in PER_PROCESS_CACHES:
+    if not is_readable() or settings.THROTTLE_RATE is None or backend not in PER_PROCESS_CACHES:
         return []
     return [
         CheckWarning(
@@ -81,16 +85,19 @@ def check_cache(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 
 def check_embedder(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if not is_readable():
+        return []
     try:
-        bundled = getattr(backends.build("EMBEDDER", Embedder), "bundled", False)
+        embedder = backends.build("EMBEDDER", Embedder)
     except (ImproperlyConfigured, ValueError):
         return []  # E003 says so
-    if not bundled:
+    if not isinstance(embedder, VisualizedBGE) or embedder.model or embedder.weights:
         return []
     return [
         CheckWarning(
             "The bundled model knows only the demo's rendered world, not your products.",
-            hint="Name real weights: SHOPSEARCH['EMBEDDER']['OPTIONS']['weights'].",
+            hint="Name the authors' model and its file: SHOPSEARCH['EMBEDDER']['OPTIONS'] = {'model': "
+            "'BAAI/bge-base-en-v1.5', 'weights': '/models/Visualized_base_en_v1.5.pth'}.",
             id="shopsearch.W006",
         )
     ]

@@ -21,6 +21,11 @@ from shopsearch.embedders.base import Embedder
 from shopsearch.vector_stores.base import VectorStore
 
 
+def is_readable() -> bool:
+    """Whether SHOPSEARCH is a dictionary; where it is not, E006 says so and there is nothing else to check."""
+    return isinstance(settings.user_settings, dict)
+
+
 def check_models(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     names = ("SHOPSEARCH_PRODUCT_MODEL", "SHOPSEARCH_PRODUCT_IMAGE_MODEL")
     if any(getattr(django_settings, name, None) for name in names):
@@ -37,7 +42,7 @@ def check_models(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     given = settings.user_settings
-    if not isinstance(given, dict):
+    if not is_readable():
         return [_wrong_value("SHOPSEARCH is not a dictionary.", "Write SHOPSEARCH = {...}.")]
     return [
         *(_unknown_key(key) for key in given if key not in DEFAULTS),
@@ -96,7 +101,7 @@ def _check_page_sizes() -> Iterator[CheckMessage]:
 
 def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Whether each backend can be built, and what it says about its own options."""
-    if not isinstance(settings.user_settings, dict):
+    if not is_readable():
         return []
     messages: list[CheckMessage] = []
     for setting, base in (("EMBEDDER", Embedder), ("VECTOR_STORE", VectorStore)):

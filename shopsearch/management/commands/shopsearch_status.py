@@ -1,0 +1,244 @@
+"""manage.py shopsearch_status: what is indexed, what waits, what failed, and what is away."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+import threading
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connection
+from django.db.models import Min
+from django.utils import timezone
+
+from shopsearch import outbox
+from shopsearch.backends import collection_of, get_embedder, get_vector_store
+from shopsearch.conf import settings
+from shopsearch.exceptions import BackendError
+from shopsearch.models import IndexEntry
+from shopsearch.registry import get_indexes
+
+MODEL_SECONDS = 30.0
+STORE_SECONDS = 10.0
+BROKER_SECONDS = 4.0
+"""The longest that each is waited for, whatever the deadlines of its client are."""
+PING_SECONDS = 1.0
+FAILURES_SHOWN = 3
+AT_REST = (IndexEntry.State.INDEXED, IndexEntry.State.FAILED)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(kw_only=True)
+class Part:
+    """Something that can be away. ``error`` says what is wrong with it, "" where nothing is."""
+
+    name: str
+    reachable: bool = False
+    error: str = ""
+
+    def ask(self, question: Callable[[], Answer], seconds: float | None = None) -> Answer | None:
+        """The answer; or None, and the error is kept. With ``seconds``, never waits longer than that."""
+        try:
+            answer = question() if seconds is None else _within(seconds, question)
+        except (BackendError, DatabaseError, ImproperlyConfigured, OSError) as error:
+            self.error = str(error) or type(error).__name__
+            return None
+        except Exception as error:
+            # Broker clients raise what they like; whatever it is, the status is to be printed.
+            self.error = f"{type(error).__name__}: {error}"
+            return None
+        self.reachable = True
+        return answer
+
+
+@dataclass(kw_only=True)
+class IndexStatus:
+    """One index: its rows of the outbox by state, and its collection. None where that cannot be told."""
+
+    name: str
+    states: dict[str, int] | None = None
+    oldest_waiting_seconds: int | None = None
+    collection: str | None = None
+    entities: int | None = None
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Status:
+    """What --json prints."""
+
+    healthy: bool
+    model: dict[str, Any]
+    database: Part
+    vector_store: Part
+    broker: Part
+    workers: dict[str, Any]
+    indexes: list[IndexStatus]
+
+
+class Command(BaseCommand):
+    help = "What is indexed, what waits, what failed and what is away. Exit code 1 when something is away."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--json", action="store_true", help="Print one JSON object, for programs to read."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        status = collect()
+        if options["json"]:
+            self.stdout.write(json.dumps(asdict(status), indent=2))
+        else:
+            self.stdout.write("\n".join(lines_of(status)))
+        if not status.healthy:
+            sys.exit(1)
+
+
+def collect() -> Status:
+    """Asks every part how it is. Raises nothing when some are away, and ends within seconds."""
+    indexes = {index.name: IndexStatus(name=index.name) for index in get_indexes()}
+    model = Part(name=settings.EMBEDDER["BACKEND"])
+    store = Part(name=settings.VECTOR_STORE["BACKEND"])
+    database, broker = Part(name=connection.vendor), Part(name="")
+    database.ask(lambda: _read_outbox(indexes))
+    identity = model.ask(lambda: _identify(indexes), MODEL_SECONDS) or {"space": None, "dimension": None}
+    store.ask(lambda: _count_entities(indexes), STORE_SECONDS)
+    broker.ask(lambda: _connect(broker), BROKER_SECONDS)
+    workers = Part(name=settings.INDEX_QUEUE)
+    answering = workers.ask(_answering_workers, BROKER_SECONDS) if broker.reachable else None
+    return Status(
+        healthy=all(part.reachable for part in (database, model, store, broker)),
+        model={"backend": model.name, **identity, "error": model.error},
+        database=database,
+        vector_store=store,
+        broker=broker,
+        workers={"queue": settings.INDEX_QUEUE, "answering": answering},
+        indexes=list(indexes.values()),
+    )
+
+
+def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
+    states = {state.value: 0 for state in IndexEntry.State}
+    for status in indexes.values():
+        status.states = dict(states)
+    for name, counts in outbox.counts().items():
+        # Rows may be left of an index that is no longer registered.
+        indexes.setdefault(name, IndexStatus(name=name)).states = {**states, **counts}
+    for rows in (IndexEntry.objects.using(using) for using in outbox.databases()):
+        waiting = rows.exclude(state__in=AT_REST).values_list("index").annotate(Min("changed_at")).order_by()
+        for name, since in waiting:
+            age = max(0, round((timezone.now() - since).total_seconds()))
+            indexes[name].oldest_waiting_seconds = max(age, indexes[name].oldest_waiting_seconds or 0)
+        for name, status in indexes.items():
+            failed = rows.filter(index=name, state=IndexEntry.State.FAILED).order_by("pk")
+            status.failures += list(
+                failed.values("image_id", "error")[: FAILURES_SHOWN - len(status.failures)]
+            )
+
+
+def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
+    for index in get_indexes():
+        indexes[index.name].collection = collection_of(index)
+    return {"space": get_embedder().space, "dimension": get_embedder().dimension}
+
+
+def _count_entities(indexes: dict[str, IndexStatus]) -> None:
+    store = get_vector_store()
+    store.collections()
+    for status in indexes.values():
+        if status.collection:
+            status.entities = store.count(status.collection)
+
+
+def _connect(broker: Part) -> None:
+    from celery import current_app
+
+    if not current_app.conf.broker_write_url:
+        raise ImproperlyConfigured("Celery has no broker: manage.py check says how to set one (W001).")
+    with current_app.connection_for_write(connect_timeout=1) as wire:
+        broker.name = wire.as_uri()  # without the password
+        wire.transport_options = {**wire.transport_options, "max_retries": 0}
+        wire.connect()
+
+
+def _answering_workers() -> int:
+    """How many workers of the index queue answer a ping. Not every broker can ask: memory and SQL ones cannot."""
+    from celery import current_app
+
+    with current_app.connection_for_write(connect_timeout=1) as wire:
+        queues = current_app.control.inspect(timeout=PING_SECONDS, connection=wire).active_queues() or {}
+    return sum(any(queue["name"] == settings.INDEX_QUEUE for queue in each) for each in queues.values())
+
+
+def _within(seconds: float, question: Callable[[], Answer]) -> Answer:
+    """The answer of ``question``, asked in a thread that is left behind when it takes longer."""
+    outcome: list[Answer | Exception] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(question())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"No answer within {seconds:g} seconds.")
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
+
+
+def lines_of(status: Status) -> Iterator[str]:
+    """The status for people, within 80 columns."""
+    yield from _entry("Model", status.model["error"] or status.model["backend"])
+    if not status.model["error"]:
+        yield from _entry("", f"space {status.model['space']}, {status.model['dimension']} dimensions")
+    parts = {"Database": status.database, "Store": status.vector_store, "Broker": status.broker}
+    for title, part in parts.items():
+        yield from _entry(title, f"reachable: {part.name}" if part.reachable else f"AWAY: {part.error}")
+    if status.workers["answering"]:
+        yield from _entry("Workers", f"{status.workers['answering']} on the queue {status.workers['queue']}")
+    elif status.broker.reachable:
+        yield from _entry(
+            "Workers",
+            f"busy or none on the queue {status.workers['queue']}: none answers, and a solo worker does so only "
+            "between two batches",
+        )
+    for index in status.indexes:
+        yield from ("", index.name)
+        yield from _entry("  rows", _rows(index))
+        entities = "unknown" if index.entities is None else f"{index.entities:,}"
+        yield from _entry("  entities", f"{entities} in {index.collection}" if index.collection else entities)
+        for failure in index.failures:
+            yield from _entry("  failed", f"{failure['image_id']}: {failure['error']}")
+    yield from ("", "All is well." if status.healthy else "Something is away: see above.")
+
+
+def _rows(index: IndexStatus) -> str:
+    if index.states is None:
+        return "unknown"
+    counts = [f"{count:,} {state}" for state, count in index.states.items() if count] or ["none"]
+    if index.oldest_waiting_seconds is not None:
+        counts.append(f"the oldest waiting for {_duration(index.oldest_waiting_seconds)}")
+    return ", ".join(counts)
+
+
+def _duration(seconds: int) -> str:
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"
+
+
+def _entry(title: str, text: str) -> list[str]:
+    return textwrap.wrap(f"{title:<12} {text}", 80, subsequent_indent=" " * 13, break_on_hyphens=False)
