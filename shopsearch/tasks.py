@@ -1,0 +1,21 @@
+"""Celery's way in: one batch at a time, so that other tasks of the same worker get their turn."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from shopsearch import indexing, outbox, wakeups
+from shopsearch.conf import settings
+
+
+@shared_task(name=wakeups.TASK, ignore_result=True)
+def index() -> None:
+    """Index one batch; where there is more, have another worker begin with it now, and go on with the rest later.
+
+    At most one wake-up waits in the queue: however many workers, one message brings them all to work, one by one.
+    """
+    if outbox.has_due(beyond=settings.BATCH_SIZE):
+        wakeups.wake()
+    indexing.index_batch()
+    if outbox.has_due():
+        wakeups.wake()

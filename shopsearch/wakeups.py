@@ -1,0 +1,150 @@
+"""Wake-ups: tell the workers that the outbox has something for them, without ever making a shop wait for a broker.
+
+A wake-up is a hint. Losing, repeating or reordering it changes nothing at rest, because the workers sweep the outbox
+by themselves every SWEEP_SECONDS.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+from celery import Celery, current_app
+from django.db import transaction
+from kombu import Connection
+
+from shopsearch.conf import settings
+
+logger = logging.getLogger(__name__)
+
+TASK = "shopsearch.index"
+PAUSE_SECONDS = 15
+"""After a wake-up that could not be sent, how long none is tried."""
+CONNECT_SECONDS = 0.5
+ANSWER_SECONDS = 1.0
+
+
+def wake_after_commit(using: str) -> None:
+    """Wake the workers when this database's transaction is committed: once per transaction, never after a rollback."""
+    if not any(callback[1] is wake for callback in transaction.get_connection(using).run_on_commit):
+        transaction.on_commit(wake, using=using, robust=True)
+
+
+def wake() -> None:
+    """Wake the workers, soon. Returns at once and never raises; a daemon thread does the sending.
+
+    With CELERY_TASK_ALWAYS_EAGER there are no workers: the images are indexed before this returns, and what goes
+    wrong is logged.
+    """
+    if current_app.conf.task_always_eager:
+        _inline.run()
+    elif current_app.conf.broker_write_url is not None:
+        # Without a broker's address Celery would try an AMQP server on this machine; check W-something says so.
+        _sender.wake()
+
+
+def send() -> bool:
+    """Send one wake-up now, unless one is waiting in the queue already: it will do. Returns whether it was sent.
+
+    Within about two seconds, whatever the broker does. Raises what the broker's client raises.
+    """
+    app = current_app
+    with _connection(app) as connection:
+        queue = app.amqp.queues[settings.INDEX_QUEUE]
+        with connection.channel() as channel:
+            declared = channel.queue_declare(
+                queue=queue.name,
+                durable=queue.durable,
+                exclusive=queue.exclusive,
+                auto_delete=queue.auto_delete,
+                arguments=queue.queue_arguments,
+            )
+        if declared.message_count:
+            return False
+        app.tasks[TASK].apply_async(
+            queue=settings.INDEX_QUEUE, connection=connection, retry=False, ignore_result=True
+        )
+        return True
+
+
+def _connection(app: Celery) -> Connection:
+    # Our own, so that the project's broker settings, made for its own tasks, stay as they are.
+    connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
+    options = {**connection.transport_options, "max_retries": 0}
+    if connection.transport.driver_type == "redis":
+        options |= {
+            "socket_timeout": ANSWER_SECONDS,
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "retry_on_timeout": False,
+        }
+    connection.transport_options = options
+    return connection
+
+
+class _Sender:
+    """A daemon thread that is started by the first wake-up of a process."""
+
+    def __init__(self) -> None:
+        self.wanted = threading.Event()
+        self.lock = threading.Lock()
+        self.thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        self.wanted.set()
+        if self.thread is None:
+            with self.lock:
+                if self.thread is None:
+                    self.thread = threading.Thread(target=self.run, name="shopsearch-wakeups", daemon=True)
+                    self.thread.start()
+
+    def run(self) -> None:
+        failing = False
+        while True:
+            self.wanted.wait()
+            self.wanted.clear()
+            try:
+                send()
+                failing = False
+            except Exception as error:
+                # Once per outage; the workers' sweep makes up for it.
+                logger.log(
+                    logging.DEBUG if failing else logging.WARNING, "No wake-up could be sent: %s", error
+                )
+                failing = True
+                threading.Event().wait(PAUSE_SECONDS)
+
+
+class _Inline:
+    """Runs the task in this thread, again while it asks for it, without going deeper each time."""
+
+    def __init__(self) -> None:
+        self.local = threading.local()
+
+    def run(self) -> None:
+        self.local.wanted = True
+        if getattr(self.local, "running", False):
+            return
+        self.local.running = True
+        try:
+            while self.local.wanted:
+                self.local.wanted = False
+                current_app.tasks[TASK].apply(throw=True)
+        except Exception:
+            logger.exception("Indexing failed; the images stay in the outbox.")
+        finally:
+            self.local.running = False
+
+
+_sender = _Sender()
+_inline = _Inline()
+
+
+def _after_fork() -> None:
+    # The parent's thread is not in the child, and its lock may be held for ever.
+    global _sender
+    _sender = _Sender()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
