@@ -36,7 +36,7 @@ class ProductFilterForm(forms.Form):
         choices = [("", _("All colours")), *((colour, colour.capitalize()) for colour in colours)]
         cast(forms.ChoiceField, self.fields["colour"]).choices = choices
         for name in ("price_from", "price_to"):
-            self.fields[name].widget.attrs |= {"inputmode": "decimal", "step": "0.01", "placeholder": "€"}
+            self.fields[name].widget.attrs |= {"inputmode": "decimal", "step": "0.01", "placeholder": "$"}
 
     def narrow(self) -> QuerySet[Product]:
         self.is_valid()

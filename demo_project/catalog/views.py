@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 from django.shortcuts import get_object_or_404
 from django.views.generic import DetailView, ListView, TemplateView
 
@@ -20,6 +20,7 @@ from .models import Category, Product
 
 logger = logging.getLogger(__name__)
 
+NEW_PRODUCTS = 8
 SIMILAR_PRODUCTS = 6
 
 
@@ -35,20 +36,26 @@ def categories_with_cover() -> QuerySet[Category]:
     ).exclude(cover=None)
 
 
+def newest_products() -> QuerySet[Product]:
+    """The newest of each category, so that a day on which only lamps came in is not a page of lamps."""
+    for_sale = Q(products__published=True, products__stock__gt=0)
+    newest = Category.objects.annotate(newest=Max("products__pk", filter=for_sale)).order_by()
+    return published_products().filter(pk__in=newest.values("newest")).order_by("-pk")
+
+
 class HomePage(TemplateView):
     template_name = "catalog/home.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        in_stock = published_products().filter(stock__gt=0)
         return super().get_context_data(
             categories=categories_with_cover(),
-            products=in_stock.order_by("-created", "-pk")[:8],
+            products=newest_products()[:NEW_PRODUCTS],
             examples=example_pictures(),
             **kwargs,
         )
 
 
-class CategoryPage(ListView[Product]):
+class CategoryPage(ListView):  # type: ignore[type-arg]
     template_name = "catalog/category.html"
     context_object_name = "products"
     paginate_by = 24
@@ -65,7 +72,7 @@ class CategoryPage(ListView[Product]):
         return context | {"page_range": page.paginator.get_elided_page_range(page.number, on_each_side=1)}
 
 
-class ProductPage(DetailView[Product]):
+class ProductPage(DetailView):  # type: ignore[type-arg]
     template_name = "catalog/product.html"
     context_object_name = "product"
 

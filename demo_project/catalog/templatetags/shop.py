@@ -16,8 +16,8 @@ register = template.Library()
 
 @register.filter
 def price(amount: Decimal | str) -> str:
-    """``€24.90``, in the reader's way of writing numbers."""
-    return f"€{number_format(Decimal(amount), 2, use_l10n=True, force_grouping=True)}"
+    """``$24.90``, in the reader's way of writing numbers."""
+    return f"${number_format(Decimal(amount), 2, use_l10n=True, force_grouping=True)}"
 
 
 @register.filter
