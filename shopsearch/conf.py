@@ -26,7 +26,8 @@ DEFAULTS: dict[str, Any] = {
     # Limits for pictures, of shoppers and of products alike.
     "MAX_IMAGE_BYTES": 10 * 1024 * 1024,
     "MAX_IMAGE_PIXELS": 40_000_000,
-    "IMAGE_FORMATS": ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "MPO"),
+    # Pillow's names. Not AVIF: a file of 5 KB that lies about its size made its decoder take 850 MB.
+    "IMAGE_FORMATS": ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"),
     # Indexing.
     "INDEX_QUEUE": "shopsearch-index",
     "BATCH_SIZE": 64,

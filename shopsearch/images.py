@@ -6,7 +6,7 @@ import math
 from io import BytesIO
 from typing import BinaryIO
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
@@ -15,13 +15,15 @@ MAX_SIDE = 2048
 """What ``decode`` returns is never longer than this; no embedder looks at more."""
 
 _LONGEST_SIDE = 65_535
-_MEMORY_BYTES = 220 * 1024 * 1024
-_BYTES_PER_PIXEL = {"AVIF": 20, "WEBP": 17, "TIFF": 16}
-"""What decoding takes at its worst, measured; 4, Pillow's own, for a format that is not here."""
+_MEMORY_BYTES = 240_000_000
+_BYTES_PER_PIXEL = {"AVIF": 20, "TIFF": 16, "WEBP": 17}
+"""What decoding takes at its worst, measured; Pillow's own 4 for a format that is not here. JPEG: see _cost."""
 _BAND_PIXELS = 1_000_000
-_MAX_SCANS = 100
+_MAX_SCANS = 50
 
-_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_REFUSED_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"), "HEIC"
+)
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -76,7 +78,7 @@ def _within_the_limit(data: bytes | BinaryIO) -> bytes:
 
 def _open(content: bytes) -> Image.Image:
     Image.init()
-    # Only these decoders see the bytes. MPO has none of its own (JPEG's finds it), and a Pillow may lack AVIF.
+    # Only these decoders see the bytes; a name that this Pillow lacks would be a KeyError.
     formats = [name for name in settings.IMAGE_FORMATS if name in Image.OPEN]
     return Image.open(BytesIO(content), formats=formats)
 
@@ -84,26 +86,30 @@ def _open(content: bytes) -> Image.Image:
 def _check_size(image: Image.Image, content: bytes) -> None:
     """Refuse, by its header alone, what would take too much memory or time to decode."""
     width, height = image.size
-    tags = getattr(image, "tag_v2", {})
-    tile = int(tags.get(_TILE_WIDTH, 0)) * int(
-        tags.get(_TILE_LENGTH, 0)
-    )  # a TIFF's tile may outgrow its picture
-    cost = _BYTES_PER_PIXEL.get(image.format or "", 4)
-    if image.info.get("progressive"):
-        # libjpeg keeps two bytes per coefficient of the whole picture and goes through all of them in each scan.
-        cost = 2 * len(image.getbands())
-        if content.count(b"\xff\xda") > _MAX_SCANS:
-            raise ImageUnreadable("The picture is coded in too many passes; save it as an ordinary JPEG.")
-    limit = min(settings.MAX_IMAGE_PIXELS, _MEMORY_BYTES // cost)
-    if max(width * height, tile) > limit:
-        raise ImageTooLarge(
-            f"The picture has {_millions(max(width * height, tile))} pixels; at most {_millions(limit)} are accepted "
-            f"of a {image.format} file. Use a smaller one."
-        )
     if not 0 < min(width, height) <= max(width, height) <= _LONGEST_SIDE:
         raise ImageTooLarge(
-            f"A picture may be 1 to {_LONGEST_SIDE} pixels long and wide; this one has {width} × {height}."
+            f"A side may have 1 to {_LONGEST_SIDE} pixels; this picture has {width} × {height}. Use a smaller one."
         )
+    if content.count(b"\xff\xda") > _MAX_SCANS and image.format in ("JPEG", "MPO"):
+        raise ImageUnreadable("The picture is coded in too many passes; save it as an ordinary JPEG.")
+    tags = getattr(image, "tag_v2", {})
+    # A TIFF's tile may outgrow its picture.
+    pixels = max(width * height, int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0)))
+    limit = min(settings.MAX_IMAGE_PIXELS, _MEMORY_BYTES // _cost(image))
+    if pixels > limit:
+        raise ImageTooLarge(
+            f"The picture has {_millions(pixels)} pixels; at most {_millions(limit)} are accepted "
+            f"in a {image.format} file. Use a smaller one."
+        )
+
+
+def _cost(image: Image.Image) -> int:
+    """The bytes that decoding takes per pixel, at its worst."""
+    if image.format in ("JPEG", "MPO"):
+        return 2 * len(
+            image.getbands()
+        )  # where it has several passes, libjpeg keeps every coefficient of them
+    return _BYTES_PER_PIXEL.get(image.format or "", 4)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -156,9 +162,10 @@ def _rgb(image: Image.Image, white: float) -> Image.Image:
 
 
 def _unreadable(content: bytes, error: Exception) -> ImageUnreadable:
-    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
-        return ImageUnreadable("HEIC pictures cannot be read here; save it as JPEG and try again.")
-    if isinstance(error, Image.UnidentifiedImageError):
+    brand = _REFUSED_BRANDS.get(content[8:12]) if content[4:8] == b"ftyp" else None
+    if brand and isinstance(error, UnidentifiedImageError):
+        return ImageUnreadable(f"{brand} pictures are not accepted here; save it as JPEG and try again.")
+    if isinstance(error, UnidentifiedImageError):
         return ImageUnreadable("" if content else "The file is empty; choose a picture.")
     return ImageUnreadable("The picture is broken or incomplete; save it anew as JPEG and try again.")
 
