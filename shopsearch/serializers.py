@@ -1,0 +1,133 @@
+"""What the REST API takes and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from shopsearch.types import Result, Results
+
+ANY_KEY = {"type": "integer"}, {"type": "string"}
+
+
+@extend_schema_field(OpenApiTypes.BINARY)
+class PictureField(serializers.FileField):
+    """A file; what is in it is for ``shopsearch.images.decode`` to judge."""
+
+
+class SearchForm(serializers.Serializer[Any]):
+    """A search request, without its filters."""
+
+    q = serializers.CharField(required=False, help_text="Words to search for.")
+    image = PictureField(
+        required=False,
+        allow_empty_file=True,
+        error_messages={"invalid": "Send the picture as a file of a multipart form, by POST."},
+        help_text="A picture to search with: a JPEG, PNG, WebP, GIF, BMP or TIFF file.",
+    )
+    limit = serializers.IntegerField(
+        required=False,
+        error_messages={"invalid": "limit must be a whole number, 1 or more."},
+        help_text="Results per page.",
+    )
+    offset = serializers.IntegerField(
+        required=False,
+        error_messages={"invalid": "offset must be a whole number, 0 or more."},
+        help_text="Results to pass over.",
+    )
+    index = serializers.CharField(
+        required=False, help_text="Which index to search, where a shop has several."
+    )
+    rerank = serializers.BooleanField(
+        required=False,
+        error_messages={"invalid": "rerank must be true or false."},
+        help_text="Accepted; has no effect yet.",
+    )
+
+
+class AskedSerializer(serializers.Serializer[Results]):
+    """How the request was understood."""
+
+    kind = serializers.ChoiceField(("text", "image", "composed"), source="query.kind")
+    text = serializers.CharField(source="query.text", allow_blank=True)
+    filters = serializers.SerializerMethodField(help_text="The values asked for, by filter.")
+
+    @extend_schema_field({"type": "object", "additionalProperties": {"type": "array", "items": {}}})
+    def get_filters(self, results: Results) -> dict[str, list[Any]]:
+        filters: dict[str, list[Any]] = self.context["filters"]
+        return filters
+
+
+class ProductSerializer(serializers.Serializer[dict[str, Any]]):
+    """A product as its index describes it; an index may add keys."""
+
+    id = serializers.SerializerMethodField()
+    title = serializers.CharField()
+    url = serializers.CharField(allow_blank=True, help_text='Absolute; "" where the product has no page.')
+    image = serializers.CharField(allow_blank=True, help_text="Absolute; the image that found the product.")
+
+    @extend_schema_field({"oneOf": ANY_KEY})
+    def get_id(self, product: dict[str, Any]) -> Any:
+        return product["id"]
+
+    def to_representation(self, product: dict[str, Any]) -> dict[str, Any]:
+        """Everything that the index says, addresses made absolute."""
+        absolute = self.context["request"].build_absolute_uri
+        addresses = {name: absolute(product[name]) for name in ("url", "image") if product.get(name)}
+        return {**product, **addresses}
+
+
+class ResultSerializer(serializers.Serializer[Result]):
+    """One product."""
+
+    rank = serializers.IntegerField(min_value=1, help_text="1 for the best; goes on over the pages.")
+    score = serializers.SerializerMethodField(help_text="The cosine, from -1 to 1: higher is better.")
+    product = serializers.SerializerMethodField()
+    image_id = serializers.CharField(source="image.pk", help_text="The image that found the product.")
+
+    def get_score(self, result: Result) -> float:
+        return round(result.score, 4)
+
+    @extend_schema_field(ProductSerializer)
+    def get_product(self, result: Result) -> dict[str, Any]:
+        described = self.context["index"].describe(result.product, result.image)
+        return ProductSerializer(described, context=self.context).data
+
+
+@extend_schema_serializer(component_name="SearchAnswer")
+class SearchAnswerSerializer(serializers.Serializer[Results]):
+    """A page of results, best first. Its context: request, index, filters, next, previous."""
+
+    query = AskedSerializer(source="*")
+    results = ResultSerializer(many=True)
+    count = serializers.SerializerMethodField(help_text="How many results are on this page.")
+    next = serializers.SerializerMethodField(
+        help_text="The next page's address, or null. A search by picture needs the picture posted to it again."
+    )
+    previous = serializers.SerializerMethodField(help_text="The page before, or null.")
+    rerank = serializers.SerializerMethodField(help_text="null: reserved.")
+
+    def get_count(self, results: Results) -> int:
+        return len(results.results)
+
+    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
+    def get_next(self, results: Results) -> str | None:
+        return self.context["page_url"](results.offset + results.limit) if results.has_next else None
+
+    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
+    def get_previous(self, results: Results) -> str | None:
+        return self.context["page_url"](max(0, results.offset - results.limit)) if results.offset else None
+
+    @extend_schema_field({"type": "object", "nullable": True})
+    def get_rerank(self, results: Results) -> None:
+        return None
+
+
+class ErrorSerializer(serializers.Serializer[dict[str, str]]):
+    """What is wrong, for a program and for a person."""
+
+    code = serializers.CharField(help_text="Stable; lower case.")
+    detail = serializers.CharField(help_text="A sentence that says what to do.")

@@ -1,0 +1,255 @@
+"""The REST API: search by words, by picture, or by both."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import SuspiciousOperation
+from django.http import QueryDict
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.permissions import AllowAny
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import UserRateThrottle
+from rest_framework.views import APIView
+from rest_framework.views import exception_handler as rest_framework_handler
+
+from shopsearch.conf import settings
+from shopsearch.exceptions import BackendError, ImageTooLarge, QueryError
+from shopsearch.images import decode
+from shopsearch.registry import get_index
+from shopsearch.search import search
+from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm
+
+logger = logging.getLogger(__name__)
+
+NOT_FILTERS = {"q", "image", "limit", "offset", "index", "format", "rerank", "page"}
+"""Parameters that no filter may be named like."""
+FORM_BYTES = 256 * 1024
+"""What a request may weigh beside its picture."""
+MAX_AGE_SECONDS = 30
+
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+class SearchThrottle(UserRateThrottle):
+    """SHOPSEARCH["THROTTLE_RATE"] per address, or per user where a project authenticates; None: no limit."""
+
+    scope = "shopsearch"
+
+    def get_rate(self) -> str | None:
+        rate: str | None = settings.THROTTLE_RATE
+        return rate
+
+
+def answer_to_error(error: Exception, context: dict[str, Any]) -> Response | None:
+    """What the API says of an error: ``{"code", "detail"}``. None for a bug, which is Django's to report."""
+    if isinstance(error, BackendError):
+        # Its own words may name a server that is nobody's business; they are for the log.
+        logger.warning("Search is unavailable: %s", error, exc_info=error)
+        return Response(
+            {"code": error.code, "detail": str(BackendError())},
+            status=status.HTTP_503_SERVICE_UNAVAILABLE,
+            headers={"Retry-After": str(error.retry_after_seconds)},
+        )
+    if isinstance(error, QueryError):
+        return Response({"code": error.code, "detail": str(error)}, status=status.HTTP_400_BAD_REQUEST)
+    if isinstance(error, SuspiciousOperation):
+        detail = "The request has too many fields or too large ones; send fewer."
+        return Response({"code": "invalid", "detail": detail}, status=status.HTTP_400_BAD_REQUEST)
+    response = rest_framework_handler(error, context)
+    if response is not None and isinstance(error, APIException):
+        response.data = {"code": _first(error.get_codes()), "detail": _first(error.detail)}
+    elif response is not None:
+        response.data = {"code": "not_found", "detail": "There is nothing here in that format; ask for JSON."}
+    return response
+
+
+def _first(found: Any) -> str:
+    """The first leaf: where several fields are wrong, one sentence at a time is enough."""
+    while isinstance(found, dict | list):
+        found = next(iter(found.values() if isinstance(found, dict) else found))
+    return str(found)
+
+
+_FILTERS = OpenApiParameter(
+    "filters",
+    type={"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+    style="form",
+    explode=True,
+    description=(
+        "The filters that the index declares, each a parameter of its own name: `category=mug&category=plate` for any "
+        "of these values, `price__gte=5&price__lte=20` to bound a number, `in_stock=true`. One that is not declared "
+        "is answered with 400 and the names of those that are."
+    ),
+)
+_PARAMETERS = [
+    OpenApiParameter("q", OpenApiTypes.STR, description="Words to search for."),
+    OpenApiParameter("limit", OpenApiTypes.INT, description="Results per page."),
+    OpenApiParameter("offset", OpenApiTypes.INT, description="Results to pass over."),
+    OpenApiParameter(
+        "index", OpenApiTypes.STR, description="Which index to search, where a shop has several."
+    ),
+    OpenApiParameter("rerank", OpenApiTypes.BOOL, description="Accepted; has no effect yet."),
+    _FILTERS,
+]
+_FOUND = OpenApiExample(
+    "A red mug",
+    response_only=True,
+    status_codes=["200"],
+    value={
+        "query": {"kind": "text", "text": "red mug", "filters": {"price__lte": ["20"]}},
+        "results": [
+            {
+                "rank": 1,
+                "score": 0.8312,
+                "product": {
+                    "id": 42,
+                    "title": "Red striped mug",
+                    "url": "https://shop.example/products/42/",
+                    "image": "https://shop.example/media/products/mug.jpg",
+                },
+                "image_id": "57",
+            }
+        ],
+        "count": 1,
+        "next": "https://shop.example/api/search/?q=red+mug&limit=1&price__lte=20&offset=1",
+        "previous": None,
+        "rerank": None,
+    },
+)
+_NOTHING_ASKED = OpenApiExample(
+    "Nothing to search for",
+    response_only=True,
+    status_codes=["400"],
+    value={"code": "empty_query", "detail": "Type some words or add a picture to search for."},
+)
+_RESPONSES = {
+    200: SearchAnswerSerializer,
+    400: OpenApiResponse(ErrorSerializer, "The request must be changed; `detail` says how."),
+    429: OpenApiResponse(ErrorSerializer, "Too many requests; see Retry-After."),
+    503: OpenApiResponse(ErrorSerializer, "Search is away for the moment; see Retry-After."),
+}
+
+
+class SearchView(APIView):
+    """Search the shop's products by words, by picture, or by both.
+
+    Open to everyone: no session is looked at, so there is nothing that a foreign page could do in a shopper's name,
+    and no CSRF token to send. A picture is looked at once and kept nowhere.
+    """
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (SearchThrottle,)
+    parser_classes = (MultiPartParser, FormParser, JSONParser)
+    renderer_classes = (JSONRenderer,)
+
+    @extend_schema(
+        operation_id="search",
+        summary="Search by words",
+        parameters=_PARAMETERS,
+        responses=_RESPONSES,
+        examples=[_FOUND, _NOTHING_ASKED],
+    )
+    def get(self, request: Request) -> Response:
+        response = self._answer(request, _merged(request.query_params))
+        response["Cache-Control"] = f"private, max-age={MAX_AGE_SECONDS}"
+        return response
+
+    @extend_schema(
+        operation_id="search_by_picture",
+        summary="Search by picture, or by picture and words",
+        description=(
+            "Filters are fields of the form or parameters of the address, which wins. To see the page that `next` "
+            "names, post the picture to it again: it is not kept."
+        ),
+        parameters=[_FILTERS],
+        request={"multipart/form-data": SearchForm, "application/json": SearchForm},
+        responses=_RESPONSES,
+        examples=[_FOUND, _NOTHING_ASKED],
+    )
+    def post(self, request: Request) -> Response:
+        _refuse_a_large_body(request)
+        try:
+            body = request.data
+        except RecursionError as error:
+            raise QueryError("The request is nested too deeply; send one object of parameters.") from error
+        if not isinstance(body, dict):
+            raise QueryError("Send one object of parameters.")
+        return self._answer(request, _merged(body, request.query_params))
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Nothing that was posted, and no error, is to be kept by a cache."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    def get_exception_handler(self) -> Any:
+        return answer_to_error
+
+    def _answer(self, request: Request, parameters: dict[str, list[Any]]) -> Response:
+        form = SearchForm(data={name: parameters[name][-1] for name in NOT_FILTERS & parameters.keys()})
+        form.is_valid(raise_exception=True)
+        asked = form.validated_data
+        filters = {name: values for name, values in parameters.items() if name not in NOT_FILTERS}
+        picture = asked.get("image")
+        if picture is not None:
+            with picture:
+                picture = decode(picture)
+        results = search(
+            asked.get("q", ""),
+            picture,
+            index=asked.get("index", ""),
+            filters=filters,
+            limit=asked.get("limit"),
+            offset=asked.get("offset", 0),
+        )
+
+        def page_url(offset: int) -> str:
+            kept = {name: values for name, values in parameters.items() if name not in ("image", "offset")}
+            page = urlencode({**kept, "offset": offset}, doseq=True)
+            return request.build_absolute_uri(f"{request.path}?{page}")
+
+        context = {
+            "request": request,
+            "index": get_index(asked.get("index", "")),
+            "filters": filters,
+            "page_url": page_url,
+        }
+        return Response(SearchAnswerSerializer(results, context=context).data)
+
+
+def _refuse_a_large_body(request: Request) -> None:
+    """Before any of it is read."""
+    allowed = FORM_BYTES
+    if request.content_type.startswith("multipart/"):
+        allowed += settings.MAX_IMAGE_BYTES
+    if int(request.META.get("CONTENT_LENGTH") or 0) > allowed:
+        raise ImageTooLarge(f"The request has more than {allowed // 1024} KB; send a smaller picture.")
+
+
+def _merged(*sources: Any) -> dict[str, list[Any]]:
+    """Every parameter's values without blank ones; a later source wins. Raises QueryError for what is not text."""
+    merged: dict[str, list[Any]] = {}
+    for source in sources:
+        for name in source:
+            given = source.getlist(name) if isinstance(source, QueryDict) else source[name]
+            values = [
+                value
+                for value in (given if isinstance(given, list) else [given])
+                if value is not None and value != ""
+            ]
+            if any(isinstance(text, str) and _NOT_TEXT.search(text) for text in (name, *values)):
+                raise QueryError("The request has characters that are not text; type it anew.")
+            if values:
+                merged[name] = values
+    return merged
