@@ -9,12 +9,12 @@ from typing import Any
 
 from celery import signals
 from celery.worker import WorkController, state
-from shopsearch.vector_stores.milvus_lite import LiteServer
 
 from demo_project import web
 from demo_project.addresses import Addresses
 from demo_project.celery import app
 from demo_project.supervisor import ServiceDied
+from shopsearch.vector_stores.milvus_lite import LiteServer
 
 STOP_SECONDS = 15
 
@@ -33,8 +33,8 @@ class OneProcess:
 
     def __init__(self, *, demo_dir: Path, port: int, milvus_port: int) -> None:
         self.port = port
-        self.milvus = LiteServer(demo_dir / "milvus", "127.0.0.1", milvus_port)
-        self.addresses = Addresses(milvus_uri=f"http://127.0.0.1:{milvus_port}")
+        self.milvus = LiteServer(data_dir=demo_dir / "milvus", port=milvus_port)
+        self.addresses = Addresses(milvus_uri=self.milvus.uri)
         self.threads: list[threading.Thread] = []
         self.stoppers: list[tuple[str, Callable[[], None]]] = []
 
@@ -78,8 +78,14 @@ class OneProcess:
         thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
         self.threads.append(thread)
-        self.stoppers.append((name, lambda: (stop(), thread.join(STOP_SECONDS))[0]))
+
+        def stop_and_wait() -> None:
+            stop()
+            thread.join(STOP_SECONDS)
+
+        self.stoppers.append((name, stop_and_wait))
 
     def _stop_worker(self) -> None:
         signals.worker_shutting_down.send(sender=app, sig="SIGTERM", how="Warm", exitcode=0)
-        state.should_stop = 0  # the exit code: the worker's loop looks at it between two tasks
+        # The exit code; the worker's loop looks at it between two tasks.
+        state.should_stop = 0  # type: ignore[assignment]

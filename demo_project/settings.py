@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from demo_project.addresses import read_addresses, transport_options
 
@@ -104,7 +105,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 
 SHOPSEARCH_PRODUCT_MODEL = "catalog.Product"
-SHOPSEARCH = {
+SHOPSEARCH: dict[str, Any] = {
     "VECTOR_STORE": {
         "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
         "OPTIONS": {"uri": ADDRESSES.milvus_uri},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
@@ -90,11 +90,12 @@ def similar_products(product: Product) -> list[Product]:
         return []
     try:
         with picture.image.open("rb") as file:
-            results = search(image=decode(file), limit=SIMILAR_PRODUCTS + 1).results
+            results = search(image=decode(file.read()), limit=SIMILAR_PRODUCTS + 1).results
     except (ShopsearchError, OSError) as error:
         logger.warning("No similar products for %s: %s", product, error)
         return []
-    return [result.product for result in results if result.product != product][:SIMILAR_PRODUCTS]
+    similar = [cast(Product, result.product) for result in results if result.product != product]
+    return similar[:SIMILAR_PRODUCTS]
 
 
 def example_pictures() -> list[dict[str, str]]:
