@@ -150,7 +150,7 @@ def _light(
         return facing
 
     heights = _blurred(canvas.height.reduce(canvas.oversampling), 1.8 * unit)
-    light = 1 + np.clip(0.55 * slope(heights), -0.28, 0.22)
+    light: Plane = 1 + np.clip(0.55 * slope(heights), -0.28, 0.22)
     if surface.puff:
         pillow = _softened(cover, 15)
         light += np.clip(2.4 * surface.puff * slope(pillow), -0.35, 0.25)
