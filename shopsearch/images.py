@@ -179,4 +179,4 @@ def _megabytes(count: int) -> str:
 
 
 def _millions(count: int) -> str:
-    return f"{count / 1_000_000:.3g} million"
+    return f"{count / 1_000_000:,.1f}".removesuffix(".0") + " million"
