@@ -1,4 +1,4 @@
-"""Wires checks, indexes and signals at start; loads no model, opens no socket."""
+"""Wires checks, indexes, signals and Celery at start; loads no model, opens no socket."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
@@ -10,7 +10,7 @@ class ShopsearchConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from shopsearch import checks, registry, signals  # noqa: F401
+        from shopsearch import checks, registry, signals, tasks, workers  # noqa: F401
 
         registry.autodiscover()
         signals.connect()

@@ -75,7 +75,7 @@ def mark_failed_again(index: ImageIndex) -> int:
     return _mark_rows(_rows(index, router.db_for_write(index.model)).filter(state=State.FAILED))
 
 
-def keys(queryset: QuerySet[Any]) -> Iterator[list[object]]:
+def keys(queryset: QuerySet[Any]) -> Iterator[list[Any]]:
     """The queryset's primary keys, in chunks and in constant memory.
 
     By comparison with the last key rather than by a cursor: a cursor that is open while rows are written makes

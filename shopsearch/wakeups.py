@@ -40,7 +40,7 @@ def wake() -> None:
     if current_app.conf.task_always_eager:
         _inline.run()
     elif current_app.conf.broker_write_url is not None:
-        # Without a broker's address Celery would try an AMQP server on this machine; check W-something says so.
+        # Without a broker's address Celery would try an AMQP server on this machine; `manage.py check` says so.
         _sender.wake()
 
 
@@ -53,7 +53,7 @@ def send() -> bool:
     with _connection(app) as connection:
         queue = app.amqp.queues[settings.INDEX_QUEUE]
         with connection.channel() as channel:
-            declared = channel.queue_declare(
+            declared = channel.queue_declare(  # type: ignore[attr-defined]
                 queue=queue.name,
                 durable=queue.durable,
                 exclusive=queue.exclusive,
@@ -62,7 +62,7 @@ def send() -> bool:
             )
         if declared.message_count:
             return False
-        app.tasks[TASK].apply_async(
+        app.tasks[TASK].apply_async(  # type: ignore[call-arg]
             queue=settings.INDEX_QUEUE, connection=connection, retry=False, ignore_result=True
         )
         return True
@@ -71,7 +71,7 @@ def send() -> bool:
 def _connection(app: Celery) -> Connection:
     # Our own, so that the project's broker settings, made for its own tasks, stay as they are.
     connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
-    options = {**connection.transport_options, "max_retries": 0}
+    options = {**(connection.transport_options or {}), "max_retries": 0}
     if connection.transport.driver_type == "redis":
         options |= {
             "socket_timeout": ANSWER_SECONDS,

@@ -1,0 +1,105 @@
+"""Celery workers: sweep the outbox while a worker runs, and let the model live only where it can.
+
+A worker that does not consume the queue INDEX_QUEUE is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+from celery.signals import worker_ready, worker_shutting_down
+from django.db import connections
+
+from shopsearch import outbox, wakeups
+from shopsearch.backends import get_embedder
+from shopsearch.conf import settings
+from shopsearch.types import Query
+
+logger = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """A daemon thread that wakes the workers, at once and then every SWEEP_SECONDS, whenever something is due.
+
+    It heals what a wake-up cannot: one that was lost, a lease that ran out, a wait that is over.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._now = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to sweep; where that was begun already, sweep now."""
+        self._now.set()
+        if self._thread is None or not self._thread.is_alive():
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._run, name="shopsearch-sweeper", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Sweep no more. Does not wait for a sweep under way; may be called from a signal handler."""
+        self._stopping.set()
+        self._now.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._now.clear()
+            sweep()
+            self._now.wait(settings.SWEEP_SECONDS)
+
+
+def sweep() -> None:
+    """Wake the workers if anything is due. Never raises."""
+    try:
+        if outbox.has_due():
+            wakeups.wake()
+    except Exception as error:
+        logger.warning("The outbox could not be swept: %s", error)
+    finally:
+        if threading.current_thread() is not threading.main_thread():
+            # Idle for long, and in the parent of forks: no connection is kept.
+            connections.close_all()
+
+
+sweeper = Sweeper()
+
+
+@worker_ready.connect(dispatch_uid="shopsearch")
+def ready(sender: Any, **kwargs: object) -> None:
+    """A worker has connected to its broker, for the first time or again."""
+    if settings.INDEX_QUEUE not in sender.app.amqp.queues.consume_from:
+        return
+    pool = type(sender.pool).__module__.rpartition(".")[2]
+    if pool == "prefork" and _wants_gpu():
+        logger.critical(
+            "This worker does not index: its pool forks, and a GPU cannot be used across a fork. Start it with "
+            '`-P solo`, one worker per GPU, or set the embedder\'s option device to "cpu". '
+            "Until then the images stay in the outbox."
+        )
+        sender.cancel_task_queue(settings.INDEX_QUEUE)
+        return
+    if pool == "solo":
+        _load_model()
+    sweeper.start()
+
+
+@worker_shutting_down.connect(dispatch_uid="shopsearch")
+def shutting_down(**kwargs: object) -> None:
+    sweeper.stop()
+
+
+def _wants_gpu() -> bool:
+    """What the embedder will choose, found without torch: asking CUDA is what spoils a process for forking."""
+    device = str(getattr(get_embedder(), "device", ""))
+    return device.startswith("cuda") or (device == "auto" and Path("/dev/nvidiactl").exists())
+
+
+def _load_model() -> None:
+    try:
+        get_embedder().embed([Query(text="warm up")])
+    except Exception as error:
+        logger.warning("The embedder is not ready yet: %s", error)
