@@ -100,11 +100,17 @@ class PageQuery:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.text or self.picture is not None or self.similar_id)
+        return not (self.text or self.picture is not None or self.similar_id or self.awaits_picture)
+
+    @property
+    def awaits_picture(self) -> bool:
+        """The address names a picture, which is in the shopper's browser: its script will post it here."""
+        return self.picture is None and bool(self.parameters.get("picture"))
 
     @property
     def similar_id(self) -> str:
-        return "" if self.picture is not None else self.parameters.get("similar", "")
+        with_picture = self.picture is not None or self.awaits_picture
+        return "" if with_picture else self.parameters.get("similar", "")
 
     @cached_property
     def similar(self) -> Mapping[str, Any] | None:
@@ -147,6 +153,10 @@ class PageQuery:
     @property
     def more_url(self) -> str:
         return self.address(offset=self.offset + self.limit) if self.has_next and self.can_be_refined else ""
+
+    @property
+    def without_picture_url(self) -> str:
+        return self.address(without=("picture",))
 
     @property
     def dissimilar_url(self) -> str:
@@ -234,8 +244,8 @@ class SearchPage(View):
     """Answers an address (GET) and a posted picture (POST, multipart); what is wrong is a sentence on the page.
 
     The address holds all there is to a search but the picture: ``q``, ``similar`` (the id of an image of the shop),
-    ``index``, ``offset``, and filters by name, with ``__gte`` and ``__lte`` for bounds. A POST may carry them as fields
-    too. A mistake is answered with 400, a backend that is away with 503.
+    ``index``, ``offset``, filters by name, with ``__gte`` and ``__lte`` for bounds, and ``picture``, by which the
+    shopper's browser finds the picture again that it has to post. A POST may carry them as fields too. A mistake is answered with 400, a backend that is away with 503.
 
     It is exempt from CSRF protection because a search changes nothing, whoever sends it; a token would tie every page
     that shows the widget to one visitor's cookie, and no such page could be cached.
@@ -270,7 +280,7 @@ class SearchPage(View):
 
     def answer(self, request: HttpRequest, query: PageQuery) -> HttpResponse:
         try:
-            if not query.is_empty:
+            if not (query.is_empty or query.awaits_picture):
                 parted = query.picture is not None and not self.asked_by_script(request)
                 query.can_be_refined = not parted
                 query.run(settings.PAGE_SIZE * (UNSCRIPTED_PAGES if parted else 1))

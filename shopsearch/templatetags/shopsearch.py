@@ -28,7 +28,7 @@ def shopsearch_widget(
     return {
         "action": reverse("shopsearch:search"),
         "index": index,
-        "placeholder": placeholder or _("Search, or drop a picture"),
+        "placeholder": placeholder or _("Words or a picture"),
         "autofocus": autofocus,
         "target": target,
         "text": getattr(search, "text", ""),

@@ -1,41 +1,95 @@
 /* The answer: swaps in what the server rendered, and keeps the picture while the shopper refines, reloads, goes back.
  *
- * Answers "shopsearch:search" {url, picture, target}. A picture has no address: it is posted to the address of the rest.
- * Tells the boxes by "shopsearch:busy" {busy}, "shopsearch:found" {text, picture, announcement} and
- * "shopsearch:failed" {message}.
+ * Answers "shopsearch:search" {url, picture: {id, file} | null, box}. The address of a search by picture names the picture by
+ * its id; the picture itself stays in this tab and is posted to that address. Tells the boxes by "shopsearch:busy" {busy},
+ * "shopsearch:found" {text, picture, announcement} and "shopsearch:failed" {message}.
  */
 
-const STORED = "shopsearch:picture";
+const STORED = "shopsearch:picture:";
 const REGION = "[data-shopsearch-results]";
+const KEPT = 2; // pictures in the tab's storage beside the latest
 const SKELETONS = 8;
 
-const pages = new Map(); // key of a history entry -> what it showed: {container, nodes, title, text, picture}
+const pictures = new Map(); // id -> file
+const pages = new Map(); // key of a history entry -> what it showed: {region, nodes, title}
 let key = history.state?.shopsearch ?? "first";
-let picture = null; // the one that what is shown was found with
+let shown = location.href;
 let running = null;
 
 class Refused extends Error {}
 
 const say = (name, detail) => document.dispatchEvent(new CustomEvent(`shopsearch:${name}`, { detail }));
-const wordsOf = (url) => new URL(url, document.baseURI).searchParams.get("q") ?? "";
-const sentence = (page) => page.querySelector("[data-shopsearch-announcement]")?.dataset.shopsearchAnnouncement ?? "";
+const parameter = (url, name) => new URL(url, document.baseURI).searchParams.get(name) ?? "";
+const sentence = (node) => node.querySelector("[data-shopsearch-announcement]")?.dataset.shopsearchAnnouncement ?? "";
 
-/** What the server renders: its "results" alone or the whole "page". Only the latest question is answered. */
-async function fetched(url, file, part) {
+function tellFound(url, node) {
+  const id = parameter(url, "picture");
+  const picture = pictures.has(id) ? { id, file: pictures.get(id) } : null;
+  say("found", { text: parameter(url, "q"), picture, announcement: sentence(node) });
+}
+
+// ---- pictures: in memory, and for reloads and other pages of the shop in the tab's storage ------------------------
+
+/** Keep the picture for as long as the tab lives; false where it is too large or the browser keeps nothing. */
+async function store({ id, file }) {
+  const reader = new FileReader();
+  const loaded = new Promise((resolve, reject) => Object.assign(reader, { onload: resolve, onerror: reject }));
+  reader.readAsDataURL(file);
+  try {
+    await loaded;
+    const others = Object.keys(sessionStorage).filter((each) => each.startsWith(STORED) && each !== STORED + id);
+    for (const each of others.sort().slice(0, -KEPT)) sessionStorage.removeItem(each); // an id tells its time
+    sessionStorage.setItem(STORED + id, JSON.stringify({ name: file.name, type: file.type, data: reader.result }));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function restore(id) {
+  try {
+    const { name, type, data } = JSON.parse(sessionStorage.getItem(STORED + id));
+    const bytes = Uint8Array.from(atob(data.split(",")[1]), (letter) => letter.charCodeAt(0));
+    pictures.set(id, new File([bytes], name, { type }));
+  } catch {
+    return false;
+  }
+  return true;
+}
+
+// ---- asking the server -------------------------------------------------------------------------------------------
+
+/** The results that the server renders for this address. Only the latest question is answered. */
+async function fetched(url) {
   running?.abort();
   running = new AbortController();
-  const options = { headers: { "X-Shopsearch-Fragment": part }, signal: running.signal };
+  const options = { headers: { "X-Shopsearch-Fragment": "results" }, signal: running.signal };
+  const file = pictures.get(parameter(url, "picture"));
   if (file) {
     options.method = "POST";
     options.body = new FormData();
     options.body.append("image", file, file.name || "picture");
   }
   const response = await fetch(url, options);
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const error = page.querySelector("[data-shopsearch-error]");
+  const { body } = new DOMParser().parseFromString(await response.text(), "text/html");
+  const error = body.querySelector("[data-shopsearch-error]");
   if (error) throw new Refused(error.textContent.trim());
   if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
-  return page;
+  return body;
+}
+
+/** Do it while the page shows that it is busy. */
+async function busily(region, work) {
+  region.setAttribute("aria-busy", "true");
+  say("busy", { busy: true });
+  try {
+    await work();
+  } catch (error) {
+    if (error.name === "AbortError") return; // a later question is on its way, and busy
+    say("failed", { message: error instanceof Refused ? error.message : "" });
+  }
+  region.removeAttribute("aria-busy");
+  say("busy", { busy: false });
 }
 
 function skeletons(count) {
@@ -43,152 +97,105 @@ function skeletons(count) {
   return template ? Array.from({ length: count }, () => template.content.firstElementChild.cloneNode(true)) : [];
 }
 
-/** Do it while the page shows that it is busy; true when it is done, false when it failed or was overtaken. */
-async function busily(region, work) {
-  region?.setAttribute("aria-busy", "true");
-  say("busy", { busy: true });
-  try {
-    await work();
-  } catch (error) {
-    if (error.name === "AbortError") return false; // a later question is on its way, and busy
-    say("failed", { message: error instanceof Refused ? error.message : "" });
-  }
-  region?.removeAttribute("aria-busy");
-  say("busy", { busy: false });
-  return true;
+function grey(region) {
+  const grid = Object.assign(document.createElement("div"), { className: "shopsearch-grid" });
+  grid.append(...skeletons(SKELETONS));
+  region.replaceChildren(grid);
 }
 
-function enter(url, container, file) {
-  remember(container);
-  key = `${Date.now()}-${Math.random()}`;
-  history.pushState({ shopsearch: key }, "", url);
-  picture = file;
-  store(file);
-}
+// ---- showing -----------------------------------------------------------------------------------------------------
 
-function remember(container) {
-  pages.set(key, { container, nodes: [...container.childNodes], title: document.title, picture });
-}
-
-async function search({ url, file, target = "", again = false }) {
-  const region = document.querySelector(target || REGION);
-  const container = region ?? document.querySelector("main");
-  const before = [...container.childNodes];
-  const focused = region?.contains(document.activeElement) ? document.activeElement : null;
-  if (region && !region.querySelector("[data-shopsearch-list]")) {
-    const grid = Object.assign(document.createElement("div"), { className: "shopsearch-grid" });
-    grid.append(...skeletons(SKELETONS));
-    if (grid.childElementCount) region.replaceChildren(grid);
-  }
-  let page = null;
+/** Show the results of this address in the region; as a new entry of the history unless they are shown again. */
+async function show(url, region, { again = false } = {}) {
+  const focused = region.contains(document.activeElement) ? selectorOf(document.activeElement) : "";
+  const before = [...region.childNodes];
+  if (!region.querySelector("[data-shopsearch-list]")) grey(region);
   await busily(region, async () => {
+    let body;
     try {
-      page = await fetched(url, file, region ? "results" : "page");
-    } catch (error) {
-      container.replaceChildren(...before);
-      throw error;
+      body = await fetched(url);
+    } finally {
+      region.replaceChildren(...before); // the history remembers the page as it was
     }
-    const source = region ? page.body : page.querySelector("main");
-    if (!source) throw new Error("The search page has no <main>.");
-    container.replaceChildren(...before); // history remembers the page as it was, not its skeletons
-    if (again) picture = file;
-    else enter(url, container, file);
-    document.title = page.querySelector("[data-shopsearch-title]")?.dataset.shopsearchTitle ?? page.title;
-    container.replaceChildren(...source.childNodes);
-    say("found", { text: wordsOf(url), picture: file, announcement: sentence(container) });
-    if (focused) container.querySelector(selectorOf(focused))?.focus();
-    if (document.activeElement === document.body) focusHeading(container);
-    if (container.getBoundingClientRect().top < 0) container.scrollIntoView();
+    if (!again && url !== shown) {
+      remember(region);
+      key = `${Date.now()}-${Math.random()}`;
+      history.pushState({ shopsearch: key }, "", url);
+    }
+    shown = url;
+    document.title = body.querySelector("[data-shopsearch-title]")?.dataset.shopsearchTitle ?? document.title;
+    region.replaceChildren(...body.childNodes);
+    tellFound(url, region);
+    if (focused && document.activeElement === document.body) focus(region, focused);
+    if (region.getBoundingClientRect().top < 0) region.scrollIntoView();
   });
 }
 
-const selectorOf = (element) => (element.name ? `[name="${CSS.escape(element.name)}"]` : ".shopsearch-filters__apply");
+const selectorOf = (element) => (element.name ? `[name="${CSS.escape(element.name)}"]` : "[type=submit]");
 
-/** Whoever reads by keyboard goes on where the answer begins; what had the focus is gone. */
-function focusHeading(container) {
-  const heading = container.querySelector(".shopsearch-results__title");
+/** What had the focus was replaced: go on at its successor, or where the answer begins. */
+function focus(region, selector) {
+  const heading = region.querySelector(".shopsearch-results__title");
   heading?.setAttribute("tabindex", "-1");
-  heading?.focus({ preventScroll: true });
+  (region.querySelector(selector) ?? heading)?.focus({ preventScroll: true });
 }
 
 async function showMore(link) {
-  const region = link.closest("[data-shopsearch-found]");
-  const list = region.querySelector("[data-shopsearch-list]");
+  const found = link.closest("[data-shopsearch-found]");
+  const list = found.querySelector("[data-shopsearch-list]");
   const waiting = skeletons(SKELETONS / 2);
   list.append(...waiting);
-  await busily(region, async () => {
-    let page;
+  await busily(found, async () => {
+    let body;
     try {
-      page = await fetched(link.href, picture, "results");
+      body = await fetched(link.href);
     } finally {
       for (const each of waiting) each.remove();
     }
     const known = new Set([...list.children].map((cell) => cell.dataset.productId));
-    const cells = [...page.querySelectorAll("[data-shopsearch-list] > *")];
+    const cells = [...body.querySelectorAll("[data-shopsearch-list] > *")];
     const fresh = cells.filter((cell) => !known.has(cell.dataset.productId));
     list.append(...fresh);
-    const next = page.querySelector("[data-shopsearch-more]");
+    const next = body.querySelector("[data-shopsearch-more]");
     if (next) link.href = next.getAttribute("href");
     else link.parentElement.remove();
     fresh[0]?.querySelector("a")?.focus();
-    say("found", { text: wordsOf(link.href), picture, announcement: sentence(page) });
+    tellFound(link.href, body);
   });
 }
 
-// ---- reload, back and forward ------------------------------------------------------------------------------------
-
-/** Keep the latest picture for as long as the tab lives, for whoever reloads or comes back from a product's page. */
-function store(file) {
-  if (!file) return;
-  const reader = new FileReader();
-  const owner = key;
-  reader.onload = () => {
-    try {
-      sessionStorage.setItem(STORED, JSON.stringify({ key: owner, name: file.name, type: file.type, data: reader.result }));
-    } catch {
-      sessionStorage.removeItem(STORED); // too large, or storing is not allowed: a reload forgets the picture
-    }
-  };
-  reader.readAsDataURL(file);
-}
-
-function stored() {
-  try {
-    const held = JSON.parse(sessionStorage.getItem(STORED));
-    if (held?.key !== history.state?.shopsearch) return null;
-    const bytes = Uint8Array.from(atob(held.data.split(",")[1]), (letter) => letter.charCodeAt(0));
-    return new File([bytes], held.name, { type: held.type });
-  } catch {
-    return null;
-  }
+function remember(region) {
+  pages.set(key, { region, nodes: [...region.childNodes], title: document.title });
 }
 
 window.addEventListener("popstate", (event) => {
   const page = pages.get(event.state?.shopsearch ?? "first");
-  if (!page?.container.isConnected) {
-    if (event.state?.shopsearch || pages.size) location.reload();
+  if (!page?.region.isConnected) {
+    if (pages.size) location.reload();
     return;
   }
   running?.abort();
-  remember(page.container);
+  remember(page.region);
   key = event.state?.shopsearch ?? "first";
-  picture = page.picture;
+  shown = location.href;
   document.title = page.title;
-  page.container.replaceChildren(...page.nodes);
-  page.container.removeAttribute("aria-busy");
+  page.region.replaceChildren(...page.nodes);
+  page.region.removeAttribute("aria-busy");
   say("busy", { busy: false });
-  say("found", { text: wordsOf(location.href), picture, announcement: sentence(page.container) });
+  tellFound(shown, page.region);
 });
 
 // ---- what the shopper does ---------------------------------------------------------------------------------------
 
-document.addEventListener("shopsearch:search", (event) => {
-  const { url, picture: file, target } = event.detail;
-  const region = document.querySelector(target || REGION);
-  if (!region && file && !document.querySelector("main")) return; // the form is posted, as without script
+document.addEventListener("shopsearch:search", async (event) => {
+  const { url, picture, box } = event.detail;
   event.preventDefault();
-  if (region || file) search({ url, file, target });
-  else location.assign(url);
+  if (picture) pictures.set(picture.id, picture.file);
+  const kept = picture ? store(picture) : true;
+  const region = document.querySelector(box.dataset.shopsearchTarget || REGION);
+  if (region) await show(url, region);
+  else if (await kept) location.assign(url);
+  else box.submit(); // with its picture, as without script
 });
 
 document.addEventListener("submit", (event) => {
@@ -197,7 +204,7 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   const url = new URL(form.getAttribute("action"), document.baseURI);
   for (const [name, value] of new FormData(form)) if (value) url.searchParams.append(name, value);
-  search({ url: url.href, file: picture });
+  show(url.href, form.closest("[data-shopsearch-found]").parentElement);
 });
 
 document.addEventListener("change", (event) => {
@@ -210,8 +217,12 @@ document.addEventListener("click", (event) => {
   if (!link) return;
   event.preventDefault();
   if (link.matches("[data-shopsearch-more]")) showMore(link);
-  else search({ url: link.href, file: picture });
+  else show(link.href, link.closest("[data-shopsearch-found]").parentElement);
 });
 
-const kept = history.state?.shopsearch ? stored() : null;
-if (kept && document.querySelector(REGION)) search({ url: location.href, file: kept, again: true });
+/* This page's address names a picture: it is in this tab, or the page says that it is not. */
+const awaiting = document.querySelector("[data-shopsearch-awaiting]");
+if (awaiting) {
+  if (restore(parameter(location.href, "picture"))) show(location.href, awaiting.parentElement, { again: true });
+  else awaiting.dataset.shopsearchAwaiting = "in vain";
+}

@@ -6,10 +6,10 @@
  */
 
 const LONGEST_SIDE = 1600; // pixels; no embedder looks closer
-const HEAVY = 2 * 1024 * 1024; // bytes
+const HEAVY = 1024 * 1024; // bytes: what the tab's storage surely takes
 const THUMBNAIL = 96;
 
-let picture = null; // {file, thumbnail}: thumbnail is a canvas, or null where the browser cannot read the file
+let picture = null; // {id, file, thumbnail}: thumbnail is a canvas, or null where the browser cannot read the file
 let lastUsed = null;
 let dragged = ""; // the address of a picture of this page on its way to a box
 
@@ -57,13 +57,13 @@ async function shrunk(file, bitmap) {
   return blob && blob.size < file.size ? new File([blob], "picture.jpg", { type: "image/jpeg" }) : file;
 }
 
-async function read(file) {
+async function read(file, id = `${Date.now()}`) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
-    return { file: await shrunk(file, bitmap), thumbnail: thumbnailOf(bitmap) };
+    return { id, file: await shrunk(file, bitmap), thumbnail: thumbnailOf(bitmap) };
   } catch {
-    return { file, thumbnail: null }; // a format that only the server reads, or no picture: the server says which
+    return { id, file, thumbnail: null }; // a format that only the server reads, or no picture: the server says which
   } finally {
     bitmap?.close();
   }
@@ -127,6 +127,10 @@ function addressOf(box) {
   for (const [name, value] of new FormData(box)) {
     if (typeof value === "string" && value.trim()) url.searchParams.append(name, value.trim());
   }
+  if (picture) {
+    url.searchParams.delete("similar");
+    url.searchParams.set("picture", picture.id);
+  }
   return url;
 }
 
@@ -140,14 +144,13 @@ document.addEventListener("submit", (event) => {
     box.elements.q.focus();
     return;
   }
-  const detail = { url: url.href, picture: picture?.file ?? null, target: box.dataset.shopsearchTarget ?? "" };
-  if (!document.dispatchEvent(new CustomEvent("shopsearch:search", { detail, cancelable: true }))) {
-    event.preventDefault();
-  } else if (picture) {
-    const files = new DataTransfer();
+  if (picture) {
+    const files = new DataTransfer(); // for the form that is posted as it is
     files.items.add(picture.file);
     box.querySelector("input[type=file]:not([capture])").files = files.files;
   }
+  const question = new CustomEvent("shopsearch:search", { detail: { url: url.href, picture, box }, cancelable: true });
+  if (!document.dispatchEvent(question)) event.preventDefault();
 });
 
 document.addEventListener("shopsearch:busy", ({ detail }) => {
@@ -155,8 +158,9 @@ document.addEventListener("shopsearch:busy", ({ detail }) => {
 });
 
 document.addEventListener("shopsearch:found", ({ detail }) => {
+  const known = picture?.id === detail.picture?.id;
   if (!detail.picture) picture = null;
-  else if (picture?.file !== detail.picture) read(detail.picture).then((each) => { picture = each; paint(); });
+  else if (!known) read(detail.picture.file, detail.picture.id).then((each) => { picture = each; paint(); });
   for (const box of boxes()) box.elements.q.value = detail.text;
   paint();
   tell(receiver(), { status: detail.announcement });
