@@ -14,10 +14,11 @@ from django.utils.module_loading import import_string
 from shopsearch.conf import settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.registry import ImageIndex
+from shopsearch.rerankers.base import Reranker
 from shopsearch.types import CollectionSchema
 from shopsearch.vector_stores.base import VectorStore
 
-Backend = TypeVar("Backend", Embedder, VectorStore)
+Backend = TypeVar("Backend", Embedder, VectorStore, Reranker)
 
 _lock = threading.Lock()
 _instances: dict[tuple[int, str], Any] = {}
@@ -53,6 +54,15 @@ def get_embedder() -> Embedder:
 def get_vector_store() -> VectorStore:
     """This process's vector store."""
     return _the("VECTOR_STORE", VectorStore)
+
+
+def get_reranker() -> Reranker | None:
+    """This process's reranker; None where the project has none."""
+    if settings.RERANKER is None:
+        return None
+    reranker = _the("RERANKER", Reranker)
+    reranker.bind(get_embedder())
+    return reranker
 
 
 def schema_of(index: ImageIndex) -> CollectionSchema:

@@ -34,6 +34,16 @@ DEFAULTS: dict[str, Any] = {
     "LEASE_SECONDS": 60,
     "MAX_BACKOFF_SECONDS": 30,
     "SWEEP_SECONDS": 15,
+    # The better order, asked for with rerank=true. None: no reranks.
+    "RERANKER": {"BACKEND": "shopsearch.rerankers.joint.JointReranker", "OPTIONS": {}},
+    "RERANK_QUEUE": "shopsearch-rerank",
+    # The reranker's share in the fused order, and how many places a product may climb.
+    "RERANK_WEIGHT": 0.6,
+    "RERANK_LIFT": 6,
+    "RERANK_DEADLINE_SECONDS": 60,
+    # How long a repeated query is answered by the rerank that was made before.
+    "RERANK_CACHE_SECONDS": 3_600,
+    "RERANK_KEEP_DAYS": 30,
     # The REST API's throttle for anonymous visitors, as DRF writes rates.
     "THROTTLE_RATE": "120/min",
     # Where a result links to and what its card shows: see docs/reference.md.

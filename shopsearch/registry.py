@@ -114,6 +114,11 @@ class ImageIndex:
     def get_title(self, product: Any) -> str:
         return str(product)
 
+    def get_text(self, product: Any) -> str:
+        """Words that say what the product is, for rerankers: ``text_fields``, or the title without any."""
+        words = (_follow(product, path) for path in self.text_fields)
+        return " ".join(str(word) for word in words if word) or self.get_title(product)
+
     def get_url(self, product: Any) -> str:
         """Where a result links to; "" where the product has no page of its own."""
         get_absolute_url = getattr(product, "get_absolute_url", None)

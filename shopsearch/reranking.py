@@ -1,0 +1,208 @@
+"""Reranking: record that a better order is wanted, and answer it in a worker by its deadline.
+
+The row is everything: a Celery message is a hint that there is one, as with the outbox. A request is answered at most
+once, by whoever moves its row from QUEUED to RUNNING, and only while its deadline has not passed; all moments are the
+database's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from shopsearch import images, wakeups
+from shopsearch.backends import get_reranker
+from shopsearch.conf import settings
+from shopsearch.exceptions import ImageError, ShopsearchError
+from shopsearch.models import Rerank
+from shopsearch.registry import ImageIndex, get_index
+from shopsearch.rerankers.ordering import Order, arrange
+from shopsearch.types import Candidate, Judgement, Query, Results
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
+
+State = Rerank.State
+OPEN = (State.QUEUED, State.RUNNING)
+PICTURE_SIDE = 768
+"""Pictures are shown to a reranker no larger than this."""
+MOST_CHARACTERS = 300
+"""Of a candidate's words, and of the caption and the reason."""
+
+
+def request(index: ImageIndex, results: Results) -> Rerank | None:
+    """A rerank of these results' leading products, queued, or the one that was made for the same query before.
+
+    None where there is nothing to gain: no reranker, fewer than two results, or not the first page. The workers are
+    woken after commit; this never waits for them.
+    """
+    reranker = get_reranker()
+    if reranker is None or results.offset or len(results.results) < 2:
+        return None
+    expire()
+    leading = results.results[: reranker.most_candidates]
+    picture = _encode(results.query.image) if results.query.image is not None else None
+    candidates = [
+        {
+            "product": _plain(result.product.pk),
+            "image": str(result.image.pk),
+            "text": index.get_text(result.product)[:MOST_CHARACTERS],
+            "score": round(result.score, 6),
+        }
+        for result in leading
+    ]
+    files = [str(getattr(result.image, index.image_field)) for result in leading]
+    asked = [index.name, results.query.text, hashlib.sha256(picture or b"").hexdigest(), candidates, files]
+    judge = [reranker.model, reranker.prompt_version, settings.RERANK_WEIGHT, settings.RERANK_LIFT]
+    key = hashlib.sha256(json.dumps([asked, judge]).encode()).hexdigest()
+    known = _known(key)
+    if known is not None:
+        return known
+    rerank = Rerank.objects.create(
+        key=key,
+        index=index.name,
+        text=results.query.text,
+        picture=picture,
+        candidates=candidates,
+        model=reranker.model,
+        prompt_version=reranker.prompt_version,
+        deadline_at=Now() + timedelta(seconds=settings.RERANK_DEADLINE_SECONDS),
+    )
+    wakeups.wake_after_commit(Rerank.objects.db, wakeups.wake_rerankers)
+    return rerank
+
+
+def _known(key: str) -> Rerank | None:
+    fresh = Now() - timedelta(seconds=settings.RERANK_CACHE_SECONDS)
+    usable = Q(state=State.DONE, finished_at__gte=fresh) | Q(state__in=OPEN, deadline_at__gt=Now())
+    return Rerank.objects.filter(usable, key=key).first()
+
+
+def current(rerank_id: uuid.UUID) -> Rerank | None:
+    """The rerank as it is now, in a final state if its deadline has passed; None where there is no such one."""
+    expire()
+    return Rerank.objects.filter(pk=rerank_id).defer("picture", "raw").first()
+
+
+def expire() -> int:
+    """Every open rerank whose deadline has passed ends, and its picture goes. Returns how many."""
+    late = Rerank.objects.filter(state__in=OPEN, deadline_at__lte=Now())
+    return late.update(state=State.EXPIRED, picture=None, finished_at=Now())
+
+
+def purge() -> int:
+    """Receipts older than RERANK_KEEP_DAYS go. Returns how many."""
+    old = Rerank.objects.filter(created_at__lt=Now() - timedelta(days=settings.RERANK_KEEP_DAYS))
+    return old.exclude(state__in=OPEN).delete()[0]
+
+
+def has_queued() -> bool:
+    """Whether a rerank waits for a worker."""
+    return Rerank.objects.filter(state=State.QUEUED, deadline_at__gt=Now()).exists()
+
+
+def answer_next() -> bool:
+    """Answer the rerank that has waited longest; whether there was one. Raises only what the database raises."""
+    rerank = _claim()
+    if rerank is None:
+        return False
+    try:
+        judgement, order = _judge(rerank)
+    except Exception as error:
+        if not isinstance(error, ShopsearchError):
+            logger.exception("The reranker raised; the results keep their order.")
+        _finish(rerank, state=State.FAILED, error=f"{type(error).__name__}: {error}")
+        return True
+    _finish(
+        rerank,
+        state=State.DONE,
+        order=[rerank.candidates[place]["product"] for place in order.positions],
+        caption=str(judgement.caption)[:MOST_CHARACTERS],
+        reason=str(judgement.reason)[:MOST_CHARACTERS],
+        raw=str(judgement.raw),
+        repairs=dict(order.repairs),
+    )
+    return True
+
+
+def _claim() -> Rerank | None:
+    waiting = Rerank.objects.filter(state=State.QUEUED, deadline_at__gt=Now()).order_by("created_at")
+    while (pk := waiting.values_list("pk", flat=True).first()) is not None:
+        if Rerank.objects.filter(pk=pk, state=State.QUEUED).update(state=State.RUNNING, started_at=Now()):
+            return Rerank.objects.get(pk=pk)
+    return None
+
+
+def _finish(rerank: Rerank, **values: Any) -> None:
+    """Settle the row, unless its time is over: then it has expired, whatever came of it."""
+    running = Rerank.objects.filter(pk=rerank.pk, state=State.RUNNING, deadline_at__gt=Now())
+    if not running.update(picture=None, finished_at=Now(), **values):
+        expire()
+
+
+def _judge(rerank: Rerank) -> tuple[Judgement, Order]:
+    """What the reranker says, and the permutation of all candidates that follows from it."""
+    reranker = get_reranker()
+    if reranker is None:
+        return Judgement(), Order(positions=tuple(range(len(rerank.candidates))), repairs={})
+    query = Query(text=rerank.text, image=images.decode(bytes(rerank.picture)) if rerank.picture else None)
+    seen = _candidates(get_index(rerank.index), rerank.candidates)
+    places = sorted(seen)
+    judgement = reranker.rerank(query, [seen[place] for place in places])
+    order = arrange(
+        judgement,
+        [seen[place].score for place in places],
+        weight=settings.RERANK_WEIGHT,
+        lift=settings.RERANK_LIFT,
+    )
+    unseen = [place for place in range(len(rerank.candidates)) if place not in seen]
+    repairs = {**order.repairs, "unseen": len(unseen)} if unseen else order.repairs
+    return judgement, Order(
+        positions=(*(places[place] for place in order.positions), *unseen), repairs=repairs
+    )
+
+
+def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Candidate]:
+    """The candidates that can still be looked at, by their place: not those gone, hidden or broken meanwhile."""
+    rows = {
+        str(row.pk): row for row in index.get_queryset().filter(pk__in=[each["image"] for each in recorded])
+    }
+    seen = {}
+    for place, each in enumerate(recorded):
+        row = rows.get(each["image"])
+        if row is None:
+            continue
+        try:
+            with getattr(row, index.image_field).open("rb") as file:
+                picture = images.decode(file)
+        except (ImageError, OSError, ValueError):
+            continue
+        picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+        seen[place] = Candidate(
+            product_id=str(each["product"]), image=picture, text=each["text"], score=each["score"]
+        )
+    return seen
+
+
+def _encode(picture: Image) -> bytes:
+    small = picture.copy()
+    small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=92)
+    return content.getvalue()
+
+
+def _plain(key: object) -> int | str:
+    """A product's key as JSON has it in the search's answer too."""
+    return key if isinstance(key, int) else str(key)
