@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shopsearch.exceptions import FilterError
@@ -36,6 +36,10 @@ class And:
 
 Filter = AnyOf | Range | And
 
+MAX_VALUES = 1_000
+"""The most values that one condition may list."""
+
+_SHOWN = 60  # characters of a wrong value that the error repeats
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 
@@ -51,14 +55,16 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
     any_of: dict[str, AnyOf] = {}
     ranges: dict[str, Range] = {}
     for key, given in conditions.items():
-        name, _, lookup = key.partition("__")
+        name, _, lookup = (key, "", "") if key in declared else key.rpartition("__")
         kind = declared.get(name)
         if kind is None:
             known = ", ".join(sorted(declared)) or "none"
-            raise FilterError(f"There is no filter {name!r}. The filters of this shop: {known}.")
+            raise FilterError(f"There is no filter {key[:_SHOWN]!r}. The filters of this shop: {known}.")
         values = _listed(given)
         if not values:
             continue
+        if len(values) > MAX_VALUES:
+            raise FilterError(f"The filter {name!r} takes up to {MAX_VALUES:,} values, not {len(values):,}.")
         if not lookup:
             any_of[name] = AnyOf(name, tuple(_typed(name, kind, value) for value in values))
         elif lookup in ("gte", "lte") and kind == "number":
@@ -78,22 +84,25 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
 
 
 def _listed(given: object) -> list[object]:
-    values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    values = list(given) if isinstance(given, list | tuple | set | frozenset) else [given]
     return [value for value in values if value is not None and value != ""]
 
 
 def _typed(name: str, kind: FilterType, value: object) -> str | float | bool:
-    if kind in ("string", "strings"):
-        return str(value)
-    if kind == "boolean":
-        text = str(value).lower()
-        if text in _TRUE or text in _FALSE:
-            return text in _TRUE
-        raise FilterError(f"The filter {name!r} takes true or false, not {value!r}.")
     try:
-        number = float(str(value))
+        text = str(value)
+    except ValueError:  # an integer of so many digits that Python does not write them out
+        text = "a number of thousands of digits"
+    if kind in ("string", "strings"):
+        return text
+    if kind == "boolean":
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        raise FilterError(f"The filter {name!r} takes true or false, not {text[:_SHOWN]!r}.")
+    try:
+        number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise FilterError(f"The filter {name!r} takes a number, not {value!r}.")
+        raise FilterError(f"The filter {name!r} takes a number, not {text[:_SHOWN]!r}.")
     return number

@@ -35,7 +35,14 @@ class MilvusLiteProcess:
         """Afterwards the server answers."""
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "django", "shopsearch_milvus_lite", "--with-parent", str(os.getpid())),
+                *(
+                    sys.executable,
+                    "-m",
+                    "django",
+                    "shopsearch_milvus_lite",
+                    "--with-parent",
+                    str(os.getpid()),
+                ),
                 *("--data-dir", str(self.data_dir), "--port", str(self.port)),
             ],
             cwd=ROOT,

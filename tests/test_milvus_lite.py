@@ -1,0 +1,221 @@
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from shopsearch.exceptions import VectorStoreError
+from shopsearch.vector_stores import milvus_lite as lite
+from shopsearch.vector_stores.milvus import MilvusStore
+from shopsearch.vector_stores.milvus_lite import LiteServer, Writes
+from tests.services.milvus import MilvusLiteProcess, free_port
+from tests.vector_store_contract import SCHEMA, entity, key, unit
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_SECONDS = 60
+
+
+def eventually(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "It did not come about."
+        time.sleep(0.02)
+
+
+def listens(port, host="127.0.0.1"):
+    with socket.socket() as caller:
+        return caller.connect_ex((host, port)) == 0
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = LiteServer(data_dir=tmp_path / "a" / "b", port=0)
+    server.start()
+    yield server
+    server.stop()
+
+
+# In a thread of this process
+
+
+@pytest.mark.services
+def test_a_server_in_this_process_keeps_entities_across_a_restart(server):
+    store = MilvusStore(uri=server.uri)
+    store.ensure_collection("shoes", SCHEMA)
+    store.upsert("shoes", [entity(1), entity(2)])
+    uri = server.uri
+    server.stop()
+    server.stop()
+    assert not listens(server.port)
+    server.start()
+    assert server.uri == uri
+    assert {hit.id for hit in store.search("shoes", unit(1), limit=9)} == {key(1), key(2)}
+
+
+@pytest.mark.services
+def test_what_was_written_settles_into_segments_by_itself(server):
+    store = MilvusStore(uri=server.uri)
+    store.ensure_collection("shoes", SCHEMA)
+    store.upsert("shoes", [entity(number) for number in range(50)])
+    eventually(lambda: list(Path(server.data_dir).glob("**/data_*.parquet")))
+    store.delete("shoes", [key(7)])
+    assert store.count("shoes") == 49
+
+
+@pytest.mark.services
+def test_a_directory_has_one_server(server):
+    with pytest.raises(VectorStoreError, match="Another Milvus Lite server uses .*: stop that one"):
+        LiteServer(data_dir=server.data_dir, port=0).start()
+    assert listens(server.port)
+
+
+@pytest.mark.services
+def test_a_port_has_one_server_and_the_refused_one_lets_go_of_its_directory(server, tmp_path):
+    other = LiteServer(data_dir=tmp_path / "other", port=server.port)
+    with pytest.raises(VectorStoreError, match=f"{server.port} cannot be listened on"):
+        other.start()
+    other.port = 0
+    other.start()
+    other.stop()
+
+
+@pytest.mark.services
+def test_by_default_only_this_machine_reaches_it(server):
+    # Every 127.x address is this machine's, but only 127.0.0.1 is listened on: with 0.0.0.0 both would answer.
+    assert listens(server.port)
+    assert not listens(server.port, "127.0.0.2")
+
+
+def test_writes_are_handled_one_at_a_time():
+    under_way, most, lock = 0, 0, threading.Lock()
+
+    def handle(request, context):
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.001)
+        with lock:
+            under_way -= 1
+
+    write = Writes(servicer=None).one_at_a_time("/milvus.proto.milvus.MilvusService/Flush", handle)
+    threads = [threading.Thread(target=write, args=(None, None)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_only_collections_that_were_written_are_settled_and_each_once():
+    flushed = []
+    servicer = SimpleNamespace(Flush=lambda request, context: flushed.append(list(request.collection_names)))
+    writes = Writes(servicer)
+    upsert = writes.one_at_a_time("/milvus.proto.milvus.MilvusService/Upsert", lambda request, context: None)
+    context = SimpleNamespace(invocation_metadata=lambda: [("dbname", "default")])
+    for _ in range(3):
+        upsert(SimpleNamespace(db_name="", collection_name="shoes"), context)
+    writes.settle()
+    writes.settle()
+    assert flushed == [["shoes"]]
+
+
+def test_every_rpc_that_does_not_wait_is_one_that_milvus_lite_has_and_does_not_write():
+    from milvus_lite.adapter.grpc.servicer import MilvusServicer
+
+    names = {method.removeprefix(lite._SERVICE) for method in lite._READS | lite._ENTITY_WRITES}
+    assert {name for name in names if not hasattr(MilvusServicer, name)} == set()
+    changing = (
+        "Insert",
+        "Upsert",
+        "Delete",
+        "Create",
+        "Drop",
+        "Alter",
+        "Load",
+        "Release",
+        "Rename",
+        "Flush",
+        "Truncate",
+    )
+    assert not [method for method in lite._READS if method.removeprefix(lite._SERVICE).startswith(changing)]
+
+
+ENVIRONMENT = """
+import os
+from shopsearch.vector_stores.milvus_lite import _import_milvus_lite
+before = dict(os.environ)
+_import_milvus_lite()
+from milvus_lite.constants import MEMTABLE_MEMORY_LIMIT
+assert dict(os.environ) == before
+print(MEMTABLE_MEMORY_LIMIT)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"), [({}, 4 * 1024 * 1024), ({lite._MEMTABLE_LIMIT: "1000000"}, 1_000_000)]
+)
+def test_the_memtable_is_small_unless_the_environment_says_otherwise(given, limit):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **given}
+    command = [sys.executable, "-c", ENVIRONMENT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert (done.stdout, done.returncode) == (f"{limit}\n", 0), done.stderr
+
+
+# As a command
+
+
+@pytest.mark.services
+def test_the_command_says_when_it_is_ready_and_stops_gracefully(tmp_path):
+    process = MilvusLiteProcess(tmp_path / "milvus" / "data").start()
+    store = MilvusStore(uri=process.uri)
+    store.ensure_collection("shoes", SCHEMA)
+    store.upsert("shoes", [entity(1)])
+    assert process.stop() == 0
+    # What was acknowledged is in segments now; the log that a crash would need is empty or gone.
+    assert list((tmp_path / "milvus").glob("**/data_*.parquet"))
+    assert not listens(process.port)
+
+
+@pytest.mark.services
+def test_the_command_refuses_a_directory_or_a_port_that_is_taken(server, tmp_path):
+    for options in (
+        {"data_dir": str(server.data_dir), "port": free_port()},
+        {"data_dir": str(tmp_path / "new"), "port": server.port},
+    ):
+        with pytest.raises(CommandError, match=r"Another Milvus Lite server|cannot be listened on"):
+            call_command("shopsearch_milvus_lite", stdout=io.StringIO(), **options)
+
+
+PARENT = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-m", "django", "shopsearch_milvus_lite", "--with-parent",
+    "--data-dir", sys.argv[1], "--port", sys.argv[2]], stdout=subprocess.PIPE, text=True)
+print(child.stdout.readline(), child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.services
+def test_with_its_parent_gone_the_server_goes_too(tmp_path):
+    port = free_port()
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path / "data"), str(port)],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout.readline().startswith("ready")
+    assert listens(port)
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    eventually(lambda: not listens(port))

@@ -1,0 +1,362 @@
+"""What every vector store promises: a backend's test subclasses this and gives a ``store``."""
+
+import itertools
+import math
+import threading
+import uuid
+
+import numpy as np
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from shopsearch.exceptions import FilterError, VectorStoreError
+from shopsearch.filters import And, AnyOf, Range
+from shopsearch.types import CollectionSchema, Entity
+
+SCHEMA = CollectionSchema(
+    dimension=8, fields={"category": "string", "price": "number", "in_stock": "boolean", "tags": "strings"}
+)
+HOSTILE = [
+    '"',
+    "'",
+    "\\",
+    '\\"',
+    '") or 1==1 #',
+    '" or id != "',
+    "{x}",
+    "%",
+    "\n\r\t\b\0",
+    "null",
+    "true",
+    "",
+    " ",
+    "é",
+    "🦓",
+]
+
+hypothesis = settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def key(number):
+    return f"{number:032x}"
+
+
+def unit(*numbers):
+    vector = np.zeros(SCHEMA.dimension, np.float32)
+    vector[: len(numbers)] = numbers
+    return vector / np.linalg.norm(vector)
+
+
+def entity(number, vector=None, product="", **fields):
+    return Entity(
+        id=key(number),
+        image_id=f"image {number}",
+        product_id=product or f"product {number}",
+        vector=unit(math.cos(number), math.sin(number)) if vector is None else vector,
+        fields=fields,
+    )
+
+
+def numbers_of(hits):
+    return [int(hit.id, 16) for hit in hits]
+
+
+def oracle(condition, fields):
+    """Whether an entity with these fields passes, written as the interface's docstrings read."""
+    if isinstance(condition, And):
+        return all(oracle(each, fields) for each in condition.filters)
+    value = fields.get(condition.field)
+    if value is None:
+        return False
+    if isinstance(condition, Range):
+        return not (condition.minimum is not None and value < condition.minimum) and not (
+            condition.maximum is not None and value > condition.maximum
+        )
+    held = list(value) if isinstance(value, tuple) else [value]
+    return any(each == wanted for each in held for wanted in condition.values)
+
+
+NUMBERS = st.sampled_from([-2.5, -1e-7, 0.0, -0.0, 0.1, 1.0, 19.99, 1e12, 1e300])
+WORDS = st.sampled_from(["mug", "Mug", "mugs", "", '"', "\\", "o'neil"])
+FIELDS = st.fixed_dictionaries(
+    {
+        "category": st.none() | WORDS,
+        "price": st.none() | NUMBERS,
+        "in_stock": st.none() | st.booleans(),
+        "tags": st.none() | st.lists(WORDS, max_size=3).map(tuple),
+    }
+)
+CONDITIONS = st.one_of(
+    st.builds(AnyOf, st.sampled_from(["category", "tags"]), st.lists(WORDS, max_size=3).map(tuple)),
+    st.builds(AnyOf, st.just("price"), st.lists(NUMBERS, max_size=3).map(tuple)),
+    st.builds(AnyOf, st.just("in_stock"), st.lists(st.booleans(), max_size=2).map(tuple)),
+    st.builds(Range, st.just("price"), st.none() | NUMBERS, st.none() | NUMBERS),
+)
+FILTERS = CONDITIONS | st.lists(CONDITIONS, min_size=1, max_size=3).map(lambda each: And(tuple(each)))
+
+
+class VectorStoreContract:
+    @pytest.fixture
+    def store(self):
+        raise NotImplementedError
+
+    @pytest.fixture
+    def collection(self, store):
+        name = f"contract_{uuid.uuid4().hex}"
+        store.ensure_collection(name, SCHEMA)
+        yield name
+        store.drop_collection(name)
+
+    # Collections
+
+    def test_ensuring_a_collection_again_keeps_its_entities(self, store, collection):
+        store.upsert(collection, [entity(1)])
+        store.ensure_collection(collection, SCHEMA)
+        assert store.count(collection) == 1
+        assert collection in store.collections()
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            CollectionSchema(dimension=9, fields=SCHEMA.fields),
+            CollectionSchema(dimension=8, fields={**SCHEMA.fields, "price": "string"}),
+            CollectionSchema(dimension=8, fields={**SCHEMA.fields, "colour": "string"}),
+            CollectionSchema(dimension=8),
+        ],
+    )
+    def test_ensuring_a_collection_with_another_schema_is_the_projects_mistake(
+        self, store, collection, other
+    ):
+        with pytest.raises(ImproperlyConfigured, match="another schema"):
+            store.ensure_collection(collection, other)
+
+    def test_a_dropped_collection_is_gone_and_may_return_with_another_schema(self, store, collection):
+        store.upsert(collection, [entity(1)])
+        store.drop_collection(collection)
+        store.drop_collection(collection)
+        assert collection not in store.collections()
+        store.ensure_collection(collection, CollectionSchema(dimension=3))
+        assert store.count(collection) == 0
+        assert store.search(collection, np.ones(3, np.float32), limit=1) == []
+
+    def test_a_collection_that_does_not_exist_reads_as_an_empty_one(self, store):
+        assert store.search("nowhere", unit(1), limit=3) == []
+        assert store.fetch("nowhere", [key(1)]) == []
+        assert list(store.ids("nowhere")) == []
+        assert store.count("nowhere") == 0
+        store.delete("nowhere", [key(1)])
+
+    def test_writing_to_a_collection_that_does_not_exist_fails(self, store):
+        with pytest.raises(VectorStoreError):
+            store.upsert("nowhere", [entity(1)])
+
+    @pytest.mark.parametrize("name", ["", "a b", "a-b", 'x"', "ñ", "../x", "a" * 256])
+    def test_a_name_that_is_not_letters_digits_and_underscores_is_refused(self, store, name):
+        with pytest.raises(ValueError, match="collection's name"):
+            store.ensure_collection(name, SCHEMA)
+
+    # Writing
+
+    def test_writing_twice_leaves_one_entity_as_it_was_written_last(self, store, collection):
+        store.upsert(collection, [entity(1, category="mug", price=1.0)])
+        store.upsert(collection, [entity(1, unit(0, 1), category="plate", product="moved")])
+        assert store.count(collection) == 1
+        [hit] = store.search(collection, unit(0, 1), limit=10)
+        assert (hit.product_id, hit.score) == ("moved", pytest.approx(1))
+        [found] = store.fetch(collection, [key(1)])
+        assert found.fields == {"category": "plate", "price": None, "in_stock": None, "tags": None}
+
+    def test_writing_nothing_is_no_mistake(self, store, collection):
+        store.upsert(collection, [])
+        store.delete(collection, [])
+        assert store.fetch(collection, []) == []
+        assert store.count(collection) == 0
+
+    def test_deleting_leaves_the_others_and_may_be_repeated(self, store, collection):
+        store.upsert(collection, [entity(1), entity(2), entity(3)])
+        for _ in range(2):
+            store.delete(collection, [key(2), key(2), key(99)])
+        assert set(store.ids(collection)) == {key(1), key(3)}
+        assert numbers_of(store.search(collection, unit(1), limit=10)).count(2) == 0
+
+    def test_a_deleted_entity_may_return(self, store, collection):
+        store.upsert(collection, [entity(1)])
+        store.delete(collection, [key(1)])
+        store.upsert(collection, [entity(1)])
+        assert store.count(collection) == 1
+
+    @pytest.mark.parametrize("numbers", [[1.0] * 7, [1.0] * 9, [], [math.nan] * 8, [math.inf] + [0.0] * 7])
+    def test_a_vector_that_does_not_fit_is_refused_and_nothing_is_written(self, store, collection, numbers):
+        vector = np.array(numbers, np.float32)
+        with pytest.raises(ValueError, match="vector"):
+            store.upsert(collection, [entity(1), entity(2, vector)])
+        with pytest.raises(ValueError, match="vector"):
+            store.search(collection, vector, limit=1)
+        assert store.count(collection) == 0
+
+    def test_two_entities_with_one_id_are_refused(self, store, collection):
+        with pytest.raises(ValueError, match="same id"):
+            store.upsert(collection, [entity(1), entity(1)])
+
+    def test_a_field_that_is_not_declared_is_refused(self, store, collection):
+        with pytest.raises(ValueError, match="no field colour"):
+            store.upsert(collection, [entity(1, colour="red")])
+
+    @pytest.mark.parametrize(
+        "wrong", ["", "1", "G" * 32, key(1).upper() + "A", f'{key(1)}"', '" or id != "', key(1) + "\n"]
+    )
+    def test_what_is_not_an_id_is_refused(self, store, collection, wrong):
+        store.upsert(collection, [entity(1)])
+        for verb in (store.delete, store.fetch):
+            with pytest.raises(ValueError, match="not an entity's id"):
+                verb(collection, [wrong])
+        assert store.count(collection) == 1
+
+    # Reading
+
+    def test_what_is_fetched_is_what_was_written(self, store, collection):
+        vector = np.random.default_rng(1).normal(size=8).astype(np.float32)
+        vector /= np.linalg.norm(vector)
+        fields = {
+            "category": 'o\'neil "mug" \\ é🦓',
+            "price": 19.99,
+            "in_stock": False,
+            "tags": ("new", "", "é"),
+        }
+        store.upsert(collection, [entity(1, vector, **fields), entity(2, tags=())])
+        found = {each.id: each for each in store.fetch(collection, [key(1), key(2), key(3), key(1)])}
+        assert set(found) == {key(1), key(2)}
+        first = found[key(1)]
+        assert (first.image_id, first.product_id) == ("image 1", "product 1")
+        assert np.abs(first.vector - vector).max() < 1e-6
+        assert first.vector.dtype == np.float32
+        assert first.fields == fields
+        assert [type(value) for value in first.fields.values()] == [str, float, bool, tuple]
+        assert found[key(2)].fields == {"category": None, "price": None, "in_stock": None, "tags": ()}
+
+    def test_what_the_caller_does_to_a_vector_later_does_not_reach_the_store(self, store, collection):
+        vector = unit(1)
+        store.upsert(collection, [entity(1, vector)])
+        vector[:] = 0
+        store.fetch(collection, [key(1)])[0].vector[:] = 0
+        assert store.fetch(collection, [key(1)])[0].vector[0] == pytest.approx(1)
+
+    def test_every_id_comes_once_however_many_there_are(self, store, collection):
+        expected = {key(number) for number in range(2_500)}
+        for start in range(0, 2_500, 500):
+            store.upsert(collection, [entity(number) for number in range(start, start + 500)])
+        found = list(store.ids(collection))
+        assert len(found) == store.count(collection) == 2_500
+        assert set(found) == expected
+        assert len(store.fetch(collection, sorted(expected))) == 2_500
+
+    def test_search_gives_the_nearest_first_with_their_cosines(self, store, collection):
+        vectors = np.random.default_rng(2).normal(size=(300, 8)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        store.upsert(collection, [entity(number, vector) for number, vector in enumerate(vectors)])
+        wanted = vectors[7]
+        hits = store.search(collection, wanted, limit=20)
+        cosines = vectors @ wanted
+        assert numbers_of(hits) == list(np.argsort(-cosines)[:20])
+        assert [hit.score for hit in hits] == pytest.approx(sorted(cosines)[::-1][:20], abs=1e-5)
+        assert (hits[0].image_id, hits[0].product_id) == ("image 7", "product 7")
+        assert all(-1 <= hit.score <= 1 for hit in hits)
+
+    def test_the_limit_is_the_most_and_lies_within_bounds(self, store, collection):
+        store.upsert(collection, [entity(number) for number in range(5)])
+        assert len(store.search(collection, unit(1), limit=2)) == 2
+        assert len(store.search(collection, unit(1), limit=16_384)) == 5
+        for limit in (0, -1, 16_385):
+            with pytest.raises(ValueError, match="limit"):
+                store.search(collection, unit(1), limit=limit)
+
+    # Filters
+
+    @hypothesis
+    @given(st.lists(FIELDS, min_size=1, max_size=6), st.lists(FILTERS, min_size=1, max_size=5))
+    def test_exactly_what_passes_the_filter_is_found(self, store, collection, held, filters):
+        store.delete(collection, [key(number) for number in range(6)])
+        store.upsert(collection, [entity(number, **fields) for number, fields in enumerate(held)])
+        for each in filters:
+            hits = store.search(collection, unit(1), limit=100, filters=each)
+            assert set(numbers_of(hits)) == {n for n, fields in enumerate(held) if oracle(each, fields)}
+
+    @hypothesis
+    @given(st.lists(st.text(), min_size=2, max_size=8, unique=True))
+    @example(HOSTILE)
+    @example(
+        ["x" * 2_048, "x" * 2_049, "x" * 2_050, "é" * 1_024, "é" * 1_025, "🦓" * 900 + "a", "🦓" * 900 + "b"]
+    )
+    def test_any_text_is_a_value_and_finds_its_own_entity_alone(self, store, collection, texts):
+        ids = [key(number) for number in range(max(len(texts), 16))]
+        store.delete(collection, ids)
+        store.upsert(
+            collection, [entity(n, category=text, tags=(text, "all")) for n, text in enumerate(texts)]
+        )
+        for number, text in enumerate(texts):
+            for field in ("category", "tags"):
+                hits = store.search(collection, unit(1), limit=100, filters=AnyOf(field, (text,)))
+                assert numbers_of(hits) == [number]
+
+    def test_half_a_surrogate_pair_is_a_value_like_any_other(self, store, collection):
+        store.upsert(collection, [entity(1, category="\ud800"), entity(2, category="?")])
+        hits = store.search(collection, unit(1), limit=9, filters=AnyOf("category", ("\ud800",)))
+        assert numbers_of(hits) == [1]
+
+    def test_a_narrow_filter_finds_its_one_entity_among_many(self, store, collection):
+        vectors = np.random.default_rng(3).normal(size=(900, 8)).astype(np.float32)
+        store.upsert(collection, [entity(n, vector, category=f"c{n}") for n, vector in enumerate(vectors)])
+        for number in range(0, 900, 30):
+            hits = store.search(
+                collection, -vectors[number], limit=24, filters=AnyOf("category", (f"c{number}",))
+            )
+            assert numbers_of(hits) == [number]
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            AnyOf("colour", ("red",)),
+            AnyOf("id", (key(1),)),
+            AnyOf("price", ("1",)),
+            AnyOf("price", (True,)),
+            AnyOf("price", (math.nan,)),
+            AnyOf("category", (1.0,)),
+            AnyOf("in_stock", ("true",)),
+            Range("category", 1.0, 2.0),
+            Range("price", math.inf, None),
+            And((AnyOf("category", ("mug",)), AnyOf("colour", ("red",)))),
+        ],
+        ids=str,
+    )
+    def test_a_filter_that_does_not_fit_the_schema_is_a_filter_error(self, store, collection, wrong):
+        with pytest.raises(FilterError):
+            store.search(collection, unit(1), limit=1, filters=wrong)
+
+    # Threads
+
+    def test_threads_that_write_at_once_lose_nothing(self, store, collection):
+        failures = []
+
+        def write(first):
+            try:
+                for start in range(first, first + 100, 10):
+                    store.upsert(collection, [entity(number) for number in range(start, start + 10)])
+                    assert len(store.fetch(collection, [key(start)])) == 1
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=write, args=(first,)) for first in (0, 100, 200, 300)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert sorted(store.ids(collection)) == [key(number) for number in range(400)]
+        pairs = itertools.pairwise(store.search(collection, unit(1), limit=400))
+        assert all(before.score >= after.score for before, after in pairs)
