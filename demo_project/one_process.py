@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -33,18 +34,21 @@ class OneProcess:
 
     def __init__(self, *, demo_dir: Path, port: int, milvus_port: int) -> None:
         self.port = port
+        self.log = demo_dir / "log" / "demo.log"
         self.milvus = LiteServer(data_dir=demo_dir / "milvus", port=milvus_port)
         self.addresses = Addresses(milvus_uri=self.milvus.uri)
         self.threads: list[threading.Thread] = []
         self.stoppers: list[tuple[str, Callable[[], None]]] = []
 
     def start_servers(self) -> None:
-        self.milvus.start()
-        self.stoppers.append(("Milvus Lite", self.milvus.stop))
+        """Nothing yet: seeding may fork, which a process must not do once Milvus Lite has its threads in it."""
 
     def start_workers(self) -> None:
         from shopsearch.conf import settings
 
+        self._log_to_file()
+        self.milvus.start()
+        self.stoppers.append(("Milvus Lite", self.milvus.stop))
         worker = Worker(
             app=app,
             pool_cls="solo",
@@ -64,7 +68,7 @@ class OneProcess:
         """Raises ServiceDied when one of the threads ended."""
         for thread in self.threads:
             if not thread.is_alive():
-                raise ServiceDied(f"{thread.name} ended by itself; the log says why.")
+                raise ServiceDied(f"{thread.name} ended by itself; {self.log} says why.")
 
     def stop(self, say: Callable[[str], None]) -> None:
         for name, stop in reversed(self.stoppers):
@@ -84,6 +88,13 @@ class OneProcess:
             thread.join(STOP_SECONDS)
 
         self.stoppers.append((name, stop_and_wait))
+
+    def _log_to_file(self) -> None:
+        """The terminal is for the launcher's own words."""
+        stream = self.log.open("w", buffering=1, encoding="utf-8")
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(stream)
 
     def _stop_worker(self) -> None:
         signals.worker_shutting_down.send(sender=app, sig="SIGTERM", how="Warm", exitcode=0)

@@ -59,8 +59,10 @@ class Command(BaseCommand):
         _require_free_port(port)
         with _only_demo_of(demo_dir):
             try:
-                self.prepare(images=images, products=products)
-                self.start(demo_dir, port, mode or _best_mode())
+                self.start_servers(demo_dir, port, mode or _best_mode())
+                call_command("migrate", verbosity=0)
+                call_command("seed", images=images, limit=products)
+                self.services.start_workers()
                 self.index()
                 self.wait_for_answers(port)
                 self.stdout.write(f"shopsearch demo ready: http://{HOST}:{port}/")
@@ -73,11 +75,7 @@ class Command(BaseCommand):
             finally:
                 self.stop(demo_dir)
 
-    def prepare(self, *, images: str | None, products: int | None) -> None:
-        call_command("migrate", verbosity=0)
-        call_command("seed", images=images, limit=products)
-
-    def start(self, demo_dir: Path, port: int, mode: str) -> None:
+    def start_servers(self, demo_dir: Path, port: int, mode: str) -> None:
         milvus_port = _free_port()
         if mode == "processes":
             self.services = Processes(demo_dir=demo_dir, port=port, milvus_port=milvus_port)
@@ -89,7 +87,6 @@ class Command(BaseCommand):
         write_addresses(demo_dir, self.services.addresses)
         self.stdout.write(f"Starting: {self.services.description}")
         self.services.start_servers()
-        self.services.start_workers()
 
     def index(self) -> None:
         """Wait until the worker has nothing left to do, and show how far it is."""
