@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -24,7 +24,14 @@ from shopsearch import outbox, wakeups
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import ImageIndex, get_indexes, get_product_image_model, index_for
 
-MEDIA = forms.Media(css={"all": ["shopsearch/admin.css"]})
+if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be subscripted
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+    InlineFormSet = BaseInlineFormSet[Any, Any, Any]
+else:
+    ModelAdmin, TabularInline, InlineFormSet = admin.ModelAdmin, admin.TabularInline, BaseInlineFormSet
+
+STYLE = "shopsearch/admin.css"
 
 
 def find_entries(images: Iterable[Any]) -> None:
@@ -49,11 +56,11 @@ def _index_of(model: type[Model]) -> ImageIndex | None:
 def _entry(image: Any) -> IndexEntry | None:
     if not hasattr(image, "index_entry"):
         find_entries([image])
-    found: IndexEntry | None = image.index_entry
-    return found
+    return cast("IndexEntry | None", image.index_entry)
 
 
-def _state_label(state: str, label: object) -> SafeString:
+def _state_label(entry: IndexEntry | None) -> SafeString:
+    state, label = (entry.state, entry.get_state_display()) if entry else ("none", _("not indexed"))
     return format_html('<span class="shopsearch-state shopsearch-state-{}">{}</span>', state, label)
 
 
@@ -61,7 +68,7 @@ class ReindexPermission:
     """Grants actions that say ``permissions=["reindex"]`` to whoever "Can reindex images"."""
 
     def has_reindex_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("shopsearch.reindex")  # type: ignore[union-attr]
+        return request.user.has_perm("shopsearch.reindex")
 
 
 class ImageColumns:
@@ -69,13 +76,12 @@ class ImageColumns:
 
     @property
     def media(self) -> forms.Media:
-        return super().media + MEDIA  # type: ignore[misc,no-any-return]
+        return super().media + forms.Media(css={"all": (STYLE,)})  # type: ignore[misc,no-any-return]
 
     @admin.display(description=_("picture"))
     def thumbnail(self, image: Any) -> str:
         index = _index_of(type(image))
-        address = index.get_picture_url(image) if index and image.pk else ""
-        if not address:
+        if not (address := index.get_picture_url(image) if index and image.pk else ""):
             return "–"
         return format_html(
             '<img class="shopsearch-thumbnail" src="{}" alt="" width="64" height="64" loading="lazy" decoding="async">',
@@ -84,12 +90,7 @@ class ImageColumns:
 
     @admin.display(description=_("search"))
     def index_state(self, image: Any) -> str:
-        if not image.pk:
-            return "–"
-        entry = _entry(image)
-        if entry is None:
-            return _state_label("none", _("not indexed"))
-        return _state_label(entry.state, entry.get_state_display())
+        return _state_label(_entry(image)) if image.pk else "–"
 
     @admin.display(description=_("error"))
     def index_error(self, image: Any) -> str:
@@ -133,7 +134,7 @@ class ProductImageAdminMixin(ReindexPermission, ImageColumns):
         _say_marked(request, _mark({index_for(self.model): keys}))
 
 
-class ImageAdmin(ProductImageAdminMixin, admin.ModelAdmin):
+class ImageAdmin(ProductImageAdminMixin, ModelAdmin):
     """The admin of shopsearch's own ProductImage, and of any subclass of AbstractProductImage."""
 
     list_display = ("thumbnail", "__str__", "product", "index_state", "index_error")
@@ -153,7 +154,7 @@ class ImageAdmin(ProductImageAdminMixin, admin.ModelAdmin):
         return ["product"] if self._product_search_fields() else []
 
 
-class EntriesFormSet(BaseInlineFormSet):
+class EntriesFormSet(InlineFormSet):
     """An inline's images together with their rows of the outbox."""
 
     def get_queryset(self) -> QuerySet[Any]:
@@ -164,7 +165,7 @@ class EntriesFormSet(BaseInlineFormSet):
         return queryset
 
 
-class ProductImageInline(ImageColumns, admin.TabularInline):
+class ProductImageInline(ImageColumns, TabularInline):
     """A product's images inside the product's own admin: ``inlines = [ProductImageInline]``.
 
     For another image model than the project's product image model, subclass it and set ``model``.
@@ -175,13 +176,13 @@ class ProductImageInline(ImageColumns, admin.TabularInline):
     extra = 1
     readonly_fields = ("thumbnail", "index_state")
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The picture first: it is what one looks for."""
         fields = [name for name in super().get_fields(request, obj) if name not in self.readonly_fields]
         return ["thumbnail", *fields, "index_state"]
 
 
-class IndexEntryAdmin(ReindexPermission, admin.ModelAdmin):
+class IndexEntryAdmin(ReindexPermission, ModelAdmin):
     """The outbox: to be read, and to be set going again; nobody edits it."""
 
     list_display = (
@@ -201,9 +202,8 @@ class IndexEntryAdmin(ReindexPermission, admin.ModelAdmin):
     list_per_page = 50
     show_full_result_count = False
 
-    @property
-    def media(self) -> forms.Media:
-        return super().media + MEDIA
+    class Media:
+        css = {"all": (STYLE,)}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -231,7 +231,7 @@ class IndexEntryAdmin(ReindexPermission, admin.ModelAdmin):
 
     @admin.display(description=_("state"), ordering="state")
     def state_label(self, entry: IndexEntry) -> str:
-        return _state_label(entry.state, entry.get_state_display())
+        return _state_label(entry)
 
     @admin.display(description=_("error"))
     def error_text(self, entry: IndexEntry) -> str:
@@ -265,13 +265,15 @@ class IndexEntryAdmin(ReindexPermission, admin.ModelAdmin):
             marked = sum(outbox.mark_all(index) for index in get_indexes())
             _wake()
             _say_marked(request, marked)
-            return HttpResponseRedirect(reverse(f"{self.admin_site.name}:shopsearch_indexentry_changelist"))
+            back = "shopsearch_indexentry_changelist" if self.has_view_permission(request) else "index"
+            return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{back}"))
         context = {
             **self.admin_site.each_context(request),
             "title": _("Reindex everything"),
             "opts": self.model._meta,
             "indexes": [(index.name, index.get_queryset().count()) for index in get_indexes()],
         }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
         return TemplateResponse(request, "admin/shopsearch/indexentry/reindex.html", context)
 
 

@@ -13,7 +13,6 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch import backends
 from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
-from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.visualized_bge import VisualizedBGE
 
 JSON = {"json", "application/json"}
@@ -88,7 +87,7 @@ def check_embedder(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     if not is_readable():
         return []
     try:
-        embedder = backends.build("EMBEDDER", Embedder)
+        embedder = backends.get_embedder()
     except (ImproperlyConfigured, ValueError):
         return []  # E003 says so
     if not isinstance(embedder, VisualizedBGE) or embedder.model or embedder.weights:

@@ -103,14 +103,14 @@ def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Whether each backend can be built, and what it says about its own options."""
     if not is_readable():
         return []
-    messages: list[CheckMessage] = []
-    for setting, base in (("EMBEDDER", Embedder), ("VECTOR_STORE", VectorStore)):
-        try:
-            backend: Embedder | VectorStore = backends.build(setting, base)
-        except (ImproperlyConfigured, ValueError) as error:
-            messages.append(Error(str(error), hint=_backend_hint(setting), id="shopsearch.E003"))
-        else:
-            messages += backend.check()
+    return [*_check_backend("EMBEDDER", Embedder), *_check_backend("VECTOR_STORE", VectorStore)]
+
+
+def _check_backend(setting: str, base: type[Any]) -> list[CheckMessage]:
+    try:
+        messages: list[CheckMessage] = backends.build(setting, base).check()
+    except (ImproperlyConfigured, ValueError) as error:
+        return [Error(str(error), hint=_backend_hint(setting), id="shopsearch.E003")]
     return messages
 
 

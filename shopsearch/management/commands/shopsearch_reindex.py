@@ -54,29 +54,32 @@ class Command(BaseCommand):
             indexes = [get_index(options["index"])] if options["index"] else get_indexes()
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
-        for index in indexes:
-            self.stdout.write(
-                f"{index.name}: {_plan(index, options) if options['dry_run'] else _mark(index, options)}"
-            )
         if options["dry_run"]:
+            for index in indexes:
+                self.stdout.write(f"{index.name}: {_plan(index, options)}")
             return
+        marked = 0
+        for index in indexes:
+            count = _mark(index, options)
+            self.stdout.write(f"{index.name}: {_images(count)} to look at")
+            marked += count
         if not options["here"]:
             self._wake()
         if options["no_wait"]:
             self.stdout.write("The workers go on by themselves; shopsearch_status shows how far they are.")
             return
         try:
-            self._finish(indexes, here=options["here"], quiet=options["verbosity"] == 0)
+            self._finish(indexes, marked, here=options["here"], quiet=options["verbosity"] == 0)
         except KeyboardInterrupt:
             rest = "wait for a worker, or for --here again" if options["here"] else "go on in the workers"
-            self.stderr.write(f"\nStopped watching. {_waiting(indexes):,} images {rest}.")
+            self.stderr.write(f"\nStopped watching. {_images(_waiting(indexes))} {rest}.")
             sys.exit(130)
         self._report_failures(indexes)
 
-    def _finish(self, indexes: list[ImageIndex], *, here: bool, quiet: bool) -> None:
+    def _finish(self, indexes: list[ImageIndex], marked: int, *, here: bool, quiet: bool) -> None:
         """Until nothing waits; with ``here``, until nothing can be done here at the moment."""
         started = time.monotonic()
-        total = _waiting(indexes)
+        total = max(marked, _waiting(indexes))
         with tqdm(total=total, desc="Indexing", unit=" images", disable=quiet or None, smoothing=0.1) as bar:
             for waiting in self._work(indexes) if here else self._watch(indexes):
                 bar.total = total = max(total, waiting)
@@ -84,10 +87,10 @@ class Command(BaseCommand):
         seconds = time.monotonic() - started
         if waiting := _waiting(indexes):
             raise CommandError(
-                f"{waiting:,} images could not be done now and are tried again: {_trouble(indexes)}"
+                f"{_images(waiting)} could not be done now and are tried again: {_trouble(indexes)}"
             )
         self.stdout.write(
-            f"Done: {total:,} images in {seconds:.1f} s, {total / max(seconds, 0.001):,.1f} a second."
+            f"Done: {_images(total)} in {seconds:.1f} s, {total / max(seconds, 0.001):,.1f} a second."
         )
 
     def _wake(self) -> None:
@@ -97,9 +100,8 @@ class Command(BaseCommand):
             return
         try:
             wakeups.send()
-        except (
-            Exception
-        ) as error:  # whatever the broker's client raises: the work is in the outbox all the same
+        except Exception as error:
+            # Whatever the broker's client raises: the work is in the outbox all the same.
             self.stderr.write(f"The broker is away ({error}); the workers look by themselves after a while.")
 
     def _work(self, indexes: list[ImageIndex]) -> Iterator[int]:
@@ -127,25 +129,26 @@ class Command(BaseCommand):
         first = [entry for rows in failed for entry in rows.order_by("pk")[:REASONS_SHOWN]][:REASONS_SHOWN]
         reasons = "".join(f"\n  {entry.index} {entry.image_id}: {entry.error}" for entry in first)
         more = f"\n  and {count - len(first):,} more" if count > len(first) else ""
-        raise CommandError(f"{count:,} images cannot be indexed as they are:{reasons}{more}")
+        raise CommandError(f"{_images(count)} cannot be indexed:{reasons}{more}")
 
 
 def _plan(index: ImageIndex, options: dict[str, Any]) -> str:
     """What would be done, in words."""
     if options["failed"]:
-        return f"{rows_of(index).filter(state=IndexEntry.State.FAILED).count():,} failed images would be tried again"
+        failed = rows_of(index).filter(state=IndexEntry.State.FAILED).count()
+        return f"{_images(failed)} that failed would be tried again"
     if options["changed_only"]:
         found = Counter(change.reason for change in changes(index))
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.items()))
-        return f"{found.total():,} images would be looked at" + (f": {reasons}" if reasons else "")
+        return f"{_images(found.total())} would be looked at" + (f": {reasons}" if reasons else "")
     return (
-        f"{index.get_queryset().count():,} images would be looked at, "
+        f"{_images(index.get_queryset().count())} would be looked at, "
         f"and {sum(1 for _ in gone(index)):,} that are gone forgotten"
     )
 
 
-def _mark(index: ImageIndex, options: dict[str, Any]) -> str:
-    """Mark the images, and say how many they are."""
+def _mark(index: ImageIndex, options: dict[str, Any]) -> int:
+    """Mark the images; returns how many."""
     if options["failed"]:
         marked = outbox.mark_failed_again(index)
     elif options["changed_only"]:
@@ -155,7 +158,7 @@ def _mark(index: ImageIndex, options: dict[str, Any]) -> str:
             marked += outbox.mark(index, [change.image_id for change in chunk])
     else:
         marked = outbox.mark_all(index)
-    return f"{marked:,} images to look at"
+    return marked
 
 
 def _waiting(indexes: list[ImageIndex]) -> int:
@@ -164,9 +167,15 @@ def _waiting(indexes: list[ImageIndex]) -> int:
 
 def _trouble(indexes: list[ImageIndex]) -> str:
     """Why images wait, as far as it can be told."""
-    for index in indexes:
-        troubled = rows_of(index).filter(state__in=outbox.NOT_AT_REST).exclude(error="").first()
-        if troubled:
+    waiting = [rows_of(index).filter(state__in=outbox.NOT_AT_REST) for index in indexes]
+    for rows in waiting:
+        if troubled := rows.exclude(error="").first():
             return troubled.error
+    if any(rows.filter(state=IndexEntry.State.CLAIMED).exists() for rows in waiting):
+        return f"A worker has taken them; if it died, another does after {settings.LEASE_SECONDS} seconds."
     project = current_app.main or "yourproject"
     return f"Is a worker running?  celery -A {project} worker -P solo -Q {settings.INDEX_QUEUE}"
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"

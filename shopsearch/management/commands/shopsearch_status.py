@@ -126,12 +126,9 @@ def collect() -> Status:
 
 
 def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
-    states = {state.value: 0 for state in IndexEntry.State}
-    for status in indexes.values():
-        status.states = dict(states)
-    for name, counts in outbox.counts().items():
+    for name, states in outbox.counts().items():
         # Rows may be left of an index that is no longer registered.
-        indexes.setdefault(name, IndexStatus(name=name)).states = {**states, **counts}
+        indexes.setdefault(name, IndexStatus(name=name)).states = states
     for rows in (IndexEntry.objects.using(using) for using in outbox.databases()):
         waiting = rows.exclude(state__in=AT_REST).values_list("index").annotate(Min("changed_at")).order_by()
         for name, since in waiting:
@@ -139,9 +136,8 @@ def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
             indexes[name].oldest_waiting_seconds = max(age, indexes[name].oldest_waiting_seconds or 0)
         for name, status in indexes.items():
             failed = rows.filter(index=name, state=IndexEntry.State.FAILED).order_by("pk")
-            status.failures += list(
-                failed.values("image_id", "error")[: FAILURES_SHOWN - len(status.failures)]
-            )
+            for entry in failed[: FAILURES_SHOWN - len(status.failures)]:
+                status.failures.append({"image_id": entry.image_id, "error": entry.error})
 
 
 def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
@@ -165,7 +161,7 @@ def _connect(broker: Part) -> None:
         raise ImproperlyConfigured("Celery has no broker: manage.py check says how to set one (W001).")
     with current_app.connection_for_write(connect_timeout=1) as wire:
         broker.name = wire.as_uri()  # without the password
-        wire.transport_options = {**wire.transport_options, "max_retries": 0}
+        wire.transport_options = {**(wire.transport_options or {}), "max_retries": 0}
         wire.connect()
 
 
