@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from shopsearch.types import Result, Results
-
-ANY_KEY = {"type": "integer"}, {"type": "string"}
+from shopsearch.types import QueryKind, Result, Results
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -18,24 +16,22 @@ class PictureField(serializers.FileField):
     """A file; what is in it is for ``shopsearch.images.decode`` to judge."""
 
 
-class SearchForm(serializers.Serializer[Any]):
-    """A search request, without its filters."""
+class SearchWords(serializers.Serializer[Any]):
+    """A search by words, without its filters."""
 
-    q = serializers.CharField(required=False, help_text="Words to search for.")
-    image = PictureField(
-        required=False,
-        allow_empty_file=True,
-        error_messages={"invalid": "Send the picture as a file of a multipart form, by POST."},
-        help_text="A picture to search with: a JPEG, PNG, WebP, GIF, BMP or TIFF file.",
-    )
+    q = serializers.CharField(required=False, allow_blank=True, help_text="Words to search for.")
     limit = serializers.IntegerField(
         required=False,
-        error_messages={"invalid": "limit must be a whole number, 1 or more."},
+        error_messages=dict.fromkeys(
+            ("invalid", "max_string_length"), "limit must be a whole number, 1 or more."
+        ),
         help_text="Results per page.",
     )
     offset = serializers.IntegerField(
         required=False,
-        error_messages={"invalid": "offset must be a whole number, 0 or more."},
+        error_messages=dict.fromkeys(
+            ("invalid", "max_string_length"), "offset must be a whole number, 0 or more."
+        ),
         help_text="Results to pass over.",
     )
     index = serializers.CharField(
@@ -48,10 +44,25 @@ class SearchForm(serializers.Serializer[Any]):
     )
 
 
+class SearchForm(SearchWords):
+    """A search by words, by picture, or by both, without its filters."""
+
+    image = PictureField(
+        required=False,
+        allow_empty_file=True,
+        error_messages={"invalid": "Send the picture as a file of a multipart form, by POST."},
+        help_text="A picture to search with: a JPEG, PNG, WebP, GIF, BMP or TIFF file.",
+    )
+
+
+# In the schema these are called Search…, so that none meets a component of the shop's own.
+
+
+@extend_schema_serializer(component_name="SearchQuery")
 class AskedSerializer(serializers.Serializer[Results]):
     """How the request was understood."""
 
-    kind = serializers.ChoiceField(("text", "image", "composed"), source="query.kind")
+    kind = serializers.ChoiceField(get_args(QueryKind), source="query.kind")
     text = serializers.CharField(source="query.text", allow_blank=True)
     filters = serializers.SerializerMethodField(help_text="The values asked for, by filter.")
 
@@ -61,6 +72,7 @@ class AskedSerializer(serializers.Serializer[Results]):
         return filters
 
 
+@extend_schema_serializer(component_name="SearchProduct")
 class ProductSerializer(serializers.Serializer[dict[str, Any]]):
     """A product as its index describes it; an index may add keys."""
 
@@ -69,7 +81,7 @@ class ProductSerializer(serializers.Serializer[dict[str, Any]]):
     url = serializers.CharField(allow_blank=True, help_text='Absolute; "" where the product has no page.')
     image = serializers.CharField(allow_blank=True, help_text="Absolute; the image that found the product.")
 
-    @extend_schema_field({"oneOf": ANY_KEY})
+    @extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
     def get_id(self, product: dict[str, Any]) -> Any:
         return product["id"]
 
@@ -80,6 +92,7 @@ class ProductSerializer(serializers.Serializer[dict[str, Any]]):
         return {**product, **addresses}
 
 
+@extend_schema_serializer(component_name="SearchResult")
 class ResultSerializer(serializers.Serializer[Result]):
     """One product."""
 
@@ -99,8 +112,9 @@ class ResultSerializer(serializers.Serializer[Result]):
 
 @extend_schema_serializer(component_name="SearchAnswer")
 class SearchAnswerSerializer(serializers.Serializer[Results]):
-    """A page of results, best first. Its context: request, index, filters, next, previous."""
+    """A page of results, best first."""
 
+    # Its context: request, index, filters, and page_url, which makes an offset an address.
     query = AskedSerializer(source="*")
     results = ResultSerializer(many=True)
     count = serializers.SerializerMethodField(help_text="How many results are on this page.")
@@ -126,6 +140,7 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
         return None
 
 
+@extend_schema_serializer(component_name="SearchError")
 class ErrorSerializer(serializers.Serializer[dict[str, str]]):
     """What is wrong, for a program and for a person."""
 

@@ -12,7 +12,7 @@ from django.http import QueryDict
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
@@ -27,7 +27,7 @@ from shopsearch.exceptions import BackendError, ImageTooLarge, QueryError
 from shopsearch.images import decode
 from shopsearch.registry import get_index
 from shopsearch.search import search
-from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm
+from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm, SearchWords
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ def answer_to_error(error: Exception, context: dict[str, Any]) -> Response | Non
         return Response({"code": "invalid", "detail": detail}, status=status.HTTP_400_BAD_REQUEST)
     response = rest_framework_handler(error, context)
     if response is not None and isinstance(error, APIException):
-        response.data = {"code": _first(error.get_codes()), "detail": _first(error.detail)}
+        code = QueryError.code if isinstance(error, ValidationError) else _first(error.get_codes())
+        response.data = {"code": code, "detail": _first(error.detail)}
     elif response is not None:
         response.data = {"code": "not_found", "detail": "There is nothing here in that format; ask for JSON."}
     return response
@@ -155,6 +156,7 @@ class SearchView(APIView):
 
     @extend_schema(
         operation_id="search",
+        tags=["search"],
         summary="Search by words",
         parameters=_PARAMETERS,
         responses=_RESPONSES,
@@ -167,13 +169,14 @@ class SearchView(APIView):
 
     @extend_schema(
         operation_id="search_by_picture",
+        tags=["search"],
         summary="Search by picture, or by picture and words",
         description=(
             "Filters are fields of the form or parameters of the address, which wins. To see the page that `next` "
             "names, post the picture to it again: it is not kept."
         ),
         parameters=[_FILTERS],
-        request={"multipart/form-data": SearchForm, "application/json": SearchForm},
+        request={"multipart/form-data": SearchForm, "application/json": SearchWords},
         responses=_RESPONSES,
         examples=[_FOUND, _NOTHING_ASKED],
     )
