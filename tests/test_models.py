@@ -1,9 +1,32 @@
-"""The models and their migration."""
+"""Product images and index entries."""
 
 import pytest
-from django.core.management import call_command
+
+from shopsearch.models import IndexEntry, ProductImage
+from tests.shop.models import Product
+from tests.shop.pictures import RED, product
+
+pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.django_db
-def test_the_migrations_say_what_the_models_say():
-    call_command("makemigrations", "shopsearch", check=True, dry_run=True)
+def test_shopsearchs_own_images_belong_to_the_product_model_of_the_setting():
+    assert ProductImage._meta.get_field("product").related_model is Product
+
+
+def test_a_products_images_come_in_their_position():
+    shoe = product(RED, RED)
+    first, second = shoe.images.all()
+    ProductImage.objects.filter(pk=first.pk).update(position=2)
+    assert list(shoe.images.all()) == [second, first]
+
+
+def test_an_image_is_called_by_its_alternative_text_or_its_file():
+    image = product(RED).images.get()
+    assert str(image) == image.image.name
+    image.alternative_text = "a red shoe"
+    assert str(image) == "a red shoe"
+
+
+def test_an_entry_says_which_image_it_is_of_and_how_it_stands():
+    image = product(RED).images.get()
+    assert str(IndexEntry.objects.get()) == f"shopsearch_productimage:{image.pk} pending"

@@ -1,0 +1,191 @@
+"""Indexing: at rest, the collection holds exactly the images that the shop shows, and each was embedded once."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import F
+
+from shopsearch import indexing, outbox, reindex
+from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.registry import index_for
+from tests.shop.models import Artwork, Poster, PosterImage, Product
+from tests.shop.pictures import BLUE, GREEN, RED, picture, product
+from tests.shop.store import IMAGES, entities, index_everything
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def store(settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH}  # backends of this test's own
+    return get_vector_store()
+
+
+# What is shown is found
+
+
+def test_an_image_of_each_kind_of_model_is_indexed_under_its_own_collection():
+    product(RED)
+    PosterImage.objects.create(product=Poster.objects.create(title="poster"), image=picture(GREEN))
+    Artwork.objects.create(code="a/1 'quoted'", original=picture(BLUE))
+    index_everything()
+    for model in (ProductImage, PosterImage, Artwork):
+        image = model.objects.get()
+        assert list(entities(index_for(model))) == [str(image.pk)]
+
+
+def test_an_entity_carries_the_product_and_its_typed_filter_values():
+    shoe = product(RED, price="19.90", tags=["new", "sale"])
+    index_everything()
+    [entity] = entities().values()
+    assert entity.product_id == str(shoe.pk)
+    assert entity.fields == {"category": None, "price": 19.9, "in_stock": True, "tags": ("new", "sale")}
+
+
+def test_a_deleted_product_takes_its_images_out_of_the_store_and_the_outbox():
+    product(RED, GREEN)
+    index_everything()
+    Product.objects.all().delete()
+    assert [batch.deleted for batch in index_everything()] == [2]
+    assert not entities()
+    assert not IndexEntry.objects.exists()
+
+
+def test_a_hidden_product_is_taken_out_and_a_product_shown_again_comes_back():
+    shoe = product(RED)
+    index_everything()
+    shoe.published = False
+    shoe.save()
+    index_everything()
+    assert not entities()
+    shoe.published = True
+    shoe.save()
+    index_everything()
+    assert len(entities()) == 1
+
+
+def test_an_image_without_a_file_is_not_shown_and_that_is_no_failure():
+    Artwork.objects.create(code="planned")
+    assert [batch.deleted for batch in index_everything()] == [1]
+    assert not IndexEntry.objects.exists()
+
+
+def test_an_id_that_the_models_key_cannot_have_is_gone():
+    outbox.mark(IMAGES, ["not a number"])
+    assert [batch.deleted for batch in index_everything()] == [1]
+
+
+# Nothing is embedded twice
+
+
+def test_an_unchanged_picture_is_never_embedded_twice():
+    shoe = product(RED, GREEN)
+    index_everything()
+    shoe.images.first().save()
+    shoe.save()
+    outbox.mark_all(IMAGES)
+    assert sum(batch.unchanged for batch in index_everything()) == 2
+    assert get_embedder().embedded == 2
+
+
+def test_changed_filter_values_are_written_without_embedding():
+    shoe = product(RED)
+    index_everything()
+    shoe.price = 5
+    shoe.save()
+    assert [batch.updated for batch in index_everything()] == [1]
+    [entity] = entities().values()
+    assert entity.fields["price"] == 5
+    assert get_embedder().embedded == 1
+
+
+def test_a_picture_that_moves_to_another_product_is_written_without_embedding():
+    product(RED)
+    other = product()
+    index_everything()
+    image = ProductImage.objects.get()
+    image.product = other
+    image.save()
+    index_everything()
+    [entity] = entities().values()
+    assert (entity.product_id, get_embedder().embedded) == (str(other.pk), 1)
+
+
+def test_a_new_declaration_of_filters_fills_its_collection_with_the_vectors_of_the_old(monkeypatch):
+    product(RED)
+    index_everything()
+    monkeypatch.setattr(type(IMAGES), "filters", {"in_stock": bool})
+    outbox.mark_all(IMAGES)
+    index_everything()
+    [entity] = entities().values()
+    assert entity.fields == {"in_stock": True}
+    assert get_embedder().embedded == 1
+
+
+def test_another_space_embeds_everything_anew(settings):
+    product(RED)
+    index_everything()
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "EMBEDDER": {"BACKEND": "shopsearch.testing.ColourEmbedder", "OPTIONS": {"space": "other"}},
+    }
+    outbox.mark_all(IMAGES)
+    index_everything()
+    assert get_embedder().embedded == 1
+    assert len(entities()) == 1
+
+
+def test_equal_files_are_embedded_once():
+    product(RED, RED)
+    product(RED)
+    index_everything()
+    assert get_embedder().embedded == 1
+    assert len(entities()) == 3
+
+
+def test_an_image_that_the_store_lost_is_embedded_again(store):
+    product(RED)
+    index_everything()
+    store.clear()
+    outbox.mark_all(IMAGES)
+    index_everything()
+    assert len(entities()) == 1
+
+
+def test_pictures_go_to_the_embedder_in_batches_of_its_size():
+    get_embedder().batch_size = 2
+    sizes = []
+    embed = get_embedder().embed
+    get_embedder().embed = lambda queries: sizes.append(len(queries)) or embed(queries)
+    product(*((10 * number, 0, 0) for number in range(5)))
+    index_everything()
+    assert sizes == [2, 2, 1]
+
+
+def test_few_large_pictures_are_held_at_once(monkeypatch):
+    monkeypatch.setattr(indexing, "PIXELS_AT_ONCE", 16 * 16 * 2)
+    sizes = []
+    embed = get_embedder().embed
+    get_embedder().embed = lambda queries: sizes.append(len(queries)) or embed(queries)
+    product(*((10 * number, 0, 0) for number in range(5)))
+    index_everything()
+    assert sizes == [2, 2, 1]
+
+
+# The way in for what sends no signals
+
+
+def test_what_update_and_bulk_create_do_is_indexed_after_reindex():
+    shoe = product(RED)
+    index_everything()
+    Product.objects.update(price=F("price") + 3)
+    ProductImage.objects.bulk_create([ProductImage(product=shoe, image=shoe.images.get().image.name)])
+    assert not outbox.has_due()
+    assert reindex(ProductImage.objects.filter(product=shoe)) == 2
+    index_everything()
+    assert [entity.fields["price"] for entity in entities().values()] == [3, 3]
+
+
+def test_reindexing_a_model_that_is_not_registered_says_so():
+    with pytest.raises(ImproperlyConfigured, match="not registered"):
+        reindex(Product.objects.all())

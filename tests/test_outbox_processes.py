@@ -1,0 +1,75 @@
+"""The outbox between processes, on SQLite and on a real PostgreSQL."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.services
+
+ROOT = Path(__file__).parent.parent
+CLAIM_ALL = """
+import django; django.setup()
+from shopsearch import outbox
+while outbox.has_due():
+    print(*(entry.pk for entry in outbox.claim(32)), flush=True)
+"""
+
+
+def environment(database):
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.services.settings", "TEST_DATABASE": json.dumps(database)}
+    return {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_of_many(request, tmp_path):
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres").create_database("claims")
+    options = {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"}
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(tmp_path / "shop.sqlite3"),
+        "OPTIONS": options,
+    }
+
+
+def test_four_processes_never_claim_a_row_twice_and_leave_none(database_of_many):
+    fill = "import django; django.setup(); from django.core.management import call_command as call;"
+    fill += "call('migrate', run_syncdb=True, verbosity=0);"
+    fill += "from shopsearch import outbox, registry;"
+    fill += "outbox.mark(registry.get_index(), range(2_000)); outbox.mark_deleted(registry.get_index(), range(100))"
+    environ = environment(database_of_many)
+    subprocess.run([sys.executable, "-c", fill], env=environ, check=True)
+    workers = [
+        subprocess.Popen([sys.executable, "-c", CLAIM_ALL], env=environ, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    taken = [worker.communicate(timeout=120)[0].split() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0, 0]
+    every = [pk for pks in taken for pk in pks]
+    assert len(every) == len(set(every)) == 2_000
+
+
+def test_the_outbox_does_on_postgresql_what_it_does_on_sqlite(postgres):
+    arguments = [
+        "-m",
+        "pytest",
+        "tests/test_outbox.py",
+        "-q",
+        "-p",
+        "no:randomly",
+        "--ds",
+        "tests.services.settings",
+    ]
+    run = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment(postgres.create_database("outbox")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout

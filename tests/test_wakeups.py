@@ -1,0 +1,165 @@
+"""Wake-ups: they reach the workers when they can, and cost the shop nothing when they cannot."""
+
+import socket
+import threading
+
+import pytest
+import redis
+from celery import current_app
+
+from shopsearch import tasks, wakeups
+from shopsearch.models import IndexEntry
+from tests.services.milvus import free_port
+from tests.services.waiting import wait_until
+from tests.shop.pictures import RED, product
+from tests.shop.store import index_everything
+
+QUEUE = "shopsearch-index"
+
+
+@pytest.fixture
+def broker(monkeypatch):
+    """Gives the Celery application another broker."""
+    app = current_app._get_current_object()
+    before = app.conf.broker_url
+
+    def choose(url):
+        monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+        app.conf.broker_url = url
+
+    yield choose
+    app.conf.broker_url = before
+
+
+@pytest.fixture
+def sender(monkeypatch):
+    """A sender of this test's own, as in a new process."""
+    sender = wakeups._Sender()
+    monkeypatch.setattr(wakeups, "_sender", sender)
+    return sender
+
+
+@pytest.mark.services
+def test_a_wake_up_waits_in_the_queue_once_however_often_it_is_sent(broker, redis_server):
+    broker(redis_server.url)
+    assert [wakeups.send() for _ in range(3)] == [True, False, False]
+    assert redis.Redis(port=redis_server.port).llen(QUEUE) == 1
+
+
+@pytest.mark.services
+def test_a_wake_up_that_was_taken_makes_room_for_the_next(broker, redis_server):
+    broker(redis_server.url)
+    wakeups.send()
+    redis.Redis(port=redis_server.port).delete(QUEUE)
+    assert wakeups.send()
+
+
+@pytest.mark.services
+def test_waking_sends_from_a_thread_of_its_own(broker, redis_server, sender):
+    broker(redis_server.url)
+    wakeups.wake()
+    client = redis.Redis(port=redis_server.port)
+    assert wait_until(lambda: client.llen(QUEUE), "a wake-up is in the queue") == 1
+    assert sender.thread.daemon
+    assert sender.thread is not threading.current_thread()
+
+
+def test_a_broker_that_refuses_is_tried_once_and_then_left_in_peace(broker, sender, monkeypatch, caplog):
+    broker(f"redis://127.0.0.1:{free_port()}/0")
+    tried = []
+    send = wakeups.send
+    monkeypatch.setattr(wakeups, "send", lambda: tried.append(True) or send())
+    wakeups.wake()
+    wait_until(lambda: "No wake-up could be sent" in caplog.text, "the failure is logged")
+    for _ in range(100):
+        wakeups.wake()
+    assert len(tried) == 1
+    assert caplog.text.count("No wake-up could be sent") == 1
+
+
+def test_a_broker_that_accepts_and_stays_silent_is_given_up(broker):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        broker(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        with pytest.raises(Exception, match=r"(?i)timeout|timed out"):
+            wakeups.send()
+
+
+@pytest.mark.services
+def test_the_projects_own_broker_settings_stay_as_they_are(broker, redis_server):
+    broker(redis_server.url)
+    options = current_app.conf.broker_transport_options
+    before = dict(options)
+    wakeups.send()
+    assert current_app.conf.broker_transport_options == before
+    assert current_app.connection_for_write().transport_options == before
+
+
+def test_without_a_broker_nothing_is_sent(broker, sender):
+    broker(None)
+    wakeups.wake()
+    assert sender.thread is None
+
+
+def test_a_forked_child_has_a_sender_of_its_own(monkeypatch):
+    before = wakeups._sender
+    monkeypatch.setattr(wakeups, "_sender", before)
+    wakeups._after_fork()
+    assert wakeups._sender is not before
+    assert wakeups._sender.thread is None
+
+
+# Without workers
+
+
+@pytest.fixture
+def _eagerly():
+    app = current_app._get_current_object()
+    app.conf.task_always_eager = True
+    yield
+    app.conf.task_always_eager = False
+
+
+@pytest.fixture
+def _small_batches(settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "BATCH_SIZE": 2}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_eagerly", "_small_batches")
+def test_an_eager_celery_has_everything_indexed_when_the_save_returns():
+    product(*[RED] * 5)
+    assert set(IndexEntry.objects.values_list("state", flat=True)) == {"indexed"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_eagerly")
+def test_with_an_eager_celery_a_save_succeeds_whatever_indexing_raises(monkeypatch, caplog):
+    def broken():
+        raise RuntimeError("a mistake in indexing")
+
+    monkeypatch.setattr(tasks.indexing, "index_batch", broken)
+    product(RED)
+    assert "a mistake in indexing" in caplog.text
+    assert IndexEntry.objects.get().state == "pending"
+
+
+# The task
+
+
+@pytest.fixture
+def wakes(monkeypatch):
+    sent = []
+    monkeypatch.setattr(wakeups, "wake", lambda: sent.append(True))
+    return sent
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_small_batches")
+@pytest.mark.parametrize(("images", "expected"), [(2, 0), (3, 2)])
+def test_a_task_does_one_batch_and_asks_for_the_next_where_there_is_more(wakes, images, expected):
+    product(*[RED] * images)
+    wakes.clear()
+    tasks.index()
+    assert IndexEntry.objects.filter(state="indexed").count() == 2
+    assert len(wakes) == expected
+    index_everything()
