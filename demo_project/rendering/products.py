@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
@@ -50,6 +51,25 @@ _DEGREES_OF_TURN = {
 }
 _PRINT_SCALE = {"watch": 0.8, "plate": 1.1, "umbrella": 1.15}
 
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a photographer works."""
+
+    backgrounds: Mapping[str, int]
+    """Kinds of background, and how often each comes in a hundred pictures."""
+    closeups: bool
+    """Now and then a picture is cut off by its frame."""
+    grain: float
+
+
+SNAPSHOTS = Style(backgrounds=BACKGROUNDS, closeups=True, grain=3)
+"""Anybody's pictures: what the bundled model was trained on."""
+STUDIO = Style(
+    backgrounds={"studio": 46, "tint": 24, "spot": 16, "room": 12, "wood": 2}, closeups=False, grain=1.2
+)
+"""A shop's pictures."""
+
 TRAINING_VARIANTS = range(32)
 """The textures that the bundled model has seen."""
 SHOP_VARIANTS = range(32, 40)
@@ -65,8 +85,7 @@ def product_picture(
     view: int = 0,
     size: int = 480,
     variants: range = SHOP_VARIANTS,
-    backgrounds: dict[str, int] = BACKGROUNDS,
-    grain: float = 3,
+    style: Style = SNAPSHOTS,
 ) -> Image.Image:
     """The photograph of a product: RGB, ``size`` pixels square, the same for the same arguments.
 
@@ -82,7 +101,7 @@ def product_picture(
     trim = Trim.drawn(dice, main)
 
     photographer = Random(f"v{design}/{view}")
-    pose, turn, zoom = _pose(photographer, category)
+    pose, turn, zoom = _pose(photographer, category, style)
     canvas = Canvas(size, pose)
     surface = SHAPES[category](canvas, dice, trim)
     masks = sampled(
@@ -93,9 +112,9 @@ def product_picture(
         angle=angle - turn,
         offset=(dice.uniform(-90, 90), dice.uniform(-90, 90)),
     )
-    behind = background(photographer, size, backgrounds)
+    behind = background(photographer, size, style.backgrounds)
     picture = photographed(photographer, canvas, surface, painted(masks, dyes), behind)
-    return developed(photographer, picture, grain=grain)
+    return developed(photographer, picture, grain=style.grain)
 
 
 def _print_angle(dice: Random, pattern: str) -> float:
@@ -106,13 +125,15 @@ def _print_angle(dice: Random, pattern: str) -> float:
     return 0 if pattern in ("brick", "hearts") else dice.uniform(-0.5, 0.5)
 
 
-def _pose(dice: Random, category: str) -> tuple[Pose, float, float]:
+def _pose(dice: Random, category: str, style: Style) -> tuple[Pose, float, float]:
     """How the product lies before the camera; with it, the turn in radians and the zoom."""
     turn = math.radians(dice.uniform(-1, 1) * _DEGREES_OF_TURN.get(category, 4))
     mirrored = dice.random() < 0.5 and category != "notebook"
     zoom, aspect, shear = dice.uniform(54, 70), dice.uniform(0.94, 1.06), dice.uniform(-0.06, 0.06)
-    if dice.random() < 0.12:
+    if dice.random() < 0.12 and style.closeups:
         zoom *= 1.2
+    elif not style.closeups:
+        zoom *= 0.96
     upright = Pose.turned(turn, zoom, (0, 0)).matrix @ np.array([[aspect, shear], [0, 1 / aspect]])
     middle = BOARD / 2
     centre = (middle + dice.uniform(-7, 7), middle + dice.uniform(-7, 7))

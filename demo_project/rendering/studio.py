@@ -5,6 +5,7 @@ A picture in the making is three planes, red, green and blue: shape (3, size, si
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 
 import numpy as np
@@ -47,7 +48,7 @@ def tinted(colour: Colour, light: Plane | float, size: int) -> Plane:
     return picture
 
 
-def background(dice: Random, size: int, kinds: dict[str, int] = BACKGROUNDS) -> Plane:
+def background(dice: Random, size: int, kinds: Mapping[str, int] = BACKGROUNDS) -> Plane:
     """What stands behind a product."""
     return background_of(dice, dice.choices(list(kinds), list(kinds.values()))[0], size)
 
