@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation, ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
@@ -26,16 +27,12 @@ from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.search import search
 from shopsearch.types import Result
 
+logger = logging.getLogger(__name__)
+
 UNSCRIPTED_PAGES = 4
 """Without the script a browser parts with the picture as it posts the form, so more results come at once."""
 FORM_BYTES = 256 * 1024
 """What a posted form may weigh beside its picture."""
-
-
-class SeeOther(HttpResponseRedirect):
-    """Whatever the method was, get that address."""
-
-    status_code = 303
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +77,11 @@ class PageQuery:
 
     @property
     def text(self) -> str:
-        return self.parameters.get("q", "").strip()
+        return self.parameters.get("q", "").replace("\0", " ").strip()
 
     @cached_property
     def index(self) -> ImageIndex:
-        name = self.parameters.get("index", "")
+        name = self.index_name
         if name and name not in {index.name for index in get_indexes()}:
             raise QueryError(_("This shop has no such search. Search again from the box above."))
         return get_index(name)
@@ -169,16 +166,11 @@ class PageQuery:
     @property
     def kept_parameters(self) -> list[tuple[str, str]]:
         """What the form of filters must carry along."""
-        shown = {
-            f"{each.name}{end}"
-            for each in self.filters
-            if each.kind != "string"
-            for end in ("", "__gte", "__lte")
-        }
+        inputs = {name for name, kind in self.index.filter_types.items() if kind in ("number", "boolean")}
         return [
             (name, value)
             for name, values in self.parameters.lists()
-            if name not in shown | {"offset"}
+            if name != "offset" and name.partition("__")[0] not in inputs
             for value in values
         ]
 
@@ -192,10 +184,8 @@ class PageQuery:
                     without_url = self.address(without=(name,))
                     inputs.append(FilterInput(name=name, kind="string", value=value, without_url=without_url))
             else:
-                low, high = get(f"{name}__gte", ""), get(f"{name}__lte", "")
-                inputs.append(
-                    FilterInput(name=name, kind=kind, value=get(name, ""), minimum=low, maximum=high)
-                )
+                bounds = {"minimum": get(f"{name}__gte", ""), "maximum": get(f"{name}__lte", "")}
+                inputs.append(FilterInput(name=name, kind=kind, value=get(name, ""), **bounds))
         return inputs
 
     def run(self, limit: int) -> None:
@@ -245,7 +235,8 @@ class SearchPage(View):
 
     The address holds all there is to a search but the picture: ``q``, ``similar`` (the id of an image of the shop),
     ``index``, ``offset``, filters by name, with ``__gte`` and ``__lte`` for bounds, and ``picture``, by which the
-    shopper's browser finds the picture again that it has to post. A POST may carry them as fields too. A mistake is answered with 400, a backend that is away with 503.
+    shopper's browser finds the picture again that it has to post. A POST may carry them as fields too. A mistake is
+    answered with 400, a backend that is away with 503.
 
     It is exempt from CSRF protection because a search changes nothing, whoever sends it; a token would tie every page
     that shows the widget to one visitor's cookie, and no such page could be cached.
@@ -265,7 +256,8 @@ class SearchPage(View):
             if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_IMAGE_BYTES + FORM_BYTES:
                 raise ImageTooLarge
             for name, values in request.POST.lists():
-                query.parameters.setlist(name, values)
+                if name != "image" and any(values):  # a browser sends what was left empty as well
+                    query.parameters.setlist(name, values)
             upload = request.FILES.get("image")
             query.picture = upload.read(settings.MAX_IMAGE_BYTES + 1) if upload else None
         except (ImageTooLarge, MultiPartParserError, SuspiciousOperation, ValueError) as error:
@@ -275,7 +267,7 @@ class SearchPage(View):
             return self.shown(request, query, status=400)
         if query.picture is None and not self.asked_by_script(request):
             # An address can be reloaded, kept and sent to a friend.
-            return SeeOther(query.address())
+            return HttpResponse(status=303, headers={"Location": query.address()})
         return self.answer(request, query)
 
     def answer(self, request: HttpRequest, query: PageQuery) -> HttpResponse:
@@ -288,6 +280,7 @@ class SearchPage(View):
             query.error = str(error)
             return self.shown(request, query, status=400)
         except BackendError as error:
+            logger.warning("Search is unavailable: %s", error, exc_info=error)
             query.error = _("Search is away for the moment; try again shortly.")
             response = self.shown(request, query, status=503)
             response["Retry-After"] = str(error.retry_after_seconds)

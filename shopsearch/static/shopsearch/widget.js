@@ -247,3 +247,5 @@ document.addEventListener("drop", (event) => {
   else take(file, box);
   dragged = "";
 });
+
+paint(); // a box may have come with a picture of the shop
