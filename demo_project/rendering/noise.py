@@ -23,7 +23,7 @@ def band_noise(
     stretch: tuple[float, float] = (1, 1),
     size: int = GRID,
 ) -> Plane:
-    """A tile of waves that come ``low`` to ``high`` times in it; mean 0, deviation 1."""
+    """A tile of waves that come ``low`` to ``high`` times in it; mean 0, deviation 1. ``size`` is GRID or more."""
     half = GRID // 2
     rows = np.fft.fftfreq(GRID)[:, None] * GRID / stretch[0]
     columns = np.fft.rfftfreq(GRID)[None] * GRID / stretch[1]

@@ -145,8 +145,8 @@ def _light(
 
     def slope(heights: Plane) -> Plane:
         """How much a surface of these heights turns to the light, per unit of the board."""
-        down = np.roll(heights, step, 0) - np.roll(heights, -step, 0)
-        across = np.roll(heights, step, 1) - np.roll(heights, -step, 1)
+        down = _shifted(heights, 0, step) - _shifted(heights, 0, -step)
+        across = _shifted(heights, step, 0) - _shifted(heights, -step, 0)
         facing: Plane = (down + across * side) * np.float32(unit / step)
         return facing
 
