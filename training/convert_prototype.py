@@ -65,7 +65,7 @@ def configuration(shape: dict[str, int]) -> dict[str, object]:
             "final_norm": True,
             "keep_class_token": True,
         },
-        "preprocessing": {"size": shape["img"], "resample": "bilinear"},
+        "preprocessing": {"size": shape["img"]},
     }
 
 

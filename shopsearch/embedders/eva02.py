@@ -64,8 +64,8 @@ class Eva02(nn.Module):
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1) + self.pos_embed
         for block in self.blocks:
             tokens = block(tokens, self.cosines, self.sines)
-        tokens = self.norm(tokens)
-        return tokens if self.config.keep_class_token else tokens[:, 1:]
+        normed: Tensor = self.norm(tokens)
+        return normed if self.config.keep_class_token else normed[:, 1:]
 
 
 class PatchEmbedding(nn.Module):
@@ -88,7 +88,8 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
         tokens = tokens + self.attn(self.norm1(tokens), cosines, sines)
-        return tokens + self.mlp(self.norm2(tokens))
+        changed: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return changed
 
 
 class Attention(nn.Module):
@@ -118,7 +119,7 @@ class Attention(nn.Module):
 
     def split(self, tokens: Tensor) -> Tensor:
         """(n, tokens, width) to (n, heads, tokens, width / heads)."""
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
 class SwiGLU(nn.Module):
@@ -153,6 +154,6 @@ def rotations(config: Eva02Config) -> tuple[Tensor, Tensor]:
 def rotate(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """Turn every token but the first: each pair of neighbouring numbers is a point in a plane."""
     patches = heads[:, :, 1:]
-    even, odd = patches.unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = patches[..., ::2], patches[..., 1::2]
     turned = patches * cosines + torch.stack((-odd, even), dim=-1).flatten(-2) * sines
-    return torch.cat([heads[:, :, :1], turned], dim=2)
+    return torch.cat([heads[:, :, :1], turned.to(heads.dtype)], dim=2)

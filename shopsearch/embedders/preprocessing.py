@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,13 +17,12 @@ EXTREME_RATIO = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """Scale the shorter edge to ``size``, cut the square in the middle, normalise each channel.
+    """Scale the shorter edge to ``size``, bicubic; cut the square in the middle; normalise each channel.
 
-    The defaults are the authors': CLIP's means and deviations, pixels equal to torchvision's.
+    As the authors do: pixels equal torchvision's, means and deviations are CLIP's.
     """
 
     size: int = 224
-    resample: Literal["bicubic", "bilinear"] = "bicubic"
     mean: Sequence[float] = (0.48145466, 0.4578275, 0.40821073)
     std: Sequence[float] = (0.26862954, 0.26130258, 0.27577711)
 
@@ -32,25 +31,24 @@ class Preprocessing:
         import numpy as np
 
         pixels = np.asarray(self.square(image.convert("RGB")), dtype=np.float32) / np.float32(255)
-        normalised = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        normalised = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(normalised.transpose(2, 0, 1))
 
     def square(self, image: Image) -> Image:
         """The middle of the picture, size by size pixels."""
         from PIL.Image import Resampling
 
-        resample = Resampling[self.resample.upper()]
         width, height = image.size
         shorter, longer = sorted(image.size)
         if longer > EXTREME_RATIO * shorter:
             # A picture of 40,000,000 by 1 pixels would become one of 9 thousand million by 224.
             left, top = (width - shorter) / 2, (height - shorter) / 2
             box = (left, top, left + shorter, top + shorter)
-            return image.resize((self.size, self.size), resample, box=box)
+            return image.resize((self.size, self.size), Resampling.BICUBIC, box=box)
         scaled = int(self.size * longer / shorter)
         new = (self.size, scaled) if width <= height else (scaled, self.size)
         if image.size != new:
-            image = image.resize(new, resample)
+            image = image.resize(new, Resampling.BICUBIC)
         left = round((image.width - self.size) / 2)
         top = round((image.height - self.size) / 2)
         return image.crop((left, top, left + self.size, top + self.size))

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from django.core.checks import CheckMessage, Error
@@ -56,7 +57,7 @@ class VisualizedBGE(Embedder):
         return model_folder.read(model_folder.find(self.model), self.weights)
 
     @cached_property
-    def space(self) -> str:  # type: ignore[override]  # computed once
+    def space(self) -> str:
         return f"visualized_bge_{self.dimension}_{self.folder.fingerprint()[:12]}"
 
     @property
@@ -74,7 +75,7 @@ class VisualizedBGE(Embedder):
             for places, part in self._batches(queries, model, tokenizer):
                 vectors[places] = part
         except RuntimeError as error:  # torch's: the GPU is full, or gone
-            raise EmbedderError(f"The model cannot answer: {error}") from error
+            raise EmbedderError(f"The model cannot answer at the moment: {error}") from error
         if not np.isfinite(vectors).all():
             raise ImproperlyConfigured(
                 f"The model's numbers overflow in {self.dtype}; use float32 or bfloat16."
@@ -93,7 +94,7 @@ class VisualizedBGE(Embedder):
             ):  # what is downloaded at first use cannot be looked at now
                 verify(self.folder.weights)
             elif self.weights:
-                verify(model_folder.Path(self.weights).expanduser())
+                verify(Path(self.weights).expanduser())
         except ImproperlyConfigured as error:
             wrong.append(str(error))
         hint = "See the options of shopsearch.embedders.visualized_bge.VisualizedBGE."
