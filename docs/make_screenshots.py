@@ -1,0 +1,71 @@
+"""Take the pictures of the documentation from a running demo: python docs/make_screenshots.py http://127.0.0.1:8000/
+
+Writes docs/pictures/: the home page, a search by a picture and words, and one by words, at 1280 and 390 px, light and
+dark.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs" / "pictures"
+LEOPARD = ROOT / "demo_project" / "pictures" / "leopard.jpg"
+SIZES = {1280: 860, 390: 844}
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def settled(page: Page) -> None:
+    """Every picture in sight is there and nothing moves any more."""
+    page.evaluate(
+        """() => Promise.all([
+            ...[...document.images].filter((image) => image.getBoundingClientRect().top < innerHeight)
+                .map((image) => image.complete || new Promise((done) => image.addEventListener("load", done))),
+            ...document.getAnimations().map((animation) => animation.finished),
+        ])"""
+    )
+
+
+def save(page: Page, name: str) -> None:
+    settled(page)
+    page.screenshot(path=OUT / f"{name}.png")
+
+
+def visit(browser: Browser, address: str, width: int, scheme: str) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": SIZES[width]},
+        color_scheme="dark" if scheme == "dark" else "light",
+        has_touch=width < 500,
+        is_mobile=width < 500,
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.goto(address)
+    save(page, f"home-{width}-{scheme}")
+    page.get_by_role("searchbox").first.fill("a phone case with this")
+    page.locator("input[type=file]:not([capture])").first.set_input_files(LEOPARD)
+    expect(page.locator(".shopsearch-card").first).to_be_visible()
+    save(page, f"picture-and-words-{width}-{scheme}")
+    page.goto(f"{address}search/?q=red+striped+mug")
+    save(page, f"words-{width}-{scheme}")
+    context.close()
+
+
+def main() -> None:
+    address = (sys.argv[1:] or ["http://127.0.0.1:8000/"])[0].rstrip("/") + "/"
+    OUT.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for width in SIZES:
+            for scheme in ("light", "dark"):
+                visit(browser, address, width, scheme)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
