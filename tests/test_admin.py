@@ -111,6 +111,7 @@ def test_many_images_are_listed_with_as_many_queries_as_few(admin_client):
         return len(captured)
 
     add_image()
+    queries()  # what Django reads once and keeps
     few = queries()
     for number in range(5):
         add_image(f"mug {number}")
@@ -123,7 +124,7 @@ def test_the_pages_have_no_inline_styles_or_scripts_of_ours(admin_client):
         page(admin_client, IMAGES),
         page(admin_client, ENTRIES),
         page(admin_client, "admin:shopsearch_productimage_change", image.pk),
-        page(admin_client, "admin:shopsearch_indexentry_changelist"),
+        page(admin_client, "admin:shopsearch_reindex"),
     ):
         assert "style=" not in content
         assert "onclick" not in content
@@ -208,6 +209,7 @@ def test_a_product_is_edited_together_with_its_images(admin_client):
             content = page(admin_client, "staff:shop_product_change", image.product_id)
         return content, len(captured)
 
+    queries()  # what Django reads once and keeps
     content, few = queries()
     assert f'<img class="shopsearch-thumbnail" src="{image.image.url}"' in content
     assert 'shopsearch-state-indexed">indexed<' in content
@@ -242,7 +244,7 @@ def test_an_image_whose_model_is_not_in_the_admin_is_listed_without_a_link(admin
     PosterImage.objects.create(product=Poster.objects.create(title="sea"), image=picture())
     IndexEntry.objects.create(index="gone_image", image_id="<script>")
     listed = page(admin_client, ENTRIES)
-    assert "shop_posterimage" in listed
+    assert "shop_<wbr>posterimage" in listed
     assert "&lt;script&gt;" in listed
     assert "<script>" not in listed.replace("<script src", "")
 

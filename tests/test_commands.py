@@ -3,11 +3,12 @@
 import json
 import socket
 from io import BytesIO, StringIO
+from pathlib import Path
 
 import pytest
 from celery import current_app
 from django.core.files.base import ContentFile
-from django.core.management import CommandError, call_command
+from django.core.management import BaseCommand, CommandError, call_command
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -24,6 +25,7 @@ from tests.shop.models import Product
 
 pytestmark = pytest.mark.django_db
 INDEX = "shopsearch_productimage"
+REFERENCE = Path(__file__).parent.parent / "docs/reference-commands.md"
 
 
 def picture(colour, name="picture.png"):
@@ -417,3 +419,36 @@ def test_a_database_that_is_away_is_said(monkeypatch, no_workers):
     assert report["database"]["error"] == "could not connect to server"
     assert the_index(report)["states"] is None
     assert "rows       unknown" in status()[0]
+
+
+# The reference
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [("shopsearch_reindex", shopsearch_reindex), ("shopsearch_status", shopsearch_status)],
+)
+def test_every_option_is_in_the_reference(command, module):
+    parser = module.Command().create_parser("manage.py", command)
+    inherited = BaseCommand().create_parser("manage.py", command)
+    own = {option for action in parser._actions for option in action.option_strings}
+    own -= {option for action in inherited._actions for option in action.option_strings}
+    section = REFERENCE.read_text().split(f"## {command}\n")[1].split("\n## ")[0]
+    assert {option for option in own if option not in section} == set()
+
+
+def test_every_key_of_the_status_is_in_the_reference(no_workers):
+    section = REFERENCE.read_text().split("## shopsearch_status\n")[1].split("\n## ")[0]
+    report, _ = status_json()
+
+    def keys(value):
+        if isinstance(value, dict):
+            yield from value
+            for each in value.values():
+                yield from keys(each)
+        elif isinstance(value, list):
+            for each in value:
+                yield from keys(each)
+
+    states = set(IndexEntry.State.values)
+    assert {key for key in keys(report) if key not in states and f"`{key}`" not in section} == set()

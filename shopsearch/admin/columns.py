@@ -1,0 +1,110 @@
+"""What the admin shows of an image and of its row of the outbox, and how either is marked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ImproperlyConfigured
+from django.db import router
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import localize
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from shopsearch import outbox, wakeups
+from shopsearch.models import IndexEntry
+from shopsearch.registry import ImageIndex, index_for
+
+STYLE = "shopsearch/admin.css"
+
+
+def find_entries(images: Iterable[Any]) -> None:
+    """Afterwards each image has its row of the outbox, or None, as ``index_entry``: one query for all of them."""
+    images = list(images)
+    entries: dict[str, IndexEntry] = {}
+    if images and (index := _index_of(type(images[0]))):
+        keys = [str(image.pk) for image in images]
+        rows = IndexEntry.objects.using(router.db_for_write(index.model)).filter(index=index.name)
+        entries = {entry.image_id: entry for entry in rows.filter(image_id__in=keys)}
+    for image in images:
+        image.index_entry = entries.get(str(image.pk))
+
+
+def _index_of(model: type[Model]) -> ImageIndex | None:
+    try:
+        return index_for(model)
+    except ImproperlyConfigured:
+        return None
+
+
+def _entry(image: Any) -> IndexEntry | None:
+    if not hasattr(image, "index_entry"):
+        find_entries([image])
+    return cast("IndexEntry | None", image.index_entry)
+
+
+def state_label(entry: IndexEntry | None) -> SafeString:
+    state, label = (entry.state, entry.get_state_display()) if entry else ("none", _("not indexed"))
+    return format_html('<span class="shopsearch-state shopsearch-state-{}">{}</span>', state, label)
+
+
+def ago(moment: datetime) -> SafeString:
+    recent = timezone.now() - moment < timedelta(minutes=1)
+    shown = _("just now") if recent else _("%(time)s ago") % {"time": timesince(moment, depth=1)}
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), localize(moment), shown
+    )
+
+
+class ReindexPermission:
+    """Grants actions that say ``permissions=["reindex"]`` to whoever "Can reindex images"."""
+
+    def has_reindex_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("shopsearch.reindex")
+
+
+class ImageColumns:
+    """Columns that show an image of a registered model: its picture, and what the search knows of it."""
+
+    @property
+    def media(self) -> forms.Media:
+        return super().media + forms.Media(css={"all": (STYLE,)})  # type: ignore[misc,no-any-return]
+
+    @admin.display(description=_("picture"))
+    def thumbnail(self, image: Any) -> str:
+        index = _index_of(type(image))
+        if not (address := index.get_picture_url(image) if index and image.pk else ""):
+            return "–"
+        return format_html(
+            '<img class="shopsearch-thumbnail" src="{}" alt="" width="64" height="64" loading="lazy" decoding="async">',
+            address,
+        )
+
+    @admin.display(description=_("search"))
+    def index_state(self, image: Any) -> str:
+        return state_label(_entry(image)) if image.pk else "–"
+
+    @admin.display(description=_("error"))
+    def index_error(self, image: Any) -> str:
+        entry = _entry(image) if image.pk else None
+        return entry.error if entry else ""
+
+
+def wake() -> None:
+    """Wake the workers once what was marked is committed."""
+    for using in outbox.databases():
+        wakeups.wake_after_commit(using)
+
+
+def say_marked(request: HttpRequest, marked: int) -> None:
+    text = ngettext("%(count)d image will be reindexed.", "%(count)d images will be reindexed.", marked)
+    messages.success(request, text % {"count": marked})

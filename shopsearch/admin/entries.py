@@ -1,0 +1,124 @@
+"""The admin of the outbox: to be read, and to be set going again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy as _
+
+from shopsearch import outbox
+from shopsearch.admin.columns import STYLE, ReindexPermission, ago, say_marked, state_label, wake
+from shopsearch.models import IndexEntry
+from shopsearch.registry import get_indexes
+
+if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
+    ModelAdmin = admin.ModelAdmin[IndexEntry]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+class IndexEntryAdmin(ReindexPermission, ModelAdmin):
+    """The outbox: to be read, and to be set going again; nobody edits it."""
+
+    list_display = ("image_link", "index_name", "state_and_error", "attempts", "changed", "indexed")
+    list_display_links = None
+    list_filter = ("state", "index")
+    search_fields = ("=image_id", "error")
+    ordering = ("-pk",)
+    actions = ("reindex_selected", "retry_failed")
+    list_per_page = 50
+    show_full_result_count = False
+
+    class Media:
+        css = {"all": (STYLE,)}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description=_("image"), ordering="image_id")
+    def image_link(self, entry: IndexEntry) -> str:
+        index = {index.name: index for index in get_indexes()}.get(entry.index)
+        if index is None or entry.state == IndexEntry.State.DELETING:
+            return entry.image_id
+        options = index.model._meta
+        try:
+            address = reverse(
+                f"{self.admin_site.name}:{options.app_label}_{options.model_name}_change",
+                args=[entry.image_id],
+            )
+        except NoReverseMatch:  # the model is not in this admin
+            return entry.image_id
+        return format_html('<a href="{}">{}</a>', address, entry.image_id)
+
+    @admin.display(description=_("index"), ordering="index")
+    def index_name(self, entry: IndexEntry) -> str:
+        return format_html_join(mark_safe("_<wbr>"), "{}", ((part,) for part in entry.index.split("_")))
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_and_error(self, entry: IndexEntry) -> str:
+        error = format_html('<div class="shopsearch-error">{}</div>', entry.error) if entry.error else ""
+        return format_html("{}{}", state_label(entry), error)
+
+    @admin.display(description=_("changed"), ordering="changed_at")
+    def changed(self, entry: IndexEntry) -> str:
+        return ago(entry.changed_at)
+
+    @admin.display(description=_("indexed"), ordering="indexed_at")
+    def indexed(self, entry: IndexEntry) -> str:
+        return ago(entry.indexed_at) if entry.indexed_at else "–"
+
+    @admin.action(description=_("Reindex selected %(verbose_name_plural)s"), permissions=["reindex"])
+    def reindex_selected(self, request: HttpRequest, queryset: QuerySet[IndexEntry]) -> None:
+        indexes = {index.name: index for index in get_indexes()}
+        chosen: dict[str, list[str]] = defaultdict(list)
+        for name, image_id in queryset.values_list("index", "image_id"):
+            chosen[name].append(image_id)
+        marked = sum(outbox.mark(indexes[name], ids) for name, ids in chosen.items() if name in indexes)
+        wake()
+        say_marked(request, marked)
+
+    @admin.action(description=_("Retry the failed among the selected"), permissions=["reindex"])
+    def retry_failed(self, request: HttpRequest, queryset: QuerySet[IndexEntry]) -> None:
+        self.reindex_selected(request, queryset.filter(state=IndexEntry.State.FAILED))
+
+    def get_urls(self) -> list[URLPattern]:
+        everything = self.admin_site.admin_view(self.reindex_everything)
+        return [path("reindex/", everything, name="shopsearch_reindex"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        extra = {"may_reindex": self.has_reindex_permission(request), **(extra_context or {})}
+        return super().changelist_view(request, extra)
+
+    def reindex_everything(self, request: HttpRequest) -> HttpResponse:
+        """Asks first; on POST marks every image of every index."""
+        if not self.has_reindex_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            marked = sum(outbox.mark_all(index) for index in get_indexes())
+            wake()
+            say_marked(request, marked)
+            back = "shopsearch_indexentry_changelist" if self.has_view_permission(request) else "index"
+            return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{back}"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Reindex everything"),
+            "opts": self.model._meta,
+            "indexes": [(index.name, index.get_queryset().count()) for index in get_indexes()],
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/shopsearch/indexentry/reindex.html", context)
