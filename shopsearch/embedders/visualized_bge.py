@@ -89,12 +89,14 @@ class VisualizedBGE(Embedder):
         if self.batch_size < 1 or self.threads < 0:
             wrong.append("batch_size must be at least 1, and threads at least 0.")
         try:
-            if not model_folder.is_on_hub(
-                self.model
-            ):  # what is downloaded at first use cannot be looked at now
+            if not model_folder.is_on_hub(self.model):
                 verify(self.folder.weights)
-            elif self.weights:
+            elif self.weights:  # the folder is downloaded at first use, and cannot be looked at now
                 verify(Path(self.weights).expanduser())
+            else:
+                wrong.append(
+                    "Name the file of Visualized BGE's weights: the hub's model is the text model alone."
+                )
         except ImproperlyConfigured as error:
             wrong.append(str(error))
         hint = "See the options of shopsearch.embedders.visualized_bge.VisualizedBGE."
