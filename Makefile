@@ -1,6 +1,8 @@
 # make demo   the shop, ready to search          make test   everything CI runs but lint and types
 # make lint   ruff and mypy                      make clean  forget the environment and the demo's data
 VENV ?= .venv
+# Where the environment forbids it, every start would compile the world anew.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt

@@ -44,6 +44,8 @@ DEFAULTS: dict[str, Any] = {
     # How long a repeated query is answered by the rerank that was made before.
     "RERANK_CACHE_SECONDS": 3_600,
     "RERANK_KEEP_DAYS": 30,
+    # Server-sent events beside polling; only under ASGI.
+    "RERANK_EVENTS": False,
     # The REST API's throttle for anonymous visitors, as DRF writes rates.
     "THROTTLE_RATE": "120/min",
     # Where a result links to and what its card shows: see docs/reference.md.

@@ -40,7 +40,7 @@ class SearchWords(serializers.Serializer[Any]):
     rerank = serializers.BooleanField(
         required=False,
         error_messages={"invalid": "rerank must be true or false."},
-        help_text="Accepted; has no effect yet.",
+        help_text="Whether a better order is wanted, to be asked for a moment later.",
     )
 
 
@@ -110,6 +110,16 @@ class ResultSerializer(serializers.Serializer[Result]):
         return ProductSerializer(described, context=self.context).data
 
 
+@extend_schema_serializer(component_name="SearchRerankLink")
+class RerankLinkSerializer(serializers.Serializer[dict[str, Any]]):
+    """Where to ask for the better order."""
+
+    id = serializers.UUIDField()
+    state = serializers.ChoiceField(("queued", "running", "done", "failed", "expired"))
+    url = serializers.URLField(help_text="Poll it until the state is final.")
+    events_url = serializers.URLField(allow_null=True, help_text="Server-sent events, where they are served.")
+
+
 @extend_schema_serializer(component_name="SearchAnswer")
 class SearchAnswerSerializer(serializers.Serializer[Results]):
     """A page of results, best first."""
@@ -122,7 +132,9 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
         help_text="The next page's address, or null. A search by picture needs the picture posted to it again."
     )
     previous = serializers.SerializerMethodField(help_text="The page before, or null.")
-    rerank = serializers.SerializerMethodField(help_text="null: reserved.")
+    rerank = serializers.SerializerMethodField(
+        help_text="Where to ask for the better order; null where none was asked for or there is nothing to gain."
+    )
 
     def get_count(self, results: Results) -> int:
         return len(results.results)
@@ -135,9 +147,10 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
     def get_previous(self, results: Results) -> str | None:
         return self.context["page_url"](max(0, results.offset - results.limit)) if results.offset else None
 
-    @extend_schema_field({"type": "object", "nullable": True})
-    def get_rerank(self, results: Results) -> None:
-        return None
+    @extend_schema_field(RerankLinkSerializer(allow_null=True))
+    def get_rerank(self, results: Results) -> dict[str, Any] | None:
+        link: dict[str, Any] | None = self.context["rerank"]
+        return link
 
 
 @extend_schema_serializer(component_name="SearchError")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from shopsearch import indexing, outbox, wakeups
+from shopsearch import indexing, outbox, reranking, wakeups
 from shopsearch.conf import settings
 
 
@@ -19,3 +19,10 @@ def index() -> None:
     indexing.index_batch()
     if outbox.has_due():
         wakeups.wake()
+
+
+@shared_task(name=wakeups.RERANK_TASK, ignore_result=True)
+def rerank() -> None:
+    """Answer the rerank that has waited longest; where more wait, have them answered next."""
+    if reranking.answer_next() and reranking.has_queued():
+        wakeups.wake_rerankers()

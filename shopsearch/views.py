@@ -22,9 +22,11 @@ from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as rest_framework_handler
 
+from shopsearch import reranking
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageTooLarge, QueryError
 from shopsearch.images import decode
+from shopsearch.receipts import link
 from shopsearch.registry import get_index
 from shopsearch.search import search
 from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm, SearchWords
@@ -99,7 +101,7 @@ _PARAMETERS = [
     OpenApiParameter(
         "index", OpenApiTypes.STR, description="Which index to search, where a shop has several."
     ),
-    OpenApiParameter("rerank", OpenApiTypes.BOOL, description="Accepted; has no effect yet."),
+    OpenApiParameter("rerank", OpenApiTypes.BOOL, description="Whether a better order is wanted too."),
     _FILTERS,
 ]
 _FOUND = OpenApiExample(
@@ -222,11 +224,13 @@ class SearchView(APIView):
             page = urlencode({**kept, "offset": offset}, doseq=True)
             return request.build_absolute_uri(f"{request.path}?{page}")
 
+        index = get_index(asked.get("index", ""))
         context = {
             "request": request,
-            "index": get_index(asked.get("index", "")),
+            "index": index,
             "filters": filters,
             "page_url": page_url,
+            "rerank": link(reranking.request(index, results) if asked.get("rerank") else None, request),
         }
         return Response(SearchAnswerSerializer(results, context=context).data)
 

@@ -1,7 +1,7 @@
-"""Wake-ups: tell the workers that the outbox has something for them, without ever making a shop wait for a broker.
+"""Wake-ups: tell the workers that the database has something for them, without making a shop wait for a broker.
 
 A wake-up is a hint. Losing, repeating or reordering it changes nothing at rest, because the workers sweep the outbox
-by themselves every SWEEP_SECONDS.
+and the reranks by themselves every SWEEP_SECONDS.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 
 from celery import Celery, current_app
 from django.db import transaction
@@ -19,39 +20,50 @@ from shopsearch.conf import settings
 logger = logging.getLogger(__name__)
 
 TASK = "shopsearch.index"
+RERANK_TASK = "shopsearch.rerank"
 PAUSE_SECONDS = 15
 """After a wake-up that could not be sent, how long none is tried."""
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 
 
-def wake_after_commit(using: str) -> None:
-    """Wake the workers when this database's transaction is committed: once per transaction, never after a rollback."""
-    if not any(callback[1] is wake for callback in transaction.get_connection(using).run_on_commit):
-        transaction.on_commit(wake, using=using, robust=True)
-
-
 def wake() -> None:
-    """Wake the workers, soon. Returns at once and never raises; a daemon thread does the sending.
+    """Wake the workers that index, soon. Returns at once and never raises; a daemon thread does the sending.
 
-    With CELERY_TASK_ALWAYS_EAGER there are no workers: the images are indexed before this returns, and what goes
-    wrong is logged.
+    With CELERY_TASK_ALWAYS_EAGER there are no workers: the work is done before this returns, and what goes wrong is
+    logged.
     """
+    _wake(_inline, _sender)
+
+
+def wake_rerankers() -> None:
+    """Wake the workers that rerank, likewise."""
+    _wake(_rerank_inline, _rerank_sender)
+
+
+def _wake(inline: _Inline, sender: _Sender) -> None:
     if current_app.conf.task_always_eager:
-        _inline.run()
+        inline.run()
     elif current_app.conf.broker_write_url is not None:
         # Without a broker's address Celery would try an AMQP server on this machine; `manage.py check` says so.
-        _sender.wake()
+        sender.wake()
 
 
-def send() -> bool:
+def wake_after_commit(using: str, wake_up: Callable[[], None] = wake) -> None:
+    """Wake the workers when this database's transaction is committed: once per transaction, never after a rollback."""
+    if not any(callback[1] is wake_up for callback in transaction.get_connection(using).run_on_commit):
+        transaction.on_commit(wake_up, using=using, robust=True)
+
+
+def send(task: str = TASK) -> bool:
     """Send one wake-up now, unless one is waiting in the queue already: it will do. Returns whether it was sent.
 
     Within about two seconds, whatever the broker does. Raises what the broker's client raises.
     """
     app = current_app
+    name = settings.INDEX_QUEUE if task == TASK else settings.RERANK_QUEUE
     with _connection(app) as connection:
-        queue = app.amqp.queues[settings.INDEX_QUEUE]
+        queue = app.amqp.queues[name]
         with connection.channel() as channel:
             declared = channel.queue_declare(  # type: ignore[attr-defined]
                 queue=queue.name,
@@ -62,8 +74,8 @@ def send() -> bool:
             )
         if declared.message_count:
             return False
-        app.tasks[TASK].apply_async(  # type: ignore[call-arg]
-            queue=settings.INDEX_QUEUE, connection=connection, retry=False, ignore_result=True
+        app.tasks[task].apply_async(  # type: ignore[call-arg]
+            queue=name, connection=connection, retry=False, ignore_result=True
         )
         return True
 
@@ -85,7 +97,8 @@ def _connection(app: Celery) -> Connection:
 class _Sender:
     """A daemon thread that is started by the first wake-up of a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: str = TASK) -> None:
+        self.task = task
         self.wanted = threading.Event()
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
@@ -104,7 +117,7 @@ class _Sender:
             self.wanted.wait()
             self.wanted.clear()
             try:
-                send()
+                send(self.task)
                 failing = False
             except Exception as error:
                 # Once per outage; the workers' sweep makes up for it.
@@ -118,7 +131,8 @@ class _Sender:
 class _Inline:
     """Runs the task in this thread, again while it asks for it, without going deeper each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: str = TASK) -> None:
+        self.task = task
         self.local = threading.local()
 
     def run(self) -> None:
@@ -129,21 +143,21 @@ class _Inline:
         try:
             while self.local.wanted:
                 self.local.wanted = False
-                current_app.tasks[TASK].apply(throw=True)
+                current_app.tasks[self.task].apply(throw=True)
         except Exception:
-            logger.exception("Indexing failed; the images stay in the outbox.")
+            logger.exception("%s failed; its rows stay as they are.", self.task)
         finally:
             self.local.running = False
 
 
-_sender = _Sender()
-_inline = _Inline()
+_sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
+_inline, _rerank_inline = _Inline(), _Inline(RERANK_TASK)
 
 
 def _after_fork() -> None:
     # The parent's thread is not in the child, and its lock may be held for ever.
-    global _sender
-    _sender = _Sender()
+    global _sender, _rerank_sender
+    _sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
 
 
 if hasattr(os, "register_at_fork"):

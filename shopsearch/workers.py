@@ -1,6 +1,6 @@
-"""Celery workers: sweep the outbox while a worker runs, and let the model live only where it can.
+"""Celery workers: sweep the outbox and the reranks while a worker runs, and let models live only where they can.
 
-A worker that does not consume the queue INDEX_QUEUE is left alone.
+A worker that consumes neither INDEX_QUEUE nor RERANK_QUEUE is left alone.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import connections
 
-from shopsearch import outbox, wakeups
-from shopsearch.backends import get_embedder
+from shopsearch import outbox, reranking, wakeups
+from shopsearch.backends import get_embedder, get_reranker
 from shopsearch.conf import settings
 from shopsearch.types import Query
 
@@ -53,10 +53,14 @@ class Sweeper:
 
 
 def sweep() -> None:
-    """Wake the workers if anything is due. Never raises."""
+    """Wake the workers if anything is due, and end the reranks whose time is over. Never raises."""
     try:
         if outbox.has_due():
             wakeups.wake()
+        reranking.expire()
+        if reranking.has_queued():
+            wakeups.wake_rerankers()
+        reranking.purge()
     except Exception as error:
         logger.warning("The outbox could not be swept: %s", error)
     finally:
@@ -71,16 +75,18 @@ sweeper = Sweeper()
 @worker_ready.connect(dispatch_uid="shopsearch")
 def ready(sender: Any, **kwargs: object) -> None:
     """A worker has connected to its broker, for the first time or again."""
-    if settings.INDEX_QUEUE not in sender.app.amqp.queues.consume_from:
+    ours = {settings.INDEX_QUEUE, settings.RERANK_QUEUE} & set(sender.app.amqp.queues.consume_from)
+    if not ours:
         return
     pool = type(sender.pool).__module__.rpartition(".")[2]
     if pool == "prefork" and _wants_gpu():
         logger.critical(
-            "This worker does not index: its pool forks, and a GPU cannot be used across a fork. Start it with "
-            '`-P solo`, one worker per GPU, or set the embedder\'s option device to "cpu". '
+            "This worker does no work for shopsearch: its pool forks, and a GPU cannot be used across a fork. Start "
+            'it with `-P solo`, one worker per GPU, or set the models\' option device to "cpu". '
             "Until then the images stay in the outbox."
         )
-        sender.cancel_task_queue(settings.INDEX_QUEUE)
+        for queue in ours:
+            sender.cancel_task_queue(queue)
         return
     if pool == "solo":
         _load_model()
@@ -93,9 +99,10 @@ def shutting_down(**kwargs: object) -> None:
 
 
 def _wants_gpu() -> bool:
-    """What the embedder will choose, found without torch: asking CUDA is what spoils a process for forking."""
-    device = str(getattr(get_embedder(), "device", ""))
-    return device.startswith("cuda") or (device == "auto" and Path("/dev/nvidiactl").exists())
+    """What the models will choose, found without torch: asking CUDA is what spoils a process for forking."""
+    devices = {str(getattr(backend, "device", "")) for backend in (get_embedder(), get_reranker())}
+    chosen = any(device.startswith("cuda") for device in devices)
+    return chosen or ("auto" in devices and Path("/dev/nvidiactl").exists())
 
 
 def _load_model() -> None:

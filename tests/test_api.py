@@ -200,8 +200,15 @@ def test_another_index_is_searched_by_its_name(client):
 
 
 @pytest.mark.usefixtures("shop")
-def test_rerank_is_accepted_and_null(client):
-    assert get(client, q="red", rerank="true").json()["rerank"] is None
+def test_a_better_order_is_promised_only_when_it_is_asked_for(client):
+    product(RED, title="red mug")
+    product(BLUE, title="blue mug")
+    list(indexing.index_pending())
+    assert get(client, q="red").json()["rerank"] is None
+    rerank = get(client, q="red", rerank="true").json()["rerank"]
+    assert rerank["state"] == "queued"
+    assert rerank["url"].endswith(f"/api/reranks/{rerank['id']}/")
+    assert rerank["events_url"] is None
 
 
 def test_an_empty_shop_answers_with_nothing(client):

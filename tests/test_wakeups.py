@@ -68,7 +68,7 @@ def test_a_broker_that_refuses_is_tried_once_and_then_left_in_peace(broker, send
     broker(f"redis://127.0.0.1:{free_port()}/0")
     tried = []
     send = wakeups.send
-    monkeypatch.setattr(wakeups, "send", lambda: tried.append(True) or send())
+    monkeypatch.setattr(wakeups, "send", lambda task: tried.append(task) or send(task))
     wakeups.wake()
     wait_until(lambda: "No wake-up could be sent" in caplog.text, "the failure is logged")
     for _ in range(100):
@@ -101,11 +101,13 @@ def test_without_a_broker_nothing_is_sent(broker, sender):
 
 
 def test_a_forked_child_has_a_sender_of_its_own(monkeypatch):
-    before = wakeups._sender
-    monkeypatch.setattr(wakeups, "_sender", before)
+    before = {wakeups._sender, wakeups._rerank_sender}
+    monkeypatch.setattr(wakeups, "_sender", wakeups._sender)
+    monkeypatch.setattr(wakeups, "_rerank_sender", wakeups._rerank_sender)
     wakeups._after_fork()
-    assert wakeups._sender is not before
-    assert wakeups._sender.thread is None
+    after = {wakeups._sender, wakeups._rerank_sender}
+    assert not before & after
+    assert {sender.thread for sender in after} == {None}
 
 
 # Without workers

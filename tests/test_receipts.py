@@ -1,0 +1,100 @@
+"""GET /api/reranks/<uuid>/: what a page polls, and the stream of events under ASGI."""
+
+import asyncio
+import json
+import uuid
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.test import AsyncClient
+
+from shopsearch import reranking
+from shopsearch.models import Rerank
+from tests.shop.pictures import BLUE, GREEN, RED, product
+from tests.shop.store import index_everything
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def address(client, settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH}
+    for title, colour in (("red mug", RED), ("blue mug", BLUE), ("green mug", GREEN)):
+        product(colour, title=title)
+    index_everything()
+    return client.get("/api/search/", {"q": "red", "rerank": "true"}).json()["rerank"]["url"]
+
+
+def test_an_open_rerank_says_when_to_ask_again(client, address):
+    response = client.get(address)
+    assert response.status_code == 200
+    assert response["Retry-After"] == "1"
+    assert response.json() == {
+        "id": address.split("/")[-2],
+        "state": "queued",
+        "order": [],
+        "caption": "",
+        "reason": "",
+        "repairs": {},
+    }
+
+
+def test_a_finished_rerank_has_the_order_and_nothing_more_to_wait_for(client, address):
+    reranking.answer_next()
+    response = client.get(address)
+    answer = response.json()
+    assert answer["state"] == "done"
+    assert sorted(answer["order"]) == sorted(each["product"] for each in Rerank.objects.get().candidates)
+    assert answer["reason"]
+    assert "Retry-After" not in response
+
+
+def test_an_unchanged_rerank_is_not_sent_twice(client, address):
+    tag = client.get(address)["ETag"]
+    unchanged = client.get(address, headers={"If-None-Match": tag})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    reranking.answer_next()
+    assert client.get(address, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_a_rerank_that_does_not_exist_is_404_with_a_sentence(client):
+    response = client.get(f"/api/reranks/{uuid.uuid4()}/")
+    assert response.status_code == 404
+    assert "search again" in response.json()["detail"]
+
+
+def test_a_rerank_that_failed_tells_the_shopper_nothing_alarming(client, address):
+    Rerank.objects.update(state="failed", error="RuntimeError: secret")
+    answer = client.get(address).json()
+    assert answer["state"] == "failed"
+    assert "secret" not in json.dumps(answer)
+
+
+def test_polling_takes_two_queries_of_the_database(client, address, django_assert_num_queries):
+    with django_assert_num_queries(2):
+        client.get(address)
+
+
+def test_events_are_not_served_unless_the_project_says_so(client, address):
+    assert client.get(f"{address}events/").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_under_asgi_the_events_end_with_the_final_state(address, settings):
+    # Set without telling the store in memory, which would begin anew.
+    rerank_id = address.split("/")[-2]
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "RERANK_EVENTS": True}
+
+    async def listen():
+        response = await AsyncClient().get(f"/api/reranks/{rerank_id}/events/")
+        assert response["Content-Type"] == "text/event-stream"
+        told = []
+        async for event in response.streaming_content:
+            told.append(json.loads(event.decode().split("data: ")[1]))
+            if len(told) == 1:
+                await sync_to_async(reranking.answer_next)()
+        return told
+
+    told = asyncio.run(listen())
+    assert [event["state"] for event in told] == ["queued", "done"]
+    assert len(told[-1]["order"]) == 3
