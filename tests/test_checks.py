@@ -11,6 +11,7 @@ from django.core.checks import run_checks
 from django.test import override_settings
 
 from shopsearch import FilterField, ImageIndex, registry
+from shopsearch.conf import DEFAULTS
 from shopsearch.models import ProductImage
 from tests.shop.models import Artwork, PosterImage
 
@@ -134,6 +135,20 @@ def test_E003_a_backend_without_a_path():
         assert "VisualizedBGE" in the_message("E003").hint
 
 
+def test_E003_a_reranker_that_cannot_be_built_and_none_at_all():
+    with shopsearch_settings(RERANKER={"BACKEND": "shopsearch.rerankers.Nothing"}):
+        assert "Nothing" in the_message("E003").msg
+    with shopsearch_settings(RERANKER=None):
+        assert messages("E003") == []
+
+
+def test_the_defaults_are_what_the_checks_ask_for():
+    with shopsearch_settings(
+        **{name: value for name, value in DEFAULTS.items() if not isinstance(value, dict)}
+    ):
+        assert run_checks(tags=["shopsearch"]) == []
+
+
 def test_a_backend_says_itself_what_is_wrong_with_its_options():
     backend = "shopsearch.embedders.visualized_bge.VisualizedBGE"
     with shopsearch_settings(EMBEDDER={"BACKEND": backend, "OPTIONS": {"dtype": "int8"}}):
@@ -204,6 +219,11 @@ def test_E005_is_silent_where_the_project_finds_the_values_its_own_way(declare):
         ("BASE_TEMPLATE", None),
         ("IMAGE_FORMATS", "JPEG"),
         ("IMAGE_FORMATS", ["JPG"]),
+        ("IMAGE_FORMATS", []),
+        ("RERANK_WEIGHT", 1.5),
+        ("RERANK_LIFT", 0.5),
+        ("RERANK_EVENTS", 1),
+        ("EMBEDDER", None),
         ("THROTTLE_RATE", "many"),
         ("COLLECTION_PREFIX", "my-shop"),
         ("EMBEDDER", "shopsearch.testing.ColourEmbedder"),
@@ -222,7 +242,11 @@ def test_E006_a_value_of_the_wrong_type(key, value):
         ("LEASE_SECONDS", 0.5),
         ("THROTTLE_RATE", None),
         ("THROTTLE_RATE", "5/second"),
-        ("IMAGE_FORMATS", ["PNG"]),
+        ("IMAGE_FORMATS", ["PNG", "PPM"]),
+        ("RERANKER", None),
+        ("RERANK_WEIGHT", 0),
+        ("RERANK_CACHE_SECONDS", 0),
+        ("RERANK_EVENTS", True),
     ],
 )
 def test_E006_is_silent_for_values_that_fit(key, value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import fields as dataclass_fields
@@ -18,7 +19,18 @@ from django.utils.module_loading import import_string
 from shopsearch import backends
 from shopsearch.conf import DEFAULTS, settings
 from shopsearch.embedders.base import Embedder
+from shopsearch.rerankers.base import Reranker
 from shopsearch.vector_stores.base import VectorStore
+
+MAY_BE_NONE = {"RERANKER", "THROTTLE_RATE"}
+MAY_BE_ZERO = {"RERANK_WEIGHT", "RERANK_LIFT", "RERANK_CACHE_SECONDS"}
+PATTERNS = {
+    "THROTTLE_RATE": (r"[1-9]\d*/[smhd]\w*", "Write a rate such as '120/min', or None for no throttle."),
+    "COLLECTION_PREFIX": (
+        r"[A-Za-z]\w{0,63}",
+        "Use at most 64 letters, digits and underscores, beginning with a letter.",
+    ),
+}
 
 
 def is_readable() -> bool:
@@ -65,29 +77,49 @@ def _wrong_value(message: str, hint: str) -> CheckMessage:
 
 
 def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
-    """The default says what a value must be like."""
-    default, wrong = DEFAULTS[key], f"SHOPSEARCH[{key!r}] is {value!r}."
-    if isinstance(default, dict):
-        if not isinstance(value, dict) or not isinstance(value.get("OPTIONS", {}), dict):
-            hint = 'Write {"BACKEND": "dotted.path.of.TheClass", "OPTIONS": {...}}.'
-            yield _wrong_value(f"SHOPSEARCH[{key!r}] does not name a backend.", hint)
-    elif key == "THROTTLE_RATE":
-        if value is not None and not re.fullmatch(r"[1-9]\d*/[smhd]\w*", str(value)):
-            yield _wrong_value(wrong, "Write a rate such as '120/min', or None for no throttle.")
-    elif key == "COLLECTION_PREFIX":
-        if not re.fullmatch(r"[A-Za-z]\w{0,63}", str(value), re.ASCII):
-            yield _wrong_value(
-                wrong, "Use at most 64 letters, digits and underscores, beginning with a letter."
-            )
-    elif isinstance(default, int) and not isinstance(default, bool):
-        numbers, kind = ((int, float), "number") if key.endswith("_SECONDS") else ((int,), "whole number")
-        if isinstance(value, bool) or not isinstance(value, numbers) or value <= 0:
-            yield _wrong_value(wrong, f"It takes a positive {kind}, such as {default}.")
+    """The default says what kind of value it must be; a few take more, or less, than their kind."""
+    default = DEFAULTS[key]
+    if value is None and key in MAY_BE_NONE:
+        return
+    if key in PATTERNS:
+        pattern, hint = PATTERNS[key]
+        fits = isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
+    elif isinstance(default, dict):
+        fits = isinstance(value, dict) and isinstance(value.get("OPTIONS", {}), dict)
+        hint = 'Write {"BACKEND": "dotted.path.of.TheClass", "OPTIONS": {...}}.'
+    elif isinstance(default, bool):
+        fits, hint = isinstance(value, bool), "Write True or False."
+    elif isinstance(default, int | float):
+        fits, hint = _check_number(key, value)
     elif isinstance(default, str):
-        if not isinstance(value, str) or not value:
-            yield _wrong_value(wrong, f"It takes a text, such as {default!r}.")
-    elif not isinstance(value, list | tuple) or not value or any(each not in default for each in value):
-        yield _wrong_value(wrong, f"It takes a list of some of: {', '.join(default)}.")
+        fits, hint = isinstance(value, str) and bool(value), f"It takes a text, such as {default!r}."
+    else:
+        known = _picture_formats()
+        fits = isinstance(value, list | tuple) and bool(value) and all(each in known for each in value)
+        hint = f"It takes a list of Pillow's names of formats: {', '.join(default)}."
+    if not fits:
+        yield _wrong_value(f"SHOPSEARCH[{key!r}] is {value!r}.", hint)
+
+
+def _check_number(key: str, value: Any) -> tuple[bool, str]:
+    default = DEFAULTS[key]
+    whole = isinstance(default, int) and not key.endswith(("_SECONDS", "_DAYS"))
+    least, most = (0, 1 if key == "RERANK_WEIGHT" else math.inf)
+    fits = (
+        isinstance(value, int if whole else (int, float))
+        and not isinstance(value, bool)
+        and (least <= value <= most if key in MAY_BE_ZERO else least < value <= most)
+    )
+    kind = "whole number" if whole else "number"
+    bounds = "from 0 to 1" if most == 1 else "of at least 0" if key in MAY_BE_ZERO else "above 0"
+    return fits, f"It takes a {kind} {bounds}, such as {default}."
+
+
+def _picture_formats() -> list[str]:
+    from PIL import Image
+
+    Image.init()
+    return [*Image.OPEN, *DEFAULTS["IMAGE_FORMATS"]]
 
 
 def _check_page_sizes() -> Iterator[CheckMessage]:
@@ -103,7 +135,8 @@ def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Whether each backend can be built, and what it says about its own options."""
     if not is_readable():
         return []
-    return [*_check_backend("EMBEDDER", Embedder), *_check_backend("VECTOR_STORE", VectorStore)]
+    rerankers = [] if settings.RERANKER is None else _check_backend("RERANKER", Reranker)
+    return [*_check_backend("EMBEDDER", Embedder), *_check_backend("VECTOR_STORE", VectorStore), *rerankers]
 
 
 def _check_backend(setting: str, base: type[Any]) -> list[CheckMessage]:
