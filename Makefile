@@ -9,20 +9,31 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 
 .PHONY: demo demo-data test lint clean system
 
-demo: $(VENV)/.demo
+demo: $(VENV)/.pip
+	@$(MAKE) --no-print-directory -j2 $(VENV)/.demo .var/.drawn
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
 demo-data: $(VENV)/.demo
 	@test -n "$(IMAGES)" || { echo "make demo-data IMAGES=<a folder with products.jsonl and its pictures>"; exit 2; }
 	@exec $(BIN)/python manage.py demo --port $(PORT) --images "$(IMAGES)"
 
-# torch first and by itself: pinned, so that no later requirement brings a CUDA build.
-$(VENV)/.demo: requirements.txt constraints.txt
+# What draws the shop, first: pip unpacks torch on one processor, and the pictures are drawn on the other meanwhile.
+$(VENV)/.pip: constraints.txt
 	@echo "Installing into $(VENV): a minute or two, once."
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
+	@$(PIP) django djangorestframework drf-spectacular celery redis packaging numpy pillow tqdm
+	@touch $@
+
+# torch by itself before the others: pinned, so that no later requirement brings a CUDA build.
+$(VENV)/.demo: $(VENV)/.pip requirements.txt
 	@$(PIP) torch
 	@$(PIP) -r requirements.txt
 	@touch $@
+
+# A head start only: `manage.py demo` draws what is missing.
+.var/.drawn: | $(VENV)/.pip
+	@mkdir -p .var
+	@$(BIN)/python manage.py migrate --verbosity 0 && $(BIN)/python manage.py seed && touch $@
 
 $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
 	@$(PIP) -r requirements-dev.txt

@@ -73,7 +73,9 @@ class Demo:
         found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                # Redis writes its title over its environment, but works in the folder.
+                ours = (entry / "cwd").readlink() == self.folder
+                if ours or mark in (entry / "environ").read_bytes().split(b"\0"):
                     found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue  # it ended while we looked, or is not ours
