@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import wraps
 from typing import Any
 
 from django.apps import apps
+from django.db import router, transaction
 from django.db.models import CASCADE, Model
 from django.db.models.signals import ModelSignal, post_delete, post_save, pre_delete
 
@@ -31,8 +33,10 @@ class Receivers:
     def connect(self) -> None:
         self._connect(post_save, self.image_saved, self.index.model)
         self._connect(post_delete, self.image_deleted, self.index.model)
+        _save_in_one_transaction(self.index.model)
         if self.index.product_field:
             self._connect(post_save, self.product_changed, self.index.product_model)
+            _save_in_one_transaction(self.index.product_model)
             key: Any = self.index.model._meta.get_field(self.index.product_field)
             if key.remote_field.on_delete is not CASCADE:
                 # The images stay, without a product to show; after the deletion nobody knows which they were.
@@ -57,6 +61,26 @@ def connect() -> None:
     """Follow every registered index. May be called again: nothing is connected twice."""
     for index in get_indexes():
         Receivers(index).connect()
+
+
+def _save_in_one_transaction(model: type[Model]) -> None:
+    """Have a save of this model and what its receivers write committed together.
+
+    Django opens no transaction for a save outside of one, and sends post_save when the row is committed already: a
+    process that is killed in between would leave a change that no outbox row tells of. (A deletion has a transaction.)
+    """
+    plain = model.save_base
+    if hasattr(plain, "shopsearch"):
+        return
+
+    @wraps(plain)
+    def save_base(self: Model, *args: Any, **kwargs: Any) -> None:
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        with transaction.atomic(using=using, savepoint=False):
+            plain(self, *args, **kwargs)
+
+    save_base.shopsearch = True  # type: ignore[attr-defined]
+    model.save_base = save_base  # type: ignore[method-assign]
 
 
 def _saved_as(model: type[Model]) -> Iterator[type[Model]]:

@@ -49,8 +49,9 @@ def _wake(inline: _Inline, sender: _Sender) -> None:
         sender.wake()
 
 
-def wake_after_commit(using: str, wake_up: Callable[[], None] = wake) -> None:
+def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> None:
     """Wake the workers when this database's transaction is committed: once per transaction, never after a rollback."""
+    wake_up = wake_up or wake
     if not any(callback[1] is wake_up for callback in transaction.get_connection(using).run_on_commit):
         transaction.on_commit(wake_up, using=using, robust=True)
 
@@ -60,24 +61,25 @@ def send(task: str = TASK) -> bool:
 
     Within about two seconds, whatever the broker does. Raises what the broker's client raises.
     """
-    app = current_app
+    with _connection(current_app) as connection:
+        return _send(task, connection)
+
+
+def _send(task: str, connection: Connection) -> bool:
     name = settings.INDEX_QUEUE if task == TASK else settings.RERANK_QUEUE
-    with _connection(app) as connection:
-        queue = app.amqp.queues[name]
-        with connection.channel() as channel:
-            declared = channel.queue_declare(  # type: ignore[attr-defined]
-                queue=queue.name,
-                durable=queue.durable,
-                exclusive=queue.exclusive,
-                auto_delete=queue.auto_delete,
-                arguments=queue.queue_arguments,
-            )
-        if declared.message_count:
-            return False
-        app.tasks[task].apply_async(  # type: ignore[call-arg]
+    queue = current_app.amqp.queues[name]
+    declared = connection.default_channel.queue_declare(  # type: ignore[attr-defined]
+        queue=queue.name,
+        durable=queue.durable,
+        exclusive=queue.exclusive,
+        auto_delete=queue.auto_delete,
+        arguments=queue.queue_arguments,
+    )
+    if not declared.message_count:
+        current_app.tasks[task].apply_async(  # type: ignore[call-arg]
             queue=name, connection=connection, retry=False, ignore_result=True
         )
-        return True
+    return not declared.message_count
 
 
 def _connection(app: Celery) -> Connection:
@@ -102,6 +104,8 @@ class _Sender:
         self.wanted = threading.Event()
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
+        self.connection: Connection | None = None
+        """Kept: making one takes ten times as long as a message, and the interpreter from the shop's threads."""
 
     def wake(self) -> None:
         self.wanted.set()
@@ -117,7 +121,7 @@ class _Sender:
             self.wanted.wait()
             self.wanted.clear()
             try:
-                send(self.task)
+                self.send()
                 failing = False
             except Exception as error:
                 # Once per outage; the workers' sweep makes up for it.
@@ -126,6 +130,19 @@ class _Sender:
                 )
                 failing = True
                 threading.Event().wait(PAUSE_SECONDS)
+
+    def send(self) -> None:
+        fresh = self.connection is None
+        try:
+            self.connection = self.connection or _connection(current_app)
+            _send(self.task, self.connection)
+        except Exception:
+            if self.connection is not None:
+                self.connection.release()
+            self.connection = None
+            if fresh:
+                raise
+            self.send()  # once more: the broker may have been restarted since
 
 
 class _Inline:

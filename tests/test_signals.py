@@ -7,7 +7,7 @@ from django.core import serializers
 from django.db import models, transaction
 from django.db.models.signals import post_save
 
-from shopsearch import signals, wakeups
+from shopsearch import outbox, signals, wakeups
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, Category, Poster, PosterImage, Product
@@ -116,6 +116,23 @@ def test_a_rollback_leaves_no_row_and_no_wake_up(wakes):
         transaction.set_rollback(True)
     assert rows() == []
     assert wakes == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", [ProductImage, Product])
+def test_outside_of_a_transaction_too_a_save_is_not_committed_without_its_row(monkeypatch, model):
+    product(RED)
+    saved = model.objects.get()
+    before = model.objects.values().get()
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(outbox, "mark", killed)
+    saved.position = saved.price = 7
+    with pytest.raises(KeyboardInterrupt):
+        saved.save()
+    assert model.objects.values().get() == before
 
 
 @pytest.mark.django_db(transaction=True)

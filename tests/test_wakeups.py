@@ -64,11 +64,22 @@ def test_waking_sends_from_a_thread_of_its_own(broker, redis_server, sender):
     assert sender.thread is not threading.current_thread()
 
 
+@pytest.mark.services
+def test_a_broker_that_was_restarted_hears_of_the_next_save(broker, redis_server, sender):
+    broker(redis_server.url)
+    client = redis.Redis(port=redis_server.port)
+    for _ in range(2):
+        wakeups.wake()
+        wait_until(lambda: client.llen(QUEUE), "a wake-up is in the queue")
+        redis_server.stop()
+        redis_server.start()
+
+
 def test_a_broker_that_refuses_is_tried_once_and_then_left_in_peace(broker, sender, monkeypatch, caplog):
     broker(f"redis://127.0.0.1:{free_port()}/0")
     tried = []
-    send = wakeups.send
-    monkeypatch.setattr(wakeups, "send", lambda task: tried.append(task) or send(task))
+    connection = wakeups._connection
+    monkeypatch.setattr(wakeups, "_connection", lambda app: tried.append(True) or connection(app))
     wakeups.wake()
     wait_until(lambda: "No wake-up could be sent" in caplog.text, "the failure is logged")
     for _ in range(100):

@@ -1,0 +1,139 @@
+"""What shopsearch adds to a save: with everything up, with Redis refusing, hanging, and with Milvus down.
+
+    python -m benchmarks.save_latency [--saves 500] [--database postgresql]
+
+Needs redis-server; saves are one transaction each, alternately with and without shopsearch's receivers, so that both
+see the same machine. The first ten of each are not counted: they import and connect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.services.celery import CeleryWorkerProcess
+from tests.services.milvus import MilvusLiteProcess
+from tests.services.postgres import PostgresCluster
+from tests.services.redis import RedisProcess
+
+WARM_UP = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--saves", type=int, default=500)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="shopsearch-latency-"))
+    redis, milvus = RedisProcess(), MilvusLiteProcess(folder / "milvus" / "data")
+    cluster = None
+    if options.database == "postgresql":
+        cluster = PostgresCluster(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]).start()
+    database = cluster.create_database("latency") if cluster else sqlite(folder)
+    os.environ |= environment(folder, database, redis.url, milvus.uri)
+    worker = CeleryWorkerProcess(dict(os.environ), folder / "worker.log")
+    try:
+        shop = Shop()
+        print(f"{options.saves} saves of a product image each, {options.database}, milliseconds\n")
+        print(f"{'':34}{'without':>22}{'with shopsearch':>24}")
+        print(f"{'state':34}{'p50':>6}{'p95':>8}{'max':>8}{'p50':>8}{'p95':>8}{'max':>8}")
+        redis.start()
+        milvus.start()
+        report("all up, no worker", shop, options.saves)
+        worker.start()
+        report("all up, a worker indexes", shop, options.saves)
+        milvus.stop()
+        report("Milvus down, a worker tries", shop, options.saves)
+        worker.kill()
+        redis.suspend()
+        report("Redis accepts and hangs", shop, options.saves)
+        redis.stop()
+        report("Redis refuses", shop, options.saves)
+    finally:
+        worker.kill()
+        milvus.stop()
+        redis.stop()
+        if cluster:
+            shop.close()
+            cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sqlite(folder: Path) -> dict[str, object]:
+    options = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "shop.sqlite3"), "OPTIONS": options}
+
+
+def environment(folder: Path, database: object, broker: str, milvus: str) -> dict[str, str]:
+    store = {"BACKEND": "shopsearch.vector_stores.milvus.MilvusStore", "OPTIONS": {"uri": milvus}}
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.services.settings",
+        "TEST_DATABASE": json.dumps(database),
+        "TEST_MEDIA_ROOT": str(folder / "media"),
+        "TEST_BROKER_URL": broker,
+        "TEST_SHOPSEARCH": json.dumps({"VECTOR_STORE": store}),
+    }
+
+
+class Shop:
+    """Saves with and without shopsearch."""
+
+    def __init__(self) -> None:
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+        from django.db.models.signals import post_save
+
+        from tests.shop.pictures import RED, product
+
+        call_command("migrate", run_syncdb=True, verbosity=0, skip_checks=True)
+        self.signal = post_save
+        self.receivers = list(post_save.receivers)
+        self.image = product(RED).images.get()
+
+    def save(self, *, with_shopsearch: bool) -> float:
+        self.signal.receivers = list(self.receivers) if with_shopsearch else []
+        self.signal.sender_receivers_cache.clear()
+        begun = time.perf_counter()
+        self.image.save()
+        return (time.perf_counter() - begun) * 1_000
+
+    def close(self) -> None:
+        from django.db import connections
+
+        connections.close_all()
+
+
+def report(state: str, shop: Shop, saves: int) -> None:
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for number in range(2 * (saves + WARM_UP)):
+        with_shopsearch = bool(number % 2)
+        times[with_shopsearch].append(shop.save(with_shopsearch=with_shopsearch))
+        time.sleep(0.005)  # after each, or the scheduler would treat the second of a pair worse
+    columns = (measure(taken[WARM_UP:]) for taken in times.values() for measure in (p50, p95, max))
+    print(f"{state:34}" + "".join(f"{value:8.2f}" for value in columns)[2:], flush=True)
+
+
+p50: Callable[[list[float]], float] = statistics.median
+
+
+def p95(values: list[float]) -> float:
+    return sorted(values)[int(len(values) * 0.95)]
+
+
+if __name__ == "__main__":
+    main()
