@@ -11,7 +11,7 @@ import pytest
 from tests.services.waiting import wait_until
 
 pytestmark = pytest.mark.services
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MANAGE = (
     "import sys, tests.services.celery; from django.core.management import execute_from_command_line as run;"
 )
@@ -98,3 +98,24 @@ def test_with_the_broker_away_a_reindex_is_left_in_the_outbox(shop, redis_server
     assert "The broker is away" in run.stderr
     report = json.loads(manage(shop, "shopsearch_status", "--json").stdout)
     assert report["indexes"][-1]["states"]["pending"] == 100
+
+
+def test_check_E001_stops_the_first_migrate(tmp_path):
+    program = (
+        "import tests.settings as settings, sys, types\n"
+        "bare = types.ModuleType('bare')\n"
+        "bare.__dict__.update({name: value for name, value in vars(settings).items()\n"
+        "                      if name.isupper() and name != 'SHOPSEARCH_PRODUCT_MODEL'})\n"
+        "bare.INSTALLED_APPS = ['django.contrib.contenttypes', 'shopsearch']\n"
+        "bare.ROOT_URLCONF = 'bare'; bare.urlpatterns = []\n"
+        f"bare.DATABASES['default']['NAME'] = {str(tmp_path / 'shop.sqlite3')!r}\n"
+        "sys.modules['bare'] = bare\n"
+        "from django.core.management import execute_from_command_line\n"
+        "execute_from_command_line(['manage.py', 'migrate', '--settings', 'bare'])\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode != 0
+    assert "shopsearch.E001" in run.stderr
+    assert "Applying" not in run.stdout

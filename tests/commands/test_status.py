@@ -1,0 +1,195 @@
+"""shopsearch_status, as an operator uses it; and the reference of both commands."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from celery import current_app
+from django.core.management import BaseCommand, CommandError
+from django.test import override_settings
+
+from shopsearch import outbox
+from shopsearch.backends import collection_of
+from shopsearch.management.commands import shopsearch_reindex, shopsearch_status
+from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.registry import index_for
+from shopsearch.testing import MemoryStore
+from tests.commands.running import INDEX, away, reindex, row, status, status_json, the_index
+
+pytestmark = pytest.mark.django_db
+REFERENCE = Path(__file__).parents[2] / "docs/reference-commands.md"
+
+
+def test_all_is_well(red, broken, no_workers):
+    with pytest.raises(CommandError):
+        reindex("--here")
+    report, code = status_json()
+    assert code == 0
+    assert report["healthy"] is True
+    index = the_index(report)
+    assert index == {
+        "name": INDEX,
+        "states": {"pending": 0, "claimed": 0, "indexed": 1, "failed": 1, "deleting": 0},
+        "oldest_waiting_seconds": None,
+        "collection": collection_of(index_for(ProductImage)),
+        "entities": 1,
+        "failures": [{"image_id": str(broken.pk), "error": row(broken).get().error}],
+    }
+    assert report["model"] == {
+        "backend": "shopsearch.testing.ColourEmbedder",
+        "space": "colour",
+        "dimension": 96,
+        "error": "",
+    }
+    assert report["broker"]["name"].startswith("memory://")
+    assert report["broker"]["reachable"] is True
+    assert report["workers"]["queue"] == "shopsearch-index"
+
+
+def test_the_table_reads_in_80_columns(red, broken, no_workers):
+    with pytest.raises(CommandError):
+        reindex("--here")
+    text, code = status()
+    assert code == 0
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "1 indexed, 1 failed" in text
+    assert f"failed     {broken.pk}: " in text
+    assert "All is well." in text
+
+
+def test_how_long_the_oldest_waits(red, no_workers):
+    row(red).update(changed_at="2020-01-01T00:00Z")
+    report, code = status_json()
+    assert code == 0
+    assert the_index(report)["oldest_waiting_seconds"] > 100_000_000
+    assert "the oldest waiting for" in status()[0]
+    assert " days" in status()[0]
+
+
+def test_rows_of_an_index_that_is_not_registered_any_more_are_shown(no_workers):
+    IndexEntry.objects.create(index="gone_image", image_id="1")
+    report, _ = status_json()
+    assert the_index(report, "gone_image")["states"]["pending"] == 1
+    assert the_index(report, "gone_image")["collection"] is None
+
+
+def test_a_store_that_is_away_is_said_and_the_exit_code_is_1(red, monkeypatch, no_workers):
+    monkeypatch.setattr(MemoryStore, "collections", away)
+    report, code = status_json()
+    assert code == 1
+    assert report["healthy"] is False
+    assert report["vector_store"]["reachable"] is False
+    assert "vector store" in report["vector_store"]["error"]
+    assert the_index(report)["entities"] is None
+    text, code = status()
+    assert code == 1
+    assert "Store        AWAY: The vector store cannot be reached" in text
+
+
+def test_a_store_that_never_answers_is_given_up(monkeypatch, no_workers):
+    import threading
+
+    answered = threading.Event()
+    monkeypatch.setattr(MemoryStore, "collections", lambda store: answered.wait(60))
+    monkeypatch.setattr(shopsearch_status, "STORE_SECONDS", 0.01)
+    report, code = status_json()
+    answered.set()
+    assert code == 1
+    assert "No answer within" in report["vector_store"]["error"]
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_broker_that_refuses_is_said_without_its_password(monkeypatch, scheme):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        port = listener.getsockname()[1]
+        monkeypatch.setitem(current_app.conf, "broker_url", f"{scheme}://user:secret@127.0.0.1:{port}//")
+        text, code = status("--json")
+    report = json.loads(text)
+    assert code == 1
+    assert report["broker"]["reachable"] is False
+    assert report["broker"]["error"]
+    assert report["workers"]["answering"] is None
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_broker_that_accepts_and_never_answers_is_given_up(monkeypatch, scheme):
+    monkeypatch.setattr(shopsearch_status, "BROKER_SECONDS", 0.5)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}//"
+        monkeypatch.setitem(current_app.conf, "broker_url", address)
+        report, code = status_json()
+    assert code == 1
+    assert report["broker"]["reachable"] is False
+
+
+def test_no_broker_at_all_is_said(monkeypatch):
+    monkeypatch.setitem(current_app.conf, "broker_url", None)
+    report, code = status_json()
+    assert code == 1
+    assert "W001" in report["broker"]["error"]
+
+
+@override_settings(
+    SHOPSEARCH={
+        "EMBEDDER": {"BACKEND": "shopsearch.testing.NoSuchEmbedder"},
+        "VECTOR_STORE": {"BACKEND": "shopsearch.testing.MemoryStore"},
+    }
+)
+def test_a_model_that_cannot_be_had_is_said(no_workers):
+    report, code = status_json()
+    assert code == 1
+    assert "NoSuchEmbedder" in report["model"]["error"]
+    assert the_index(report)["collection"] is None
+    assert "Model        SHOPSEARCH" in status()[0]
+
+
+def test_a_database_that_is_away_is_said(monkeypatch, no_workers):
+    from django.db import OperationalError
+
+    def refuse():
+        raise OperationalError("could not connect to server")
+
+    monkeypatch.setattr(outbox, "counts", refuse)
+    report, code = status_json()
+    assert code == 1
+    assert report["database"]["error"] == "could not connect to server"
+    assert the_index(report)["states"] is None
+    assert "rows       unknown" in status()[0]
+
+
+# The reference
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [("shopsearch_reindex", shopsearch_reindex), ("shopsearch_status", shopsearch_status)],
+)
+def test_every_option_is_in_the_reference(command, module):
+    parser = module.Command().create_parser("manage.py", command)
+    inherited = BaseCommand().create_parser("manage.py", command)
+    own = {option for action in parser._actions for option in action.option_strings}
+    own -= {option for action in inherited._actions for option in action.option_strings}
+    section = REFERENCE.read_text().split(f"## {command}\n")[1].split("\n## ")[0]
+    assert {option for option in own if option not in section} == set()
+
+
+def test_every_key_of_the_status_is_in_the_reference(no_workers):
+    section = REFERENCE.read_text().split("## shopsearch_status\n")[1].split("\n## ")[0]
+    report, _ = status_json()
+
+    def keys(value):
+        if isinstance(value, dict):
+            yield from value
+            for each in value.values():
+                yield from keys(each)
+        elif isinstance(value, list):
+            for each in value:
+                yield from keys(each)
+
+    states = set(IndexEntry.State.values)
+    assert {key for key in keys(report) if key not in states and f"`{key}`" not in section} == set()
