@@ -218,10 +218,19 @@ def index_for(model: type[Model]) -> ImageIndex:
 
 
 def get_product_image_model() -> type[Model]:
-    """The model named by SHOPSEARCH_PRODUCT_IMAGE_MODEL: shopsearch's own ProductImage unless the project says else."""
+    """The model named by SHOPSEARCH_PRODUCT_IMAGE_MODEL: shopsearch's own ProductImage unless the project says else.
+
+    Raises ImproperlyConfigured when it names no model.
+    """
     from django.conf import settings
 
-    return apps.get_model(getattr(settings, "SHOPSEARCH_PRODUCT_IMAGE_MODEL", "shopsearch.ProductImage"))
+    name = getattr(settings, "SHOPSEARCH_PRODUCT_IMAGE_MODEL", "shopsearch.ProductImage")
+    try:
+        return apps.get_model(name)
+    except (LookupError, ValueError) as error:
+        raise ImproperlyConfigured(
+            f"SHOPSEARCH_PRODUCT_IMAGE_MODEL = {name!r} names no model; write it as 'app_label.ModelName'."
+        ) from error
 
 
 def autodiscover() -> None:

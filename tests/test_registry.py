@@ -1,0 +1,109 @@
+"""Image indexes: registering them, and what they say of an image."""
+
+from decimal import Decimal
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+import shopsearch
+from shopsearch import FilterField, ImageIndex, registry
+from shopsearch.models import ProductImage
+from tests.shop.models import Artwork, Category, Poster, PosterImage, Product
+
+
+@pytest.fixture
+def unregistered():
+    """A model whose index may be replaced during a test."""
+    index = registry.index_for(PosterImage)
+    registry.unregister(PosterImage)
+    yield PosterImage
+    registry.unregister(PosterImage)
+    registry.register(PosterImage)(type(index))
+
+
+def test_the_three_ways_are_registered_under_names_of_their_own():
+    names = [index.name for index in registry.get_indexes()]
+    assert names == ["shop_artwork", "shop_posterimage", "shopsearch_productimage"]
+
+
+def test_a_model_is_registered_once(unregistered):
+    shopsearch.register(unregistered)(ImageIndex)
+    with pytest.raises(ImproperlyConfigured, match=r"shop.PosterImage is registered"):
+        shopsearch.register(unregistered)(ImageIndex)
+
+
+def test_a_model_that_is_not_registered_is_named(unregistered):
+    with pytest.raises(ImproperlyConfigured, match=r"shop.PosterImage is not registered"):
+        registry.index_for(unregistered)
+
+
+def test_an_unknown_index_is_refused_with_those_that_exist():
+    with pytest.raises(ImproperlyConfigured, match="shop_artwork"):
+        registry.get_index("nowhere")
+
+
+@pytest.mark.parametrize("name", ["shop.Nothing", "nowhere.Image", "Image"])
+def test_a_setting_that_names_no_model_is_said_so(settings, name):
+    settings.SHOPSEARCH_PRODUCT_IMAGE_MODEL = name
+    with pytest.raises(ImproperlyConfigured, match=r"app_label\.ModelName"):
+        registry.get_product_image_model()
+
+
+def test_a_product_field_that_is_no_foreign_key_is_said_so():
+    class Wrong(ImageIndex):
+        product_field = "image"
+
+    with pytest.raises(ImproperlyConfigured, match="no foreign key 'image'"):
+        _ = Wrong(PosterImage).product_model
+
+
+def test_where_a_row_is_the_product_there_is_no_foreign_key():
+    assert registry.index_for(Artwork).product_model is Artwork
+    assert registry.index_for(PosterImage).product_model is Poster
+
+
+def test_filter_values_are_typed_and_followed_from_the_product():
+    product = Product(title="mug", price=Decimal("8.50"), category=Category(name="mugs"), tags=["a", 1])
+    image = ProductImage(product=product)
+    assert registry.index_for(ProductImage).get_filter_values(image) == {
+        "category": "mugs",
+        "price": 8.5,
+        "in_stock": True,
+        "tags": ("a", "1"),
+    }
+
+
+def test_a_path_that_ends_early_has_no_value():
+    image = ProductImage(product=Product(title="mug"))
+    assert registry.index_for(ProductImage).get_filter_values(image)["category"] is None
+
+
+def test_a_filter_of_a_type_that_cannot_be_stored_is_refused():
+    with pytest.raises(ImproperlyConfigured, match=r"use str, int, float, Decimal, bool or list\[str\]"):
+        _ = FilterField(dict).kind
+
+
+def test_an_entitys_key_follows_from_index_and_image_alone():
+    index = registry.index_for(ProductImage)
+    assert index.entity_id(7) == index.entity_id("7")
+    assert index.entity_id(7) != registry.index_for(PosterImage).entity_id(7)
+    assert len(index.entity_id('it\'s "quoted"')) == 32
+
+
+def test_an_index_describes_a_product_for_the_api():
+    product = Product(pk=3, title="Red mug")
+    image = ProductImage(product=product, image="products/mug.jpg")
+    assert registry.index_for(ProductImage).describe(product, image) == {
+        "id": 3,
+        "title": "Red mug",
+        "url": "/products/3/",
+        "image": "/media/products/mug.jpg",
+    }
+
+
+def test_a_product_without_a_page_or_text_fields_still_has_words():
+    poster = Poster(pk=1, title="Sunset")
+    index = registry.index_for(PosterImage)
+    assert index.get_url(poster) == ""
+    assert index.get_text(poster) == "Sunset"
+    assert registry.index_for(ProductImage).get_text(Product(title="Red mug")) == "Red mug"
