@@ -94,6 +94,7 @@ def shopper(page, live_server):
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
+    page.on("filechooser", lambda chooser: None)  # from now on, not from the moment a test waits for one
     page.goto(f"{live_server.url}/")
     yield page
     # The browser itself notes answers of these statuses, which some tests are about.

@@ -181,7 +181,7 @@ def test_a_picture_of_the_shop_can_be_searched_with(shopper, live_server):
 
 def test_a_large_photo_is_made_smaller_before_it_is_sent(shopper, live_server):
     content = io.BytesIO()
-    Image.effect_noise((2400, 1800), 60).save(content, "PNG")
+    Image.effect_noise((1800, 1200), 60).save(content, "PNG")
     photo = {"name": "photo.png", "mimeType": "image/png", "buffer": content.getvalue()}
     shopper.goto(f"{live_server.url}/search/?q=red")
     with shopper.expect_request(lambda request: request.method == "POST") as sent:
