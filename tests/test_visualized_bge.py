@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shopsearch.backends import get_embedder
-from shopsearch.embedders import visualized_bge, weights
+from shopsearch.embedders import torch_model, weights
 from shopsearch.embedders.model_folder import BUNDLED
 from shopsearch.embedders.visualized_bge import VisualizedBGE
 from shopsearch.exceptions import EmbedderError
@@ -66,7 +66,7 @@ def test_words_of_one_meaning_are_near_in_both_languages():
 def test_the_model_is_loaded_once_however_many_queries_come(monkeypatch):
     loads = []
     monkeypatch.setattr(
-        visualized_bge, "load_weights", lambda path: loads.append(path) or weights.load_weights(path)
+        torch_model, "load_weights", lambda path: loads.append(path) or weights.load_weights(path)
     )
     embedder = VisualizedBGE()
     assert loads == []

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
 from shopsearch.embedders.eva02 import Eva02, Eva02Config
+from shopsearch.embedders.weights import install
 
 TEXT_MODELS: dict[str, tuple[Any, Any]] = {
     "bert": (BertConfig, BertModel),
@@ -57,18 +58,12 @@ class Vista(nn.Module):
         with torch.device("meta"):  # without memory or random numbers for weights that are replaced at once
             model = cls(**shape)
         renamed = {_rename(key): value for key, value in state.items() if not model.ignores(key)}
-        if fault := _difference(model.state_dict(), renamed):
-            raise ImproperlyConfigured(fault)
-        # Copies, so that the file may be replaced while the model lives.
-        model.load_state_dict(
-            {key: value.to(device=device, dtype=dtype, copy=True) for key, value in renamed.items()},
-            assign=True,
-        )
-        for module in model.modules():
-            for name, buffer in module.named_buffers(recurse=False):
-                if buffer.is_meta:  # transformers' default positions and types, which are always given below
-                    setattr(module, name, torch.zeros_like(buffer, device=device))
-        return model.to(device).eval().requires_grad_(False)
+        if not any(key.startswith("visual.") for key in renamed):
+            raise ImproperlyConfigured(
+                "they hold no vision tower: name the file of Visualized BGE's weights, not the text model's"
+            )
+        # transformers' own positions and token types do not matter: they are always given below.
+        return install(model, renamed, dtype=dtype, device=device)
 
     def ignores(self, key: str) -> bool:
         unused = (*UNUSED, *(() if self.visual.config.final_norm else ("model_visual.visual.norm.",)))
@@ -126,18 +121,3 @@ def _rename(key: str) -> str:
         if key.startswith(prefix):
             return ours + key.removeprefix(prefix)
     return key
-
-
-def _difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """What keeps the weights from being this model's; "" when nothing does."""
-    missing = [key for key in expected if key not in found]
-    if missing and not any(key.startswith("visual.") for key in found):
-        return "they hold no vision tower: name the file of Visualized BGE's weights, not the text model's"
-    if missing:
-        return f"{len(missing)} tensors are missing, the first is {missing[0]}"
-    if extra := [key for key in found if key not in expected]:
-        return f"{len(extra)} tensors do not belong to it, the first is {extra[0]}"
-    for key, value in expected.items():
-        if value.shape != found[key].shape:
-            return f"{key} is of shape {tuple(found[key].shape)} and should be {tuple(value.shape)}"
-    return ""

@@ -7,12 +7,14 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype, nn
+
+ModelType = TypeVar("ModelType", bound="nn.Module")
 
 MAX_HEADER_BYTES = 100_000_000
 SAMPLE_BYTES = 256
@@ -61,6 +63,39 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ImproperlyConfigured(f"The weights {path} are not a plain set of named tensors.")
     return state
+
+
+def install(model: ModelType, state: Mapping[str, Tensor], *, dtype: dtype, device: str) -> ModelType:
+    """The model, made on torch's meta device, with these weights: ready to answer.
+
+    Raises ImproperlyConfigured when a tensor is missing, left over, or of another shape.
+    """
+    import torch
+
+    expected = model.state_dict()
+    if missing := [key for key in expected if key not in state]:
+        raise ImproperlyConfigured(f"{len(missing)} tensors are missing, the first is {missing[0]}")
+    if extra := [key for key in state if key not in expected]:
+        raise ImproperlyConfigured(f"{len(extra)} tensors do not belong to it, the first is {extra[0]}")
+    for key, value in expected.items():
+        if value.shape != state[key].shape:
+            raise ImproperlyConfigured(
+                f"{key} is of shape {tuple(state[key].shape)} and should be {tuple(value.shape)}"
+            )
+    # Copies, so that the file may be replaced while the model lives.
+    model.load_state_dict(
+        {key: value.to(device=device, dtype=dtype, copy=True) for key, value in state.items()}, assign=True
+    )
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if (
+                buffer.is_meta
+            ):  # in no file: transformers' positions, counted from 0, and its token types, all 0
+                values = torch.zeros_like(buffer, device=device)
+                if name == "position_ids":
+                    values += torch.arange(buffer.shape[-1], device=device)
+                setattr(module, name, values)
+    return model.to(device).eval().requires_grad_(False)
 
 
 def verify(path: Path) -> None:

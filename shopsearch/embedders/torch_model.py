@@ -1,0 +1,147 @@
+"""What embedders share whose model runs in this process, on torch."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
+
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
+
+from shopsearch.embedders.base import Embedder
+from shopsearch.embedders.weights import load_weights
+from shopsearch.exceptions import EmbedderError
+from shopsearch.types import Query
+
+if TYPE_CHECKING:
+    import torch
+
+    from shopsearch.types import Vectors
+
+DataType = Literal["float32", "bfloat16", "float16"]
+
+
+class Folder(Protocol):
+    """What is known of a model before its weights are read."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def weights(self) -> Path: ...
+    @property
+    def dimension(self) -> int: ...
+    def fingerprint(self) -> str: ...
+
+
+@dataclass(kw_only=True, eq=False)
+class TorchEmbedder(Embedder):
+    """Loads its model once, from a folder, and tells the model's errors from the project's."""
+
+    model: str = ""
+    """A folder, or a name on the Hugging Face hub."""
+    weights: str = ""
+    """The file of weights, where it is not the folder's own."""
+    device: str = "auto"
+    """A torch device; "auto" is the GPU where there is one, else the CPU."""
+    dtype: DataType = "float32"
+    """Of the arithmetic. The halves are for GPUs; on most CPUs they are slower. Vectors are float32 always."""
+    batch_size: int = 32
+    threads: int = 1
+    """How many CPU threads torch may use, in the whole process; 0 leaves that to torch. More than one pays only for a
+    large model whose process has the cores to itself: threads that compete spin, and are slower than one."""
+
+    family: ClassVar[str]
+    """What the model is called in spaces: lower-case letters, digits and underscores."""
+    title: ClassVar[str]
+    """What it is called in messages."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @cached_property
+    @abstractmethod
+    def folder(self) -> Folder:
+        """The model's files. Raises ImproperlyConfigured where they are missing or another model's."""
+
+    @abstractmethod
+    def build(self, state: Mapping[str, torch.Tensor], dtype: torch.dtype, device: str) -> Any:
+        """The model with these weights, and its tokenizer; whatever it raises is told as a wrong file."""
+
+    @abstractmethod
+    def embed_with(self, model: Any, tokenizer: Any, queries: Sequence[Query]) -> Vectors:
+        """The vectors of some queries, as ``embed`` promises them. RuntimeError is for torch to raise."""
+
+    @cached_property
+    def space(self) -> str:
+        return f"{self.family}_{self.dimension}_{self.folder.fingerprint()[:12]}"
+
+    @property
+    def dimension(self) -> int:
+        return self.folder.dimension
+
+    def embed(self, queries: Sequence[Query]) -> Vectors:
+        import numpy as np
+
+        if not queries:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        model, tokenizer = self._loaded
+        import torch
+
+        try:
+            with torch.inference_mode():
+                vectors = self.embed_with(model, tokenizer, queries)
+        except RuntimeError as error:  # torch's: the GPU is full, or gone
+            raise EmbedderError(f"The model cannot answer at the moment: {error}") from error
+        if not np.isfinite(vectors).all():
+            raise ImproperlyConfigured(
+                f"The model's numbers overflow in {self.dtype}; use float32 or bfloat16."
+            )
+        return vectors
+
+    def check(self) -> list[CheckMessage]:
+        hint = f"See the options of {type(self).__module__}.{type(self).__qualname__}."
+        return [Error(message, hint=hint, id="shopsearch.E020") for message in self.faults()]
+
+    def faults(self) -> list[str]:
+        """What is wrong about the options, a sentence each."""
+        wrong = []
+        if self.dtype not in get_args(DataType):
+            wrong.append(f"dtype cannot be {self.dtype!r}; use {', '.join(get_args(DataType))}.")
+        if self.batch_size < 1 or self.threads < 0:
+            wrong.append("batch_size must be at least 1, and threads at least 0.")
+        return wrong
+
+    @property
+    def _loaded(self) -> Any:
+        with self._lock:
+            return self._load_once
+
+    @cached_property
+    def _load_once(self) -> Any:
+        # Idle OpenMP threads would spin through other processes' time. Has an effect before torch is imported only.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        import torch
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        folder = self.folder
+        state = load_weights(folder.weights)
+        try:
+            return self.build(state, getattr(torch, self.dtype), device)
+        except Exception as error:
+            raise ImproperlyConfigured(
+                f"The weights {folder.weights} are not a {self.title} as {folder.path} describes it: {error}."
+            ) from error
+
+
+def truncate(ids: list[int], limit: int) -> list[int]:
+    """The first ids, and the closing one."""
+    return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]
