@@ -33,7 +33,7 @@ $(VENV)/.demo: $(VENV)/.pip requirements.txt
 # A head start only: `manage.py demo` draws what is missing.
 .var/.drawn: | $(VENV)/.pip
 	@mkdir -p .var
-	@$(BIN)/python manage.py migrate --verbosity 0 && $(BIN)/python manage.py seed && touch $@
+	-@$(BIN)/python manage.py migrate --verbosity 0 && $(BIN)/python manage.py seed && touch $@
 
 $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
 	@$(PIP) -r requirements-dev.txt

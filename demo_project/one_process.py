@@ -46,6 +46,7 @@ class OneProcess:
     def start_workers(self) -> None:
         from shopsearch.conf import settings
 
+        server = web.make_server(self.port)
         self._log_to_file()
         self.milvus.start()
         self.stoppers.append(("Milvus Lite", self.milvus.stop))
@@ -60,7 +61,6 @@ class OneProcess:
             without_heartbeat=True,
         )
         self._start("The worker", worker.start, self._stop_worker)
-        server = web.make_server(self.port)
         self._start("The web server", lambda: server.serve_forever(poll_interval=0.1), server.shutdown)
         web.warm_up()
 

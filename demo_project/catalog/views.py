@@ -20,6 +20,7 @@ from .models import Category, Product
 
 logger = logging.getLogger(__name__)
 
+FIRST_EXAMPLES = ("leopard", "zebra", "night_sky", "tartan_scarf", "jungle_leaves")
 NEW_PRODUCTS = 8
 SIMILAR_PRODUCTS = 6
 
@@ -99,9 +100,12 @@ def similar_products(product: Product) -> list[Product]:
 
 
 def example_pictures() -> list[dict[str, str]]:
-    """The reference pictures to search with, as ``demo_project/pictures`` has them."""
+    """The reference pictures to search with, as ``demo_project/pictures`` has them; the finest first."""
     [(prefix, folder)] = settings.STATICFILES_DIRS
+    ranks = {name: rank for rank, name in enumerate(FIRST_EXAMPLES)}
     return [
         {"path": f"{prefix}/{file.name}", "title": file.stem.replace("_", " ").capitalize()}
-        for file in sorted(folder.glob("*.jpg"))
+        for file in sorted(
+            folder.glob("*.jpg"), key=lambda file: (ranks.get(file.stem, len(ranks)), file.stem)
+        )
     ]
