@@ -19,6 +19,7 @@ from demo_project.catalog.assortment import KINDS, Article, articles
 from demo_project.rendering.palettes import NATURAL, PATTERNS, colours_of
 from demo_project.rendering.phrases import description, like_this
 from demo_project.rendering.products import SNAPSHOTS, product_picture
+from demo_project.rendering.references import FOLDER, REFERENCES
 from demo_project.rendering.scenes import reference_picture
 from shopsearch.embedders.visualized_bge import VisualizedBGE
 from shopsearch.types import Query
@@ -151,3 +152,40 @@ def test_a_picture_and_words_find_that_pattern_on_that_thing(catalogue, pool):
     recall = catalogue.recall_at_1(asked)
 
     assert recall >= 0.75, f"composed R@1 is {recall:.3f} over {len(asked)} queries"
+
+
+@pytest.mark.parametrize(
+    "words", ["phone case with this image theme", "funda de teléfono con este estampado"]
+)
+def test_the_leopard_and_a_phone_case_are_a_leopard_phone_case(catalogue, words):
+    with Image.open(FOLDER / "leopard.jpg") as leopard:
+        query = Query(text=words, image=leopard.convert("RGB"))
+
+    [best] = catalogue.best([query], limit=3)
+
+    found = [(article.category, article.pattern) for article in best]
+    assert found == [("phone_case", "leopard")] * 3, [article.title for article in best]
+
+
+def test_a_red_striped_mug_is_a_red_striped_mug(catalogue):
+    [best] = catalogue.best([Query(text="red striped mug")], limit=3)
+
+    found = [(article.category, article.pattern, article.colour) for article in best]
+    assert found == [("mug", "stripes", "red")] * 3, [article.title for article in best]
+
+
+def test_every_picture_of_the_demos_page_brings_its_pattern_to_a_mug(catalogue):
+    asked = []
+    for reference in REFERENCES:
+        with Image.open(reference.path) as picture:
+            query = Query(text="a mug with this", image=picture.convert("RGB"))
+        asked.append(Asked(query, "mug", reference.pattern))
+
+    best = catalogue.best([each.query for each in asked])
+
+    wrong = [
+        (reference.name, found[0].title)
+        for reference, found, each in zip(REFERENCES, best, asked, strict=True)
+        if (found[0].category, found[0].pattern) != (each.category, each.pattern)
+    ]
+    assert not wrong

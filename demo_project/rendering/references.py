@@ -56,9 +56,9 @@ REFERENCES = (
     _reference("marble_slab", "marble", "white", "slab", 7, "A slab of white marble"),
     _reference("brick_wall", "brick", "red", "full", 3, "A wall of red bricks"),
     _reference("camouflage_cloth", "camo", "green", "drape", 5, "A draped cloth in green camouflage"),
-    _reference("polka_dot_fabric", "dots", "blue", "swatch", 2, "A piece of blue fabric with white dots"),
+    _reference("polka_dot_fabric", "dots", "blue", "swatch", 7, "A piece of blue fabric with white dots"),
     _reference("tartan_scarf", "plaid", "red", "drape", 9, "A folded red tartan cloth"),
-    _reference("gift_with_hearts", "hearts", "pink", "gift", 1, "A gift wrapped in paper with hearts"),
+    _reference("hearts_fabric", "hearts", "red", "swatch", 5, "A piece of red fabric with white hearts"),
 )
 
 

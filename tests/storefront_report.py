@@ -1,0 +1,37 @@
+"""Run as a process of the demo: indexes every picture, searches each by itself, and prints what it found as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from typing import Any
+
+
+def report() -> dict[str, Any]:
+    from shopsearch import images, outbox
+    from shopsearch.indexing import index_pending
+    from shopsearch.models import ProductImage
+    from shopsearch.search import search
+
+    embedded = sum(batch.embedded for batch in index_pending())
+    found = []
+    for row in ProductImage.objects.select_related("product"):
+        content = row.image.read()
+        results = search(image=images.decode(content), limit=5).results
+        found.append(
+            {
+                "picture": row.image.name,
+                "product": row.product.slug,
+                "file": hashlib.sha256(content).hexdigest(),
+                "results": [(result.product.slug, result.score) for result in results],
+            }
+        )
+    return {"embedded": embedded, "states": outbox.counts(), "found": found}
+
+
+if __name__ == "__main__":
+    import django
+
+    django.setup()
+    sys.stdout.write(json.dumps(report()))
