@@ -1,0 +1,174 @@
+"""Folders of native vision-language models: found, checked and told apart without loading them; their processors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from shopsearch.embedders import weights
+from shopsearch.embedders.model_folder import is_on_hub
+
+TENSORS = "*.safetensors"
+DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model")
+"""Configuration, chat template, tokenizer. With the tensors they are all that is downloaded: no Python, no pickles."""
+INDEX = "model.safetensors.index.json"
+
+
+def find(checkpoint: str, revision: str = "") -> Path:
+    """The folder that ``checkpoint`` names; a name on the Hugging Face hub is downloaded once.
+
+    Raises ImproperlyConfigured when there is none.
+    """
+    path = Path(checkpoint).expanduser()
+    if checkpoint and path.is_dir():
+        return path
+    if not is_on_hub(checkpoint):
+        raise ImproperlyConfigured(
+            f"There is no folder {checkpoint!r}; name a folder or a model on the Hugging Face hub."
+        )
+    downloaded = find_downloaded(checkpoint, revision)
+    if downloaded is not None:
+        return downloaded
+    try:
+        return _snapshot(checkpoint, revision, local_files_only=False)
+    except Exception as error:  # the hub's, the network's and the disk's errors have no common root
+        raise ImproperlyConfigured(
+            f"The model {checkpoint} is not on this machine and cannot be downloaded; name a folder that has it."
+        ) from error
+
+
+def find_downloaded(checkpoint: str, revision: str = "") -> Path | None:
+    """The folder of a model on the hub, if all of it is on this machine. Does not touch the network."""
+    try:
+        path = _snapshot(checkpoint, revision, local_files_only=True)
+    except (OSError, ValueError):
+        return None
+    needed = {"config.json"}
+    if (path / INDEX).is_file():
+        needed |= set(json.loads((path / INDEX).read_bytes())["weight_map"].values())
+    return path if all((path / name).is_file() for name in needed) and any(path.glob(TENSORS)) else None
+
+
+def _snapshot(checkpoint: str, revision: str, *, local_files_only: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(
+        snapshot_download(
+            checkpoint,
+            revision=revision or None,
+            allow_patterns=[TENSORS, *DESCRIPTIONS],
+            local_files_only=local_files_only,
+        )
+    )
+
+
+def verify(path: Path) -> None:
+    """Raise ImproperlyConfigured where the folder has no whole weights, or no configuration; reads little of them."""
+    configuration(path)
+    files = sorted(path.glob(TENSORS))
+    if not files:
+        raise ImproperlyConfigured(
+            f"The model's folder {path} has no *.safetensors; pickled weights are never loaded."
+        )
+    for file in files:
+        weights.verify(file)
+
+
+def fingerprint(path: Path) -> str:
+    """64 hexadecimal digits that change with the weights, the tokenizer and the preprocessing; not with the place."""
+    digest = hashlib.sha256()
+    for file in sorted(path.glob(TENSORS)):
+        digest.update(f"{file.name} {weights.fingerprint(file)}\n".encode())
+    for file in sorted(file for pattern in DESCRIPTIONS for file in path.glob(pattern)):
+        digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def configuration(path: Path) -> Mapping[str, Any]:
+    """The folder's config.json. Raises ImproperlyConfigured when it is not a model's."""
+    if not (path / "config.json").is_file():
+        raise ImproperlyConfigured(f"The model's folder {path} has no config.json.")
+    try:
+        config = json.loads((path / "config.json").read_bytes())
+        if not isinstance(config["model_type"], str):
+            raise TypeError("model_type is no text")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ImproperlyConfigured(
+            f"{path / 'config.json'} is not a model's configuration: {error!r}."
+        ) from error
+    return dict(config)
+
+
+def native_type(path: Path) -> str:
+    """The model's type, if transformers itself has it and it sees and writes. Raises ImproperlyConfigured else."""
+    from transformers import CONFIG_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    config = configuration(path)
+    model_type = str(config["model_type"])
+    if model_type in CONFIG_MAPPING:
+        if CONFIG_MAPPING[model_type] in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            return model_type
+        raise ImproperlyConfigured(
+            f"{path} is a {model_type}, which is not a vision-language model: it cannot look at pictures and write."
+        )
+    if "auto_map" in config:
+        raise ImproperlyConfigured(
+            f"{path} is a {model_type}, which needs code of its own; code that comes with a model is never run. Use a "
+            "model that transformers itself has."
+        )
+    raise ImproperlyConfigured(f"{path} is a {model_type}, which the installed transformers does not know.")
+
+
+def load_processor(path: Path, model_type: str) -> Any:
+    """The model's processor, on PIL where torchvision is missing, and without a part for videos, which needs it."""
+    import transformers
+
+    auto: Any = transformers.AutoProcessor
+    known: Any = transformers.PROCESSOR_MAPPING
+    processor_class: Any = known.get(transformers.CONFIG_MAPPING[model_type], None)
+    if processor_class is None or "video_processor" not in processor_class.get_attributes():
+        return auto.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+    class Processor(processor_class):  # type: ignore[misc]
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return list(processor_class.get_attributes())
+
+        @classmethod
+        def _get_arguments_from_pretrained(cls, *args: Any, **kwargs: Any) -> list[Any]:
+            parts: dict[str, Any] = {
+                "image_processor": transformers.AutoImageProcessor,
+                "tokenizer": transformers.AutoTokenizer,
+            }
+            return [
+                _NoVideos()
+                if attribute == "video_processor"
+                else parts[attribute].from_pretrained(path, local_files_only=True, trust_remote_code=False)
+                for attribute in cls.get_attributes()
+            ]
+
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            if argument_name == "video_processor":
+                return type(argument)
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+        def __repr__(self) -> str:  # transformers logs it, and the inherited one wants every part as JSON
+            return f"{processor_class.__name__} without videos"
+
+    return Processor.from_pretrained(path, local_files_only=True)
+
+
+class _NoVideos:
+    """Stands where a processor wants its part for videos; nobody sends any."""
+
+    model_input_names: tuple[str, ...] = ()
+    merge_size = temporal_patch_size = 2
+    patch_size = 16
+    num_frames = fps = 1
+    size: Mapping[str, int] = {"longest_edge": 64}
+    video_sampling: Mapping[str, Any] = {}
