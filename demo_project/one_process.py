@@ -54,7 +54,7 @@ class OneProcess:
             app=app,
             pool_cls="solo",
             concurrency=1,
-            queues=[settings.INDEX_QUEUE],
+            queues=[settings.INDEX_QUEUE, settings.RERANK_QUEUE],
             loglevel="INFO",
             without_gossip=True,
             without_mingle=True,

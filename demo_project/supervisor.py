@@ -127,7 +127,8 @@ class Processes:
     def start_workers(self) -> None:
         from shopsearch.conf import settings
 
-        worker = ["worker", "-P", "solo", "-c", "1", "-Q", settings.INDEX_QUEUE, "-n", f"demo-{self.port}@%h"]
+        queues = f"{settings.INDEX_QUEUE},{settings.RERANK_QUEUE}"
+        worker = ["worker", "-P", "solo", "-c", "1", "-Q", queues, "-n", f"demo-{self.port}@%h"]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
         self._start("The worker", [*_python("-m", "celery"), "-A", "demo_project", *worker, *quiet])
         self._start("The web server", [*_python("-m", "demo_project.web"), str(self.port)])
