@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 .PHONY: demo demo-data test lint clean system
 
 demo: $(VENV)/.pip
-	@$(MAKE) --no-print-directory -j2 $(VENV)/.demo .var/.drawn
+	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
 demo-data: $(VENV)/.demo

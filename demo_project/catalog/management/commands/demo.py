@@ -213,5 +213,7 @@ def _trouble_with(url: str, *, timeout: float) -> str:
             return ""
     except HTTPError as error:
         return f"{error.code} {error.reason}"
+    except TimeoutError:
+        return "no answer yet"
     except OSError as error:
         return str(error)
