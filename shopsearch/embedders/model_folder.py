@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,11 @@ class ModelFolder:
         return digest.hexdigest()
 
 
-def find(model: str) -> Path:
+def find(model: str, files: Sequence[str] = FILES, optional: Sequence[str] = ()) -> Path:
     """The folder that ``model`` names; "" is the bundled one. A name on the Hugging Face hub is downloaded once.
 
-    Raises ImproperlyConfigured when there is none.
+    Of a model on the hub only ``files`` are asked for, and ``optional`` ones where it has them. Raises
+    ImproperlyConfigured when there is none.
     """
     if not model:
         return BUNDLED
@@ -73,11 +74,12 @@ def find(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     def snapshot(*, local_files_only: bool) -> Path:
-        return Path(snapshot_download(model, allow_patterns=list(FILES), local_files_only=local_files_only))
+        patterns = [*files, *optional]
+        return Path(snapshot_download(model, allow_patterns=patterns, local_files_only=local_files_only))
 
     try:
         cached = snapshot(local_files_only=True)
-        if all((cached / name).is_file() for name in FILES):
+        if all((cached / name).is_file() for name in files):
             return cached
     except OSError:
         pass  # not here yet

@@ -52,3 +52,40 @@ class Preprocessing:
         left = round((image.width - self.size) / 2)
         top = round((image.height - self.size) / 2)
         return image.crop((left, top, left + self.size, top + self.size))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CenterCrop(Preprocessing):
+    """Scale the shorter edge to ``shorter_edge``; cut the square in the middle, rounded down: as transformers does."""
+
+    shorter_edge: int = 224
+    resample: int = 3
+
+    def square(self, image: Image) -> Image:
+        """The middle of the picture, size by size pixels."""
+        shorter, longer = sorted(image.size)
+        if longer > EXTREME_RATIO * shorter:
+            width, height = (
+                min(image.width, EXTREME_RATIO * shorter),
+                min(image.height, EXTREME_RATIO * shorter),
+            )
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            image = image.crop((left, top, left + width, top + height))
+            longer = EXTREME_RATIO * shorter
+        scaled = int(self.shorter_edge * longer / shorter)
+        upright = image.width <= image.height
+        new = (self.shorter_edge, scaled) if upright else (scaled, self.shorter_edge)
+        image = image.resize(new, self.resample)
+        left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
+        return image.crop((left, top, left + self.size, top + self.size))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Squash(Preprocessing):
+    """Scale both edges to ``size``, whatever the picture's proportions: as transformers' SigLIP does."""
+
+    resample: int = 3
+
+    def square(self, image: Image) -> Image:
+        """The whole picture, size by size pixels."""
+        return image.resize((self.size, self.size), self.resample)

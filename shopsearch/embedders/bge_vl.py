@@ -1,0 +1,41 @@
+"""BGE-VL (MMRet-CLIP), base and large: a CLIP trained for pictures with words that change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ImproperlyConfigured
+
+from shopsearch.embedders import tower_folder
+from shopsearch.embedders.two_tower import FusedTowers
+
+if TYPE_CHECKING:
+    from shopsearch.types import Vectors
+
+
+@dataclass(kw_only=True, eq=False)
+class BGEVL(FusedTowers):
+    """Embeds text, pictures and pairs with BGE-VL-base (512) or -large (768), without their remote code.
+
+    A pair's vector is its authors': the sum of both towers' features, not brought to unit length before.
+    """
+
+    model: str = "BAAI/BGE-VL-base"
+
+    family = "bge_vl"
+    title = "BGE-VL"
+
+    @cached_property
+    def folder(self) -> tower_folder.TowerFolder:
+        folder = tower_folder.read(tower_folder.find(self.model, self.weights), self.weights)
+        if folder.family != "clip":
+            raise ImproperlyConfigured(
+                f"{folder.path} is of a {folder.family}; BGE-VL base and large are CLIPs."
+            )
+        return folder
+
+    def fuse(self, words: Vectors, pictures: Vectors) -> Vectors:
+        """The authors' sum."""
+        return words + pictures
