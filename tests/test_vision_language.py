@@ -158,7 +158,7 @@ def test_a_model_that_only_reads_is_refused(copy):
 
 def test_a_model_that_brings_its_own_code_is_refused_and_the_code_is_not_run(copy):
     (copy / "modeling.py").write_text("raise SystemExit('the code ran')")
-    rewrite(copy, model_type="phi3_v", auto_map={"AutoModelForCausalLM": "modeling.Model"})
+    rewrite(copy, model_type="moondream1", auto_map={"AutoModelForCausalLM": "modeling.Model"})
     with pytest.raises(ImproperlyConfigured, match="code that comes with a model is never run"):
         VisionLanguageModel.load(copy, device="cpu")
 

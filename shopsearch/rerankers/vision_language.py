@@ -113,13 +113,10 @@ class VisionLanguageModel:
             with self._lock, torch.inference_mode():
                 inputs = self._inputs([prompt])
                 written = self.model.generate(**inputs, do_sample=False, max_new_tokens=most_tokens)
+                read = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
         except RuntimeError as error:  # torch's: the GPU is full, or gone
             raise RerankerError(f"The model cannot answer at the moment: {error}") from error
-        return str(
-            self.processor.tokenizer.decode(
-                written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-            )
-        )
+        return str(self.processor.tokenizer.decode(written[0, read:], skip_special_tokens=True))
 
     def _next(self, prompts: Sequence[Prompt]) -> Tensor | None:
         """Logits of the next token after each prompt, (n, vocabulary), float32; None where memory is short."""
@@ -254,8 +251,13 @@ class VisionLanguageReranker(Reranker):
 
     @cached_property
     def _load_once(self) -> VisionLanguageModel:
-        return VisionLanguageModel.load(
-            checkpoints.find(self.checkpoint, self.revision),
+        from shopsearch.rerankers.phi3_vision import MODEL_TYPE, Phi3Vision
+
+        path = checkpoints.find(self.checkpoint, self.revision)
+        is_phi3 = checkpoints.configuration(path)["model_type"] == MODEL_TYPE
+        loader = Phi3Vision if is_phi3 else VisionLanguageModel
+        return loader.load(
+            path,
             device=self.device,
             device_map=self.device_map,
             dtype=self.dtype,
