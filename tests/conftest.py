@@ -12,7 +12,10 @@ for contract in ("vector_store_contract", "vector_store_filter_contract", "embed
 
 pytest_plugins = [
     "tests.services.milvus",
+    "tests.services.model_server",
     "tests.services.redis",
+    "tests.services.transformers_serve",
     "tests.services.celery",
     "tests.services.postgres",
+    "tests.services.catalogue",
 ]
