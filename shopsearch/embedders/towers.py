@@ -50,7 +50,8 @@ class Towers(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.model.logit_scale.device
+        device: torch.device = self.model.logit_scale.device
+        return device
 
     def check_closing_id(self, ids: Sequence[int]) -> None:
         """Raises ImproperlyConfigured when the model looks for another closing id than the one ``ids`` end with."""

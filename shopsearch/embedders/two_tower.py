@@ -80,7 +80,7 @@ class TowerEmbedder(TorchEmbedder):
 
     def build(
         self, state: Mapping[str, torch.Tensor], dtype: torch.dtype, device: str
-    ) -> tuple[Towers, Tokenizer]:
+    ) -> tuple[Any, Tokenizer]:
         from shopsearch.embedders.towers import Towers
 
         folder = self.folder
