@@ -1,0 +1,138 @@
+"""Typed decisions: a probability for each candidate from one forward pass, and nothing is written or read back.
+
+transformers has them as DecisionPipeline, and ``transformers serve`` and others answer them at ``/v1/systemone``. Any
+instruction-tuned vision-language model will do, and models made for it do better.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from shopsearch.exceptions import RerankerError
+from shopsearch.rerankers import prompts
+from shopsearch.rerankers.collage import collage
+from shopsearch.rerankers.remote import MOST_CANDIDATES, RemoteReranker, jpeg, storable
+from shopsearch.rerankers.vision_language import VisionLanguageReranker
+from shopsearch.types import Candidate, Judgement, Query
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+VERSION = "1"
+"""Goes up with any change of the texts below."""
+
+NAME = "best"
+PICTURE, COLLAGE = "<query-picture>", "<collage>"
+"""Stand for the pictures within the texts. No quoted text can contain an angle bracket."""
+STATE = "A shopper searches a shop."
+QUESTION = "Which product is the most suitable for the search?"
+
+
+@dataclass(kw_only=True, eq=False)
+class DecisionReranker(VisionLanguageReranker):
+    """Scores each candidate by the probability that it is the best, decided by a model in this process."""
+
+    titles: bool = True
+    """Whether the model reads what the products are called. Without, nothing that a seller writes can speak to it."""
+    most_candidates: int = 9
+
+    _kind = "decision"
+    _deciding: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.prompt_version = _version(self.titles)
+
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
+        if not candidates:
+            return Judgement(scores=[])
+        question = _question(query, candidates, titles=self.titles)
+        loaded = self._loaded
+        import torch
+
+        try:
+            with self._deciding, torch.inference_mode():
+                answers = self._pipeline({**question, "assets": _pictures(query, candidates)})
+        except RuntimeError as error:  # torch's: the GPU is full, or gone
+            raise RerankerError(f"The model cannot answer at the moment: {error}") from error
+        except ValueError as error:
+            name = type(loaded.model).__name__
+            raise ImproperlyConfigured(f"The model, a {name}, cannot take this decision: {error}") from error
+        return _judgement(answers, len(candidates))
+
+    @cached_property
+    def _pipeline(self) -> Any:
+        from transformers.pipelines.decision import DecisionPipeline
+
+        loaded = self._loaded
+        return DecisionPipeline(
+            model=loaded.model, tokenizer=loaded.processor.tokenizer, processor=loaded.processor
+        )
+
+    def _check_more(self) -> list[str]:
+        if 2 <= self.most_candidates <= MOST_CANDIDATES:
+            return []
+        return [f"most_candidates must be from 2 to {MOST_CANDIDATES}: each is told by a letter."]
+
+
+@dataclass(kw_only=True, eq=False)
+class DecisionServerReranker(RemoteReranker):
+    """Scores each candidate by the probability that it is the best, decided by a model on a server."""
+
+    titles: bool = True
+    """Whether the model reads what the products are called. Without, nothing that a seller writes can speak to it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.prompt_version = _version(self.titles)
+
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
+        if not candidates:
+            return Judgement(scores=[])
+        assets = {
+            name: {"type": "image", "format": "jpeg", "data_base64": jpeg(picture)}
+            for name, picture in _pictures(query, candidates).items()
+        }
+        question = _question(query, candidates, titles=self.titles)
+        answer = self._endpoint.ask("/systemone", {"model": self.model, **question, "assets": assets})
+        if not isinstance(answer.get("answers"), dict):
+            raise RerankerError("The model server's answer has no decisions.")
+        return _judgement(answer["answers"], len(candidates))
+
+
+def _version(titles: bool) -> str:
+    return f"decision-{prompts.VERSION}.{VERSION}{'-t' if titles else ''}"
+
+
+def _pictures(query: Query, candidates: Sequence[Candidate]) -> dict[str, Image]:
+    """At most two; a server takes four."""
+    pictures = {COLLAGE: collage([candidate.image for candidate in candidates])}
+    return {PICTURE: query.image, **pictures} if query.image is not None else pictures
+
+
+def _question(query: Query, candidates: Sequence[Candidate], *, titles: bool) -> dict[str, Any]:
+    lines = [STATE]
+    lines += [f"This picture is what they are searching with: {PICTURE}"] if query.image is not None else []
+    lines += [f"Their words are {prompts.quoted(query.text)}."] if query.text else []
+    lines += [f"{prompts.COLLAGE.format(count=len(candidates))} {COLLAGE}", prompts.DATA]
+    criteria = {
+        str(number): f"the product called {prompts.quoted(candidate.text)}" if titles else None
+        for number, candidate in enumerate(candidates, start=1)
+    }
+    question = {"type": "choice", "instructions": QUESTION, "criteria": criteria}
+    return {"state": "\n".join(lines), "questions": {NAME: question}}
+
+
+def _judgement(answers: Mapping[str, Any], count: int) -> Judgement:
+    """The probabilities by number, whatever they are: a candidate without one has None."""
+    answer = answers.get(NAME)
+    found = answer.get("probabilities") if isinstance(answer, dict) else None
+    known = found if isinstance(found, dict) else {}
+    return Judgement(
+        scores=[known.get(str(number)) for number in range(1, count + 1)], raw=storable(str(known))
+    )

@@ -1,0 +1,95 @@
+"""What rerankers whose model runs behind a server have in common."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+
+from shopsearch.rerankers.base import Reranker
+from shopsearch.rerankers.http import Breaker, Endpoint
+from shopsearch.rerankers.ordering import MOST_CHARACTERS
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_CANDIDATES = 25
+"""On one collage: a model sees no more of 1500x1500 pixels."""
+
+
+@dataclass(kw_only=True, eq=False)
+class RemoteReranker(Reranker):
+    """Asks a server; subclasses say what. An answer comes, or RerankerError does, within ``timeout_seconds``."""
+
+    url: str = ""
+    """Where the server's API begins, such as ``http://127.0.0.1:8000/v1``."""
+    model: str = ""
+    """The name by which the server knows the model."""
+    api_key: str = field(default="", repr=False)
+    api_key_environment: str = ""
+    """The environment variable that has the API key, so that no settings file needs to."""
+    timeout_seconds: float = 20.0
+    """For one rerank: all tries, and the pauses between them, together."""
+    retries: int = 1
+    """After a failure that may be over soon."""
+    most_failures: int = 5
+    """After so many reranks in a row that failed, the server is left alone for ``pause_seconds``."""
+    pause_seconds: float = 30.0
+    most_candidates: int = 9
+    _endpoint: Endpoint = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._endpoint = Endpoint(
+            url=self.url,
+            api_key=self.api_key,
+            api_key_environment=self.api_key_environment,
+            timeout_seconds=self.timeout_seconds,
+            retries=self.retries,
+            breaker=Breaker(most_failures=self.most_failures, pause_seconds=self.pause_seconds),
+        )
+
+    def check(self) -> list[checks.CheckMessage]:
+        hint = f"See the options of {type(self).__module__}.{type(self).__name__}."
+        wrong = [checks.Error(message, hint=hint, id="shopsearch.E022") for message in self._wrong()]
+        if wrong or not self._endpoint.tells_the_network:
+            return [*wrong]
+        return [
+            checks.Warning(
+                f"The reranker's API key travels unencrypted to {self._endpoint.address.hostname}.",
+                hint="Use an address that begins with https://.",
+                id="shopsearch.W010",
+            )
+        ]
+
+    def _wrong(self) -> Iterator[str]:
+        try:
+            self._endpoint.address  # noqa: B018
+        except ImproperlyConfigured as error:
+            yield str(error)
+        if not 1 <= len(self.model) <= 200:
+            yield "The reranker's model must be the server's name for it, of at most 200 characters."
+        if not self.timeout_seconds > 0:
+            yield "The reranker's timeout_seconds must be above 0."
+        if self.retries < 0 or self.most_failures < 1 or self.pause_seconds < 0:
+            yield "The reranker's retries and pause_seconds must be 0 or more, most_failures 1 or more."
+        if not 2 <= self.most_candidates <= MOST_CANDIDATES:
+            yield f"The reranker's most_candidates must be from 2 to {MOST_CANDIDATES}."
+
+
+def jpeg(picture: Image) -> str:
+    """The picture as a JPEG in base64: what is sent is the pixels, never a path or an address of them."""
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=90)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def storable(text: str) -> str:
+    """What a server wrote, bounded, without the characters that a database cannot keep."""
+    return (
+        text[:MOST_CHARACTERS].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    )
