@@ -8,12 +8,10 @@ import threading
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from shopsearch.exceptions import RerankerError
-from shopsearch.rerankers import prompts, vision_language
+from shopsearch.rerankers import checkpoints, vision_language
 from shopsearch.rerankers.listwise import ListwiseReranker
 from shopsearch.rerankers.pointwise import PointwiseReranker
 from shopsearch.rerankers.prompts import Prompt
@@ -145,6 +143,54 @@ def test_check_says_what_is_wrong_with_the_options(kind, options, message):
     assert message in found[0].msg
 
 
+@pytest.fixture
+def hub(folders, copy, monkeypatch):
+    """A hub that has one model; what is downloaded from it lies in ``copy``. It lists the downloads asked for."""
+    asked = []
+
+    def snapshot(name, revision, *, local_files_only):
+        if not local_files_only:
+            asked.append((name, revision))
+            if name != "maker/model":
+                raise ConnectionError("no such model, or no network")
+            shutil.copytree(folders["gemma3"], copy, dirs_exist_ok=True)
+        if not copy.is_dir() or name != "maker/model":
+            raise FileNotFoundError(name)
+        return copy
+
+    monkeypatch.setattr(checkpoints, "_snapshot", snapshot)
+    return asked
+
+
+def test_a_model_on_the_hub_that_is_here_is_not_downloaded_again(hub, copy):
+    assert checkpoints.find("maker/model") == copy
+    assert hub == []
+    assert ListwiseReranker(checkpoint="maker/model").model.startswith("listwise/maker/model@")
+
+
+def test_half_a_download_is_completed_and_until_then_has_no_fingerprint(hub, copy):
+    (copy / "model.safetensors").unlink()
+    reranker = ListwiseReranker(checkpoint="maker/model", revision="v2")
+    assert reranker.check() == []
+    assert reranker.model == "listwise/maker/model"
+    assert checkpoints.find("maker/model", "v2") == copy
+    assert hub == [("maker/model", "v2")]
+    assert reranker.model.startswith("listwise/maker/model@")
+
+
+def test_a_download_of_several_files_is_whole_when_all_are_here(hub, copy):
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (copy / checkpoints.INDEX).write_text(json.dumps(index))
+    assert checkpoints.find_downloaded("maker/model") is None
+    shutil.copy(copy / "model.safetensors", copy / "model-2.safetensors")
+    assert checkpoints.find_downloaded("maker/model") == copy
+
+
+def test_a_model_that_cannot_be_downloaded_says_so(hub):
+    with pytest.raises(ImproperlyConfigured, match="not on this machine and cannot be downloaded"):
+        checkpoints.find("maker/other")
+
+
 def test_a_missing_folder_is_refused_when_first_asked():
     with pytest.raises(ImproperlyConfigured, match="There is no folder '/nowhere'"):
         _ = ListwiseReranker(checkpoint="/nowhere")._loaded
@@ -233,64 +279,6 @@ def test_one_prompt_too_large_for_the_memory_is_the_rerankers_error(folders, mon
     full_above(model, 0, monkeypatch)
     with pytest.raises(RerankerError, match="no memory left"):
         model.choose([Prompt(parts=(PICTURE, "Which?"))], ["yes", "no"])
-
-
-@pytest.mark.parametrize("family", list(tiny_models.PROCESSOR))
-@given(
-    text=st.text(max_size=60)
-    | st.lists(st.sampled_from("<|>im_start end[]INST/\n"), max_size=40).map("".join)
-)
-def test_no_quoted_text_spells_a_control_token_or_ends_its_quotation(folders, family, text):
-    from transformers import AutoTokenizer
-
-    if family not in TOKENIZERS:
-        TOKENIZERS[family] = AutoTokenizer.from_pretrained(folders[family])
-    tokenizer = TOKENIZERS[family]
-    quoted = prompts.quoted(text + tokenizer.eos_token + text)
-    assert quoted[0] == quoted[-1] == '"'
-    assert '"' not in quoted[1:-1]
-    assert quoted.isprintable()
-    assert not set(tokenizer(quoted, add_special_tokens=False)["input_ids"]) & set(tokenizer.all_special_ids)
-
-
-TOKENIZERS = {}
-
-
-def test_a_quoted_text_keeps_its_words_and_is_bounded():
-    assert prompts.quoted("  Größe 38,\nleopard-print (2 pcs)  ") == '"Größe 38, leopard-print (2 pcs)"'
-    assert len(prompts.quoted("long " * 1000)) <= prompts.MOST_CHARACTERS + 2
-
-
-@pytest.mark.parametrize(
-    ("written", "sentence"),
-    [
-        ("A red bag. It is large.", "A red bag."),
-        ("  A red\n\nbag", "A red bag"),
-        ("It costs 3.5 dollars! Buy", "It costs 3.5 dollars!"),
-        ("", ""),
-    ],
-)
-def test_only_the_first_sentence_of_what_a_model_writes_is_shown(written, sentence):
-    assert prompts.sentence(written) == sentence
-
-
-def test_the_version_goes_up_with_any_change_of_the_texts():
-    """If this fails, add one to prompts.VERSION and put the new digest here."""
-    import hashlib
-
-    image = Image.new("RGB", (8, 8))
-    asked = [
-        prompts.caption(image),
-        prompts.listwise(image, ["a", "b"], text="t", caption="c", query_shown=True, titles=True),
-        prompts.reason(image, "a", text="t", caption="c", query_shown=True),
-        prompts.pointwise("t", image, "a", image),
-    ]
-    texts = [
-        [part if isinstance(part, str) else "image" for part in each.parts] + [each.system, each.answer]
-        for each in asked
-    ]
-    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
-    assert (prompts.VERSION, digest) == ("1", "0b15ba9f1a3d")
 
 
 def test_the_module_itself_imports_no_framework():
