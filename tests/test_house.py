@@ -18,10 +18,10 @@ LAYERS = [
     {"outbox", "snapshots", "wakeups"},
     {"indexing", "reranking"},
     {"tasks"},
-    {"workers"},
+    {"workers", "query_worker"},
     {"search", "signals"},
     {"serializers", "checks", "admin", "management", "templatetags"},
-    {"receipts"},
+    {"receipts", "queries"},
     {"views", "pages"},
     {"urls", "apps"},
 ]

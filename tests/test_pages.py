@@ -4,6 +4,7 @@ import io
 import re
 
 import pytest
+from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -30,7 +31,8 @@ def picture(colour, name="picture.png"):
 
 @pytest.fixture(autouse=True)
 def _small_pages(settings):
-    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "PAGE_SIZE": 4, "MAX_PAGE_SIZE": 12}
+    cache.clear()
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "PAGE_SIZE": 4, "MAX_PAGE_SIZE": 12, "THROTTLE_RATE": None}
 
 
 @pytest.fixture
@@ -225,6 +227,23 @@ def test_an_index_that_the_shop_does_not_have_is_a_sentence(client):
     response = client.get("/search/", {"q": "red", "index": "nonsense"})
     assert response.status_code == 400
     assert b"no such search" in response.content
+
+
+@pytest.mark.parametrize("headers", [{}, FRAGMENT], ids=["page", "results"])
+def test_the_page_and_the_api_count_together_and_too_many_is_a_sentence_and_a_time_to_wait(
+    client, settings, headers
+):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": "2/min"}
+    assert client.get("/search/").status_code == 200  # nothing was searched
+    assert client.get("/search/", {"q": "red"}).status_code == 200
+    assert client.get("/api/search/", {"q": "red"}).status_code == 200
+    refused = client.get("/search/", {"q": "red"}, headers=headers)
+    assert refused.status_code == 429
+    assert 0 < int(refused["Retry-After"]) <= 60
+    assert elements(refused).all("p", role="alert", **{"data-shopsearch-error": None})
+    assert b"a lot of searches" in refused.content
+    assert client.get("/api/search/", {"q": "red"}).status_code == 429
+    assert client.get("/search/", {"q": "red"}, REMOTE_ADDR="192.0.2.7").status_code == 200
 
 
 def test_a_store_that_is_away_is_a_sentence_and_a_time_to_try_again(client, monkeypatch):

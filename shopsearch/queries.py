@@ -1,0 +1,236 @@
+"""What the search page is asked, by an address, a form and a picture together, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from PIL.Image import Image
+
+from shopsearch import reranking
+from shopsearch.backends import get_reranker
+from shopsearch.conf import settings
+from shopsearch.exceptions import ImageUnreadable, QueryError
+from shopsearch.images import decode
+from shopsearch.models import Rerank
+from shopsearch.registry import ImageIndex, get_index, get_indexes
+from shopsearch.search import search
+from shopsearch.types import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A result as ``shopsearch/_result.html`` shows it."""
+
+    result: Result
+    product: Mapping[str, Any]
+    """What the index's ``describe`` says of it."""
+    similar_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterInput:
+    """A filter as the page's form shows it: two bounds of a number, a box to tick, or a chosen value to take off."""
+
+    name: str
+    kind: str
+    value: str = ""
+    minimum: str = ""
+    maximum: str = ""
+    without_url: str = ""
+
+    @property
+    def label(self) -> str:
+        return capfirst(_(self.name.replace("_", " ")))
+
+
+@dataclass(kw_only=True)
+class PageQuery:
+    """What an address, a form and a picture ask for together, and what was found; templates know it as ``search``."""
+
+    path: str
+    parameters: QueryDict
+    picture: bytes | None = None
+    error: str = ""
+    cards: tuple[Card, ...] = ()
+    has_next: bool = False
+    limit: int = 0
+    can_be_refined: bool = True
+    """Not where the picture has stayed with the form that posted it: an address would lose it."""
+    rerank: Rerank | None = None
+
+    @property
+    def text(self) -> str:
+        return self.parameters.get("q", "").replace("\0", " ").strip()
+
+    @cached_property
+    def index(self) -> ImageIndex:
+        name = self.index_name
+        if name and name not in {index.name for index in get_indexes()}:
+            raise QueryError(_("This shop has no such search. Search again from the box above."))
+        return get_index(name)
+
+    @property
+    def index_name(self) -> str:
+        return self.parameters.get("index", "")
+
+    @property
+    def offset(self) -> int:
+        given = self.parameters.get("offset", "")
+        return min(int(given), settings.MAX_RESULTS) if given.isdecimal() and len(given) < 10 else 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.text or self.picture is not None or self.similar_id or self.awaits_picture)
+
+    @property
+    def awaits_picture(self) -> bool:
+        """The address names a picture, which is in the shopper's browser: its script will post it here."""
+        return self.picture is None and bool(self.parameters.get("picture"))
+
+    @property
+    def similar_id(self) -> str:
+        with_picture = self.picture is not None or self.awaits_picture
+        return "" if with_picture else self.parameters.get("similar", "")
+
+    @cached_property
+    def similar(self) -> Mapping[str, Any] | None:
+        """The product of the shop whose picture is searched with, as ``describe`` says it."""
+        if self.error or not self.similar_id:
+            return None
+        image = self.similar_image
+        return self.index.describe(self.index.get_product(image), image)
+
+    @cached_property
+    def similar_image(self) -> Any:
+        """Raises QueryError unless it is an image that the shop shows."""
+        try:
+            image = self.index.get_queryset().filter(pk=self.similar_id).first()
+        except (ValueError, OverflowError, ValidationError):
+            image = None
+        if image is None:
+            raise QueryError(_("That product is no longer in the shop. Search for something else."))
+        return image
+
+    @property
+    def conditions(self) -> dict[str, list[str]]:
+        """The filters among the parameters; whatever else an address carries (campaigns, say) is not ours to refuse."""
+        kinds = self.index.filter_types
+        return {
+            key: self.parameters.getlist(key)
+            for key in self.parameters
+            if key.partition("__")[0] in kinds and any(self.parameters.getlist(key))
+        }
+
+    def address(self, *, without: tuple[str, ...] = (), **changes: object) -> str:
+        """This search's address with these changes. A picture has none: it is posted to the address."""
+        parameters = self.parameters.copy()
+        for name in ("offset", *without):
+            parameters.pop(name, None)
+        for name, value in changes.items():
+            parameters[name] = str(value)
+        return f"{self.path}?{parameters.urlencode()}" if parameters else self.path
+
+    @property
+    def more_url(self) -> str:
+        return self.address(offset=self.offset + self.limit) if self.has_next and self.can_be_refined else ""
+
+    @property
+    def without_picture_url(self) -> str:
+        return self.address(without=("picture",))
+
+    @property
+    def dissimilar_url(self) -> str:
+        return self.address(without=("similar",))
+
+    @property
+    def unfiltered_url(self) -> str:
+        return self.address(without=tuple(self.conditions))
+
+    @property
+    def kept_parameters(self) -> list[tuple[str, str]]:
+        """What the form of filters must carry along."""
+        inputs = {name for name, kind in self.index.filter_types.items() if kind in ("number", "boolean")}
+        return [
+            (name, value)
+            for name, values in self.parameters.lists()
+            if name != "offset" and name.partition("__")[0] not in inputs
+            for value in values
+        ]
+
+    @property
+    def filters(self) -> list[FilterInput]:
+        get, inputs = self.parameters.get, []
+        for name, kind in self.index.filter_types.items():
+            if kind in ("string", "strings"):
+                value = ", ".join(each for each in self.parameters.getlist(name) if each)
+                if value:
+                    without_url = self.address(without=(name,))
+                    inputs.append(FilterInput(name=name, kind="string", value=value, without_url=without_url))
+            else:
+                bounds = {"minimum": get(f"{name}__gte", ""), "maximum": get(f"{name}__lte", "")}
+                inputs.append(FilterInput(name=name, kind=kind, value=get(name, ""), **bounds))
+        return inputs
+
+    @property
+    def can_be_reranked(self) -> bool:
+        """Whether the page has a place for a better order: its script then asks for one."""
+        return self.can_be_refined and not self.offset and len(self.cards) > 1 and get_reranker() is not None
+
+    @property
+    def rerank_url(self) -> str:
+        return reverse("shopsearch:api-rerank", args=[self.rerank.pk]) if self.rerank else ""
+
+    @property
+    def rerank_seconds(self) -> int:
+        seconds: int = settings.RERANK_DEADLINE_SECONDS
+        return seconds
+
+    def run(self, limit: int, *, rerank: bool = False) -> None:
+        """Find the cards, and have a better order made of them. Raises what ``search`` raises, ImageError included."""
+        image: Image | None = None
+        if self.picture is not None:
+            image = decode(self.picture)
+        elif self.similar_id:
+            image = self._opened()
+        self.limit = min(limit, settings.MAX_PAGE_SIZE, max(1, settings.MAX_RESULTS - self.offset))
+        results = search(
+            self.text,
+            image,
+            index=self.index_name,
+            filters=self.conditions,
+            limit=self.limit,
+            offset=self.offset,
+        )
+        self.has_next = results.has_next
+        own = self.index.get_product(self.similar_image).pk if self.similar_id else None
+        self.cards = tuple(self._card(result) for result in results.results if result.product.pk != own)
+        if rerank:
+            self.rerank = reranking.request(self.index, results)
+
+    def _opened(self) -> Image:
+        try:
+            with getattr(self.similar_image, self.index.image_field).open("rb") as file:
+                return decode(file.read(settings.MAX_IMAGE_BYTES + 1))
+        except (OSError, ValueError) as error:
+            raise ImageUnreadable(
+                _("The picture of that product cannot be opened. Try another one.")
+            ) from error
+
+    def _card(self, result: Result) -> Card:
+        parameters = QueryDict(mutable=True)
+        parameters["similar"] = str(result.image.pk)
+        if self.index_name:
+            parameters["index"] = self.index_name
+        return Card(
+            result=result,
+            product=self.index.describe(result.product, result.image),
+            similar_url=f"{self.path}?{parameters.urlencode()}",
+        )
