@@ -69,7 +69,12 @@ def live_server():
 def shop(settings, live_server, transactional_db):
     """Twenty products, eight to a page."""
     settings.ROOT_URLCONF = "tests.browser.pages"
-    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "PAGE_SIZE": 8}
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "PAGE_SIZE": 8,
+        "RERANKER": {"BACKEND": "tests.shop.rerankers.LastFirst"},
+        "THROTTLE_RATE": None,
+    }
     Path(settings.MEDIA_ROOT, "example.png").write_bytes(png("green"))
     for number in range(20):
         colour = ("red", "blue")[number % 2] if number else "green"

@@ -166,6 +166,11 @@ document.addEventListener("shopsearch:found", ({ detail }) => {
   tell(receiver(), { status: detail.announcement });
 });
 
+document.addEventListener("shopsearch:reordered", ({ detail }) => {
+  const status = receiver()?.querySelector("[data-shopsearch-status]"); // an error that is shown stays
+  if (status) status.textContent = detail.announcement;
+});
+
 document.addEventListener("shopsearch:failed", ({ detail }) => {
   const box = receiver();
   if (picture && !picture.thumbnail) {
