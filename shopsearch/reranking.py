@@ -13,6 +13,7 @@ import json
 import logging
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -166,11 +167,19 @@ def _judge(rerank: Rerank) -> tuple[Judgement, Order]:
         weight=settings.RERANK_WEIGHT,
         lift=settings.RERANK_LIFT,
     )
+    if order.positions and order.positions[0] != _favourite(judgement, len(places)):
+        # The reason speaks for the model's own favourite, which is not the one that stands first.
+        judgement = replace(judgement, reason="")
     unseen = [place for place in range(len(rerank.candidates)) if place not in seen]
     repairs = {**order.repairs, "unseen": len(unseen)} if unseen else order.repairs
     return judgement, Order(
         positions=(*(places[place] for place in order.positions), *unseen), repairs=repairs
     )
+
+
+def _favourite(judgement: Judgement, count: int) -> int:
+    """The candidate that the model alone would put first."""
+    return arrange(judgement, [0.0] * count, weight=1, lift=count).positions[0]
 
 
 def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Candidate]:

@@ -227,6 +227,16 @@ def test_there_is_no_rerank_without_a_reranker_a_choice_or_beyond_the_first_page
 
 
 @pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(("weight", "reason"), [(1, "It is the reddest."), (0, "")])
+def test_a_reason_is_given_only_when_it_speaks_for_the_product_that_stands_first(configure, weight, reason):
+    configure(RERANK_WEIGHT=weight)
+    Scripted.answer = Judgement(labels=[3, 1, 2], reason="It is the reddest.")
+    rerank = asked()
+    reranking.answer_next()
+    assert reranking.current(rerank.pk).reason == reason
+
+
+@pytest.mark.usefixtures("shop")
 def test_receipts_are_kept_so_many_days_and_no_longer():
     rerank = asked()
     reranking.answer_next()
