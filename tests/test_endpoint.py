@@ -146,6 +146,15 @@ def test_the_api_key_is_sent_and_told_to_nobody_else(model_server, monkeypatch, 
     assert KEY not in f"{seen}{keyed!r}{keyed.model}{keyed.check()}"
 
 
+def test_not_even_the_frames_of_the_http_client_show_the_api_key(model_server):
+    keyed = reranker(model_server, url=f"{model_server.url}/\N{LATIN SMALL LETTER E WITH ACUTE}", api_key=KEY)
+    with pytest.raises(RerankerError) as raised:  # in the midst of sending the headers
+        keyed.rerank(QUERY, TWO)
+    assert isinstance(raised.value.__cause__, UnicodeEncodeError)
+    report = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    assert KEY not in "".join(report.format())
+
+
 def test_an_api_key_that_no_header_can_carry_is_a_mistake_of_the_project(model_server):
     with pytest.raises(ImproperlyConfigured, match="API key") as raised:
         reranker(model_server, api_key=f"{KEY}\r\nX: 1").rerank(QUERY, TWO)
