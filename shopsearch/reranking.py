@@ -123,18 +123,23 @@ def answer_next() -> bool:
     except Exception as error:
         if not isinstance(error, ShopsearchError):
             logger.exception("The reranker raised; the results keep their order.")
-        _finish(rerank, state=State.FAILED, error=f"{type(error).__name__}: {error}")
+        _finish(rerank, state=State.FAILED, error=_clean(f"{type(error).__name__}: {error}"))
         return True
     _finish(
         rerank,
         state=State.DONE,
         order=[rerank.candidates[place]["product"] for place in order.positions],
-        caption=str(judgement.caption)[:MOST_CHARACTERS],
-        reason=str(judgement.reason)[:MOST_CHARACTERS],
-        raw=str(judgement.raw),
+        caption=_clean(judgement.caption)[:MOST_CHARACTERS],
+        reason=_clean(judgement.reason)[:MOST_CHARACTERS],
+        raw=_clean(judgement.raw),
         repairs=dict(order.repairs),
     )
     return True
+
+
+def _clean(text: object) -> str:
+    """The text as any database takes it: a model may write what is none."""
+    return str(text).replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _claim() -> Rerank | None:

@@ -30,6 +30,13 @@ def test_the_references_answer_keeps_the_product_that_it_dropped():
     assert result.repairs == {"missing": 1}
 
 
+@pytest.mark.parametrize(
+    ("labels", "positions"), [([4, 3], (3, 2, 0, 1)), ([3], (2, 0, 1, 3)), ("[4, 3,", (3, 2, 0, 1))]
+)
+def test_an_answer_that_was_cut_off_counts_as_far_as_it_goes(labels, positions):
+    assert order(labels, retrieval=NINE[:4], weight=1).positions == positions
+
+
 def test_repeats_inventions_and_nonsense_are_left_out_and_counted():
     result = order([2, 2, 10, 0, "cat", None, 1.5, True, 1], retrieval=NINE[:3], weight=1)
     assert result.positions == (1, 0, 2)
@@ -54,8 +61,8 @@ def test_a_text_is_read_for_its_ranking(text, positions):
 
 
 def test_scores_order_the_candidates_and_what_is_not_a_number_comes_last():
-    result = order(scores=[0.1, float("nan"), 0.9], retrieval=NINE[:3], weight=1)
-    assert result.positions == (2, 0, 1)
+    result = order(scores=[float("nan"), 0.1, 0.9], retrieval=NINE[:3], weight=1)
+    assert result.positions == (2, 1, 0)
     assert result.repairs == {"unreadable": 1}
 
 

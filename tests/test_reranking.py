@@ -227,6 +227,15 @@ def test_there_is_no_rerank_without_a_reranker_a_choice_or_beyond_the_first_page
 
 
 @pytest.mark.usefixtures("shop")
+def test_what_a_model_writes_that_is_no_text_is_kept_as_text():
+    Scripted.answer = Judgement(labels=[3, 1, 2], reason="a\0b\ud800", caption="\udfff", raw="\0")
+    rerank = asked()
+    reranking.answer_next()
+    rerank = Rerank.objects.get(pk=rerank.pk)
+    assert (rerank.state, rerank.reason, rerank.caption, rerank.raw) == ("done", "ab?", "?", "")
+
+
+@pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(("weight", "reason"), [(1, "It is the reddest."), (0, "")])
 def test_a_reason_is_given_only_when_it_speaks_for_the_product_that_stands_first(configure, weight, reason):
     configure(RERANK_WEIGHT=weight)

@@ -14,6 +14,9 @@ from shopsearch.types import Judgement
 MOST_CHARACTERS = 20_000
 """More text than any ranking needs is not read."""
 
+BELOW = -0.01
+"""Where the worst is 0: the value of what was not judged."""
+
 _GROUP = re.compile(r"\[[^\[\]]*\]")
 _NUMBER = re.compile(r"(?<![\w.])\d{1,6}(?![\w.]*\d)")
 
@@ -83,11 +86,12 @@ def _from_labels(labels: object, count: int, repairs: Counter[str]) -> list[floa
         elif values[int(number) - 1] is not None:
             repairs["repeated"] += 1
         else:
-            values[int(number) - 1] = float(-place)
+            values[int(number) - 1] = float(count - place)
             place += 1
-    if place or labels is not None:
+    if labels is not None:
         repairs["missing"] += count - place
-    return values
+    # What it did not name stands below all that it did.
+    return [value or 0.0 for value in values] if place else values
 
 
 def _listed(labels: object, count: int, repairs: Counter[str]) -> Sequence[object]:
@@ -128,14 +132,14 @@ def _finite(value: object) -> bool:
 
 
 def _spread(values: Sequence[float | None]) -> list[float]:
-    """The values laid on [0, 1]; where one is missing, 0; where all are equal, 0."""
+    """The values laid on [0, 1], a missing one just below; all 0 where they are equal."""
     known = [value for value in values if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
     # Halved before the difference, which would otherwise overflow for the largest floats.
     width = high / 2 - low / 2
     if width <= 0:
-        return [0.0] * len(values)
-    return [0.0 if value is None else (value / 2 - low / 2) / width for value in values]
+        return [0.0 if value is not None else BELOW for value in values]
+    return [BELOW if value is None else (value / 2 - low / 2) / width for value in values]
 
 
 def parse_json(text: str) -> Mapping[str, object]:
