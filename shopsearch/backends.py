@@ -13,6 +13,8 @@ from django.utils.module_loading import import_string
 
 from shopsearch.conf import settings
 from shopsearch.embedders.base import Embedder
+from shopsearch.embedders.cached import CachedEmbedder
+from shopsearch.embedders.remote import WorkerEmbedder
 from shopsearch.registry import ImageIndex
 from shopsearch.rerankers.base import Reranker
 from shopsearch.types import CollectionSchema
@@ -49,6 +51,26 @@ def _the(setting: str, base: type[Backend]) -> Backend:
 def get_embedder() -> Embedder:
     """This process's embedder."""
     return _the("EMBEDDER", Embedder)
+
+
+def get_query_embedder() -> Embedder:
+    """What embeds shoppers' queries here: QUERY_EMBEDDER, or EMBEDDER itself, behind the cache of queries.
+
+    Raises ImproperlyConfigured where its vectors could not be compared with EMBEDDER's.
+    """
+    embedder = get_embedder()
+    if settings.QUERY_EMBEDDER is not None:
+        own, embedder = embedder, _the("QUERY_EMBEDDER", Embedder)
+        if isinstance(embedder, WorkerEmbedder):
+            embedder.bind(own)
+        if embedder.space != own.space:
+            raise ImproperlyConfigured(
+                f"SHOPSEARCH['QUERY_EMBEDDER'] embeds in the space {embedder.space}, EMBEDDER in {own.space}."
+            )
+    if not settings.QUERY_CACHE_SECONDS:
+        return embedder
+    cached = CachedEmbedder(embedder=embedder, seconds=settings.QUERY_CACHE_SECONDS)
+    return cast(Embedder, _instances.setdefault((os.getpid(), "QUERY_CACHE"), cached))
 
 
 def get_vector_store() -> VectorStore:

@@ -11,6 +11,10 @@ from django.core.signals import setting_changed
 DEFAULTS: dict[str, Any] = {
     # The model that turns words and pictures into vectors.
     "EMBEDDER": {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE", "OPTIONS": {}},
+    # What embeds shoppers' queries: None is EMBEDDER, in the process that searches.
+    "QUERY_EMBEDDER": None,
+    # How long a repeated query needs no model, in Django's cache; 0 for no cache.
+    "QUERY_CACHE_SECONDS": 3_600,
     # Where the vectors live. A server's address, whether Milvus Lite's, Milvus's or Zilliz Cloud's.
     "VECTOR_STORE": {
         "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 
-from shopsearch.backends import collection_of, get_embedder, get_vector_store
+from shopsearch.backends import collection_of, get_query_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import EmptyQuery, QueryError
 from shopsearch.filters import Filter, parse
@@ -60,7 +60,7 @@ def search(
         )
     condition = parse(filters or {}, image_index.filter_types)
 
-    vector = get_embedder().embed([query])[0]
+    vector = get_query_embedder().embed([query])[0]
     wanted = offset + limit + 1
     found = list(islice(_products(image_index, vector, condition, wanted), offset, wanted))
     return Results(

@@ -22,8 +22,11 @@ from shopsearch.embedders.base import Embedder
 from shopsearch.rerankers.base import Reranker
 from shopsearch.vector_stores.base import VectorStore
 
-MAY_BE_NONE = {"RERANKER", "THROTTLE_RATE"}
-MAY_BE_ZERO = {"RERANK_WEIGHT", "RERANK_LIFT", "RERANK_CACHE_SECONDS"}
+MAY_BE_NONE = {"QUERY_EMBEDDER", "RERANKER", "THROTTLE_RATE"}
+MAY_BE_ZERO = {"QUERY_CACHE_SECONDS", "RERANK_WEIGHT", "RERANK_LIFT", "RERANK_CACHE_SECONDS"}
+DEFAULT_BACKENDS = {
+    "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"},
+} | {key: default for key, default in DEFAULTS.items() if isinstance(default, dict)}
 PATTERNS = {
     "THROTTLE_RATE": (r"[1-9]\d*/[smhd]\w*", "Write a rate such as '120/min', or None for no throttle."),
     "COLLECTION_PREFIX": (
@@ -84,7 +87,7 @@ def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
     if key in PATTERNS:
         pattern, hint = PATTERNS[key]
         fits = isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
-    elif isinstance(default, dict):
+    elif key in DEFAULT_BACKENDS:
         fits = isinstance(value, dict) and isinstance(value.get("OPTIONS", {}), dict)
         hint = 'Write {"BACKEND": "dotted.path.of.TheClass", "OPTIONS": {...}}.'
     elif isinstance(default, bool):
@@ -135,8 +138,18 @@ def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Whether each backend can be built, and what it says about its own options."""
     if not is_readable():
         return []
-    rerankers = [] if settings.RERANKER is None else _check_backend("RERANKER", Reranker)
-    return [*_check_backend("EMBEDDER", Embedder), *_check_backend("VECTOR_STORE", VectorStore), *rerankers]
+    kinds = {
+        "EMBEDDER": Embedder,
+        "QUERY_EMBEDDER": Embedder,
+        "VECTOR_STORE": VectorStore,
+        "RERANKER": Reranker,
+    }
+    return [
+        message
+        for setting, base in kinds.items()
+        if getattr(settings, setting) is not None or setting not in MAY_BE_NONE
+        for message in _check_backend(setting, base)
+    ]
 
 
 def _check_backend(setting: str, base: type[Any]) -> list[CheckMessage]:
@@ -151,7 +164,7 @@ def _backend_hint(setting: str) -> str:
     try:
         backend_class = import_string(getattr(settings, setting)["BACKEND"])
     except (ImportError, KeyError, TypeError, AttributeError):
-        return f"BACKEND is the dotted path of a class, such as {DEFAULTS[setting]['BACKEND']!r}."
+        return f"BACKEND is the dotted path of a class, such as {DEFAULT_BACKENDS[setting]['BACKEND']!r}."
     if not (inspect.isclass(backend_class) and is_dataclass(backend_class)):
         return "BACKEND is the dotted path of a keyword-only dataclass that implements the interface."
     options = ", ".join(field.name for field in dataclass_fields(backend_class) if field.init)

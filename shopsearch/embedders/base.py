@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from django.core.checks import CheckMessage
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from shopsearch.types import Query, Vectors
 
 
@@ -46,6 +48,13 @@ class Embedder(ABC):
         Raises EmbedderError when the model cannot answer for the moment, ImproperlyConfigured when its files are
         missing or not the right ones.
         """
+
+    def reduced(self, image: Image) -> Image:
+        """A picture that has the same vector, as small as the embedder knows one: worth hashing and sending.
+
+        Reducing it again changes nothing. Does not load the model.
+        """
+        return image
 
     def check(self) -> list[CheckMessage]:
         """What ``manage.py check`` should say about the options. Does not load the model."""

@@ -17,6 +17,7 @@ from shopsearch.types import Query
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
     from tokenizers import Tokenizer
 
     from shopsearch.embedders.vista import Vista
@@ -43,6 +44,9 @@ class VisualizedBGE(TorchEmbedder):
     @cached_property
     def folder(self) -> model_folder.ModelFolder:
         return model_folder.read(model_folder.find(self.model), self.weights)
+
+    def reduced(self, image: Image) -> Image:
+        return self.folder.preprocessing.square(image.convert("RGB"))
 
     def embed_with(self, model: Vista, tokenizer: Tokenizer, queries: Sequence[Query]) -> Vectors:
         import numpy as np

@@ -1,0 +1,101 @@
+"""A query that was embedded before is not embedded again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from django.core.cache import cache
+
+from shopsearch.embedders.base import Embedder
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from shopsearch.types import Query, Vector, Vectors
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, eq=False)
+class CachedEmbedder(Embedder):
+    """Another embedder, and its vectors of the last ``seconds`` in Django's cache.
+
+    The cache holds vectors under digests: neither words nor pictures can be read from it. A cache that is away or
+    broken makes queries slower, and fails none.
+    """
+
+    embedder: Embedder
+    seconds: float
+    _is_failing: bool = field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.batch_size = self.embedder.batch_size
+
+    @property
+    def space(self) -> str:
+        return self.embedder.space
+
+    @property
+    def dimension(self) -> int:
+        return self.embedder.dimension
+
+    def reduced(self, image: Image) -> Image:
+        return self.embedder.reduced(image)
+
+    def embed(self, queries: Sequence[Query]) -> Vectors:
+        import numpy as np
+
+        queries = [
+            query if query.image is None else replace(query, image=self.reduced(query.image))
+            for query in queries
+        ]
+        keys = [f"shopsearch:query:{self.space}:{_digest(query)}" for query in queries]
+        vectors = self._read(keys)
+        if missing := {key: query for key, query in zip(keys, queries, strict=True) if key not in vectors}:
+            fresh = dict(zip(missing, self.embedder.embed(list(missing.values())), strict=True))
+            self._write(fresh)
+            vectors |= fresh
+        return np.array([vectors[key] for key in keys], np.float32).reshape(len(keys), self.dimension)
+
+    def _read(self, keys: list[str]) -> dict[str, Vector]:
+        import numpy as np
+
+        try:
+            held = cache.get_many(keys)
+        except Exception as error:  # whatever the project's cache raises
+            self._say(error)
+            return {}
+        vectors = {
+            key: np.frombuffer(value, "<f4")
+            for key, value in held.items()
+            if isinstance(value, bytes) and len(value) == 4 * self.dimension
+        }
+        return {key: vector for key, vector in vectors.items() if np.isfinite(vector).all()}
+
+    def _write(self, vectors: dict[str, Vector]) -> None:
+        try:
+            cache.set_many(
+                {key: vector.astype("<f4").tobytes() for key, vector in vectors.items()}, self.seconds
+            )
+            self._is_failing = False
+        except Exception as error:
+            self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        """Once per outage."""
+        level = logging.DEBUG if self._is_failing else logging.WARNING
+        logger.log(level, "The cache of queries is away, so every query is embedded: %s", error)
+        self._is_failing = True
+
+
+def _digest(query: Query) -> str:
+    text = query.text.encode("utf-8", "surrogatepass")
+    width, height = query.image.size if query.image is not None else (0, 0)
+    digest = hashlib.sha256(b"%d %d %d\n" % (len(text), width, height) + text)
+    if query.image is not None:
+        digest.update(query.image.convert("RGB").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,64 @@
+"""Run a worker that embeds shoppers' queries, so that web processes hold no model."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from PIL import Image
+
+from shopsearch import backends
+from shopsearch.conf import settings
+from shopsearch.embedders.base import Embedder
+from shopsearch.embedders.remote import WorkerEmbedder
+from shopsearch.exceptions import EmbedderError
+from shopsearch.query_worker import QueryWorker
+from shopsearch.types import Query
+
+
+class Command(BaseCommand):
+    help = (
+        "Embed the queries of SHOPSEARCH['QUERY_EMBEDDER'] with SHOPSEARCH['EMBEDDER'], one model in this process, "
+        "until SIGTERM or Ctrl-C: what is in hand is answered first. Several may run side by side."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        embedder, remote = backends.get_embedder(), self._remote()
+        self.stdout.write(f"Loading {type(embedder).__name__} ...")
+        self.stdout.flush()
+        try:
+            # Both, since the first picture makes a model prepare as much as the first words do.
+            embedder.embed([Query(text="warm up"), Query(image=Image.new("RGB", (64, 64)))])
+            worker = QueryWorker(embedder=embedder, requests=remote.requests, batch_size=remote.batch_size)
+        except (EmbedderError, ImproperlyConfigured) as error:
+            raise CommandError(str(error)) from error
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: worker.stop())
+        self._connect(remote)
+        self.stdout.write(f"ready: embeds the queries of {remote.requests.name}, space {embedder.space}")
+        self.stdout.flush()
+        worker.run()
+        self.stdout.write(f"Stopped; {worker.embedded} queries were embedded.")
+
+    def _connect(self, remote: WorkerEmbedder) -> None:
+        import redis
+
+        try:
+            remote.requests.client.ping()
+        except (redis.RedisError, OSError) as error:
+            self.stderr.write(f"Redis is away, and the worker waits for it: {error}")
+
+    def _remote(self) -> WorkerEmbedder:
+        remote = None if settings.QUERY_EMBEDDER is None else backends.build("QUERY_EMBEDDER", Embedder)
+        if not isinstance(remote, WorkerEmbedder):
+            raise CommandError(
+                "There is nothing to do: the web processes embed queries themselves. To change that, set "
+                'SHOPSEARCH["QUERY_EMBEDDER"] = {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"} for them '
+                "and for this worker."
+            )
+        remote.bind(backends.get_embedder())
+        return remote
