@@ -84,6 +84,25 @@ def test_a_weight_of_nothing_or_all_leaves_the_picture_or_the_words(clip):
     np.testing.assert_allclose(pair, words, atol=1e-6)
 
 
+# Pictures
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_a_reduced_picture_has_the_same_vector(family, clip, siglip):
+    embedder = TwoTower(model=str(clip if family == "clip" else siglip))
+    image = picture(1, (190, 70))
+    reduced = embedder.reduced(image)
+    assert (reduced.size, embedder.reduced(reduced).tobytes()) == ((64, 64), reduced.tobytes())
+    whole, small = embedder.embed([Query(image=image), Query(image=reduced)])
+    np.testing.assert_array_equal(whole, small)
+
+
+def test_a_picture_whose_square_would_change_again_is_not_reduced(folder):
+    change(folder / "preprocessor_config.json", size={"shortest_edge": 80}, crop_size=64)
+    image = picture(1, (190, 70))
+    assert TwoTower(model=str(folder)).reduced(image) is image
+
+
 # Texts
 
 

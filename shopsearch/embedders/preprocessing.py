@@ -26,6 +26,11 @@ class Preprocessing:
     mean: Sequence[float] = (0.48145466, 0.4578275, 0.40821073)
     std: Sequence[float] = (0.26862954, 0.26130258, 0.27577711)
 
+    @property
+    def square_is_final(self) -> bool:
+        """Whether the square of a square is itself."""
+        return True
+
     def __call__(self, image: Image) -> npt.NDArray[np.float32]:
         """Shape (3, size, size). Any picture will do, of one pixel or very long ones too."""
         import numpy as np
@@ -60,6 +65,10 @@ class CenterCrop(Preprocessing):
 
     shorter_edge: int = 224
     resample: int = 3
+
+    @property
+    def square_is_final(self) -> bool:
+        return self.shorter_edge == self.size
 
     def square(self, image: Image) -> Image:
         """The middle of the picture, size by size pixels."""

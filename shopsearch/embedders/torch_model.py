@@ -68,6 +68,10 @@ class TorchEmbedder(Embedder):
     def folder(self) -> Folder:
         """The model's files. Raises ImproperlyConfigured where they are missing or another model's."""
 
+    def read_state(self) -> Mapping[str, torch.Tensor]:
+        """What ``build`` is given. Raises ImproperlyConfigured when the file is broken or hides code."""
+        return load_weights(self.folder.weights)
+
     @abstractmethod
     def build(self, state: Mapping[str, torch.Tensor], dtype: torch.dtype, device: str) -> Any:
         """The model with these weights, and its tokenizer; whatever it raises is told as a wrong file."""
@@ -133,7 +137,7 @@ class TorchEmbedder(Embedder):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         folder = self.folder
-        state = load_weights(folder.weights)
+        state = self.read_state()
         try:
             return self.build(state, getattr(torch, self.dtype), device)
         except Exception as error:

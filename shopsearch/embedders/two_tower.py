@@ -94,6 +94,10 @@ class TowerEmbedder(TorchEmbedder):
 class FusedTowers(TowerEmbedder):
     """Models that know no pairs, whose two features some rule makes one."""
 
+    def reduced(self, image: Image) -> Image:
+        preprocessing = self.folder.preprocessing
+        return preprocessing.square(image.convert("RGB")) if preprocessing.square_is_final else image
+
     @abstractmethod
     def fuse(self, words: Vectors, pictures: Vectors) -> Vectors:
         """The vectors, of any length, of pairs whose features these are."""
