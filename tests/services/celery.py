@@ -16,9 +16,9 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 
 
 class CeleryWorkerProcess:
-    """``celery worker`` for the queue of shopsearch, with the settings of tests.services.settings."""
+    """``celery worker`` for a queue of shopsearch, with the settings of tests.services.settings."""
 
-    def __init__(self, environment, log, pool="solo"):
+    def __init__(self, environment, log, pool="solo", queue="shopsearch-index"):
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.services.settings",
@@ -27,6 +27,7 @@ class CeleryWorkerProcess:
         }
         self.log = Path(log)
         self.pool = pool
+        self.queue = queue
         self.process = None
 
     def start(self):
@@ -34,7 +35,7 @@ class CeleryWorkerProcess:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "celery", "-A", "tests.services.celery", "worker"),
-                    *("--pool", self.pool, "--concurrency", "1", "--queues", "shopsearch-index"),
+                    *("--pool", self.pool, "--concurrency", "1", "--queues", self.queue),
                     *("--loglevel", "INFO", "--without-gossip", "--without-mingle"),
                 ],
                 cwd=ROOT,
