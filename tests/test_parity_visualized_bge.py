@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import zlib
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +12,9 @@ from PIL import Image
 
 from shopsearch.embedders.preprocessing import Preprocessing
 from shopsearch.embedders.visualized_bge import VisualizedBGE
-from shopsearch.types import Query
+from tests import parity
 
-PARITY = Path(__file__).resolve().parent.parent.parent / "shared" / "parity"
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="../shared/parity is absent")
+pytestmark = parity.needs_parity
 
 FULL_SIZE = pytest.param(
     "vbge_base_full",
@@ -32,29 +27,6 @@ RGB = ("a_rgb.png", "b_flat.png", "c_flat.png", "d_upright.png", "d_exif6.jpg")
 """Pictures that the authors' loader and ours both see as they are: RGB, and no orientation applied to any."""
 
 
-@cache
-def case(name: str) -> dict[str, Any]:
-    described: dict[str, Any] = json.loads((PARITY / "cases" / f"{name}.json").read_text("utf-8"))
-    return described
-
-
-@cache
-def inputs() -> dict[str, Any]:
-    described: dict[str, Any] = json.loads((PARITY / "inputs.json").read_text("utf-8"))
-    return described
-
-
-def generated(rule_of: dict[str, Any], key: str, shape: list[int]) -> Any:
-    """One tensor by the README's weight rule."""
-    rule = next(rule for rule in rule_of["rules"] if re.search(rule["match"], key))
-    count = int(np.prod(shape, dtype=np.int64))
-    raw = np.random.Philox(key=zlib.crc32((rule_of["salt"] + key).encode())).random_raw(count)
-    unit = ((np.asarray(raw, np.uint64) >> np.uint64(40)).astype(np.float64) + 0.5) / 2**23 - 1.0
-    gain = rule["gain"] / np.sqrt(np.prod([shape[axis] for axis in rule.get("fan_in_axes", [])]))
-    values = np.asarray(rule.get("offset", 0.0) + gain * (unit * np.sqrt(3.0)), np.float32)
-    return values.reshape(shape)
-
-
 @pytest.fixture(scope="module", params=["vbge_bert_tiny", "vbge_xlmr_tiny", FULL_SIZE])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -65,20 +37,16 @@ def embedder(name: str, tmp_path_factory: pytest.TempPathFactory) -> VisualizedB
     """The case as a user has it: a folder of the text model, and the authors' .pth beside it."""
     import torch
 
-    described = case(name)
+    described = parity.case(name)
     folder = tmp_path_factory.mktemp(name)
     config = dict(described["config"]["text"])
     if name != "vbge_base_full":  # whose tower is known by the text model's width
         tower = ("patch_size", "width", "layers", "heads", "mlp_hidden", "rope_grid")
         config["vision"] = {key: described["config"]["eva"][key] for key in tower}
     (folder / "config.json").write_text(json.dumps(config))
-    tokenizer = PARITY / "tokenizers" / f"{described['tokenizer']}.json"
+    tokenizer = parity.PARITY / "tokenizers" / f"{described['tokenizer']}.json"
     (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
-    state = {}
-    for key, shape, _, checksum, *_ in described["keys"]:
-        values = generated(described, key, shape)
-        assert zlib.crc32(values.astype("<f4").tobytes()) == checksum, key
-        state[key] = torch.from_numpy(values)
+    state = {key: torch.from_numpy(values) for key, values in parity.weights(name).items()}
     for key, shape in described["computed_buffers"]:
         state[key] = torch.zeros(shape)  # theirs are in the file too; ours are computed
     torch.save(state, folder / "Visualized.pth")
@@ -87,16 +55,8 @@ def embedder(name: str, tmp_path_factory: pytest.TempPathFactory) -> VisualizedB
 
 @pytest.fixture(scope="module")
 def expected(name: str) -> dict[str, Any]:
-    with np.load(PARITY / "cases" / f"{name}.npz") as arrays:
+    with np.load(parity.PARITY / "cases" / f"{name}.npz") as arrays:
         return dict(arrays)
-
-
-def query(key: str) -> Query:
-    """The query of an expected vector: text/<text>, image/<picture> or mm/<picture>/<text>."""
-    kind, _, rest = key.partition("/")
-    picture, _, text = rest.partition("/") if kind != "text" else ("", "", rest)
-    image = Image.open(PARITY / "pictures" / picture).convert("RGB") if picture else None
-    return Query(text=inputs()["texts"][text] if text else "", image=image)
 
 
 def comparable(expected: dict[str, Any]) -> list[str]:
@@ -109,12 +69,14 @@ def test_every_vector_is_the_authors_with_each_query_alone(embedder, expected):
     keys = comparable(expected)
     assert {key.split("/")[0] for key in keys} == {"text", "image", "mm"}
     for key in keys:
-        np.testing.assert_allclose(embedder.embed([query(key)])[0], expected[key], atol=2e-6, err_msg=key)
+        np.testing.assert_allclose(
+            embedder.embed([parity.query(key)])[0], expected[key], atol=2e-6, err_msg=key
+        )
 
 
 def test_every_vector_is_the_authors_with_all_queries_in_one_mixed_batch(embedder, expected):
     keys = comparable(expected)
-    vectors = embedder.embed([query(key) for key in keys])
+    vectors = embedder.embed([parity.query(key) for key in keys])
     np.testing.assert_allclose(vectors, np.stack([expected[key] for key in keys]), atol=2e-6)
 
 
@@ -123,11 +85,11 @@ def test_every_vector_is_the_authors_given_their_own_pixels_and_token_ids(embedd
     import torch
 
     model, _ = embedder._loaded
-    ids = inputs()["token_ids"][case(name)["tokenizer"]]
-    with np.load(PARITY / case(name)["pixels"]) as pixels:
+    ids = parity.inputs()["token_ids"][parity.case(name)["tokenizer"]]
+    with np.load(parity.PARITY / parity.case(name)["pixels"]) as pixels:
         for key in (key for key in expected if key.startswith(("image/", "mm/"))):
             _, picture, text = f"{key}/empty".split("/")[:3]
-            row, limit = ids[text], case(name)["limit_mm_text_tokens"]
+            row, limit = ids[text], parity.case(name)["limit_mm_text_tokens"]
             row = row if len(row) <= limit else [*row[: limit - 1], row[-1]]
             vector = model.embed_pictures(torch.from_numpy(pixels[picture])[None], [row])[0]
             np.testing.assert_allclose(vector.numpy(), expected[key], atol=2e-6, err_msg=key)
@@ -137,7 +99,7 @@ def test_the_tower_gives_the_authors_tokens(embedder, expected, name):
     import torch
 
     model, _ = embedder._loaded
-    with np.load(PARITY / case(name)["pixels"]) as pixels:
+    with np.load(parity.PARITY / parity.case(name)["pixels"]) as pixels:
         for key in (key for key in expected if key.startswith("vision_tokens/")):
             tokens = model.visual(torch.from_numpy(pixels[key.split("/")[1]])[None])[0].numpy()
             theirs = expected[key]
@@ -152,20 +114,20 @@ def test_the_tower_gives_the_authors_tokens(embedder, expected, name):
 
 def test_texts_are_cut_to_the_positions_that_are_left(embedder, name):
     model, _ = embedder._loaded
-    assert model.text_limit == case(name)["limit_text_tokens"]
-    assert model.text_limit_beside_picture == case(name)["limit_mm_text_tokens"]
+    assert model.text_limit == parity.case(name)["limit_text_tokens"]
+    assert model.text_limit_beside_picture == parity.case(name)["limit_mm_text_tokens"]
 
 
 def test_the_tokenizer_gives_the_authors_ids(embedder, name):
     _, tokenizer = embedder._loaded
-    for text, ids in inputs()["token_ids"][case(name)["tokenizer"]].items():
-        assert tokenizer.encode(inputs()["texts"][text]).ids == ids, text
+    for text, ids in parity.inputs()["token_ids"][parity.case(name)["tokenizer"]].items():
+        assert tokenizer.encode(parity.inputs()["texts"][text]).ids == ids, text
 
 
 @pytest.mark.parametrize("picture", [picture for picture in RGB if picture.endswith(".png")])
 def test_pixels_equal_the_authors(picture):
     with (
-        np.load(PARITY / "cases" / "vbge_pixels_224.npz") as pixels,
-        Image.open(PARITY / "pictures" / picture) as image,
+        np.load(parity.PARITY / "cases" / "vbge_pixels_224.npz") as pixels,
+        Image.open(parity.PARITY / "pictures" / picture) as image,
     ):
         np.testing.assert_allclose(Preprocessing()(image), pixels[picture], atol=1e-6)
