@@ -1,4 +1,4 @@
-"""A shopper's side of a rerank, as a process: ``ask`` for a better order, or ``look`` at one, or ``wait_out`` its time."""
+"""A shopper's side of a rerank, as a process: ``ask`` for one, ``look`` at it by its id, or ``wait_out`` its time."""
 
 import json
 import sys
