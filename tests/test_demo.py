@@ -97,7 +97,7 @@ def titles(page):
 
 def test_the_front_page_shows_the_search_box_categories_and_products(pages):
     assert pages["/"]["status"] == 200
-    assert pages["/"]["html"].count("data-shopsearch-busy") == 1
+    assert pages["/"]["html"].count("data-shopsearch-offline") == 1
     assert 'href="/categories/mugs/"' in pages["/"]["html"]
     assert "Nothing yet" not in pages["/"]["html"]
     assert titles(pages["/"]) == ["Blue mug 28"]
@@ -157,7 +157,7 @@ def test_a_product_that_is_not_published_has_no_page(pages):
 
 def test_the_search_page_has_the_headers_box_and_no_second_one(pages):
     for path in ("/search/", "/search/?q=red"):
-        assert pages[path]["html"].count("data-shopsearch-busy") == 1
+        assert pages[path]["html"].count("data-shopsearch-offline") == 1
 
 
 def test_the_search_page_shows_results_with_the_shops_prices(pages):

@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 from PIL import Image
 
@@ -34,7 +34,7 @@ MISSING = "lightgrey"
 class RerankAdmin(ModelAdmin):
     """What was asked of the reranker about which candidates, what it said, and what came of it; nobody edits it."""
 
-    list_display = ("asked", "state_and_error", "model", "seconds", "repaired", "created")
+    list_display = ("asked", "state_and_error", "model_name", "seconds", "repaired", "created")
     list_display_links = ("asked",)
     list_filter = ("state", "index", "model")
     search_fields = ("=id", "text", "caption", "reason", "error")
@@ -72,6 +72,11 @@ class RerankAdmin(ModelAdmin):
     def state_and_error(self, rerank: Rerank) -> SafeString:
         error = format_html('<div class="shopsearch-error">{}</div>', rerank.error) if rerank.error else ""
         return format_html("{}{}", state_label(rerank), error)
+
+    @admin.display(description=_("model"), ordering="model")
+    def model_name(self, rerank: Rerank) -> SafeString:
+        """It may be long: a line may end at any of its underscores."""
+        return format_html_join(mark_safe("_<wbr>"), "{}", ((part,) for part in rerank.model.split("_")))
 
     @admin.display(description=_("seconds"))
     def seconds(self, rerank: Rerank) -> str:
@@ -113,7 +118,7 @@ class RerankAdmin(ModelAdmin):
     @admin.display(description=_("the candidates, numbered"))
     def picture_of_candidates(self, rerank: Rerank) -> str:
         return format_html(
-            '<img class="shopsearch-collage" src="{}" alt="{}" loading="lazy"><div class="help">{}</div>',
+            '<img class="shopsearch-collage" src="{}" alt="{}" loading="lazy"><div class="shopsearch-quiet">{}</div>',
             reverse(f"{self.admin_site.name}:shopsearch_rerank_collage", args=[rerank.pk]),
             _("The candidates' pictures, numbered in retrieval's order"),
             _(
@@ -135,7 +140,7 @@ class RerankAdmin(ModelAdmin):
             )
             for each in candidates
         )
-        pattern = '<li class="shopsearch-candidate">{}<div><b>{}</b> {}</div><div class="help">{}</div></li>'
+        pattern = '<li class="shopsearch-candidate">{}<div><b>{}</b> {}</div><small>{}</small></li>'
         return format_html('<ol class="shopsearch-candidates">{}</ol>', format_html_join("", pattern, cells))
 
     def _thumbnail(self, index: ImageIndex | None, row: Any) -> SafeString:

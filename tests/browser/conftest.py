@@ -73,6 +73,8 @@ def shop(settings, live_server, transactional_db):
         **settings.SHOPSEARCH,
         "PAGE_SIZE": 8,
         "RERANKER": {"BACKEND": "tests.shop.rerankers.LastFirst"},
+        "RERANK_WEIGHT": 1,
+        "RERANK_LIFT": 8,
         "THROTTLE_RATE": None,
     }
     Path(settings.MEDIA_ROOT, "example.png").write_bytes(png("green"))

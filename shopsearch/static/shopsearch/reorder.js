@@ -96,8 +96,9 @@ async function show(line, which) {
   const before = [...list.children];
   const after = arranged(before, orders.get(line)[which]);
   const better = which === "better";
-  const reason = better ? line.querySelector("[data-shopsearch-reason]").textContent : "";
-  tell(`${better ? line.dataset.shopsearchMoved : line.dataset.shopsearchUndone} ${reason}`.trim());
+  const reason = line.querySelector("[data-shopsearch-reason]");
+  const why = reason.textContent ? ` ${reason.parentElement.textContent}` : "";
+  tell(better ? line.dataset.shopsearchMoved + why : line.dataset.shopsearchUndone);
   await seen(before.filter((cell, place) => after[place] !== cell), () => {
     line.dataset.shopsearchOrder = better ? "shown" : "offered";
     for (const cell of after) list.moveBefore ? list.moveBefore(cell, null) : list.append(cell);
