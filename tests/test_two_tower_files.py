@@ -139,3 +139,42 @@ def test_a_model_on_the_hub_that_is_not_here_is_a_clear_refusal_when_offline(mon
 @pytest.mark.parametrize("options", [{"dtype": "int8"}, {"batch_size": 0}, {"text_weight": 1.5}], ids=str)
 def test_the_check_sees_an_option_that_cannot_be(clip, options):
     assert len(problems(clip, **options)) == 1
+
+
+class Hub:
+    """A repository on the Hugging Face hub, and what of it is on this machine."""
+
+    def __init__(self, files: Path, here: Path) -> None:
+        self.files, self.here, self.asked = files, here, 0
+
+    def snapshot_download(self, repository: str, *, allow_patterns: list[str], local_files_only: bool) -> str:
+        if local_files_only:
+            if not self.here.is_dir():
+                raise FileNotFoundError(repository)
+            return str(self.here)
+        self.asked += 1
+        self.here.mkdir(exist_ok=True)
+        for file in self.files.iterdir():
+            if file.name in allow_patterns:
+                (self.here / file.name).write_bytes(file.read_bytes())
+        return str(self.here)
+
+
+@pytest.mark.parametrize("pickled", [False, True], ids=["safetensors", "torch's file alone"])
+def test_a_model_on_the_hub_is_downloaded_once_in_one_format(folder, tmp_path_factory, monkeypatch, pickled):
+    import huggingface_hub
+
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "tf_model.h5").write_bytes(b"of no use")
+    if pickled:
+        (folder / "model.safetensors").unlink()
+    hub = Hub(folder, tmp_path_factory.mktemp("hub") / "here")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot_download)
+    first = TwoTower(model="openai/clip-vit-base-patch32")
+    first.embed(mixed_queries(3))
+    weights = {file.name for file in hub.here.iterdir()} - {"config.json", "tokenizer.json"}
+    assert weights == {"preprocessor_config.json", "pytorch_model.bin" if pickled else "model.safetensors"}
+    asked = hub.asked
+    second = TwoTower(model="openai/clip-vit-base-patch32")
+    second.embed(mixed_queries(3))
+    assert (hub.asked, second.space) == (asked, first.space)

@@ -56,11 +56,11 @@ class ModelFolder:
         return digest.hexdigest()
 
 
-def find(model: str, files: Sequence[str] = FILES, optional: Sequence[str] = ()) -> Path:
+def find(model: str, *choices: Sequence[str], optional: Sequence[str] = ()) -> Path:
     """The folder that ``model`` names; "" is the bundled one. A name on the Hugging Face hub is downloaded once.
 
-    Of a model on the hub only ``files`` are asked for, and ``optional`` ones where it has them. Raises
-    ImproperlyConfigured when there is none.
+    Of a model on the hub only the files of one of ``choices`` are asked for, the first that it has, and ``optional``
+    ones. What is here already is not asked for again. Raises ImproperlyConfigured when there is none.
     """
     if not model:
         return BUNDLED
@@ -73,22 +73,30 @@ def find(model: str, files: Sequence[str] = FILES, optional: Sequence[str] = ())
         )
     from huggingface_hub import snapshot_download
 
-    def snapshot(*, local_files_only: bool) -> Path:
+    def snapshot(files: Sequence[str], *, local_files_only: bool) -> Path:
         patterns = [*files, *optional]
         return Path(snapshot_download(model, allow_patterns=patterns, local_files_only=local_files_only))
 
+    def is_complete(folder: Path, files: Sequence[str]) -> bool:
+        return all((folder / name).is_file() for name in files)
+
+    choices = choices or (FILES,)
     try:
-        cached = snapshot(local_files_only=True)
-        if all((cached / name).is_file() for name in files):
+        cached = snapshot(choices[0], local_files_only=True)
+        if any(is_complete(cached, files) for files in choices):
             return cached
     except OSError:
         pass  # not here yet
     try:
-        return snapshot(local_files_only=False)
+        for files in choices:
+            downloaded = snapshot(files, local_files_only=False)
+            if is_complete(downloaded, files):
+                break
     except Exception as error:  # the hub's, the network's and the disk's errors have no common root
         raise ImproperlyConfigured(
             f"The model {model} is not on this machine and cannot be downloaded; name a folder that has it."
         ) from error
+    return downloaded
 
 
 def is_on_hub(model: str) -> bool:

@@ -29,6 +29,8 @@ SETTINGS = (".json", ".jinja", ".txt", ".model")
 """Of the files that a model's vectors follow from, beside its weights."""
 PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 PATTERNS = tuple(f"*{ending}" for ending in (*SETTINGS, ".safetensors"))
+COMPLETE = (("model.safetensors",), ("model.safetensors.index.json",), ("modules.json",))
+"""What shows that a model was downloaded before: one file of weights, several, or those of its modules."""
 SMALLEST_EDGE = 32
 """Smaller pictures are enlarged: some processors take one pixel for a channel, or refuse it."""
 WIDTHS = ("out_features", "word_embedding_dimension", "embedding_dimension", "projection_dim", "hidden_size")
@@ -100,7 +102,7 @@ class SentenceTransformerEmbedder(TorchEmbedder):
     def folder(self) -> SentenceFolder:
         if not self.model:
             raise ImproperlyConfigured("Name the model: a folder, or a model on the Hugging Face hub.")
-        path = model_folder.find(self.model, ["config_sentence_transformers.json"], PATTERNS)
+        path = model_folder.find(self.model, *COMPLETE, optional=PATTERNS)
         folder = SentenceFolder(path=path, dimension=self.numbers or _numbers(path))
         for part in folder.parts:
             verify(part)

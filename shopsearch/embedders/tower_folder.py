@@ -74,10 +74,9 @@ def find(model: str, weights_path: str = "") -> Path:
     """
     if not model:
         raise ImproperlyConfigured("Name the model: a folder, or a model on the Hugging Face hub.")
-    path = model_folder.find(model, (*model_folder.FILES, *([] if weights_path else [SAFETENSORS])), OPTIONAL)
-    if weights_path or (path / SAFETENSORS).is_file() or not model_folder.is_on_hub(model):
-        return path
-    return model_folder.find(model, (*model_folder.FILES, PICKLED), OPTIONAL)
+    files = model_folder.FILES
+    choices = [files] if weights_path else [(*files, SAFETENSORS), (*files, PICKLED)]
+    return model_folder.find(model, *choices, optional=OPTIONAL)
 
 
 def read(path: Path, weights_path: str = "") -> TowerFolder:
