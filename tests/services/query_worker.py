@@ -36,7 +36,11 @@ class QueryWorkerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        wait_until(self.is_ready, f"the query worker is ready; its log is {self.log}")
+        try:
+            wait_until(self.is_ready, f"the query worker is ready; its log is {self.log}")
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def is_ready(self):
