@@ -82,7 +82,9 @@ def test_the_line_above_says_why_and_a_screen_reader_is_told_once(shopper, first
     expect(line(shopper)).to_contain_text("The first one: it has waited longest.")
     expect(line(shopper)).to_contain_text("Looks like: a square")
     status = shopper.get_by_role("status").first
-    expect(status).to_have_text("The results are in a better order now. The first one: it has waited longest.")
+    expect(status).to_have_text(
+        "The results are in a better order now. The first one: it has waited longest."
+    )
 
 
 def test_undo_restores_the_first_order_and_the_better_one_can_be_had_again(shopper, first):
