@@ -12,6 +12,7 @@ from typing import Any
 
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import connections
+from PIL import Image
 
 from shopsearch import outbox, reranking, wakeups
 from shopsearch.backends import get_embedder, get_reranker
@@ -107,6 +108,7 @@ def _wants_gpu() -> bool:
 
 def _load_model() -> None:
     try:
-        get_embedder().embed([Query(text="warm up")])
+        # Words and picture together: some models read no words alone.
+        get_embedder().embed([Query(text="warm up", image=Image.new("RGB", (64, 64)))])
     except Exception as error:
         logger.warning("The embedder is not ready yet: %s", error)

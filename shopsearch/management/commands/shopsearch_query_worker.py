@@ -30,8 +30,9 @@ class Command(BaseCommand):
         self.stdout.write(f"Loading {type(embedder).__name__} ...")
         self.stdout.flush()
         try:
-            # Both, since the first picture makes a model prepare as much as the first words do.
-            embedder.embed([Query(text="warm up"), Query(image=Image.new("RGB", (64, 64)))])
+            # Together, since the first picture makes a model prepare as much as the first words do, and some models
+            # read no words alone.
+            embedder.embed([Query(text="warm up", image=Image.new("RGB", (64, 64)))])
             worker = QueryWorker(embedder=embedder, requests=remote.requests, batch_size=remote.batch_size)
         except (EmbedderError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
