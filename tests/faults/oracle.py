@@ -46,7 +46,7 @@ def differences():
         "lost": len(shown.keys() - stored.keys()),
         "ghosts": len(stored.keys() - shown.keys()),
         "stale": stale,
-        "failed": list(IndexEntry.objects.filter(state="failed").values_list("error", flat=True)),
+        "failed_rows": list(IndexEntry.objects.filter(state="failed").values_list("error", flat=True)),
         "rows": IndexEntry.objects.count(),
     }
 

@@ -177,4 +177,4 @@ def test_whatever_dies_every_save_succeeds_and_at_rest_the_collection_is_the_sho
     assert sum(keeper.report["did"].values()) > 0
     images = found.pop("images")
     assert images > 0
-    assert found == {"lost": 0, "ghosts": 0, "stale": [], "failed": [], "rows": images}
+    assert found == {"lost": 0, "ghosts": 0, "stale": [], "failed_rows": [], "rows": images}
