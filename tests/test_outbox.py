@@ -227,13 +227,12 @@ def test_keys_come_in_chunks_each_once(monkeypatch):
 
 
 @pytest.fixture
-def held_by_a_shop(request):
+def held_by_a_shop(transactional_db):
     """Another connection has marked image 1 and has not committed yet."""
     if not connection.features.has_select_for_update_skip_locked:
         pytest.skip(
             f"{connection.vendor} does not lock rows; test_outbox_processes.py runs this on PostgreSQL"
         )
-    request.getfixturevalue("transactional_db")
     marked, finish = threading.Event(), threading.Event()
 
     def save():
@@ -243,7 +242,7 @@ def held_by_a_shop(request):
             finish.wait(30)
         connection.close()
 
-    shop = threading.Thread(target=save)
+    shop = threading.Thread(target=save, daemon=True)
 
     def begin():
         shop.start()
@@ -251,9 +250,10 @@ def held_by_a_shop(request):
 
     yield begin
     finish.set()
-    shop.join()
+    shop.join(30)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_nothing_waits_for_a_row_that_a_shop_is_saving(held_by_a_shop):
     rows = claimed(2)
     held, free = sorted(rows, key=lambda row: row.image_id)
