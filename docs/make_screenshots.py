@@ -1,7 +1,7 @@
 """Take the pictures of the documentation from a running demo: python docs/make_screenshots.py http://127.0.0.1:8000/
 
-Writes docs/pictures/: the home page, a search by a picture and words (dark as well), and one by words, at 1280 and at
-390 px.
+Writes docs/pictures/: the home page, a search by a picture and words (dark as well), and one by words, each in its
+better order, at 1280 and at 390 px.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ def settled(page: Page) -> None:
     )
 
 
+def ordered(page: Page) -> None:
+    """The better order is there, or nothing came of it."""
+    waiting = page.locator("[data-shopsearch-order=waiting]")
+    expect(waiting).to_have_count(0, timeout=90_000)
+
+
 def save(page: Page, name: str) -> None:
     settled(page)
     with Image.open(io.BytesIO(page.screenshot())) as image:
@@ -52,12 +58,14 @@ def visit(browser: Browser, address: str, width: int, scheme: str) -> None:
     page.goto(address)
     if scheme == "light":
         save(page, f"home-{width}")
-    page.get_by_role("searchbox").first.fill("a phone case with this")
+    page.get_by_role("searchbox").first.fill("phone case with this image theme")
     page.locator("input[type=file]:not([capture])").first.set_input_files(LEOPARD)
     expect(page.locator(".shopsearch-card").first).to_be_visible()
+    ordered(page)
     save(page, f"picture-and-words-{width}" + ("-dark" if scheme == "dark" else ""))
     if scheme == "light":
         page.goto(f"{address}search/?q=red+striped+mug")
+        ordered(page)
         save(page, f"words-{width}")
     context.close()
 
