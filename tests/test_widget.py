@@ -1,5 +1,6 @@
 """The widget's tag and templates: what they put on a page, and what they do not."""
 
+import inspect
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,7 +10,9 @@ from django.template import Context, Template
 from django.utils import translation
 
 import shopsearch
+from shopsearch.templatetags.shopsearch import shopsearch_widget
 
+ROOT = Path(__file__).parent.parent
 TEMPLATES = sorted((Path(shopsearch.__file__).parent / "templates/shopsearch").rglob("*.html"))
 
 
@@ -75,3 +78,18 @@ def test_a_shop_in_spanish_has_a_widget_in_spanish():
     with translation.override("es"):
         page = Elements(render("{% shopsearch_widget %}"))
     assert page.all("input", placeholder="Palabras o una imagen")
+
+
+def test_the_reference_lists_every_property_option_and_event_of_the_widget():
+    package, reference = Path(shopsearch.__file__).parent, (ROOT / "docs/reference-widget.md").read_text()
+    listed = re.findall(r"^\| `([^`]+)` \|", reference, re.MULTILINE)
+    static = package / "static/shopsearch"
+    properties = re.findall(r"^ +(--shopsearch-[\w-]+):", (static / "widget.css").read_text(), re.MULTILINE)
+    events = re.findall(r'"(shopsearch:[a-z]+)"', "".join(path.read_text() for path in static.glob("*.js")))
+    said = re.findall(r'\bsay\("([a-z]+)"', (static / "results.js").read_text())
+    options = inspect.signature(shopsearch_widget).parameters.keys() - {"context"}
+    assert set(properties) == {each for each in listed if each.startswith("--")}
+    assert {each.removeprefix("shopsearch:") for each in events} - {"picture"} | set(said) == {
+        each.removeprefix("shopsearch:") for each in listed if each.startswith("shopsearch:")
+    }
+    assert options <= set(listed)
