@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def address(client, settings):
-    settings.SHOPSEARCH = {**settings.SHOPSEARCH}
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None}
     for title, colour in (("red mug", RED), ("blue mug", BLUE), ("green mug", GREEN)):
         product(colour, title=title)
     index_everything()
