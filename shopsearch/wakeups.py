@@ -62,12 +62,12 @@ def send(task: str = TASK) -> bool:
     Within about two seconds, whatever the broker does. Raises what the broker's client raises.
     """
     with _connection(current_app) as connection:
-        return _send(task, connection)
+        return _send(task, current_app, connection)
 
 
-def _send(task: str, connection: Connection) -> bool:
+def _send(task: str, app: Celery, connection: Connection) -> bool:
     name = settings.INDEX_QUEUE if task == TASK else settings.RERANK_QUEUE
-    queue = current_app.amqp.queues[name]
+    queue = app.amqp.queues[name]
     declared = connection.default_channel.queue_declare(  # type: ignore[attr-defined]
         queue=queue.name,
         durable=queue.durable,
@@ -76,7 +76,7 @@ def _send(task: str, connection: Connection) -> bool:
         arguments=queue.queue_arguments,
     )
     if not declared.message_count:
-        current_app.tasks[task].apply_async(  # type: ignore[call-arg]
+        app.tasks[task].apply_async(  # type: ignore[call-arg]
             queue=name, connection=connection, retry=False, ignore_result=True
         )
     return not declared.message_count
@@ -104,10 +104,13 @@ class _Sender:
         self.wanted = threading.Event()
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
+        self.app: Celery = current_app
+        """The project's, as the waking thread knows it: to a new thread, Celery's current app may be another."""
         self.connection: Connection | None = None
         """Kept: making one takes ten times as long as a message, and the interpreter from the shop's threads."""
 
     def wake(self) -> None:
+        self.app = current_app._get_current_object()  # type: ignore[attr-defined]
         self.wanted.set()
         if self.thread is None:
             with self.lock:
@@ -134,8 +137,8 @@ class _Sender:
     def send(self) -> None:
         fresh = self.connection is None
         try:
-            self.connection = self.connection or _connection(current_app)
-            _send(self.task, self.connection)
+            self.connection = self.connection or _connection(self.app)
+            _send(self.task, self.app, self.connection)
         except Exception:
             if self.connection is not None:
                 self.connection.release()

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 app = Celery("tests")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.set_default()  # for every thread
 
 
 class CeleryWorkerProcess:
