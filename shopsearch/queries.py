@@ -112,10 +112,12 @@ class PageQuery:
     def similar_image(self) -> Any:
         """Raises QueryError unless it is an image that the shop shows."""
         try:
-            image = self.index.get_queryset().filter(pk=self.similar_id).first()
+            # PostgreSQL takes no text that holds a NUL.
+            key = self.similar_id.replace("\0", "\N{REPLACEMENT CHARACTER}")
+            image = self.index.get_queryset().filter(pk=key).first()
         except (ValueError, OverflowError, ValidationError):
             image = None
-        if image is None:
+        if image is None or self.index.get_product(image) is None:
             raise QueryError(_("That product is no longer in the shop. Search for something else."))
         return image
 

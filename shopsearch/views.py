@@ -147,7 +147,8 @@ class SearchView(APIView):
     """Search the shop's products by words, by picture, or by both.
 
     Open to everyone: no session is looked at, so there is nothing that a foreign page could do in a shopper's name,
-    and no CSRF token to send. A picture is looked at once and kept nowhere.
+    and no CSRF token to send. A picture is looked at once and kept nowhere, unless a rerank is asked for: it is
+    in that one's row then, until it ends.
     """
 
     authentication_classes = ()
@@ -240,12 +241,19 @@ def _refuse_a_large_body(request: Request) -> None:
     allowed = FORM_BYTES
     if request.content_type.startswith("multipart/"):
         allowed += settings.MAX_IMAGE_BYTES
-    if int(request.META.get("CONTENT_LENGTH") or 0) > allowed:
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:  # not every server refuses a length that is none; Django reads nothing then
+        length = 0
+    if length > allowed:
         raise ImageTooLarge(f"The request has more than {allowed // 1024} KB; send a smaller picture.")
 
 
 def _merged(*sources: Any) -> dict[str, list[Any]]:
-    """Every parameter's values without blank ones; a later source wins. Raises QueryError for what is not text."""
+    """Every parameter's values without blank ones; a later source wins.
+
+    Raises QueryError for what is not text, and for a value that is itself a list or an object.
+    """
     merged: dict[str, list[Any]] = {}
     for source in sources:
         for name in source:
@@ -257,6 +265,10 @@ def _merged(*sources: Any) -> dict[str, list[Any]]:
             ]
             if any(isinstance(text, str) and _NOT_TEXT.search(text) for text in (name, *values)):
                 raise QueryError("The request has characters that are not text; type it anew.")
+            if any(isinstance(value, dict | list) for value in values):
+                raise QueryError(
+                    f"{name[:60]!r} takes one value, or a list of them, and nothing nested deeper."
+                )
             if values:
                 merged[name] = values
     return merged

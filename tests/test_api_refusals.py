@@ -135,6 +135,18 @@ def test_json_that_is_no_object_of_parameters(client, body):
     assert set(response.json()) == {"code", "detail"}
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, {"a": "\ud800"}, [["mugs"]], [{"a": 1}]])
+@pytest.mark.parametrize("name", ["q", "category", "price__lte", "limit"])
+def test_values_that_are_nested(client, name, value):
+    body = json.dumps({"q": "red", name: value})
+    refused(client.post(URL, body, content_type="application/json"), "invalid", "nothing nested")
+
+
+@pytest.mark.parametrize("length", ["many", "9" * 5000])
+def test_a_length_that_is_none_is_that_of_an_empty_request(client, length):
+    refused(client.post(URL, {"q": "red"}, CONTENT_LENGTH=length), "empty_query", "words")
+
+
 @pytest.mark.parametrize("text", ["red\0mug", "\ud800", "mug \udfff"])
 def test_characters_that_are_no_text(client, text):
     for body in ({"q": text}, {"q": "red", "category": text}, {"q": "red", text: "x"}):

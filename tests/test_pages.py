@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
 
-from shopsearch import indexing
+from shopsearch import indexing, registry
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.models import ProductImage
 from shopsearch.testing import MemoryStore
@@ -142,6 +142,21 @@ def test_only_pictures_that_the_shop_shows_can_be_searched_with(client, given):
         response = client.get("/search/", {"similar": value})
         assert response.status_code == 400
         assert b"no longer in the shop" in response.content
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_picture_that_belongs_to_no_product_any_more_is_a_sentence(client, monkeypatch):
+    image = ProductImage.objects.first()
+    monkeypatch.setattr(registry.ImageIndex, "get_product", lambda self, image: None)
+    response = client.get("/search/", {"similar": image.pk})
+    assert response.status_code == 400
+    assert b"no longer in the shop" in response.content
+
+
+def test_a_text_key_is_never_asked_for_with_a_nul_which_postgresql_refuses(client, django_assert_num_queries):
+    with django_assert_num_queries(1) as asked:
+        assert client.get("/search/?index=shop_artwork&similar=%00").status_code == 400
+    assert "\0" not in asked[0]["sql"]
 
 
 @pytest.mark.usefixtures("shop")
