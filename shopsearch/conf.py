@@ -44,6 +44,8 @@ DEFAULTS: dict[str, Any] = {
     # The reranker's share in the fused order, and how many places a product may climb.
     "RERANK_WEIGHT": 0.6,
     "RERANK_LIFT": 6,
+    # Retrieval is sure of itself, and no rerank is made, when its first score is so far above its last; 2 is never.
+    "RERANK_GATE": 2.0,
     "RERANK_DEADLINE_SECONDS": 60,
     # How long a repeated query is answered by the rerank that was made before.
     "RERANK_CACHE_SECONDS": 3_600,

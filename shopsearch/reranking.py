@@ -45,14 +45,16 @@ MOST_CHARACTERS = 300
 def request(index: ImageIndex, results: Results) -> Rerank | None:
     """A rerank of these results' leading products, queued, or the one that was made for the same query before.
 
-    None where there is nothing to gain: no reranker, fewer than two results, or not the first page. The workers are
-    woken after commit; this never waits for them.
+    None where there is nothing to gain: no reranker, fewer than two results, not the first page, or scores so far apart
+    that retrieval is sure (RERANK_GATE). The workers are woken after commit; this never waits for them.
     """
     reranker = get_reranker()
     if reranker is None or results.offset or len(results.results) < 2:
         return None
-    expire()
     leading = results.results[: reranker.most_candidates]
+    if leading[0].score - leading[-1].score >= settings.RERANK_GATE:
+        return None
+    expire()
     picture = _encode(results.query.image) if results.query.image is not None else None
     candidates = [
         {

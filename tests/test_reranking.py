@@ -246,6 +246,16 @@ def test_a_reason_is_given_only_when_it_speaks_for_the_product_that_stands_first
 
 
 @pytest.mark.usefixtures("shop")
+def test_no_rerank_is_made_where_retrieval_is_sure(configure):
+    leading = search("red").results[:9]
+    spread = leading[0].score - leading[-1].score
+    configure(RERANK_GATE=spread + 0.001)
+    assert asked() is not None
+    configure(RERANK_GATE=spread - 0.001)
+    assert asked() is None
+
+
+@pytest.mark.usefixtures("shop")
 def test_receipts_are_kept_so_many_days_and_no_longer():
     rerank = asked()
     reranking.answer_next()
