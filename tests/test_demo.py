@@ -254,6 +254,14 @@ def test_a_port_that_is_taken_is_a_sentence_that_says_what_to_do(start):
     ]
 
 
+def test_a_port_that_is_none_is_a_sentence_that_says_what_to_do(start):
+    demo = start(port=65536)
+    assert demo.process.wait(timeout=60) == 1
+    assert demo.lines == [
+        "CommandError: There is no port 65536. Choose one from 1 to 65535: make demo PORT=8000"
+    ]
+
+
 def test_a_second_demo_over_the_same_folder_is_refused(start, tmp_path):
     folder = tmp_path / "demo"
     folder.mkdir()

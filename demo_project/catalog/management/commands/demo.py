@@ -31,6 +31,7 @@ from shopsearch import outbox
 AT_REST = ("indexed", "failed")
 PAGE_SECONDS = 90
 SEARCH_SECONDS = 8
+LAST_PORT = 65_535
 
 
 class Command(BaseCommand):
@@ -165,6 +166,8 @@ def _best_mode() -> str:
 
 
 def _require_free_port(port: int) -> None:
+    if not 1 <= port <= LAST_PORT:
+        raise CommandError(f"There is no port {port}. Choose one from 1 to {LAST_PORT}: make demo PORT=8000")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
