@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -46,7 +47,8 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
     """A rerank of these results' leading products, queued, or the one that was made for the same query before.
 
     None where there is nothing to gain: no reranker, fewer than two results, not the first page, or scores so far apart
-    that retrieval is sure (RERANK_GATE). The workers are woken after commit; this never waits for them.
+    that retrieval is sure (RERANK_GATE); and where the database takes no row, being locked or for reading only: the
+    search is answered all the same. The workers are woken after commit; this never waits for them.
     """
     reranker = get_reranker()
     if reranker is None or results.offset or len(results.results) < 2:
@@ -54,7 +56,6 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
     leading = results.results[: reranker.most_candidates]
     if leading[0].score - leading[-1].score >= settings.RERANK_GATE:
         return None
-    expire()
     picture = _encode(results.query.image) if results.query.image is not None else None
     candidates = [
         {
@@ -69,10 +70,7 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
     asked = [index.name, results.query.text, hashlib.sha256(picture or b"").hexdigest(), candidates, files]
     judge = [reranker.model, reranker.prompt_version, settings.RERANK_WEIGHT, settings.RERANK_LIFT]
     key = hashlib.sha256(json.dumps([asked, judge]).encode()).hexdigest()
-    known = _known(key)
-    if known is not None:
-        return known
-    rerank = Rerank.objects.create(
+    wanted = Rerank(
         key=key,
         index=index.name,
         text=results.query.text,
@@ -82,8 +80,22 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
         prompt_version=reranker.prompt_version,
         deadline_at=Now() + timedelta(seconds=settings.RERANK_DEADLINE_SECONDS),
     )
+    try:
+        with transaction.atomic(using=Rerank.objects.db):
+            return _known_or_recorded(wanted)
+    except DatabaseError as error:
+        logger.warning("No rerank could be asked for: %s", error)
+        return None
+
+
+def _known_or_recorded(wanted: Rerank) -> Rerank:
+    expire()
+    known = _known(wanted.key)
+    if known is not None:
+        return known
+    wanted.save(force_insert=True)
     wakeups.wake_after_commit(Rerank.objects.db, wakeups.wake_rerankers)
-    return rerank
+    return wanted
 
 
 def _known(key: str) -> Rerank | None:

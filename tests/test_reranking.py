@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.files.base import ContentFile
+from django.db import connection
 from django.db.models.functions import Now
 from PIL import Image
 
@@ -224,6 +225,18 @@ def test_there_is_no_rerank_without_a_reranker_a_choice_or_beyond_the_first_page
     assert asked("red", limit=1) is None
     configure(RERANKER=None)
     assert asked("red") is None
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_search_is_answered_without_a_rerank_where_the_database_takes_no_row():
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = ON")
+        try:
+            rerank = asked()
+        finally:
+            cursor.execute("PRAGMA query_only = OFF")
+    assert rerank is None
+    assert asked().state == Rerank.State.QUEUED
 
 
 @pytest.mark.usefixtures("shop")
