@@ -227,12 +227,16 @@ class _IndexBatch:
         """Have the store forget these images: they are gone, or FAILED where a reason is given."""
         held = self._held(list(entries))
         ids = [self.index.entity_id(entry.image_id) for entry in held]
-        # Where they were indexed last, too: an older collection may still be the one that is searched.
-        for collection in {self.collection, *(entry.collection for entry in held)} - {""} if held else ():
+        for collection in self._collections() if held else ():
             get_vector_store().delete(collection, ids)
         for outcome in ("deleted", "failed"):
             chosen = [entry for entry in held if bool(entries[entry]) == (outcome == "failed")]
             self._settle(outcome, [Settlement(entry=entry, error=entries[entry]) for entry in chosen])
+
+    def _collections(self) -> list[str]:
+        """All of this index: an older one may still be searched elsewhere, or serve again after a rollback."""
+        prefix = f"{settings.COLLECTION_PREFIX}_{self.index.name}_"
+        return [name for name in get_vector_store().collections() if name.startswith(prefix)]
 
     def _held(self, entries: list[IndexEntry]) -> set[IndexEntry]:
         """Those that are still ours to write; the others are left to whoever has them."""

@@ -210,11 +210,14 @@ def get_index(name: str = "") -> ImageIndex:
 
 
 def index_for(model: type[Model]) -> ImageIndex:
-    """The index of this model. Raises ImproperlyConfigured when it is not registered."""
-    try:
-        return _indexes[model]
-    except KeyError:
-        raise ImproperlyConfigured(f"{model._meta.label} is not registered with shopsearch.") from None
+    """The index of this model, or of a proxy of the same table. Raises ImproperlyConfigured when there is none."""
+    kin = (
+        index for known, index in _indexes.items() if known._meta.concrete_model is model._meta.concrete_model
+    )
+    index = _indexes.get(model) or next(kin, None)
+    if index is None:
+        raise ImproperlyConfigured(f"{model._meta.label} is not registered with shopsearch.")
+    return index
 
 
 def get_product_image_model() -> type[Model]:

@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from shopsearch import images, wakeups
@@ -106,8 +106,13 @@ def _known(key: str) -> Rerank | None:
 
 def current(rerank_id: uuid.UUID) -> Rerank | None:
     """The rerank as it is now, in a final state if its deadline has passed; None where there is no such one."""
+    late = Q(state__in=OPEN, deadline_at__lte=Now())
+    rows = Rerank.objects.filter(pk=rerank_id).defer("picture", "raw")
+    found = rows.annotate(is_late=ExpressionWrapper(late, BooleanField())).first()
+    if found is None or not found.is_late:
+        return found
     expire()
-    return Rerank.objects.filter(pk=rerank_id).defer("picture", "raw").first()
+    return rows.first()
 
 
 def expire() -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
 from django.apps import apps
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import CASCADE, Model
-from django.db.models.signals import ModelSignal, post_delete, post_save, pre_delete
+from django.db.models.signals import ModelSignal, post_delete, pre_delete
 
 from shopsearch import outbox, wakeups
 from shopsearch.registry import ImageIndex, get_indexes
@@ -22,7 +22,8 @@ class Receivers:
         self.index = index
 
     def image_saved(self, instance: Model, using: str, **kwargs: object) -> None:
-        self._note(outbox.mark, [instance.pk], using)
+        if instance.pk is not None:  # of a child whose parent's row is being written
+            self._note(outbox.mark, [instance.pk], using)
 
     def image_deleted(self, instance: Model, using: str, **kwargs: object) -> None:
         self._note(outbox.mark_deleted, [instance.pk], using)
@@ -31,19 +32,21 @@ class Receivers:
         self._note(outbox.mark, self._images_of(instance, using), using)
 
     def connect(self) -> None:
-        self._connect(post_save, self.image_saved, self.index.model)
+        self._with_each_save(self.index.model, self.image_saved)
         self._connect(post_delete, self.image_deleted, self.index.model)
-        _save_in_one_transaction(self.index.model)
         if self.index.product_field:
-            self._connect(post_save, self.product_changed, self.index.product_model)
-            _save_in_one_transaction(self.index.product_model)
+            self._with_each_save(self.index.product_model, self.product_changed)
             key: Any = self.index.model._meta.get_field(self.index.product_field)
             if key.remote_field.on_delete is not CASCADE:
                 # The images stay, without a product to show; after the deletion nobody knows which they were.
                 self._connect(pre_delete, self.product_changed, self.index.product_model)
 
+    def _with_each_save(self, model: type[Model], receiver: Any) -> None:
+        for table in _tables(model):
+            _followers(table)[f"{self.index.name}:{receiver.__name__}"] = receiver
+
     def _connect(self, signal: ModelSignal, receiver: Any, model: type[Model]) -> None:
-        for sender in _saved_as(model):
+        for sender in _kin(model):
             uid = f"shopsearch:{self.index.name}:{receiver.__name__}:{sender._meta.label}"
             signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
 
@@ -54,7 +57,8 @@ class Receivers:
     def _images_of(self, product: Model, using: str) -> Iterable[object]:
         # The base manager: a default manager may hide just those images that the index has to forget.
         images = self.index.model._base_manager.using(using)
-        return images.filter(**{self.index.product_field: product}).values_list("pk", flat=True)
+        # By key, since the product may come as its parent, or as a proxy of it.
+        return images.filter(**{f"{self.index.product_field}__pk": product.pk}).values_list("pk", flat=True)
 
 
 def connect() -> None:
@@ -63,28 +67,52 @@ def connect() -> None:
         Receivers(index).connect()
 
 
-def _save_in_one_transaction(model: type[Model]) -> None:
-    """Have a save of this model and what its receivers write committed together.
+def _followers(table: type[Model]) -> dict[str, Callable[..., None]]:
+    """Who is told of each row written to this model's table, in the transaction that writes it.
 
-    Django opens no transaction for a save outside of one, and sends post_save when the row is committed already: a
-    process that is killed in between would leave a change that no outbox row tells of. (A deletion has a transaction.)
+    Not by post_save: Django opens no transaction for a save outside of one, and sends that signal when the row is
+    committed already; a process killed in between would leave a change that no outbox row tells of. And not by a
+    transaction around the whole save, in which the shop's own receivers would run too: an IntegrityError that one of
+    them swallows would take the product back without a word. So it is the one step between that is wrapped.
     """
-    plain = model.save_base
-    if hasattr(plain, "shopsearch"):
-        return
+    if "shopsearch_followers" in table.__dict__:
+        return table.shopsearch_followers  # type: ignore[attr-defined,no-any-return]
+    followers: dict[str, Callable[..., None]] = {}
+    plain: Any = table._save_table  # type: ignore[attr-defined]
 
     @wraps(plain)
-    def save_base(self: Model, *args: Any, **kwargs: Any) -> None:
-        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+    def _save_table(
+        self: Model,
+        raw: bool = False,
+        cls: type[Model] | None = None,
+        force_insert: bool = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Any = None,
+    ) -> Any:
+        arguments = (raw, cls, force_insert, force_update, using, update_fields)
+        if cls is not table:  # the row of a parent or a child
+            return plain(self, *arguments)
         with transaction.atomic(using=using, savepoint=False):
-            plain(self, *args, **kwargs)
+            written = plain(self, *arguments)
+            for follower in followers.values():
+                follower(self, using=using)
+        return written
 
-    save_base.shopsearch = True  # type: ignore[attr-defined]
-    model.save_base = save_base  # type: ignore[method-assign]
+    table._save_table = _save_table  # type: ignore[attr-defined]
+    table.shopsearch_followers = followers  # type: ignore[attr-defined]
+    return followers
 
 
-def _saved_as(model: type[Model]) -> Iterator[type[Model]]:
-    """The model, its proxies and its children: Django sends a signal in the name of the class that was saved."""
+def _tables(model: type[Model]) -> set[type[Model]]:
+    """The models whose tables hold a row of this one: its own and its parents'."""
+    concrete = model._meta.concrete_model or model
+    return {concrete, *concrete._meta.get_parent_list()}
+
+
+def _kin(model: type[Model]) -> Iterator[type[Model]]:
+    """The model, its proxies, children and parents: Django sends a signal in the name of the class at hand."""
+    concrete = model._meta.concrete_model or model
     for each in {model, *apps.get_models()}:
-        if issubclass(each, model):
+        if issubclass(each, concrete) or issubclass(concrete, each):
             yield each

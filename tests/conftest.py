@@ -19,3 +19,11 @@ pytest_plugins = [
     "tests.services.postgres",
     "tests.services.catalogue",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _the_tests_celery_application():
+    """Whatever other projects a test has imported: the last one's application would be the current one."""
+    from tests.services.celery import app
+
+    app.set_current()

@@ -189,3 +189,18 @@ def test_what_update_and_bulk_create_do_is_indexed_after_reindex():
 def test_reindexing_a_model_that_is_not_registered_says_so():
     with pytest.raises(ImproperlyConfigured, match="not registered"):
         reindex(Product.objects.all())
+
+
+def test_an_image_deleted_under_other_filters_is_no_ghost_when_the_old_ones_are_back(monkeypatch):
+    product(RED)
+    gone = product(GREEN)
+    index_everything()
+    with monkeypatch.context() as other:
+        other.setattr(IMAGES, "filters", {"in_stock": bool}, raising=False)
+        outbox.mark_all(IMAGES)
+        index_everything()
+        gone.delete()
+        index_everything()
+    outbox.mark_all(IMAGES)
+    index_everything()
+    assert list(entities()) == [str(image.pk) for image in ProductImage.objects.all()]

@@ -1,10 +1,11 @@
 """Signals: a save or a deletion is in the outbox when its transaction is committed, and never when it is not."""
 
+import contextlib
 import io
 
 import pytest
 from django.core import serializers
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models.signals import post_save
 
 from shopsearch import outbox, signals, wakeups
@@ -162,3 +163,59 @@ def test_a_save_succeeds_even_if_waking_raises(monkeypatch):
     monkeypatch.setattr(wakeups, "wake", broken)
     product(RED)
     assert len(rows()) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", [Product, ProductImage])
+def test_an_error_that_the_shops_own_receiver_swallows_does_not_take_the_save_back(model):
+    Category.objects.create(pk=5, name="there already")
+
+    def receive(**kwargs):
+        with contextlib.suppress(IntegrityError):
+            Category.objects.create(pk=5, name="once more")
+
+    post_save.connect(receive, sender=model)
+    try:
+        made = product(RED)
+        assert Product.objects.filter(pk=made.pk).exists()
+        assert ProductImage.objects.filter(product=made).exists()
+    finally:
+        post_save.disconnect(receive, sender=model)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_shops_own_receivers_run_after_the_commit_as_django_has_it():
+    inside = []
+
+    def receive(**kwargs):
+        inside.append(transaction.get_connection().in_atomic_block)
+
+    post_save.connect(receive, sender=Product)
+    try:
+        Product.objects.create(title="mug")
+    finally:
+        post_save.disconnect(receive, sender=Product)
+    assert inside == [False]
+
+
+def test_a_proxy_a_child_and_a_parent_are_followed_through_the_table_they_share():
+    class Bestseller(Product):
+        class Meta:
+            proxy = True
+            app_label = "shop"
+
+    class Bundle(Product):
+        class Meta:
+            app_label = "shop"
+
+    try:
+        assert signals._tables(Bestseller) == {Product}
+        assert signals._tables(Bundle) == {Product, Bundle}
+        assert {Product, Bestseller} <= set(signals._kin(Bestseller))
+        assert {Product, Bundle} <= set(signals._kin(Bundle))
+    finally:
+        from django.apps import apps
+
+        for name in ("bestseller", "bundle"):
+            del apps.all_models["shop"][name]
+        apps.clear_cache()
