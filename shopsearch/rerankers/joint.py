@@ -24,7 +24,7 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 class JointReranker(Reranker):
     """Scores a candidate by the cosine between the query and the candidate's picture and words in one embedding."""
 
-    prompt_version: str = "1"
+    prompt_version: str = "2"
     most_candidates: int = 9
 
     _embedder: Embedder | None = field(default=None, init=False, repr=False)
@@ -49,13 +49,23 @@ class JointReranker(Reranker):
         vectors = self._bound.embed([query, *joint])
         scores = [float(score) for score in vectors[1:] @ vectors[0]]
         likeness: list[float] = []
+        caption = ""
         if query.image is not None:
-            pictures = [Query(image=query.image), *(Query(image=candidate.image) for candidate in candidates)]
-            alone = self._bound.embed(pictures)
-            likeness = [float(score) for score in alone[1:] @ alone[0]]
+            words = _shared(query, candidates)
+            alone = self._bound.embed(
+                [
+                    Query(image=query.image),
+                    *(Query(image=candidate.image) for candidate in candidates),
+                    *(Query(text=word) for word in words),
+                ]
+            )
+            cosines = [float(cosine) for cosine in alone[1:] @ alone[0]]
+            likeness, named = cosines[: len(candidates)], cosines[len(candidates) :]
+            if words:
+                caption = f"Looks like: {words[named.index(max(named))]}"
         return Judgement(
             scores=scores,
-            caption=_caption(query, candidates) if likeness else "",
+            caption=caption,
             reason=_reason(query, candidates, scores, likeness),
             raw=" ".join(f"{score:.4f}" for score in scores),
         )
@@ -65,12 +75,11 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _caption(query: Query, candidates: Sequence[Candidate]) -> str:
-    """What most candidates are called and the query's words do not say: what the picture must have brought in."""
+def _shared(query: Query, candidates: Sequence[Candidate]) -> list[str]:
+    """What most candidates are called and the query's words do not say: the picture may have brought it in."""
     asked = set(_words(query.text))
     named = Counter(word for candidate in candidates for word in set(_words(candidate.text)) - asked)
-    word, count = max(named.items(), key=lambda item: (item[1], item[0]), default=("", 0))
-    return f"Looks like: {word}" if count * 2 > len(candidates) else ""
+    return sorted(word for word, count in named.items() if count * 2 > len(candidates))
 
 
 def _reason(
