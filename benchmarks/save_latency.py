@@ -95,19 +95,20 @@ class Shop:
 
         django.setup()
         from django.core.management import call_command
-        from django.db.models.signals import post_save
 
+        from shopsearch import signals
+        from shopsearch.models import ProductImage
         from tests.shop.pictures import RED, product
 
         call_command("migrate", run_syncdb=True, verbosity=0, skip_checks=True)
-        self.signal = post_save
-        self.receivers = list(post_save.receivers)
+        self.followers = signals._followers(ProductImage)
+        self.known = dict(self.followers)
         self.image = product(RED).images.get()
 
     def save(self, *, with_shopsearch: bool) -> tuple[float, float]:
         """The milliseconds it took, and those of them that this thread had the processor."""
-        self.signal.receivers = list(self.receivers) if with_shopsearch else []
-        self.signal.sender_receivers_cache.clear()
+        self.followers.clear()
+        self.followers.update(self.known if with_shopsearch else {})
         begun, begun_processor = time.perf_counter(), time.thread_time()
         self.image.save()
         return (time.perf_counter() - begun) * 1_000, (time.thread_time() - begun_processor) * 1_000

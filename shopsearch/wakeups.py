@@ -41,11 +41,18 @@ def wake_rerankers() -> None:
     _wake(_rerank_inline, _rerank_sender)
 
 
+def has_workers() -> bool:
+    """Whether somebody could be woken at all: Celery has a broker, or works eagerly.
+
+    Without a broker's address Celery would try an AMQP server on this machine; `manage.py check` says so.
+    """
+    return bool(current_app.conf.task_always_eager or current_app.conf.broker_write_url is not None)
+
+
 def _wake(inline: _Inline, sender: _Sender) -> None:
     if current_app.conf.task_always_eager:
         inline.run()
-    elif current_app.conf.broker_write_url is not None:
-        # Without a broker's address Celery would try an AMQP server on this machine; `manage.py check` says so.
+    elif has_workers():
         sender.wake()
 
 

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from PIL import Image
 
-from shopsearch import indexing, outbox, reranking
+from shopsearch import indexing, outbox, reranking, wakeups
 from shopsearch.conf import DEFAULTS
 from shopsearch.exceptions import RerankerError
 from shopsearch.models import ProductImage, Rerank
@@ -256,6 +256,13 @@ def test_a_reason_is_given_only_when_it_speaks_for_the_product_that_stands_first
     rerank = asked()
     reranking.answer_next()
     assert reranking.current(rerank.pk).reason == reason
+
+
+@pytest.mark.usefixtures("shop")
+def test_no_rerank_is_made_where_nobody_can_be_woken_to_answer_it(monkeypatch):
+    monkeypatch.setattr(wakeups, "has_workers", lambda: False)
+    assert asked() is None
+    assert not Rerank.objects.exists()
 
 
 @pytest.mark.usefixtures("shop")
