@@ -47,8 +47,9 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
     """A rerank of these results' leading products, queued, or the one that was made for the same query before.
 
     None where there is nothing to gain: no reranker, no broker to reach one by, fewer than two results, not the first
-    page, or scores so far apart that retrieval is sure (RERANK_GATE); and where the database takes no row, being locked or for reading only: the
-    search is answered all the same. The workers are woken after commit; this never waits for them.
+    page, or scores so far apart that retrieval is sure (RERANK_GATE); and where the database takes no row, being locked
+    or for reading only: the search is answered all the same. The workers are woken after commit; this never waits for
+    them.
     """
     reranker = get_reranker()
     if reranker is None or not wakeups.has_workers() or results.offset or len(results.results) < 2:
