@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from shopsearch import outbox
 from shopsearch.admin.columns import STYLE, ReindexPermission, ago, say_marked, state_label, wake
+from shopsearch.admin.permissions import ReadOnly
 from shopsearch.models import IndexEntry
 from shopsearch.registry import get_indexes
 
@@ -26,7 +27,7 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
-class IndexEntryAdmin(ReindexPermission, ModelAdmin):
+class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     """The outbox: to be read, and to be set going again; nobody edits it."""
 
     list_display = ("image_link", "index_name", "state_and_error", "attempts", "changed", "indexed")
@@ -40,15 +41,6 @@ class IndexEntryAdmin(ReindexPermission, ModelAdmin):
 
     class Media:
         css = {"all": (STYLE,)}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description=_("image"), ordering="image_id")
     def image_link(self, entry: IndexEntry) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from shopsearch import images
 from shopsearch.admin.columns import STYLE, ago, state_label
+from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import ImageError
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, get_indexes
@@ -31,7 +32,7 @@ MISSING = "lightgrey"
 """The tile of a candidate whose picture is gone."""
 
 
-class RerankAdmin(ModelAdmin):
+class RerankAdmin(ReadOnly, ModelAdmin):
     """What was asked of the reranker about which candidates, what it said, and what came of it; nobody edits it."""
 
     list_display = ("asked", "state_and_error", "model_name", "seconds", "repaired", "created")
@@ -51,15 +52,6 @@ class RerankAdmin(ModelAdmin):
 
     class Media:
         css = {"all": (STYLE,)}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("picture")
