@@ -179,3 +179,32 @@ def test_the_space_changes_with_the_tokenizer(folder):
     tokenizer["normalizer"]["lowercase"] = False
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     assert VisualizedBGE(model=str(folder)).space != VisualizedBGE().space
+
+
+def test_a_batch_that_does_not_fit_is_embedded_in_halves_and_the_next_one_too(monkeypatch):
+    embedder = VisualizedBGE(batch_size=8)
+    queries = [Query(text=f"red mug {number}") for number in range(8)]
+    whole = embedder.embed(queries)
+    plain, sizes = VisualizedBGE.embed_with, []
+
+    def embed_with(self, model, tokenizer, some):
+        sizes.append(min(len(some), self.batch_size))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return plain(self, model, tokenizer, some)
+
+    monkeypatch.setattr(VisualizedBGE, "embed_with", embed_with)
+    np.testing.assert_allclose(embedder.embed(queries), whole, atol=1e-5)
+    assert embedder.batch_size == 2
+    sizes.clear()
+    embedder.embed(queries)
+    assert sizes == [2]
+
+
+def test_a_single_query_that_does_not_fit_is_tried_again_later(monkeypatch):
+    def embed_with(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(VisualizedBGE, "embed_with", embed_with)
+    with pytest.raises(EmbedderError, match="out of memory"):
+        VisualizedBGE().embed([Query(text="mug"), Query(text="cup")])

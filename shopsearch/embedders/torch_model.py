@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from abc import abstractmethod
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import torch
 
     from shopsearch.types import Vectors
+
+logger = logging.getLogger(__name__)
 
 DataType = Literal["float32", "bfloat16", "float16"]
 
@@ -93,12 +96,8 @@ class TorchEmbedder(Embedder):
 
         if not queries:
             return np.zeros((0, self.dimension), dtype=np.float32)
-        model, tokenizer = self._loaded
-        import torch
-
         try:
-            with torch.inference_mode():
-                vectors = self.embed_with(model, tokenizer, queries)
+            vectors = self._embed(queries)
         except RuntimeError as error:  # torch's: the GPU is full, or gone
             raise EmbedderError(f"The model cannot answer at the moment: {error}") from error
         if not np.isfinite(vectors).all():
@@ -106,6 +105,29 @@ class TorchEmbedder(Embedder):
                 f"The model's numbers overflow in {self.dtype}; use float32 or bfloat16."
             )
         return vectors
+
+    def _embed(self, queries: Sequence[Query]) -> Vectors:
+        """In halves, from now on, where all at once do not fit into the memory."""
+        model, tokenizer = self._loaded
+        import numpy as np
+        import torch
+
+        try:
+            with torch.inference_mode():
+                return self.embed_with(model, tokenizer, queries)
+        except torch.OutOfMemoryError:
+            at_once = min(self.batch_size, len(queries))
+            if at_once == 1:
+                raise
+            self.batch_size = at_once // 2
+            logger.warning(
+                "The memory is full with %d queries at once; from now on %d.", at_once, self.batch_size
+            )
+            torch.cuda.empty_cache()
+        parts = [
+            queries[start : start + self.batch_size] for start in range(0, len(queries), self.batch_size)
+        ]
+        return np.concatenate([self._embed(part) for part in parts])
 
     def check(self) -> list[CheckMessage]:
         hint = f"See the options of {type(self).__module__}.{type(self).__qualname__}."
