@@ -13,9 +13,11 @@ demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
+# In a folder of its own, so that the drawn shop and this one do not mix.
 demo-data: $(VENV)/.demo
 	@test -n "$(IMAGES)" || { echo "make demo-data IMAGES=<a folder with products.jsonl and its pictures>"; exit 2; }
-	@exec $(BIN)/python manage.py demo --port $(PORT) --images "$(IMAGES)"
+	@SHOPSEARCH_DEMO_DIR=$${SHOPSEARCH_DEMO_DIR:-.var/own-pictures} \
+		exec $(BIN)/python manage.py demo --port $(PORT) --images "$(IMAGES)"
 
 # What draws the shop, first: pip unpacks torch on one processor, and the pictures are drawn on the other meanwhile.
 $(VENV)/.pip: constraints.txt
