@@ -54,7 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "RERANK_EVENTS": False,
     # The REST API's throttle for anonymous visitors, as DRF writes rates.
     "THROTTLE_RATE": "120/min",
-    # Where a result links to and what its card shows: see docs/reference.md.
+    # What the search page extends.
     "BASE_TEMPLATE": "shopsearch/base.html",
 }
 

@@ -68,7 +68,7 @@ def send(task: str = TASK) -> bool:
 
     Within about two seconds, whatever the broker does. Raises what the broker's client raises.
     """
-    with _connection(current_app) as connection:
+    with connection_of(current_app) as connection:
         return _send(task, current_app, connection)
 
 
@@ -89,8 +89,11 @@ def _send(task: str, app: Celery, connection: Connection) -> bool:
     return not declared.message_count
 
 
-def _connection(app: Celery) -> Connection:
-    # Our own, so that the project's broker settings, made for its own tasks, stay as they are.
+def connection_of(app: Celery) -> Connection:
+    """A connection to the application's broker that fails within about two seconds.
+
+    Our own, so that the project's broker settings, made for its own tasks, stay as they are.
+    """
     connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
     options = {**(connection.transport_options or {}), "max_retries": 0}
     if connection.transport.driver_type == "redis":
@@ -144,7 +147,7 @@ class _Sender:
     def send(self) -> None:
         fresh = self.connection is None
         try:
-            self.connection = self.connection or _connection(self.app)
+            self.connection = self.connection or connection_of(self.app)
             _send(self.task, self.app, self.connection)
         except Exception:
             if self.connection is not None:

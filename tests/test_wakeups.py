@@ -78,8 +78,8 @@ def test_a_broker_that_was_restarted_hears_of_the_next_save(broker, redis_server
 def test_a_broker_that_refuses_is_tried_once_and_then_left_in_peace(broker, sender, monkeypatch, caplog):
     broker(f"redis://127.0.0.1:{free_port()}/0")
     tried = []
-    connection = wakeups._connection
-    monkeypatch.setattr(wakeups, "_connection", lambda app: tried.append(True) or connection(app))
+    connection = wakeups.connection_of
+    monkeypatch.setattr(wakeups, "connection_of", lambda app: tried.append(True) or connection(app))
     wakeups.wake()
     wait_until(lambda: "No wake-up could be sent" in caplog.text, "the failure is logged")
     for _ in range(100):

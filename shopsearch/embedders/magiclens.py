@@ -12,7 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders import model_folder, tower_folder
 from shopsearch.embedders.preprocessing import Preprocessing
-from shopsearch.embedders.two_tower import TowerEmbedder, read_tokenizer, unit
+from shopsearch.embedders.torch_model import read_tokenizer
+from shopsearch.embedders.two_tower import TowerEmbedder, unit
 from shopsearch.exceptions import QueryError
 from shopsearch.types import Query
 

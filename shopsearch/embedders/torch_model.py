@@ -16,12 +16,14 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders.base import Embedder
-from shopsearch.embedders.weights import load_weights
+from shopsearch.embedders.model_folder import is_on_hub
+from shopsearch.embedders.weights import load_weights, verify
 from shopsearch.exceptions import EmbedderError
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
 
     from shopsearch.types import Vectors
 
@@ -142,6 +144,17 @@ class TorchEmbedder(Embedder):
             wrong.append("batch_size must be at least 1, and threads at least 0.")
         return wrong
 
+    def file_faults(self) -> list[str]:
+        """What is wrong about the file of weights, as far as it can be told without loading it."""
+        try:
+            if not is_on_hub(self.model):
+                verify(self.folder.weights)
+            elif self.weights:  # the folder is downloaded at first use, and cannot be looked at now
+                verify(Path(self.weights).expanduser())
+        except ImproperlyConfigured as error:
+            return [str(error)]
+        return []
+
     @property
     def _loaded(self) -> Any:
         with self._lock:
@@ -166,6 +179,16 @@ class TorchEmbedder(Embedder):
             raise ImproperlyConfigured(
                 f"The weights {folder.weights} are not a {self.title} as {folder.path} describes it: {error}."
             ) from error
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The folder's tokenizer, which neither truncates nor pads."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def truncate(ids: list[int], limit: int) -> list[int]:

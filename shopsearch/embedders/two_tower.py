@@ -7,14 +7,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.core.exceptions import ImproperlyConfigured
-
-from shopsearch.embedders import model_folder, tower_folder
-from shopsearch.embedders.torch_model import TorchEmbedder, truncate
-from shopsearch.embedders.weights import verify
+from shopsearch.embedders import tower_folder
+from shopsearch.embedders.torch_model import TorchEmbedder, read_tokenizer, truncate
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
@@ -68,15 +64,7 @@ class TowerEmbedder(TorchEmbedder):
         return found
 
     def faults(self) -> list[str]:
-        wrong = super().faults()
-        try:
-            if not model_folder.is_on_hub(self.model):
-                verify(self.folder.weights)
-            elif self.weights:  # the folder is downloaded at first use, and cannot be looked at now
-                verify(Path(self.weights).expanduser())
-        except ImproperlyConfigured as error:
-            wrong.append(str(error))
-        return wrong
+        return [*super().faults(), *self.file_faults()]
 
     def build(
         self, state: Mapping[str, torch.Tensor], dtype: torch.dtype, device: str
@@ -152,16 +140,6 @@ class TwoTower(FusedTowers):
     def faults(self) -> list[str]:
         wrong = [] if 0 <= self.text_weight <= 1 else ["text_weight must be from 0 to 1."]
         return wrong + super().faults()
-
-
-def read_tokenizer(folder: Path) -> Any:
-    """The folder's tokenizer, which neither truncates nor pads."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def unit(vectors: np.ndarray[Any, Any]) -> Vectors:

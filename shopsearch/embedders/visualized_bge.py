@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ImproperlyConfigured
-
 from shopsearch.embedders import model_folder
-from shopsearch.embedders.torch_model import TorchEmbedder, truncate
-from shopsearch.embedders.weights import verify
+from shopsearch.embedders.torch_model import TorchEmbedder, read_tokenizer, truncate
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
@@ -57,18 +53,11 @@ class VisualizedBGE(TorchEmbedder):
         return vectors
 
     def faults(self) -> list[str]:
-        wrong = super().faults()
-        try:
-            if not model_folder.is_on_hub(self.model):
-                verify(self.folder.weights)
-            elif self.weights:  # the folder is downloaded at first use, and cannot be looked at now
-                verify(Path(self.weights).expanduser())
-            else:
-                wrong.append(
-                    "Name the file of Visualized BGE's weights: the hub's model is the text model alone."
-                )
-        except ImproperlyConfigured as error:
-            wrong.append(str(error))
+        wrong = [*super().faults(), *self.file_faults()]
+        if model_folder.is_on_hub(self.model) and not self.weights:
+            wrong.append(
+                "Name the file of Visualized BGE's weights: the hub's model is the text model alone."
+            )
         return wrong
 
     def _batches(
@@ -100,8 +89,6 @@ class VisualizedBGE(TorchEmbedder):
     def build(
         self, state: Mapping[str, torch.Tensor], dtype: torch.dtype, device: str
     ) -> tuple[Vista, Tokenizer]:
-        from tokenizers import Tokenizer
-
         from shopsearch.embedders.eva02 import Eva02Config
         from shopsearch.embedders.vista import Vista
 
@@ -114,7 +101,4 @@ class VisualizedBGE(TorchEmbedder):
             dtype=dtype,
             device=device,
         )
-        tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return model, tokenizer
+        return model, read_tokenizer(folder.path)

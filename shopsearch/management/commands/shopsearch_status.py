@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.models import Min
 from django.utils import timezone
 
-from shopsearch import outbox
+from shopsearch import outbox, wakeups
 from shopsearch.backends import collection_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
@@ -159,9 +159,8 @@ def _connect(broker: Part) -> None:
 
     if not current_app.conf.broker_write_url:
         raise ImproperlyConfigured("Celery has no broker: manage.py check says how to set one (W001).")
-    with current_app.connection_for_write(connect_timeout=1) as wire:
+    with wakeups.connection_of(current_app) as wire:
         broker.name = wire.as_uri()  # without the password
-        wire.transport_options = {**(wire.transport_options or {}), "max_retries": 0}
         wire.connect()
 
 
