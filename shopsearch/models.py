@@ -69,6 +69,8 @@ class IndexEntry(models.Model):
     image_hash = models.CharField(_("image hash"), max_length=64, blank=True)
     fields_hash = models.CharField(_("fields hash"), max_length=64, blank=True)
     collection = models.CharField(_("collection"), max_length=255, blank=True)
+    held = models.JSONField(_("held"), default=dict)
+    """What each collection holds of the image: ``{str(collection.pk): [image hash, fields hash]}``, or null: unknown."""
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
     indexed_at = models.DateTimeField(_("indexed at"), null=True, blank=True)
 
@@ -81,6 +83,73 @@ class IndexEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.index}:{self.image_id} {self.state}"
+
+
+class Change(models.Model):
+    """An image was saved, deleted or touched: written in the transaction that did it, and only ever inserted.
+
+    So a shop's transactions never wait for one another here. Workers fold changes into index entries.
+    """
+
+    index = models.CharField(_("index"), max_length=100)
+    image_id = models.CharField(_("image"), max_length=255)
+    is_deletion = models.BooleanField(_("deletion"), default=False)
+    available_at = models.DateTimeField(_("available at"), db_default=Now(), db_index=True)
+    """Later than now while ``shopsearch.paused()`` lasts."""
+    token = models.UUIDField(null=True, editable=False, db_index=True)
+    """Of the pause that holds the change, or of the worker that is folding it."""
+
+    class Meta:
+        verbose_name = _("change")
+        verbose_name_plural = _("changes")
+
+    def __str__(self) -> str:
+        return f"{self.index}:{self.image_id}"
+
+
+class Collection(models.Model):
+    """One of the vector store's collections of an index: which one answers, and which one is being filled beside it.
+
+    Searches read the LIVE one; changes are written to it and to the one that is BUILDING or PAUSED; a RETIRED one is
+    kept for a rollback.
+    """
+
+    class State(models.TextChoices):
+        BUILDING = "building", _("building")
+        PAUSED = "paused", _("paused")
+        LIVE = "live", _("live")
+        RETIRED = "retired", _("retired")
+
+    index = models.CharField(_("index"), max_length=100)
+    name = models.CharField(_("name"), max_length=255, unique=True)
+    space = models.CharField(_("space"), max_length=255)
+    dimension = models.PositiveIntegerField(_("dimension"))
+    fields = models.JSONField(_("fields"), default=dict)
+    """The declared filters it was made for: name -> kind."""
+    state = models.CharField(_("state"), max_length=10, choices=State.choices)
+    total = models.PositiveIntegerField(_("total"), default=0)
+    """How many images there were to do when its filling began."""
+    error = models.TextField(_("error"), blank=True)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+    live_at = models.DateTimeField(_("live at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("collection")
+        verbose_name_plural = _("collections")
+        ordering = ("index", "-pk")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("index",), condition=models.Q(state="live"), name="shopsearch_collection_live"
+            ),
+            models.UniqueConstraint(
+                fields=("index",),
+                condition=models.Q(state__in=("building", "paused")),
+                name="shopsearch_collection_building",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.state}"
 
 
 class Rerank(models.Model):
