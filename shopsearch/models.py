@@ -70,7 +70,7 @@ class IndexEntry(models.Model):
     fields_hash = models.CharField(_("fields hash"), max_length=64, blank=True)
     collection = models.CharField(_("collection"), max_length=255, blank=True)
     held = models.JSONField(_("held"), default=dict)
-    """What each collection holds of the image: ``{str(collection.pk): [image hash, fields hash]}``, or null: unknown."""
+    """What each collection holds of it: ``{str(collection.pk): [image hash, fields hash]}``; null where unknown."""
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
     indexed_at = models.DateTimeField(_("indexed at"), null=True, blank=True)
 
