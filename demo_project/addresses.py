@@ -15,10 +15,16 @@ FILE_NAME = "addresses.json"
 class Addresses:
     broker_url: str = "memory://"
     milvus_uri: str = "http://127.0.0.1:19530"
+    query_worker: bool = False
+    """Whether a query worker listens at the broker, so that the web process holds no model."""
 
     def as_environment(self) -> dict[str, str]:
         """What a child process needs to find the same servers."""
-        return {"REDIS_URL": self.broker_url, "SHOPSEARCH_MILVUS_URI": self.milvus_uri}
+        return {
+            "REDIS_URL": self.broker_url,
+            "SHOPSEARCH_MILVUS_URI": self.milvus_uri,
+            "SHOPSEARCH_QUERY_WORKER": "1" if self.query_worker else "",
+        }
 
 
 def read_addresses(demo_dir: Path) -> Addresses:
@@ -31,6 +37,7 @@ def read_addresses(demo_dir: Path) -> Addresses:
     return Addresses(
         broker_url=os.environ.get("REDIS_URL") or known["broker_url"],
         milvus_uri=os.environ.get("SHOPSEARCH_MILVUS_URI") or known["milvus_uri"],
+        query_worker=bool(os.environ.get("SHOPSEARCH_QUERY_WORKER", known["query_worker"])),
     )
 
 

@@ -110,6 +110,10 @@ SHOPSEARCH: dict[str, Any] = {
         "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
         "OPTIONS": {"uri": ADDRESSES.milvus_uri},
     },
+    # Where a query worker runs, the web process needs no model.
+    "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"}
+    if ADDRESSES.query_worker
+    else None,
     "BASE_TEMPLATE": "catalog/base.html",
 }
 

@@ -79,9 +79,9 @@ def _die_with_the_launcher() -> None:
 
 
 class Processes:
-    """Redis, Milvus Lite, the worker and the web server as children of this process."""
+    """Redis, Milvus Lite, the workers and the web server as children of this process."""
 
-    description = "a process each for Redis, Milvus Lite, the worker and the web server"
+    description = "a process each for Redis, Milvus Lite, the worker, the query worker and the web server"
 
     def __init__(self, *, demo_dir: Path, port: int, milvus_port: int) -> None:
         self.demo_dir = demo_dir
@@ -95,6 +95,7 @@ class Processes:
         self.addresses = Addresses(
             broker_url=f"redis+socket://{self.socket}" if self.socket else os.environ["REDIS_URL"],
             milvus_uri=f"http://127.0.0.1:{milvus_port}",
+            query_worker=True,
         )
 
     @property
@@ -131,6 +132,7 @@ class Processes:
         worker = ["worker", "-P", "solo", "-c", "1", "-Q", queues, "-n", f"demo-{self.port}@%h"]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
         self._start("The worker", [*_python("-m", "celery"), "-A", "demo_project", *worker, *quiet])
+        self._start("The query worker", [*_python(MANAGE), "shopsearch_query_worker"])
         self._start("The web server", [*_python("-m", "demo_project.web"), str(self.port)])
 
     def check(self) -> None:

@@ -44,11 +44,11 @@ def warm_up() -> None:
 
 
 def _embed_something() -> None:
-    from shopsearch.backends import get_embedder
+    from shopsearch.backends import get_query_embedder
     from shopsearch.types import Query
 
     try:
-        get_embedder().embed([Query(text="warm up")])
+        get_query_embedder().embed([Query(text="warm up")])
     except Exception:
         # A search will meet the same error, and can tell it to somebody.
         logger.exception("The embedder could not be loaded.")

@@ -209,7 +209,9 @@ def test_the_demo_starts_answers_stops_and_embeds_nothing_twice(start, mode):
     assert "Motley" in first.get("")
     assert len(first.search("red+mug")) == 24
     assert {state for _, state, _ in first.entries()} == {"indexed"}
-    assert len(first.processes()) == (1 if mode == "--one-process" else 5)
+    assert len(first.processes()) == (1 if mode == "--one-process" else 6)
+    if mode == "--processes":
+        assert first.with_torch() == {"-m celery", "manage.py shopsearch_query_worker"}, "not the web server"
     indexed = first.entries()
     assert first.stop(signal.SIGTERM) == 0
     assert first.processes() == {}

@@ -23,7 +23,7 @@ def environment_of(folder):
         FOLDER_VARIABLE: str(folder),
         "PYTHONPATH": str(ROOT),
     }
-    hidden = {"REDIS_URL", "SHOPSEARCH_MILVUS_URI", "DEBUG"}
+    hidden = {"REDIS_URL", "SHOPSEARCH_MILVUS_URI", "SHOPSEARCH_QUERY_WORKER", "DEBUG"}
     return {name: value for name, value in os.environ.items() if name not in hidden} | ours
 
 
@@ -80,6 +80,13 @@ class Demo:
             except OSError:
                 continue  # it ended while we looked, or is not ours
         return found
+
+    def with_torch(self):
+        """What was started of those processes that have PyTorch in memory, in two words."""
+        commands = self.processes()
+        held = {pid: (Path("/proc") / str(pid) / "maps").read_text() for pid in commands}
+        words = {pid: commands[pid].split()[1:3] for pid, maps in held.items() if "libtorch" in maps}
+        return {" ".join(pair).removeprefix(f"{ROOT}/") for pair in words.values()}
 
     def stop(self, number=signal.SIGTERM):
         """The launcher's exit code."""
