@@ -51,8 +51,30 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
     or for reading only: the search is answered all the same. The workers are woken after commit; this never waits for
     them.
     """
+    wanted = _wanted(index, results) if wakeups.has_workers() else None
+    if wanted is None:
+        return None
+    try:
+        with transaction.atomic(using=Rerank.objects.db):
+            return _known_or_recorded(wanted)
+    except DatabaseError as error:
+        logger.warning("No rerank could be asked for: %s", error)
+        return None
+
+
+def order_of(index: ImageIndex, results: Results) -> Order | None:
+    """The order that a worker would give these results' leading products, made here and recorded nowhere.
+
+    None where ``request`` would ask for none. Raises what the reranker raises.
+    """
+    wanted = _wanted(index, results)
+    return None if wanted is None else _judge(wanted)[1]
+
+
+def _wanted(index: ImageIndex, results: Results) -> Rerank | None:
+    """The rerank of these results, not recorded yet; None where there is nothing to gain."""
     reranker = get_reranker()
-    if reranker is None or not wakeups.has_workers() or results.offset or len(results.results) < 2:
+    if reranker is None or results.offset or len(results.results) < 2:
         return None
     leading = results.results[: reranker.most_candidates]
     if leading[0].score - leading[-1].score >= settings.RERANK_GATE:
@@ -71,7 +93,7 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
     asked = [index.name, results.query.text, hashlib.sha256(picture or b"").hexdigest(), candidates, files]
     judge = [reranker.model, reranker.prompt_version, settings.RERANK_WEIGHT, settings.RERANK_LIFT]
     key = hashlib.sha256(json.dumps([asked, judge]).encode()).hexdigest()
-    wanted = Rerank(
+    return Rerank(
         key=key,
         index=index.name,
         text=results.query.text,
@@ -81,12 +103,6 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
         prompt_version=reranker.prompt_version,
         deadline_at=Now() + timedelta(seconds=settings.RERANK_DEADLINE_SECONDS),
     )
-    try:
-        with transaction.atomic(using=Rerank.objects.db):
-            return _known_or_recorded(wanted)
-    except DatabaseError as error:
-        logger.warning("No rerank could be asked for: %s", error)
-        return None
 
 
 def _known_or_recorded(wanted: Rerank) -> Rerank:

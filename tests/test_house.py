@@ -20,6 +20,7 @@ LAYERS = [
     {"tasks"},
     {"workers", "query_worker"},
     {"search", "signals"},
+    {"evaluation"},
     {"serializers", "checks", "admin", "management", "templatetags"},
     {"receipts", "queries"},
     {"views", "pages"},
