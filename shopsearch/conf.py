@@ -54,6 +54,16 @@ DEFAULTS: dict[str, Any] = {
     "RERANK_EVENTS": False,
     # The REST API's throttle for anonymous visitors, as DRF writes rates.
     "THROTTLE_RATE": "120/min",
+    # How long /api/health/ready/ waits for the database, the vector store, the embedder and the broker together.
+    "HEALTH_SECONDS": 2.0,
+    # Who sends this token may read /api/metrics/; None: nobody.
+    "METRICS_TOKEN": None,
+    # Where a worker answers Prometheus; port 0 is nowhere.
+    "METRICS_HOST": "127.0.0.1",
+    "METRICS_PORT": 0,
+    # Whether shoppers are asked if the words of their searches may be kept, and how long those are that nobody judges.
+    "COLLECT_QUERIES": False,
+    "COLLECT_KEEP_DAYS": 90,
     # What the search page extends.
     "BASE_TEMPLATE": "shopsearch/base.html",
 }

@@ -12,6 +12,7 @@ from shopsearch.backends import collection_of, get_query_embedder, get_vector_st
 from shopsearch.conf import settings
 from shopsearch.exceptions import EmptyQuery, QueryError
 from shopsearch.filters import Filter, parse
+from shopsearch.metrics import timed
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.types import Hit, Query, Result, Results
 
@@ -27,6 +28,7 @@ MOST_HITS = 16_384
 ROWS_PER_SELECT = 500
 
 
+@timed("total")
 def search(
     text: str = "",
     image: Image | None = None,
@@ -60,7 +62,8 @@ def search(
         )
     condition = parse(filters or {}, image_index.filter_types)
 
-    vector = get_query_embedder().embed([query])[0]
+    with timed("embed"):
+        vector = get_query_embedder().embed([query])[0]
     wanted = offset + limit + 1
     found = list(islice(_products(image_index, vector, condition, wanted), offset, wanted))
     return Results(
@@ -91,12 +94,14 @@ def _products(
     seen_hits: set[str] = set()
     window = wanted * IMAGES_PER_PRODUCT
     while True:
-        hits = store.search(collection, vector, limit=min(window, MOST_HITS), filters=condition)
+        with timed("store"):
+            hits = store.search(collection, vector, limit=min(window, MOST_HITS), filters=condition)
         fresh = [hit for hit in hits if hit.id not in seen_hits]
         seen_hits.update(hit.id for hit in fresh)
         for start in range(0, len(fresh), ROWS_PER_SELECT):
             chunk = fresh[start : start + ROWS_PER_SELECT]
-            images = _visible(index, chunk)
+            with timed("database"):
+                images = _visible(index, chunk)
             for hit in chunk:
                 image = images.get(hit.image_id)
                 product = index.get_product(image) if image is not None else None

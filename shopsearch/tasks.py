@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from celery import shared_task
 
-from shopsearch import indexing, outbox, reranking, wakeups
+from shopsearch import indexing, metrics, outbox, reranking, wakeups
 from shopsearch.conf import settings
 
 
@@ -16,7 +18,9 @@ def index() -> None:
     """
     if outbox.has_due(beyond=settings.BATCH_SIZE):
         wakeups.wake()
-    indexing.index_batch()
+    outcomes = asdict(indexing.index_batch())
+    outcomes.pop("claimed")
+    metrics.count_indexed(outcomes)
     if outbox.has_due():
         wakeups.wake()
 

@@ -2,6 +2,9 @@
 
 from django.urls import path
 
+from shopsearch.exposition import metrics_view
+from shopsearch.health import LiveView, ReadyView
+from shopsearch.consent import ConsentView
 from shopsearch.pages import SearchPage
 from shopsearch.receipts import RerankView, events
 from shopsearch.views import SearchView
@@ -10,7 +13,12 @@ app_name = "shopsearch"
 
 urlpatterns = [
     path("search/", SearchPage.as_view(), name="search"),
+    path("search/consent/", ConsentView.as_view(), name="consent"),
     path("api/search/", SearchView.as_view(), name="api-search"),
     path("api/reranks/<uuid:rerank_id>/", RerankView.as_view(), name="api-rerank"),
     path("api/reranks/<uuid:rerank_id>/events/", events, name="api-rerank-events"),
+    path("api/health/", ReadyView.as_view(), name="api-health"),
+    path("api/health/live/", LiveView.as_view(), name="api-health-live"),
+    path("api/health/ready/", ReadyView.as_view(), name="api-health-ready"),
+    path("api/metrics/", metrics_view, name="api-metrics"),
 ]

@@ -12,18 +12,18 @@ PACKAGE = ROOT / "shopsearch"
 
 LAYERS = [
     {"exceptions"},
-    {"types", "conf"},
-    {"filters", "images", "registry", "embedders", "vector_stores", "rerankers"},
+    {"types", "conf", "logs", "metrics"},
+    {"filters", "images", "keys", "registry", "embedders", "vector_stores", "rerankers"},
     {"backends", "models", "testing"},
-    {"outbox", "snapshots", "wakeups"},
-    {"indexing", "reranking"},
+    {"changes", "outbox", "snapshots", "wakeups"},
+    {"indexing", "reranking", "query_log"},
     {"tasks"},
-    {"workers", "query_worker"},
+    {"workers", "query_worker", "probes"},
     {"search", "signals"},
-    {"evaluation"},
+    {"evaluation", "judgements"},
     {"serializers", "checks", "admin", "management", "templatetags"},
     {"receipts", "queries"},
-    {"views", "pages"},
+    {"views", "pages", "consent", "health", "exposition", "middleware"},
     {"urls", "apps"},
 ]
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}

@@ -22,13 +22,14 @@ from shopsearch.embedders.base import Embedder
 from shopsearch.rerankers.base import Reranker
 from shopsearch.vector_stores.base import VectorStore
 
-MAY_BE_NONE = {"QUERY_EMBEDDER", "RERANKER", "THROTTLE_RATE"}
-MAY_BE_ZERO = {"QUERY_CACHE_SECONDS", "RERANK_WEIGHT", "RERANK_LIFT", "RERANK_CACHE_SECONDS"}
+MAY_BE_NONE = {"QUERY_EMBEDDER", "RERANKER", "THROTTLE_RATE", "METRICS_TOKEN"}
+MAY_BE_ZERO = {"QUERY_CACHE_SECONDS", "RERANK_WEIGHT", "RERANK_LIFT", "RERANK_CACHE_SECONDS", "METRICS_PORT"}
 DEFAULT_BACKENDS = {
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"},
 } | {key: default for key, default in DEFAULTS.items() if isinstance(default, dict)}
 PATTERNS = {
     "THROTTLE_RATE": (r"[1-9]\d*/[smhd]\w*", "Write a rate such as '120/min', or None for no throttle."),
+    "METRICS_TOKEN": (r"[!-~]{16,}", "Use 16 or more letters, digits and signs, or None for no metrics."),
     "COLLECTION_PREFIX": (
         r"[A-Za-z]\w{0,63}",
         "Use at most 64 letters, digits and underscores, beginning with a letter.",
