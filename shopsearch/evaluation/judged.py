@@ -84,7 +84,9 @@ class QueryFile:
         query_id, _, text = line.partition("\t")
         if not text.strip():
             raise QueryFileError("not an id and words with a tab between")
-        return JudgedQuery(id=_id(query_id.strip()), text=text.strip(), relevant=self._grades(query_id.strip()))
+        return JudgedQuery(
+            id=_id(query_id.strip()), text=text.strip(), relevant=self._grades(query_id.strip())
+        )
 
     def _from_json(self, line: str) -> JudgedQuery:
         query = _object(line)

@@ -1,0 +1,109 @@
+"""The index's pictures one after the other, for whatever looks at them without the vector store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from shopsearch import images, snapshots
+from shopsearch.embedders.base import Embedder
+from shopsearch.evaluation.measures import DEPTH
+from shopsearch.evaluation.searchers import Searcher
+from shopsearch.exceptions import ImageError
+from shopsearch.registry import ImageIndex
+from shopsearch.types import Query
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from shopsearch.types import Vector
+
+ROWS_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A picture of the shop, and the product it shows."""
+
+    product_id: str
+    words: str
+    """What the index says of the product."""
+    picture: Image
+
+
+def listed(index: ImageIndex) -> Iterator[Listed | None]:
+    """Every picture that the index shows, one at a time; None for each that cannot be read."""
+    for image in index.get_queryset().order_by("pk").iterator(chunk_size=ROWS_AT_ONCE):
+        try:
+            picture = images.decode(snapshots.take(index, image).content)
+        except (snapshots.Unusable, ImageError, OSError, ValueError):
+            yield None
+            continue
+        product = index.get_product(image)
+        yield Listed(product_id=str(product.pk), words=index.get_text(product), picture=picture)
+
+
+class CatalogueSearcher(Searcher, Protocol):
+    """One that has to see the shop's pictures before it is asked."""
+
+    def add(self, item: Listed) -> None:
+        """Take note of a picture."""
+        ...
+
+    def complete(self) -> None:
+        """There are no more pictures."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Nearest:
+    """Vectors in memory, each a product's, compared one by one; a product is as near as its nearest."""
+
+    products: list[str] = field(default_factory=list)
+    rows: list[npt.NDArray[np.float32]] = field(default_factory=list)
+
+    def add(self, product_id: str, vector: npt.NDArray[np.float32]) -> None:
+        self.products.append(product_id)
+        self.rows.append(vector)
+
+    def find(self, vector: npt.NDArray[np.float32]) -> Sequence[str]:
+        if not self.rows:
+            return []
+        if len(self.rows) > 1:
+            self.rows = [np.vstack(self.rows)]
+        order = np.argsort(-(np.atleast_2d(self.rows[0]) @ vector), kind="stable")
+        found: dict[str, None] = {}
+        for place in order:
+            found.setdefault(self.products[place])
+            if len(found) == DEPTH:
+                break
+        return list(found)
+
+
+@dataclass(kw_only=True)
+class OtherEmbedder:
+    """Another embedder over the same pictures, compared exactly: as good as a vector store could make it."""
+
+    embedder: Embedder
+    name: str
+    _nearest: Nearest = field(default_factory=Nearest, init=False)
+    _waiting: list[Listed] = field(default_factory=list, init=False)
+
+    def add(self, item: Listed) -> None:
+        self._waiting.append(item)
+        if len(self._waiting) >= self.embedder.batch_size:
+            self.complete()
+
+    def complete(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        vectors = self.embedder.embed([Query(image=item.picture) for item in waiting]) if waiting else []
+        for item, vector in zip(waiting, vectors, strict=True):
+            self._nearest.add(item.product_id, vector)
+
+    def find(self, query: Query) -> Sequence[str] | None:
+        vector: Vector = self.embedder.embed([query])[0]
+        return self._nearest.find(vector)

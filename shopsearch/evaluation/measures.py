@@ -1,0 +1,55 @@
+"""How well one order of products answers one query: five numbers, each as trec_eval counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shopsearch.evaluation.judged import JudgedQuery
+
+MEASURES = ("R@1", "R@5", "R@10", "MRR", "nDCG@9")
+"""R@k: whether one of the first k is relevant (trec_eval's success_k, what image retrieval calls recall). MRR: one
+over the rank of the first relevant (recip_rank). nDCG@9: grades, discounted by rank, of the best there could be
+(ndcg_cut_9). All from 0 to 1."""
+DEPTH = 100
+"""Products are looked at down to this rank, or SHOPSEARCH["MAX_RESULTS"] where that is less; MRR is 0 below."""
+
+Values = tuple[float, ...]
+"""One per measure."""
+
+
+def measured(orders: Sequence[tuple[JudgedQuery, Sequence[str]]]) -> list[Values]:
+    """The values of each order of products, best first, for its query; the queries' ids differ."""
+    import ir_measures
+    from ir_measures import RR, Success, nDCG
+
+    wanted = (Success @ 1, Success @ 5, Success @ 10, RR, nDCG @ 9)
+    grades = {query.id: dict(query.relevant) for query, _ in orders}
+    run = {query.id: scores_of(products) for query, products in orders if products}
+    found: dict[str, dict[object, float]] = {}
+    for metric in ir_measures.iter_calc(wanted, grades, run):
+        found.setdefault(metric.query_id, {})[metric.measure] = metric.value
+    return [tuple(found.get(query.id, {}).get(each, 0.0) for each in wanted) for query, _ in orders]
+
+
+def scores_of(products: Sequence[str]) -> dict[str, float]:
+    """A score for each that falls with its rank: trec_eval sorts by scores, and knows no other order."""
+    return {product: 1 / rank for rank, product in enumerate(products, start=1)}
+
+
+def run_lines(query: JudgedQuery, products: Sequence[str], name: str) -> str:
+    """The order as TREC's run files have it. Raises ValueError for an id that cannot stand there."""
+    for product in products:
+        if product.split() != [product]:
+            raise ValueError(f"The product id {product!r} has spaces; a run file cannot hold it.")
+    return "".join(
+        f"{query.id} Q0 {product} {rank} {score:.8f} {name}\n"
+        for rank, (product, score) in enumerate(scores_of(products).items(), start=1)
+    )
+
+
+def named(name: str) -> str:
+    """The measure as MEASURES writes it, whatever the case. Raises ValueError when it is none."""
+    for measure in MEASURES:
+        if measure.lower() == name.strip().lower():
+            return measure
+    raise ValueError(f"There is no measure {name!r}; use one of: {', '.join(MEASURES)}.")

@@ -1,0 +1,167 @@
+"""An evaluation as a table for a terminal and as JSON for programs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from shopsearch.evaluation.evaluation import Evaluation, Group
+from shopsearch.evaluation.intervals import Difference, Figure
+from shopsearch.evaluation.measures import MEASURES
+
+NAME_WIDTH = 15
+COLUMN_WIDTH = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What a measure of the live search must not fall under."""
+
+    measure: str
+    least: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReport:
+    """What a group of queries comes to."""
+
+    group: Group
+    figures: Mapping[str, Sequence[Figure] | None]
+    """By searcher, one per measure."""
+    differences: Mapping[str, Sequence[Difference]]
+    """By contender, one per measure: better than the live search by so much."""
+
+    @property
+    def name(self) -> str:
+        return self.group.name
+
+    @property
+    def count(self) -> int:
+        return len(self.group.places)
+
+
+@dataclass(kw_only=True)
+class Report:
+    """Everything that there is to tell of an evaluation of at least one query."""
+
+    evaluation: Evaluation
+    about: Mapping[str, Any]
+    """What was measured: index, space, file of queries and so on, as JSON takes it."""
+    contenders: Sequence[str] = ()
+    """The searchers that are set against the live one, with a paired test."""
+    limits: Sequence[Limit] = ()
+    notes: Sequence[str] = ()
+    """Sentences that whoever reads the figures should know."""
+    groups: list[GroupReport] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.groups = [
+            GroupReport(
+                group=group,
+                figures=self.evaluation.figures(group),
+                differences={name: self.evaluation.differences(group, name) for name in self.contenders},
+            )
+            for group in self.evaluation.groups
+        ]
+
+    @property
+    def overall(self) -> GroupReport:
+        return self.groups[0]
+
+    @property
+    def search(self) -> Sequence[Figure]:
+        """The live search's, over all queries, one per measure."""
+        return self.overall.figures[self.evaluation.names[0]] or ()
+
+    @property
+    def missed(self) -> list[str]:
+        """A sentence for each limit that the live search stays under."""
+        means = dict(zip(MEASURES, self.search, strict=True))
+        return [
+            f"{limit.measure} is {means[limit.measure].mean:.4f}, under {limit.least:g}."
+            for limit in self.limits
+            if means[limit.measure].mean < limit.least
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Figures by group, searcher and measure; see docs/reference-commands.md."""
+        return {
+            **self.about,
+            "queries": len(self.evaluation),
+            "left_out": self.evaluation.left_out,
+            "notes": list(self.notes),
+            "missed": self.missed,
+            "groups": [
+                {
+                    "by": told.group.by,
+                    "name": told.name,
+                    "queries": told.count,
+                    "figures": {
+                        name: None if values is None else _by_measure(values)
+                        for name, values in told.figures.items()
+                    },
+                    "differences": {name: _by_measure(each) for name, each in told.differences.items()},
+                }
+                for told in self.groups
+            ],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """At most 80 columns."""
+        search = self.evaluation.names[0]
+        yield _heading(f"{self.overall.count:,} queries")
+        for name, values in self.overall.figures.items():
+            yield _row(name, values)
+        if self.groups[1:]:
+            yield ""
+            yield _heading(search)
+            for told in self.groups[1:]:
+                yield _row(told.name, told.figures[search])
+        for name in self.contenders:
+            yield ""
+            yield _heading(f"{name}, better by")
+            for told in self.groups:
+                yield _gains(told.name, told.differences[name])
+        yield ""
+        yield "Beside each figure its 95 % interval, by bootstrap."
+        if self.contenders:
+            yield "* p < 0.05, ** p < 0.01, by paired randomisation."
+        for note in self.notes:
+            yield from textwrap.wrap(note, 80)
+
+
+def _by_measure(values: Sequence[Figure]) -> dict[str, dict[str, float]]:
+    return {
+        measure: {key: round(value, 6) for key, value in asdict(figure).items()}
+        for measure, figure in zip(MEASURES, values, strict=True)
+    }
+
+
+def _heading(title: str) -> str:
+    columns = "".join(f"{measure:>{COLUMN_WIDTH}}" for measure in MEASURES)
+    if len(title) > NAME_WIDTH:
+        return f"{title}\n{'':{NAME_WIDTH}}{columns}"
+    return f"{title:{NAME_WIDTH}}{columns}"
+
+
+def _row(name: str, values: Sequence[Figure] | None) -> str:
+    if values is None:
+        return f"{name[:NAME_WIDTH]:{NAME_WIDTH}}" + f"{'–':>{COLUMN_WIDTH}}" * len(MEASURES)
+    columns = (f"{short(each.mean)} {short(each.low)}–{short(each.high)}" for each in values)
+    return f"{name[:NAME_WIDTH]:{NAME_WIDTH}}" + "".join(f"{each:>{COLUMN_WIDTH}}" for each in columns)
+
+
+def _gains(name: str, values: Sequence[Difference]) -> str:
+    columns = (f"{each.mean:+.3f}{stars(each.p_value):2}" for each in values)
+    return f"{name[:NAME_WIDTH]:{NAME_WIDTH}}" + "".join(f"{each:>{COLUMN_WIDTH}}" for each in columns)
+
+
+def short(value: float) -> str:
+    """Three characters: ".93", "1.0"."""
+    return "1.0" if value >= 0.995 else f"{value:.2f}"[1:]
+
+
+def stars(p_value: float) -> str:
+    return "**" if p_value < 0.01 else "*" if p_value < 0.05 else ""

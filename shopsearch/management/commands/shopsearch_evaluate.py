@@ -1,0 +1,230 @@
+"""manage.py shopsearch_evaluate: how well search answers judged queries, beside baselines."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from django.utils.module_loading import import_string
+from tqdm import tqdm
+
+from shopsearch import outbox
+from shopsearch.backends import collection_of, get_embedder, get_reranker, get_vector_store
+from shopsearch.embedders.base import Embedder
+from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
+from shopsearch.evaluation.catalogue import CatalogueSearcher, OtherEmbedder, listed
+from shopsearch.evaluation.evaluation import Answer, Evaluation
+from shopsearch.evaluation.judged import JudgedQuery, QueryFile, QueryFileError, read_qrels
+from shopsearch.evaluation.measures import MEASURES, named, run_lines
+from shopsearch.evaluation.page import page
+from shopsearch.evaluation.report import Limit, Report
+from shopsearch.evaluation.searchers import LiveSearch, PictureAlone, Reranked, Searcher, WordsAlone
+from shopsearch.exceptions import BackendError
+from shopsearch.models import IndexEntry
+from shopsearch.registry import ImageIndex, get_index, get_indexes
+
+
+class Command(BaseCommand):
+    help = (
+        "Measure search with judged queries: R@1, R@5, R@10, MRR and nDCG@9, by kind and language, with intervals, "
+        "beside baselines. Exit code 1 when --fail-under is missed."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "queries",
+            nargs="?",
+            type=Path,
+            help="JSON Lines with judgements, or TREC topics (.tsv) with --qrels; the shop's own judgements "
+            "in the database without it.",
+        )
+        parser.add_argument("--qrels", type=Path, metavar="FILE", help="The judgements, as TREC writes them.")
+        parser.add_argument("--index", default="", help="This index, such as catalog_productimage.")
+        parser.add_argument(
+            "--rerank", action="store_true", help="Measure the better order too, and what it gains."
+        )
+        parser.add_argument(
+            "--compare",
+            metavar="NAME",
+            help="Measure another index of the same products, or another embedder by its dotted path, beside it.",
+        )
+        parser.add_argument(
+            "--compare-options", type=_options, default={}, metavar="JSON", help="That embedder's OPTIONS."
+        )
+        parser.add_argument("--no-baselines", action="store_true", help="Read no pictures of the shop.")
+        parser.add_argument(
+            "--fail-under",
+            type=_limit,
+            action="append",
+            default=[],
+            metavar="MEASURE=LEAST",
+            help="Exit with 1 when search is worse, as in ndcg@9=0.8; may be repeated.",
+        )
+        parser.add_argument("--json", type=Path, metavar="FILE", help="Write every figure, for programs.")
+        parser.add_argument("--run", type=Path, metavar="FILE", help="Write what was found, as a TREC run.")
+        parser.add_argument("--html", type=Path, metavar="FILE", help="Write a page with the worst queries.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if importlib.util.find_spec("ir_measures") is None:
+            raise CommandError("The measures need ir-measures: pip install 'shopsearch[evaluation]'")
+        for name in ("json", "run", "html"):
+            if (path := options[name]) and not path.resolve().parent.is_dir():
+                raise CommandError(f"--{name}: there is no folder {path.resolve().parent}.")
+        try:
+            index = get_index(options["index"])
+            report = self.evaluate(index, options)
+        except (BackendError, ImproperlyConfigured, QueryFileError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write("\n".join(report.lines()))
+        if options["json"]:
+            options["json"].write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+        if options["html"]:
+            options["html"].write_text(page(report, index), encoding="utf-8")
+            self.stdout.write(f"The worst queries are shown in {options['html']}.")
+        for sentence in report.missed:
+            self.stderr.write(self.style.ERROR(sentence))
+        if report.missed:
+            sys.exit(1)
+
+    def evaluate(self, index: ImageIndex, options: dict[str, Any]) -> Report:
+        notes = list(_notes_on(index))
+        queries, source = _queries(index, options)
+        live = LiveSearch(index=index)
+        contenders: list[Searcher] = []
+        if options["rerank"]:
+            if get_reranker() is None:
+                raise CommandError('--rerank: SHOPSEARCH["RERANKER"] is None, so there is none to measure.')
+            contenders.append(Reranked(live=live))
+        if options["compare"]:
+            contenders.append(_contender(index, options["compare"], options["compare_options"]))
+        baselines: list[Searcher] = []
+        if not options["no_baselines"]:
+            baselines = [PictureAlone(live=live), WordsAlone(live=live)]
+            baselines += [ColourHistogram(), SharedWords(), Chance()]
+        quiet = options["verbosity"] == 0 or None
+        # The reranked order follows the search that it is made of, which is then not searched again.
+        searchers = [live, *contenders, *baselines]
+        _show_catalogue(index, searchers, notes, quiet=quiet)
+        evaluation = Evaluation(searchers=searchers)
+        with ExitStack() as stack:
+            run = stack.enter_context(options["run"].open("w", encoding="utf-8")) if options["run"] else None
+            total = len(queries) if isinstance(queries, QueryFile) else None
+            shown = tqdm(queries, total=total, desc="Searching", unit=" queries", disable=quiet)
+            for answers in evaluation.run(shown):
+                if run is not None:
+                    _write(run, answers[0])
+        if not len(evaluation):
+            raise CommandError("There is no query with a relevant product, so there is nothing to measure.")
+        return Report(
+            evaluation=evaluation,
+            about={
+                "index": index.name,
+                "space": get_embedder().space,
+                "source": source,
+                "measured_at": timezone.now().isoformat(timespec="seconds"),
+            },
+            contenders=[contender.name for contender in contenders],
+            limits=options["fail_under"],
+            notes=[*notes, *_notes_after(evaluation, contenders)],
+        )
+
+
+def _options(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is not a JSON object") from error
+    if not isinstance(value, dict):
+        raise ArgumentTypeError(f"{text!r} is not a JSON object")
+    return value
+
+
+def _limit(text: str) -> Limit:
+    measure, _, least = text.partition("=")
+    try:
+        return Limit(measure=named(measure), least=float(least))
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f"{text!r} is not a measure ({', '.join(MEASURES)}) and a number, as in ndcg@9=0.8"
+        ) from error
+
+
+def _queries(index: ImageIndex, options: dict[str, Any]) -> tuple[Iterable[JudgedQuery], str]:
+    """The judged queries, and where they come from."""
+    path, qrels = options["queries"], options["qrels"]
+    if path is not None:
+        return QueryFile(path=path, qrels=read_qrels(qrels) if qrels else None), path.name
+    if qrels is not None:
+        raise CommandError("--qrels judges queries; name their file too.")
+    from shopsearch.judgements import judged_queries
+
+    return judged_queries(index), "the shop's own judgements"
+
+
+def _contender(index: ImageIndex, name: str, options: dict[str, Any]) -> Searcher:
+    if name in {known.name for known in get_indexes()}:
+        other = get_index(name)
+        if other.product_model._meta.concrete_model is not index.product_model._meta.concrete_model:
+            raise CommandError(f"--compare: {name} shows other products, which nobody has judged here.")
+        return LiveSearch(index=other, name=name)
+    try:
+        embedder = import_string(name)(**options)
+    except (ImportError, TypeError) as error:
+        raise CommandError(f"--compare: {name} is no index, and cannot be built: {error}") from error
+    if not isinstance(embedder, Embedder):
+        raise CommandError(f"--compare: {name} is neither an index nor an embedder.")
+    return OtherEmbedder(embedder=embedder, name=name.rpartition(".")[2])
+
+
+def _show_catalogue(
+    index: ImageIndex, searchers: list[Searcher], notes: list[str], *, quiet: bool | None
+) -> None:
+    """Let those that need them see the shop's pictures, each of which is read once."""
+    looking = [cast(CatalogueSearcher, each) for each in searchers if hasattr(each, "add")]
+    if not looking:
+        return
+    unreadable = 0
+    total = index.get_queryset().count()
+    for item in tqdm(listed(index), total=total, desc="Looking at the shop", unit=" pictures", disable=quiet):
+        if item is None:
+            unreadable += 1
+            continue
+        for searcher in looking:
+            searcher.add(item)
+    for searcher in looking:
+        searcher.complete()
+    if unreadable:
+        notes.append(f"{unreadable:,} pictures cannot be read; the baselines do without them.")
+
+
+def _notes_on(index: ImageIndex) -> Iterator[str]:
+    """What makes search look worse than its model. Raises CommandError when nothing is indexed."""
+    if not get_vector_store().count(collection_of(index)):
+        raise CommandError(f"Nothing of {index.name} is indexed. First: manage.py shopsearch_reindex")
+    states = outbox.counts().get(index.name, {})
+    if waiting := sum(states.values()) - states.get(IndexEntry.State.INDEXED, 0):
+        yield f"{waiting:,} pictures are not indexed: manage.py shopsearch_status says why."
+
+
+def _notes_after(evaluation: Evaluation, contenders: list[Searcher]) -> Iterator[str]:
+    if evaluation.left_out:
+        yield f"{evaluation.left_out:,} queries without any relevant product were left out."
+    for contender in contenders:
+        if failed := getattr(contender, "failed", 0):
+            yield f"{failed:,} queries kept retrieval's order: the reranker could not answer."
+
+
+def _write(run: TextIO, answer: Answer) -> None:
+    try:
+        run.write(run_lines(answer.query, answer.products or (), "shopsearch"))
+    except ValueError as error:
+        raise CommandError(f"--run: {error}") from error
