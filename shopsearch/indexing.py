@@ -13,10 +13,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, router
 from django.db.models import QuerySet
 
-from shopsearch import images, outbox, registry, snapshots, wakeups
+from shopsearch import changes, images, outbox, registry, snapshots
 from shopsearch.backends import collection_of, get_embedder, get_vector_store, schema_of
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageError
+from shopsearch.keys import keys_of
 from shopsearch.models import IndexEntry
 from shopsearch.outbox import Settlement
 from shopsearch.registry import ImageIndex
@@ -75,15 +76,15 @@ def index_pending() -> Iterator[Batch]:
 def reindex(queryset: QuerySet[Any]) -> int:
     """Have these images looked at again: for ``bulk_create``, ``update`` and raw SQL, which send no signals.
 
-    Takes a queryset of a registered model; returns how many images were marked. Memory stays constant. It is part of
+    Takes a queryset of a registered model; returns how many images were noted. Memory stays constant. It is part of
     the present transaction, if there is one; the workers wake after it. Raises ImproperlyConfigured for a model that
     is not registered.
     """
     index = registry.index_for(queryset.model._meta.concrete_model or queryset.model)
     using = router.db_for_write(index.model)
-    marked = sum(outbox.mark(index, ids, using=using) for ids in outbox.keys(queryset))
-    wakeups.wake_after_commit(using)
-    return marked
+    noted = sum(changes.note(index, keys, using=using) for keys in keys_of(queryset))
+    changes.wake(using)
+    return noted
 
 
 def _source(entry: IndexEntry) -> tuple[str, str]:
@@ -133,9 +134,10 @@ class _IndexBatch:
 
     def _run(self) -> None:
         self.collection = collection_of(self.index)
-        wanted = [entry for entry in self.open.values() if entry.state != IndexEntry.State.DELETING]
-        shown = snapshots.shown(self.index, (entry.image_id for entry in wanted), using=self.using)
-        present = {entry.pk: shown[entry.image_id] for entry in wanted if entry.image_id in shown}
+        # Of those that are to be deleted too: one may be there again, and two changes folded in the wrong order.
+        entries = list(self.open.values())
+        shown = snapshots.shown(self.index, (entry.image_id for entry in entries), using=self.using)
+        present = {entry.pk: shown[entry.image_id] for entry in entries if entry.image_id in shown}
         self._remove({entry: "" for entry in self.open.values() if entry.pk not in present})
         stored = self._fetch(present)
         for pk, image in present.items():

@@ -1,11 +1,11 @@
 """The outbox: which images the vector store has still to learn about, who is at it, and what came of it.
 
-Two rules keep it right whatever dies when. A row is written in the transaction that changes the image, so nothing is
-forgotten; and what the row says of the store is only ever written by the worker that holds its claim, after the
-store has been written. Every comparison of time uses the database's clock, so workers need not agree on theirs.
+Two rules keep it right whatever dies when. A change is noted in the transaction that makes it (``shopsearch.changes``),
+so nothing is forgotten; and what a row says of the store is only ever written by the worker that holds its claim, after
+the store has been written. Every comparison of time uses the database's clock, so workers need not agree on theirs.
 
-No function here waits for a row while it holds another: a shop's transaction may hold that row, and would be the
-victim of the deadlock. Rows that are locked are left to that transaction's own wake-up, or to the lease.
+Only workers write these rows, in short transactions that lock them in the order of their keys: nobody waits for long,
+and no two wait for each other.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import Case, Count, F, QuerySet, Value, When
 from django.db.models.functions import Now
 
-from shopsearch import registry
+from shopsearch import changes, registry
+from shopsearch.changes import databases
 from shopsearch.conf import settings
-from shopsearch.models import IndexEntry
+from shopsearch.models import Change, IndexEntry
 from shopsearch.registry import ImageIndex
 
 State = IndexEntry.State
 NOT_AT_REST = (State.PENDING, State.DELETING, State.CLAIMED)
-CHUNK = 1_000
-"""Rows written by one statement."""
+FOLDS = 10
+"""So many times FOLDED_AT_ONCE changes are folded before rows are claimed: enough not to fall behind."""
 
 _LET_GO = Case(When(state=State.CLAIMED, then=Value(State.PENDING)), default=F("state"))
 """The state of a row that is due again: a change or a deletion noted meanwhile stays."""
@@ -46,65 +46,22 @@ class Settlement:
     error: str = ""
 
 
-# What the shop's side writes.
-
-
-def mark(index: ImageIndex, image_ids: Iterable[object], *, using: str | None = None) -> int:
-    """These images have changed, or may have: the store is brought in line with them. Returns how many."""
-    return _write(index, image_ids, State.PENDING, using)
-
-
-def mark_deleted(index: ImageIndex, image_ids: Iterable[object], *, using: str | None = None) -> int:
-    """These images are gone: the store forgets them. Returns how many."""
-    return _write(index, image_ids, State.DELETING, using)
-
-
-def mark_all(index: ImageIndex) -> int:
-    """Mark every image the index shows, and every one it ever knew, so that ghosts go too. Returns how many."""
-    using = router.db_for_write(index.model)
-    _mark_rows(_rows(index, using))
-    for ids in keys(index.get_queryset().using(using)):
-        IndexEntry.objects.using(using).bulk_create(
-            [IndexEntry(index=index.name, image_id=str(image_id)) for image_id in ids], ignore_conflicts=True
-        )
-    return _rows(index, using).count()
-
-
-def mark_failed_again(index: ImageIndex) -> int:
-    """Try once more what failed for good. Returns how many."""
-    return _mark_rows(_rows(index, router.db_for_write(index.model)).filter(state=State.FAILED))
-
-
-def keys(queryset: QuerySet[Any]) -> Iterator[list[Any]]:
-    """The queryset's primary keys, in chunks and in constant memory.
-
-    By comparison with the last key rather than by a cursor: a cursor that is open while rows are written makes
-    SQLite answer "database is locked" as soon as another process writes too.
-    """
-    if queryset.query.is_sliced or queryset.query.combinator:
-        yield from _chunks(queryset.values_list("pk", flat=True))
-        return
-    ordered = queryset.order_by("pk").values_list("pk", flat=True)
-    found = list(ordered[:CHUNK])
-    while found:
-        yield found
-        found = list(ordered.filter(pk__gt=found[-1])[:CHUNK])
-
-
-# What the workers' side does.
-
-
 def has_due(*, beyond: int = 0) -> bool:
-    """Whether a worker would find something to do now; with ``beyond``, more than so many rows."""
-    return any(_due(using)[beyond : beyond + 1].exists() for using in databases())
+    """Whether a worker would find something to do now; with ``beyond``, more than so many rows or changes."""
+    return any(
+        due(using)[beyond : beyond + 1].exists() for using in databases() for due in (_due, changes.due)
+    )
 
 
 def claim(limit: int) -> list[IndexEntry]:
-    """Take up to so many due rows for LEASE_SECONDS; no other worker gets them in that time.
+    """Take up to so many due rows for LEASE_SECONDS; no other worker gets them in that time. Folds changes first.
 
     A row that is to be deleted keeps its state; every other is CLAIMED. A row whose worker died comes back when its
     lease has run out.
     """
+    for _ in range(FOLDS):
+        if changes.fold() < changes.FOLDED_AT_ONCE:
+            break
     aliases = databases()
     share = max(1, limit // max(1, len(aliases)))
     return [entry for using in aliases for entry in _claim(using, share)]
@@ -119,8 +76,8 @@ def renew(entries: Sequence[IndexEntry]) -> list[IndexEntry]:
     held: list[IndexEntry] = []
     for using, mine in _by_database(entries):
         with transaction.atomic(using=using):
-            free = _free(using, (entry.pk for entry in mine))
-            rows = IndexEntry.objects.using(using).filter(pk__in=free, claim=mine[0].claim)
+            locked = _lock(using, (entry.pk for entry in mine))
+            rows = IndexEntry.objects.using(using).filter(pk__in=locked, claim=mine[0].claim)
             rows.update(available_at=_lease_end(), image_hash="", fields_hash="")
             alive = set(rows.values_list("pk", flat=True))
         held += [entry for entry in mine if entry.pk in alive]
@@ -136,14 +93,9 @@ def settle(settlements: Sequence[Settlement]) -> None:
     by_pk = {each.entry.pk: each for each in settlements}
     for using, mine in _by_database([each.entry for each in settlements]):
         with transaction.atomic(using=using):
-            free = _free(using, (entry.pk for entry in mine))
-            lost = [entry for entry in mine if entry.pk in free and not _settle(using, by_pk[entry.pk])]
-        locked = [entry for entry in mine if entry.pk not in free]
-        still = IndexEntry.objects.using(using).filter(
-            pk__in=[entry.pk for entry in locked], claim=mine[0].claim
-        )
-        ours = set(still.values_list("pk", flat=True))
-        for entry in [*lost, *(entry for entry in locked if entry.pk not in ours)]:
+            locked = _lock(using, (entry.pk for entry in mine))
+            lost = [entry for entry in mine if entry.pk not in locked or not _settle(using, by_pk[entry.pk])]
+        for entry in lost:
             _doubt(using, entry)
 
 
@@ -151,9 +103,9 @@ def postpone(entries: Sequence[IndexEntry], error: str) -> None:
     """Try these again later: after 1, 2, 4 … MAX_BACKOFF_SECONDS, by attempts. The error says why meanwhile."""
     for using, mine in _by_database(entries):
         with transaction.atomic(using=using):
-            free = _free(using, (entry.pk for entry in mine))
+            locked = _lock(using, (entry.pk for entry in mine))
             for entry in mine:
-                if entry.pk in free:
+                if entry.pk in locked:
                     delay = timedelta(
                         seconds=min(2 ** min(entry.attempts - 1, 20), settings.MAX_BACKOFF_SECONDS)
                     )
@@ -163,55 +115,35 @@ def postpone(entries: Sequence[IndexEntry], error: str) -> None:
 
 
 def counts() -> dict[str, dict[str, int]]:
-    """How many rows of each index are in each state; every registered index and every state is there."""
+    """How many images of each index are in each state; every registered index and every state is there.
+
+    An image with a change that is not folded yet is pending, whatever its row says.
+    """
     table = {index.name: dict.fromkeys(State.values, 0) for index in registry.get_indexes()}
+
+    def add(name: str, state: str, count: int) -> None:
+        table.setdefault(name, dict.fromkeys(State.values, 0))[state] += count
+
     for using in databases():
-        rows = IndexEntry.objects.using(using).values_list("index", "state").annotate(Count("pk")).order_by()
-        for name, state, count in rows:
-            states = table.setdefault(name, dict.fromkeys(State.values, 0))
-            states[state] += count
+        rows = IndexEntry.objects.using(using).order_by()
+        for name, state, count in rows.values_list("index", "state").annotate(Count("pk")):
+            add(name, state, count)
+        noted = Change.objects.using(using).order_by()
+        for name, images in noted.values_list("index").annotate(Count("image_id", distinct=True)):
+            known = rows.filter(index=name, image_id__in=noted.filter(index=name).values("image_id"))
+            for state, count in known.values_list("state").annotate(Count("pk")):
+                images -= count
+                if state not in NOT_AT_REST:
+                    add(name, state, -count)
+                    add(name, State.PENDING, count)
+            add(name, State.PENDING, max(0, images))
     return table
 
 
-def databases() -> list[str]:
-    """The aliases of the databases whose transactions write outbox rows: those the indexed models live in."""
-    return sorted({router.db_for_write(index.model) for index in registry.get_indexes()})
-
-
-def _rows(index: ImageIndex, using: str) -> QuerySet[IndexEntry]:
-    return IndexEntry.objects.using(using).filter(index=index.name)
-
-
-def _write(
-    index: ImageIndex, image_ids: Iterable[object], state: str, using: str | None, **values: str
-) -> int:
-    using = using or router.db_for_write(index.model)
-    # Sorted, so that two transactions that mark the same images take the rows in one order.
-    ids = sorted({str(image_id) for image_id in image_ids})
-    target = connections[using].features.supports_update_conflicts_with_target
-    for chunk in _chunks(ids):
-        # A claim and its lease stay: the worker that is at it sees the new version when it settles.
-        IndexEntry.objects.using(using).bulk_create(
-            [IndexEntry(index=index.name, image_id=image_id, state=state, **values) for image_id in chunk],
-            update_conflicts=True,
-            unique_fields=("index", "image_id") if target else None,
-            update_fields=("version", "state", "attempts", "error", "changed_at", *values),
-        )
-    return len(ids)
-
-
-def _mark_rows(rows: QuerySet[IndexEntry]) -> int:
-    every = IndexEntry.objects.using(rows.db)
-    marks: dict[str, Any] = {"state": State.PENDING, "attempts": 0, "error": "", "changed_at": Now()}
-    marked = 0
-    for pks in keys(rows):
-        with transaction.atomic(using=rows.db):
-            free = _free(rows.db, pks)
-            marked += every.filter(pk__in=free).update(version=uuid.uuid4(), **marks)
-        for pk in pks:
-            if pk not in free:
-                marked += every.filter(pk=pk).update(version=uuid.uuid4(), **marks)
-    return marked
+def waiting(indexes: Iterable[ImageIndex]) -> int:
+    """How many images of these indexes the store has still to learn about."""
+    table = counts()
+    return sum(table[index.name][state] for index in indexes for state in NOT_AT_REST)
 
 
 def _due(using: str) -> QuerySet[IndexEntry]:
@@ -246,11 +178,11 @@ def _claim(using: str, limit: int) -> list[IndexEntry]:
     return list(every.filter(state__in=NOT_AT_REST, available_at__gt=Now(), claim=token))
 
 
-def _free(using: str, pks: Iterable[Any]) -> set[Any]:
-    """Lock those of the rows that nobody else has locked, until the transaction ends."""
-    if not connections[using].features.has_select_for_update_skip_locked:
-        return set(pks)
-    rows = IndexEntry.objects.using(using).filter(pk__in=list(pks)).select_for_update(skip_locked=True)
+def _lock(using: str, pks: Iterable[Any]) -> set[Any]:
+    """Lock those of the rows that are still there, until the transaction ends."""
+    if not connections[using].features.has_select_for_update:
+        return set(pks)  # and read nothing: a database with a single writer does not make one of a reader
+    rows = IndexEntry.objects.using(using).filter(pk__in=list(pks)).order_by("pk").select_for_update()
     return set(rows.values_list("pk", flat=True))
 
 
@@ -276,7 +208,11 @@ def _settle(using: str, settlement: Settlement) -> bool:
 
 
 def _doubt(using: str, entry: IndexEntry) -> None:
-    _write(registry.get_index(entry.index), [entry.image_id], State.PENDING, using, image_hash="")
+    """Have it looked at again, and whoever is at it doubt as well: nobody knows whose write to the store came last."""
+    rows = IndexEntry.objects.using(using).filter(index=entry.index, image_id=entry.image_id)
+    marks: dict[str, Any] = {"state": State.PENDING, "attempts": 0, "error": "", "changed_at": Now()}
+    if not rows.update(version=uuid.uuid4(), claim=None, image_hash="", **marks):
+        changes.note(registry.get_index(entry.index), [entry.image_id], using=using)
 
 
 def _by_database(entries: Sequence[IndexEntry]) -> Iterator[tuple[str, list[IndexEntry]]]:
@@ -286,9 +222,3 @@ def _by_database(entries: Sequence[IndexEntry]) -> Iterator[tuple[str, list[Inde
         claims.setdefault((entry._state.db or "default", entry.claim), []).append(entry)
     for (using, _), mine in claims.items():
         yield using, sorted(mine, key=lambda entry: entry.pk)
-
-
-def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk

@@ -1,4 +1,4 @@
-"""Saves and deletions of images and products -> outbox rows in the same transaction, and a wake-up after it."""
+"""Saves and deletions of images and products -> changes noted in the same transaction, and a wake-up after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import CASCADE, Model
 from django.db.models.signals import ModelSignal, post_delete, pre_delete
 
-from shopsearch import outbox, wakeups
+from shopsearch import changes
 from shopsearch.registry import ImageIndex, get_indexes
 
 
@@ -23,13 +23,13 @@ class Receivers:
 
     def image_saved(self, instance: Model, using: str, **kwargs: object) -> None:
         if instance.pk is not None:  # of a child whose parent's row is being written
-            self._note(outbox.mark, [instance.pk], using)
+            self._note([instance.pk], using)
 
     def image_deleted(self, instance: Model, using: str, **kwargs: object) -> None:
-        self._note(outbox.mark_deleted, [instance.pk], using)
+        self._note([instance.pk], using, is_deletion=True)
 
     def product_changed(self, instance: Model, using: str, **kwargs: object) -> None:
-        self._note(outbox.mark, self._images_of(instance, using), using)
+        self._note(self._images_of(instance, using), using)
 
     def connect(self) -> None:
         self._with_each_save(self.index.model, self.image_saved)
@@ -50,9 +50,9 @@ class Receivers:
             uid = f"shopsearch:{self.index.name}:{receiver.__name__}:{sender._meta.label}"
             signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
 
-    def _note(self, marking: Any, image_ids: Iterable[object], using: str) -> None:
-        if marking(self.index, image_ids, using=using):
-            wakeups.wake_after_commit(using)
+    def _note(self, image_ids: Iterable[object], using: str, *, is_deletion: bool = False) -> None:
+        if changes.note(self.index, image_ids, is_deletion=is_deletion, using=using):
+            changes.wake(using)
 
     def _images_of(self, product: Model, using: str) -> Iterable[object]:
         # The base manager: a default manager may hide just those images that the index has to forget.
@@ -71,7 +71,7 @@ def _followers(table: type[Model]) -> dict[str, Callable[..., None]]:
     """Who is told of each row written to this model's table, in the transaction that writes it.
 
     Not by post_save: Django opens no transaction for a save outside of one, and sends that signal when the row is
-    committed already; a process killed in between would leave a change that no outbox row tells of. And not by a
+    committed already; a process killed in between would leave a change that is noted nowhere. And not by a
     transaction around the whole save, in which the shop's own receivers would run too: an IntegrityError that one of
     them swallows would take the product back without a word. So it is the one step between that is wrapped.
     """

@@ -20,7 +20,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from shopsearch import outbox, wakeups
+from shopsearch import changes, wakeups
 from shopsearch.models import IndexEntry, Rerank
 from shopsearch.registry import ImageIndex, index_for
 
@@ -101,7 +101,7 @@ class ImageColumns:
 
 def wake() -> None:
     """Wake the workers once what was marked is committed."""
-    for using in outbox.databases():
+    for using in changes.databases():
         wakeups.wake_after_commit(using)
 
 

@@ -15,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
-from shopsearch import outbox
+from shopsearch import changes
 from shopsearch.admin.columns import STYLE, ReindexPermission, ago, say_marked, state_label, wake
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.models import IndexEntry
@@ -80,7 +80,7 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         chosen: dict[str, list[str]] = defaultdict(list)
         for name, image_id in queryset.values_list("index", "image_id"):
             chosen[name].append(image_id)
-        marked = sum(outbox.mark(indexes[name], ids) for name, ids in chosen.items() if name in indexes)
+        marked = sum(changes.note(indexes[name], ids) for name, ids in chosen.items() if name in indexes)
         wake()
         say_marked(request, marked)
 
@@ -101,7 +101,7 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         if not self.has_reindex_permission(request):
             raise PermissionDenied
         if request.method == "POST":
-            marked = sum(outbox.mark_all(index) for index in get_indexes())
+            marked = sum(changes.note_all(index) for index in get_indexes())
             wake()
             say_marked(request, marked)
             back = "shopsearch_indexentry_changelist" if self.has_view_permission(request) else "index"

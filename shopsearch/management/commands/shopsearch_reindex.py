@@ -16,9 +16,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from shopsearch import indexing, outbox, wakeups
+from shopsearch import changes, indexing, outbox, wakeups
 from shopsearch.conf import settings
-from shopsearch.management.changes import changes, gone, rows_of
+from shopsearch.management.differences import differences, gone, rows_of
 from shopsearch.models import IndexEntry
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 
@@ -72,20 +72,20 @@ class Command(BaseCommand):
             self._finish(indexes, marked, here=options["here"], quiet=options["verbosity"] == 0)
         except KeyboardInterrupt:
             rest = "wait for a worker, or for --here again" if options["here"] else "go on in the workers"
-            self.stderr.write(f"\nStopped watching. {_images(_waiting(indexes))} {rest}.")
+            self.stderr.write(f"\nStopped watching. {_images(outbox.waiting(indexes))} {rest}.")
             sys.exit(130)
         self._report_failures(indexes)
 
     def _finish(self, indexes: list[ImageIndex], marked: int, *, here: bool, quiet: bool) -> None:
         """Until nothing waits; with ``here``, until nothing can be done here at the moment."""
         started = time.monotonic()
-        total = max(marked, _waiting(indexes))
+        total = max(marked, outbox.waiting(indexes))
         with tqdm(total=total, desc="Indexing", unit=" images", disable=quiet or None, smoothing=0.1) as bar:
             for waiting in self._work(indexes) if here else self._watch(indexes):
                 bar.total = total = max(total, waiting)
                 bar.update(total - waiting - bar.n)
         seconds = time.monotonic() - started
-        if waiting := _waiting(indexes):
+        if waiting := outbox.waiting(indexes):
             raise CommandError(
                 f"{_images(waiting)} could not be done now and are tried again: {_trouble(indexes)}"
             )
@@ -107,12 +107,12 @@ class Command(BaseCommand):
     def _work(self, indexes: list[ImageIndex]) -> Iterator[int]:
         """How many images wait, after each batch that was done in this process."""
         for _ in indexing.index_pending():
-            yield _waiting(indexes)
+            yield outbox.waiting(indexes)
 
     def _watch(self, indexes: list[ImageIndex]) -> Iterator[int]:
         """How many images wait, again and again until none does; tells once how to help when nothing moves."""
         before, moved_at = -1, time.monotonic()
-        while waiting := _waiting(indexes):
+        while waiting := outbox.waiting(indexes):
             yield waiting
             if waiting != before:
                 before, moved_at = waiting, time.monotonic()
@@ -138,7 +138,7 @@ def _plan(index: ImageIndex, options: dict[str, Any]) -> str:
         failed = rows_of(index).filter(state=IndexEntry.State.FAILED).count()
         return f"{_images(failed)} that failed would be tried again"
     if options["changed_only"]:
-        found = Counter(change.reason for change in changes(index))
+        found = Counter(difference.reason for difference in differences(index))
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.items()))
         return f"{_images(found.total())} would be looked at" + (f": {reasons}" if reasons else "")
     return (
@@ -148,21 +148,19 @@ def _plan(index: ImageIndex, options: dict[str, Any]) -> str:
 
 
 def _mark(index: ImageIndex, options: dict[str, Any]) -> int:
-    """Mark the images; returns how many."""
+    """Have the images looked at; returns how many."""
     if options["failed"]:
-        marked = outbox.mark_failed_again(index)
+        marked = changes.note_failed(index)
     elif options["changed_only"]:
-        found = iter(changes(index))
+        found = differences(index)
         marked = 0
         while chunk := list(islice(found, CHUNK)):
-            marked += outbox.mark(index, [change.image_id for change in chunk])
+            marked += changes.note(index, [difference.image_id for difference in chunk])
     else:
-        marked = outbox.mark_all(index)
+        marked = changes.note_all(index)
+    while changes.fold():
+        pass
     return marked
-
-
-def _waiting(indexes: list[ImageIndex]) -> int:
-    return sum(rows_of(index).filter(state__in=outbox.NOT_AT_REST).count() for index in indexes)
 
 
 def _trouble(indexes: list[ImageIndex]) -> str:

@@ -17,11 +17,11 @@ from django.db import DatabaseError, connection
 from django.db.models import Min
 from django.utils import timezone
 
-from shopsearch import outbox, wakeups
+from shopsearch import changes, outbox, wakeups
 from shopsearch.backends import collection_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
-from shopsearch.models import IndexEntry
+from shopsearch.models import Change, IndexEntry
 from shopsearch.registry import get_indexes
 
 MODEL_SECONDS = 30.0
@@ -129,7 +129,7 @@ def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
     for name, states in outbox.counts().items():
         # Rows may be left of an index that is no longer registered.
         indexes.setdefault(name, IndexStatus(name=name)).states = states
-    for rows in (IndexEntry.objects.using(using) for using in outbox.databases()):
+    for rows in (IndexEntry.objects.using(using) for using in changes.databases()):
         waiting = rows.exclude(state__in=AT_REST).values_list("index").annotate(Min("changed_at")).order_by()
         for name, since in waiting:
             age = max(0, round((timezone.now() - since).total_seconds()))

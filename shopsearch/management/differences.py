@@ -9,8 +9,9 @@ from typing import Any, Literal
 from django.db import router
 from django.db.models import QuerySet
 
-from shopsearch import outbox, snapshots
+from shopsearch import snapshots
 from shopsearch.backends import collection_of
+from shopsearch.keys import keys_of
 from shopsearch.models import IndexEntry
 from shopsearch.registry import ImageIndex
 
@@ -20,7 +21,7 @@ Reason = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Difference:
     """An image that indexing would do something about, and why."""
 
     image_id: str
@@ -32,25 +33,25 @@ def rows_of(index: ImageIndex) -> QuerySet[IndexEntry]:
     return IndexEntry.objects.using(router.db_for_write(index.model)).filter(index=index.name)
 
 
-def changes(index: ImageIndex) -> Iterator[Change]:
-    """Every change there is. Reads each file, embeds nothing; memory does not grow with the catalogue."""
+def differences(index: ImageIndex) -> Iterator[Difference]:
+    """Every difference there is. Reads each file, embeds nothing; memory does not grow with the catalogue."""
     collection = collection_of(index)
-    for keys in outbox.keys(index.get_queryset()):
+    for keys in keys_of(index.get_queryset()):
         image_ids = [str(key) for key in keys]
         entries = {entry.image_id: entry for entry in rows_of(index).filter(image_id__in=image_ids)}
         for image_id, image in snapshots.shown(index, image_ids, using=rows_of(index).db).items():
             if reason := _reason(index, image, entries.get(image_id), collection):
-                yield Change(image_id=image_id, reason=reason)
+                yield Difference(image_id=image_id, reason=reason)
     yield from gone(index)
 
 
-def gone(index: ImageIndex) -> Iterator[Change]:
+def gone(index: ImageIndex) -> Iterator[Difference]:
     """Each row whose image the shop does not show any more."""
-    for keys in outbox.keys(rows_of(index)):
+    for keys in keys_of(rows_of(index)):
         image_ids = rows_of(index).filter(pk__in=keys).values_list("image_id", flat=True)
         known = sorted(image_ids)
         shown = snapshots.shown(index, known, using=rows_of(index).db)
-        yield from (Change(image_id=each, reason="gone") for each in known if each not in shown)
+        yield from (Difference(image_id=each, reason="gone") for each in known if each not in shown)
 
 
 def _reason(index: ImageIndex, image: Any, entry: IndexEntry | None, collection: str) -> Reason | None:
