@@ -53,7 +53,7 @@ class RequestIDFilter(logging.Filter):
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object per line: time in UTC, level, logger, message, request_id, process, error, what ``extra`` gave."""
+    """One JSON object per line: time in UTC, level, logger, message, request_id, process, error and ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

@@ -184,6 +184,8 @@ class Rerank(models.Model):
     repairs = models.JSONField(_("repairs"), default=dict)
     model = models.CharField(_("model"), max_length=255)
     prompt_version = models.CharField(_("prompt version"), max_length=20, blank=True)
+    request_id = models.CharField(_("request"), max_length=128, blank=True)
+    """Of the page's request that asked first: the worker's log lines carry it."""
     error = models.TextField(_("error"), blank=True)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     started_at = models.DateTimeField(_("started at"), null=True)

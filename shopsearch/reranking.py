@@ -21,7 +21,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
-from shopsearch import images, wakeups
+from shopsearch import images, logs, metrics, wakeups
 from shopsearch.backends import get_reranker
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError, ShopsearchError
@@ -101,6 +101,7 @@ def _wanted(index: ImageIndex, results: Results) -> Rerank | None:
         candidates=candidates,
         model=reranker.model,
         prompt_version=reranker.prompt_version,
+        request_id=logs.get_request_id(),
         deadline_at=Now() + timedelta(seconds=settings.RERANK_DEADLINE_SECONDS),
     )
 
@@ -111,6 +112,7 @@ def _known_or_recorded(wanted: Rerank) -> Rerank:
     if known is not None:
         return known
     wanted.save(force_insert=True)
+    logger.info("Rerank %s is asked for.", wanted.pk)
     wakeups.wake_after_commit(Rerank.objects.db, wakeups.wake_rerankers)
     return wanted
 
@@ -135,7 +137,9 @@ def current(rerank_id: uuid.UUID) -> Rerank | None:
 def expire() -> int:
     """Every open rerank whose deadline has passed ends, and its picture goes. Returns how many."""
     late = Rerank.objects.filter(state__in=OPEN, deadline_at__lte=Now())
-    return late.update(state=State.EXPIRED, picture=None, finished_at=Now())
+    expired = late.update(state=State.EXPIRED, picture=None, finished_at=Now())
+    metrics.count_reranks(State.EXPIRED, expired)
+    return expired
 
 
 def purge() -> int:
@@ -154,13 +158,19 @@ def answer_next() -> bool:
     rerank = _claim()
     if rerank is None:
         return False
+    with logs.request_id(rerank.request_id):
+        _answer(rerank)
+    return True
+
+
+def _answer(rerank: Rerank) -> None:
     try:
         judgement, order = _judge(rerank)
     except Exception as error:
         if not isinstance(error, ShopsearchError):
             logger.exception("The reranker raised; the results keep their order.")
         _finish(rerank, state=State.FAILED, error=_clean(f"{type(error).__name__}: {error}"))
-        return True
+        return
     _finish(
         rerank,
         state=State.DONE,
@@ -170,7 +180,6 @@ def answer_next() -> bool:
         raw=_clean(judgement.raw),
         repairs=dict(order.repairs),
     )
-    return True
 
 
 def _clean(text: object) -> str:
@@ -191,6 +200,9 @@ def _finish(rerank: Rerank, **values: Any) -> None:
     running = Rerank.objects.filter(pk=rerank.pk, state=State.RUNNING, deadline_at__gt=Now())
     if not running.update(picture=None, finished_at=Now(), **values):
         expire()
+        return
+    metrics.count_reranks(values["state"], repairs=values.get("repairs"))
+    logger.info("Rerank %s is %s.", rerank.pk, values["state"])
 
 
 def _judge(rerank: Rerank) -> tuple[Judgement, Order]:

@@ -47,7 +47,7 @@ class RerankAdmin(ReadOnly, ModelAdmin):
         (_("Orders"), {"fields": ("first_order", "final_order", "picture_of_candidates")}),
         (_("The model's answer"), {"fields": ("model", "prompt_version", "raw_answer", "repaired")}),
         (_("Times"), {"fields": ("created_at", "started_at", "finished_at", "deadline_at", "seconds")}),
-        (_("Query"), {"fields": ("index", "query_picture", "key")}),
+        (_("Query"), {"fields": ("index", "query_picture", "key", "request_id")}),
     )
 
     class Media:
