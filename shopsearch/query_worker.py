@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.query_messages import BadMessage, read_request, write_refusal, write_vectors
 from shopsearch.embedders.query_queue import QueryQueue
+from shopsearch.exceptions import QueryError
 from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)
@@ -66,14 +67,12 @@ class QueryWorker:
         queries = [query for _, some in requests for query in some]
         try:
             vectors = self.embedder.embed(queries)
-        except Exception:
+        except Exception as error:
             if len(requests) > 1:
                 for request in requests:
                     self._embed([request])
                 return
-            logger.exception("A query could not be embedded.")
-            refusal = write_refusal(self.embedder.space, "its log says why.")
-            self.requests.answer(requests[0][0], refusal)
+            self.requests.answer(requests[0][0], self._refusal(error))
             return
         self.embedded += len(queries)
         start = 0
@@ -81,3 +80,9 @@ class QueryWorker:
             part = vectors[start : start + len(some)]
             self.requests.answer(number, write_vectors(self.embedder.space, part))
             start += len(some)
+
+    def _refusal(self, error: Exception) -> bytes:
+        if isinstance(error, QueryError):
+            return write_refusal(self.embedder.space, str(error), is_the_callers=True)
+        logger.error("A query could not be embedded.", exc_info=error)
+        return write_refusal(self.embedder.space, "its log says why.")

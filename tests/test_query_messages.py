@@ -16,7 +16,7 @@ from shopsearch.embedders.query_messages import (
     write_request,
     write_vectors,
 )
-from shopsearch.exceptions import EmbedderError
+from shopsearch.exceptions import EmbedderError, QueryError
 from shopsearch.types import Query
 
 UNIT = np.eye(96, dtype=np.float32)[:1]
@@ -26,7 +26,18 @@ json_values = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["space", "queries", "text", "image", "width", "height", "pixels", "vectors", "error"]
+                [
+                    "space",
+                    "queries",
+                    "text",
+                    "image",
+                    "width",
+                    "height",
+                    "pixels",
+                    "vectors",
+                    "error",
+                    "refused",
+                ]
             ),
             inner,
         )
@@ -60,8 +71,17 @@ def test_vectors_arrive_to_the_last_bit(seed):
 def test_anything_else_is_refused_on_either_side(content):
     with pytest.raises(BadMessage):
         read_request(content, "colour")
-    with pytest.raises(EmbedderError):
+    with pytest.raises((EmbedderError, QueryError)):
         read_reply(content, "colour", count=1, dimension=96)
+
+
+def test_what_the_asker_can_mend_is_told_apart_from_what_the_worker_cannot_do():
+    with pytest.raises(QueryError, match="Add a picture"):
+        read_reply(
+            write_refusal("colour", "Add a picture.", is_the_callers=True), "colour", count=1, dimension=96
+        )
+    with pytest.raises(EmbedderError, match="its log says why"):
+        read_reply(write_refusal("colour", "its log says why."), "colour", count=1, dimension=96)
 
 
 def request_of(**query):

@@ -13,7 +13,7 @@ from PIL import Image
 from shopsearch.embedders import query_queue
 from shopsearch.embedders.query_messages import read_request, write_request
 from shopsearch.embedders.remote import WorkerEmbedder
-from shopsearch.exceptions import EmbedderError
+from shopsearch.exceptions import EmbedderError, QueryError
 from shopsearch.query_worker import QueryWorker
 from shopsearch.testing import ColourEmbedder
 from shopsearch.types import Query
@@ -208,6 +208,8 @@ class CountingEmbedder(ColourEmbedder):
         self.calls.append([query.text for query in queries])
         if any(query.text == "poison" for query in queries):
             raise MemoryError
+        if any(query.text == "words alone" for query in queries):
+            raise QueryError("Add a picture.")
         return super().embed(queries)
 
 
@@ -245,6 +247,13 @@ def test_a_query_that_the_model_cannot_embed_fails_alone(redis_server, run_worke
     assert good.result(timeout=20).shape == (1, 96)
     with pytest.raises(EmbedderError, match="its log says why"):
         bad.result(timeout=20)
+
+
+def test_a_query_that_the_model_refuses_is_told_to_whoever_can_mend_it(redis_server, run_worker):
+    embedder = embedder_of(redis_server.url, timeout_seconds=20)
+    run_worker(embedder, CountingEmbedder())
+    with pytest.raises(QueryError, match="Add a picture"):
+        embedder.embed([Query(text="words alone")])
 
 
 def test_a_query_nobody_waits_for_any_more_is_forgotten_by_redis(redis_server):
@@ -287,6 +296,5 @@ def test_garbage_for_an_answer_is_an_error_of_the_embedder(redis_server, asked):
 
 def test_a_large_picture_is_sent_small():
     embedder = embedder_of("redis://127.0.0.1:1/0")
-    assert embedder.reduced(Image.new("RGB", (2048, 1024))).size == (1024, 512)
-    assert embedder.reduced(Image.new("RGB", (300, 200))).size == (300, 200)
-    assert embedder.reduced(Image.new("RGB", (65_000, 1))).size == (8192, 1)
+    for size, sent in (((2048, 1024), (1024, 512)), ((300, 200), (300, 200)), ((65_000, 1), (8192, 1))):
+        assert embedder.reduced(Image.new("RGB", size)).size == sent

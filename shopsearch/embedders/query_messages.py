@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shopsearch.exceptions import EmbedderError
+from shopsearch.exceptions import EmbedderError, QueryError
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
@@ -58,16 +58,22 @@ def write_vectors(space: str, vectors: Vectors) -> bytes:
     return _write({"space": space, "vectors": numbers})
 
 
-def write_refusal(space: str, message: str) -> bytes:
-    return _write({"space": space, "error": message})
+def write_refusal(space: str, message: str, *, is_the_callers: bool = False) -> bytes:
+    """Why there are no vectors; and whether whoever asked can mend it, as words where a picture is needed."""
+    return _write({"space": space, "refused" if is_the_callers else "error": message})
 
 
 def read_reply(content: bytes, space: str, *, count: int, dimension: int) -> Vectors:
-    """The vectors of a reply: shape (count, dimension), unit length. Raises EmbedderError for anything else."""
+    """The vectors of a reply: shape (count, dimension), unit length.
+
+    Raises QueryError for a query that the embedder refuses, EmbedderError for anything else.
+    """
     import numpy as np
 
     try:
         message = json.loads(content)
+        if refused := message.get("refused"):
+            raise QueryError(str(refused)[:500])
         if error := message.get("error"):
             raise EmbedderError(f"The query worker did not embed the query: {str(error)[:500]}")
         if message["space"] != space:

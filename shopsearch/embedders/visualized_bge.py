@@ -33,6 +33,9 @@ class VisualizedBGE(TorchEmbedder):
     """A folder with config.json and tokenizer.json, or a name on the Hugging Face hub; "" is the bundled model."""
     weights: str = ""
     """The file of weights, .pth or .safetensors; "" is the folder's own model.safetensors."""
+    compile: str = ""
+    """A backend of torch.compile, such as "inductor"; "" compiles nothing. The first calls take minutes then, and
+    inductor needs a C++ compiler: it pays for a worker that runs for days."""
 
     family = "visualized_bge"
     title = "Visualized BGE"
@@ -101,4 +104,7 @@ class VisualizedBGE(TorchEmbedder):
             dtype=dtype,
             device=device,
         )
+        if self.compile:
+            for part in (model.visual, model.bge):
+                part.compile(backend=self.compile, dynamic=True)  # batches and texts are of any length
         return model, read_tokenizer(folder.path)
