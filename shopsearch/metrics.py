@@ -109,12 +109,18 @@ def registry() -> CollectorRegistry:
     return together
 
 
+_serving = 0
+"""The process that answers Prometheus at a port of its own."""
+
+
 def serve() -> None:
     """Answer Prometheus at METRICS_HOST and METRICS_PORT, from a thread, if there is a port: for workers.
 
-    A worker works all the same where that cannot be done; the log says why.
+    Once per process, however often it is called. A worker works all the same where that cannot be done; the log says
+    why.
     """
-    if not settings.METRICS_PORT:
+    global _serving
+    if not settings.METRICS_PORT or _serving == os.getpid():
         return
     if not is_available():
         logger.warning("METRICS_PORT is set, but there are no metrics: pip install shopsearch[metrics].")
@@ -125,4 +131,5 @@ def serve() -> None:
     except (OSError, OverflowError, ValueError) as error:
         logger.warning("No metrics at %s, which another worker may have: %s", address, error)
     else:
+        _serving = os.getpid()
         logger.info("Metrics are at http://%s/metrics.", address)

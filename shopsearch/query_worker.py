@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 
+from shopsearch import logs, metrics
 from shopsearch.embedders.base import Embedder
-from shopsearch.embedders.query_messages import BadMessage, read_request, write_refusal, write_vectors
+from shopsearch.embedders.query_messages import (
+    BadMessage,
+    Request,
+    read_request,
+    write_refusal,
+    write_vectors,
+)
 from shopsearch.embedders.query_queue import QueryQueue
 from shopsearch.exceptions import QueryError
-from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +69,10 @@ class QueryWorker:
         if understood:
             self._embed(understood)
 
-    def _embed(self, requests: Sequence[tuple[bytes, list[Query]]]) -> None:
+    def _embed(self, requests: Sequence[tuple[bytes, Request]]) -> None:
         """One call for all; where that fails, one for each, so that nobody pays for another's query."""
-        queries = [query for _, some in requests for query in some]
+        queries = [query for _, request in requests for query in request.queries]
+        begun = time.perf_counter()
         try:
             vectors = self.embedder.embed(queries)
         except Exception as error:
@@ -72,14 +80,19 @@ class QueryWorker:
                 for request in requests:
                     self._embed([request])
                 return
-            self.requests.answer(requests[0][0], self._refusal(error))
+            with logs.request_id(requests[0][1].request_id):
+                self.requests.answer(requests[0][0], self._refusal(error))
             return
+        milliseconds = (time.perf_counter() - begun) * 1_000
         self.embedded += len(queries)
+        metrics.count_queries(len(queries))
         start = 0
-        for number, some in requests:
-            part = vectors[start : start + len(some)]
+        for number, request in requests:
+            part = vectors[start : start + len(request.queries)]
             self.requests.answer(number, write_vectors(self.embedder.space, part))
-            start += len(some)
+            start += len(request.queries)
+            with logs.request_id(request.request_id):
+                logger.info("Embedded in %.0f ms, %d in one call.", milliseconds, len(queries))
 
     def _refusal(self, error: Exception) -> bytes:
         if isinstance(error, QueryError):

@@ -14,7 +14,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from django.db import connections
 from PIL import Image
 
-from shopsearch import outbox, reranking, wakeups
+from shopsearch import metrics, outbox, reranking, wakeups
 from shopsearch.backends import get_embedder, get_reranker
 from shopsearch.conf import settings
 from shopsearch.types import Query
@@ -80,7 +80,7 @@ def ready(sender: Any, **kwargs: object) -> None:
     if not ours:
         return
     pool = type(sender.pool).__module__.rpartition(".")[2]
-    if pool == "prefork" and _wants_gpu():
+    if pool == "prefork" and wants_gpu():
         logger.critical(
             "This worker does no work for shopsearch: its pool forks, and a GPU cannot be used across a fork. Start "
             'it with `-P solo`, one worker per GPU, or set the models\' option device to "cpu". '
@@ -91,6 +91,7 @@ def ready(sender: Any, **kwargs: object) -> None:
         return
     if pool == "solo":
         _load_model()
+    metrics.serve()
     sweeper.start()
 
 
@@ -99,7 +100,7 @@ def shutting_down(**kwargs: object) -> None:
     sweeper.stop()
 
 
-def _wants_gpu() -> bool:
+def wants_gpu() -> bool:
     """What the models will choose, found without torch: asking CUDA is what spoils a process for forking."""
     devices = {str(getattr(backend, "device", "")) for backend in (get_embedder(), get_reranker())}
     chosen = any(device.startswith("cuda") for device in devices)

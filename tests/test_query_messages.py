@@ -52,7 +52,7 @@ def test_a_request_is_read_as_it_was_written(texts, width, height):
     queries = [Query(text=text, image=image) for text in texts] + [Query(text=texts[0])]
     content = write_request("colour", queries)
     assert json.loads(content)["space"] == "colour"
-    read = read_request(content, "colour")
+    read = read_request(content, "colour").queries
     assert [query.text for query in read] == [query.text for query in queries]
     assert all(query.image.tobytes() == image.tobytes() for query in read[:-1])
     assert (read[0].image.size, read[-1].image) == ((width, height), None)

@@ -288,7 +288,7 @@ def test_garbage_for_an_answer_is_an_error_of_the_embedder(redis_server, asked):
     embedder = embedder_of(redis_server.url, timeout_seconds=10)
     answer = asked(embedder, RED)
     [(number, content)] = wait_until(lambda: embedder.requests.take(32), "the request is there")
-    assert read_request(content, "colour") == [RED]
+    assert read_request(content, "colour").queries == [RED]
     embedder.requests.answer(number, b"\x80\x04garbage")
     with pytest.raises(EmbedderError, match="cannot be read"):
         answer.result(timeout=20)

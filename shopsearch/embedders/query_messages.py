@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shopsearch.exceptions import EmbedderError, QueryError
+from shopsearch.logs import get_request_id, sane_request_id
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
@@ -28,15 +30,22 @@ class BadMessage(ValueError):
     """The request is not one that this worker understands; web processes and workers must run the same version."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a web process wants embedded, at least one query, and the id of the page's request, for the log."""
+
+    queries: list[Query]
+    request_id: str = ""
+
+
 def write_request(space: str, queries: Sequence[Query]) -> bytes:
     """Pictures travel as their pixels: nothing is lost, and there is no decoder to attack."""
-    return _write(
-        {"space": space, "queries": [{"text": each.text, **_picture(each.image)} for each in queries]}
-    )
+    written = [{"text": each.text, **_picture(each.image)} for each in queries]
+    return _write({"space": space, "request_id": get_request_id(), "queries": written})
 
 
-def read_request(content: bytes, space: str) -> list[Query]:
-    """The queries of a request, at least one. Raises BadMessage, also for a request of another space."""
+def read_request(content: bytes, space: str) -> Request:
+    """A request. Raises BadMessage, also for one of another space."""
     try:
         message = json.loads(content)
         if message["space"] != space:
@@ -50,7 +59,7 @@ def read_request(content: bytes, space: str) -> list[Query]:
         raise BadMessage(BadMessage.__doc__) from error
     if not queries:
         raise BadMessage("The request has no query.")
-    return queries
+    return Request(queries=queries, request_id=sane_request_id(message.get("request_id")))
 
 
 def write_vectors(space: str, vectors: Vectors) -> bytes:

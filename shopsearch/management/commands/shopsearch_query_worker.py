@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from PIL import Image
 
-from shopsearch import backends
+from shopsearch import backends, metrics
 from shopsearch.conf import settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.remote import WorkerEmbedder
@@ -40,6 +40,7 @@ class Command(BaseCommand):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: worker.stop())
         self._connect(remote)
+        metrics.serve()
         self.stdout.write(f"ready: embeds the queries of {remote.requests.name}, space {embedder.space}")
         self.stdout.flush()
         worker.run()
