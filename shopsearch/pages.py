@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
+from shopsearch import consent
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageTooLarge, QueryError
 from shopsearch.queries import PageQuery
@@ -90,7 +91,8 @@ class SearchPage(View):
         parted = query.picture is not None and not by_script
         query.can_be_refined = not parted
         try:
-            query.run(settings.PAGE_SIZE * (UNSCRIPTED_PAGES if parted else 1), rerank=by_script)
+            limit = settings.PAGE_SIZE * (UNSCRIPTED_PAGES if parted else 1)
+            query.run(limit, rerank=by_script, collect=consent.is_given(request))
         except QueryError as error:
             query.error = str(error)
             return self.shown(request, query, status=400)
@@ -104,11 +106,13 @@ class SearchPage(View):
 
     def shown(self, request: HttpRequest, query: PageQuery, *, status: int = 200) -> HttpResponse:
         alone = request.headers.get("X-Shopsearch-Fragment") == "results"
-        context = {"search": query, "base_template": settings.BASE_TEMPLATE}
+        context: dict[str, Any] = {"search": query, "base_template": settings.BASE_TEMPLATE}
+        if settings.COLLECT_QUERIES:
+            context["consent"] = {"is_given": consent.is_given(request)}
         template_name = self.results_template_name if alone else self.template_name
         response = render(request, template_name, context, status=status)
         # One address has two answers; no cache, the browser's included, may take one for the other.
-        patch_vary_headers(response, ["X-Shopsearch-Fragment"])
+        patch_vary_headers(response, ["X-Shopsearch-Fragment", *(["Cookie"] if "consent" in context else [])])
         return response
 
     def asked_by_script(self, request: HttpRequest) -> bool:

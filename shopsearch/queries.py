@@ -14,7 +14,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from PIL.Image import Image
 
-from shopsearch import reranking
+from shopsearch import query_log, reranking
 from shopsearch.backends import get_reranker
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageUnreadable, QueryError
@@ -195,8 +195,11 @@ class PageQuery:
         seconds: int = settings.RERANK_DEADLINE_SECONDS
         return seconds
 
-    def run(self, limit: int, *, rerank: bool = False) -> None:
-        """Find the cards, and have a better order made of them. Raises what ``search`` raises, ImageError included."""
+    def run(self, limit: int, *, rerank: bool = False, collect: bool = False) -> None:
+        """Find the cards, have a better order made of them, and keep the words where the shopper lets us.
+
+        Raises what ``search`` raises, ImageError included.
+        """
         image: Image | None = None
         if self.picture is not None:
             image = decode(self.picture)
@@ -214,6 +217,8 @@ class PageQuery:
         self.has_next = results.has_next
         own = self.index.get_product(self.similar_image).pk if self.similar_id else None
         self.cards = tuple(self._card(result) for result in results.results if result.product.pk != own)
+        if collect:
+            query_log.collect(results, self.index)
         if rerank:
             self.rerank = reranking.request(self.index, results)
 

@@ -42,6 +42,11 @@ class SearchWords(serializers.Serializer[Any]):
         error_messages={"invalid": "rerank must be true or false."},
         help_text="Whether a better order is wanted, to be asked for a moment later.",
     )
+    collect = serializers.BooleanField(
+        required=False,
+        error_messages={"invalid": "collect must be true or false."},
+        help_text="Whether the shopper lets the shop keep the words, where the shop collects any.",
+    )
 
 
 class SearchForm(SearchWords):

@@ -22,7 +22,7 @@ from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as rest_framework_handler
 
-from shopsearch import reranking
+from shopsearch import query_log, reranking
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageTooLarge, QueryError
 from shopsearch.images import decode
@@ -33,7 +33,7 @@ from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, Sear
 
 logger = logging.getLogger(__name__)
 
-NOT_FILTERS = {"q", "image", "limit", "offset", "index", "format", "rerank", "page"}
+NOT_FILTERS = {"q", "image", "limit", "offset", "index", "format", "rerank", "collect", "page"}
 """Parameters that no filter may be named like."""
 FORM_BYTES = 256 * 1024
 """What a request may weigh beside its picture."""
@@ -102,6 +102,9 @@ _PARAMETERS = [
         "index", OpenApiTypes.STR, description="Which index to search, where a shop has several."
     ),
     OpenApiParameter("rerank", OpenApiTypes.BOOL, description="Whether a better order is wanted too."),
+    OpenApiParameter(
+        "collect", OpenApiTypes.BOOL, description="Whether the shopper lets the shop keep the words."
+    ),
     _FILTERS,
 ]
 _FOUND = OpenApiExample(
@@ -226,6 +229,8 @@ class SearchView(APIView):
             return request.build_absolute_uri(f"{request.path}?{page}")
 
         index = get_index(asked.get("index", ""))
+        if asked.get("collect"):
+            query_log.collect(results, index)
         context = {
             "request": request,
             "index": index,

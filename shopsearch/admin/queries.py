@@ -1,0 +1,264 @@
+"""The admin of queries to judge: which there are, and the page where their results are graded."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.conf import settings as django_settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import get_language, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from shopsearch import judgements
+from shopsearch.admin.columns import STYLE
+from shopsearch.conf import settings
+from shopsearch.exceptions import ImageError
+from shopsearch.images import decode
+from shopsearch.models import EvaluationQuery, Judgement
+from shopsearch.registry import get_indexes
+
+if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be subscripted
+    ModelAdmin = admin.ModelAdmin[EvaluationQuery]
+    ModelForm = forms.ModelForm[EvaluationQuery]
+else:
+    ModelAdmin, ModelForm = admin.ModelAdmin, forms.ModelForm
+
+SHOWN_SIDE = 480
+"""The longest side, in pixels, of a query's picture as staff see it."""
+GRADE, BEFORE = "grade-", "before-"
+"""With a product's id they name its grade in the form, and that which the form began with."""
+
+
+class QueryForm(ModelForm):
+    """A query as staff write it: words, a picture, or both."""
+
+    upload = forms.FileField(
+        label=_("picture"), required=False, widget=forms.FileInput(attrs={"accept": "image/*"})
+    )
+
+    class Meta:
+        model = EvaluationQuery
+        fields = ("index", "text", "language")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "index" in self.fields:  # not where the query is judged already
+            names = [(index.name, index.name) for index in get_indexes()]
+            self.fields["index"] = forms.ChoiceField(label=_("index"), choices=names)
+            self.fields["text"].widget.attrs["class"] = "vLargeTextField"
+        languages = [("", "–"), *django_settings.LANGUAGES]
+        self.fields["language"] = forms.ChoiceField(label=_("language"), choices=languages, required=False)
+        self.fields["language"].initial = get_language()
+
+    def clean_upload(self) -> bytes | None:
+        upload = self.cleaned_data.get("upload")
+        if upload is None:
+            return None
+        content: bytes = upload.read(settings.MAX_IMAGE_BYTES + 1)
+        try:
+            decode(content)
+        except ImageError as error:
+            raise forms.ValidationError(str(error)) from error
+        return content
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if self.errors or "text" not in self.fields:
+            return cleaned
+        picture = self.cleaned_data["upload"] or self.instance.picture
+        if not cleaned["text"].strip() and not picture:
+            raise forms.ValidationError(_("Write some words, choose a picture, or both."))
+        key = EvaluationQuery.key_of(cleaned["index"], cleaned["text"], picture)
+        if EvaluationQuery.objects.filter(key=key).exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError(_("This query is there already."))
+        self.instance.picture = picture
+        return cleaned
+
+
+class JudgedFilter(admin.SimpleListFilter):
+    title = _("judged")
+    parameter_name = "judged"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("no", _("not yet")), ("yes", _("judged"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = {"no": Q(judged=0), "yes": Q(judged__gt=0)}.get(self.value() or "")
+        return queryset if chosen is None else queryset.filter(chosen)
+
+
+class EvaluationQueryAdmin(ModelAdmin):
+    """Queries that search is judged by; whoever "Can judge results" grades what each one finds."""
+
+    form = QueryForm
+    list_display = ("asked", "index", "language", "source", "times", "judged")
+    list_display_links = None
+    list_filter = (JudgedFilter, "source", "language", "index")
+    search_fields = ("text",)
+    ordering = ("-times_asked", "pk")
+    list_per_page = 50
+    show_full_result_count = False
+
+    class Media:
+        css = {"all": (STYLE,)}
+
+    # ---- who may
+
+    def has_judge_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("shopsearch.judge")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_judge_permission(request) or super().has_view_permission(request, obj)
+
+    # ---- the list and the form
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        counted = super().get_queryset(request).annotate(judged=Count("judgements"))
+        return counted.annotate(pictured=~Q(picture=None)).defer("picture")
+
+    @admin.display(description=_("query"), ordering="text")
+    def asked(self, query: Any) -> str:
+        picture = self._thumbnail(query) if query.pictured else ""
+        return format_html(
+            '<a class="shopsearch-query" href="{}">{}{}</a>', self._url("judge", query.pk), picture, query
+        )
+
+    @admin.display(description=_("times asked"), ordering="times_asked")
+    def times(self, query: EvaluationQuery) -> str:
+        return str(query.times_asked or "–")
+
+    @admin.display(description=_("judged products"), ordering="judged")
+    def judged(self, query: Any) -> int:
+        count: int = query.judged
+        return count
+
+    @admin.display(description=_("picture"))
+    def picture_now(self, query: Any) -> str:
+        return self._thumbnail(query) if query.pk and query.pictured else "–"
+
+    def _thumbnail(self, query: EvaluationQuery) -> str:
+        return format_html(
+            '<img class="shopsearch-thumbnail" src="{}" alt="" width="64" height="64" loading="lazy">',
+            self._url("picture", query.pk),
+        )
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        asked = ("index", "text", "picture_now") if obj else ("index", "text")
+        upload = () if obj and (obj.judged or not self.has_change_permission(request, obj)) else ("upload",)
+        kept = ("source", "times_asked", "asked_on", "created_on") if obj else ()
+        return (*asked, *upload, "language", *kept)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What was judged stays as it is: its judgements are about these words."""
+        kept = ("picture_now", "source", "times_asked", "asked_on", "created_on")
+        return (*kept, "index", "text") if obj and obj.judged else kept
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> Any:
+        if {"_continue", "_addanother"} & request.POST.keys() or not self.has_judge_permission(request):
+            return super().response_add(request, obj, post_url_continue)
+        return HttpResponseRedirect(self._url("judge", obj.pk))
+
+    # ---- the page where results are graded
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = (("judge", self.judge_view), ("picture", self.picture_view))
+        own = [
+            path(
+                f"<int:pk>/{name}/",
+                self.admin_site.admin_view(view),
+                name=f"shopsearch_evaluationquery_{name}",
+            )
+            for name, view in pages
+        ]
+        return [*own, *super().get_urls()]
+
+    def _url(self, name: str, *arguments: object) -> str:
+        return reverse(f"{self.admin_site.name}:shopsearch_evaluationquery_{name}", args=arguments)
+
+    def _visible(self, request: HttpRequest, pk: int) -> Any:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        query = self.get_queryset(request).filter(pk=pk).first()
+        if query is None:
+            raise Http404
+        return query
+
+    def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """A query's picture, small and without what a camera notes in it."""
+        query = self._visible(request, pk)
+        if not query.picture:
+            raise Http404
+        picture = decode(bytes(query.picture))
+        picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        content = io.BytesIO()
+        picture.save(content, "JPEG", quality=88)
+        headers = {"Cache-Control": "private, no-store"}
+        return HttpResponse(content.getvalue(), content_type="image/jpeg", headers=headers)
+
+    def judge_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        query = self._visible(request, pk)
+        given = request.POST.get("results") or request.GET.get("results") or ""
+        wanted = int(given) if given.isdecimal() and len(given) < 5 else 0
+        shown = max(settings.PAGE_SIZE, min(wanted, settings.MAX_PAGE_SIZE))
+        following = judgements.next_query(query)
+        if request.method == "POST":
+            return self._judged(request, query, shown, following)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": query,
+            "opts": self.model._meta,
+            "query": query,
+            "pool": judgements.pool(query, shown),
+            "shown": shown,
+            "more": shown + settings.PAGE_SIZE,
+            "grades": Judgement.Grade.choices,
+            "next_query": following,
+            "may_judge": self.has_judge_permission(request),
+            "may_change": self.has_change_permission(request, query),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/shopsearch/evaluationquery/judge.html", context)
+
+    def _judged(
+        self, request: HttpRequest, query: EvaluationQuery, shown: int, following: EvaluationQuery | None
+    ) -> HttpResponse:
+        if not self.has_judge_permission(request):
+            raise PermissionDenied
+        grades = _changes(request.POST)
+        judgements.judge(query, grades, by=request.user)
+        text = ngettext("%(count)d judgement was saved.", "%(count)d judgements were saved.", len(grades))
+        messages.success(request, text % {"count": len(grades)})
+        if "_more" in request.POST:
+            more = min(shown + settings.PAGE_SIZE, settings.MAX_PAGE_SIZE)
+            address = f"{self._url('judge', query.pk)}?results={more}#result-{shown + 1}"
+        elif "_next" not in request.POST:
+            address = f"{self._url('judge', query.pk)}?results={shown}"
+        elif following is not None:
+            address = self._url("judge", following.pk)
+        else:
+            messages.info(request, _("Every query has been judged."))
+            address = self._url("changelist")
+        return HttpResponseRedirect(address)
+
+
+def _changes(posted: QueryDict) -> dict[str, int | None]:
+    """The grades that were changed in this form, by product: what a colleague changed meanwhile stays."""
+    known = {str(grade.value) for grade in Judgement.Grade}
+    changes: dict[str, int | None] = {}
+    for name, grade in posted.items():
+        product_id = name.removeprefix(GRADE)
+        if product_id == name or not 0 < len(product_id) <= 255 or "\0" in product_id:
+            continue
+        before = str(posted.get(BEFORE + product_id, ""))
+        chosen = "0" if not (grade or before) and "rest" in posted else str(grade)
+        if chosen != before and (chosen in known or not chosen):
+            changes[product_id] = int(chosen) if chosen else None
+    return changes
