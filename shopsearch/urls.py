@@ -2,9 +2,9 @@
 
 from django.urls import path
 
+from shopsearch.consent import ConsentView
 from shopsearch.exposition import metrics_view
 from shopsearch.health import LiveView, ReadyView
-from shopsearch.consent import ConsentView
 from shopsearch.pages import SearchPage
 from shopsearch.receipts import RerankView, events
 from shopsearch.views import SearchView
