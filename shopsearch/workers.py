@@ -14,7 +14,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from django.db import connections
 from PIL import Image
 
-from shopsearch import metrics, outbox, reranking, wakeups
+from shopsearch import metrics, outbox, query_log, reranking, wakeups
 from shopsearch.backends import get_embedder, get_reranker
 from shopsearch.conf import settings
 from shopsearch.types import Query
@@ -62,6 +62,7 @@ def sweep() -> None:
         if reranking.has_queued():
             wakeups.wake_rerankers()
         reranking.purge()
+        query_log.purge()
     except Exception as error:
         logger.warning("The outbox could not be swept: %s", error)
     finally:
