@@ -17,7 +17,7 @@ urlpatterns = [
     path("api/search/", SearchView.as_view(), name="api-search"),
     path("api/reranks/<uuid:rerank_id>/", RerankView.as_view(), name="api-rerank"),
     path("api/reranks/<uuid:rerank_id>/events/", events, name="api-rerank-events"),
-    path("api/health/", ReadyView.as_view(), name="api-health"),
+    path("api/health/", ReadyView.as_view(schema=None), name="api-health"),
     path("api/health/live/", LiveView.as_view(), name="api-health-live"),
     path("api/health/ready/", ReadyView.as_view(), name="api-health-ready"),
     path("api/metrics/", metrics_view, name="api-metrics"),
