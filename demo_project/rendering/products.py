@@ -70,7 +70,7 @@ STUDIO = Style(
 )
 """A shop's pictures."""
 
-TRAINING_VARIANTS = range(32)
+TRAINING_VARIANTS = range(48, 144)
 """The textures that the bundled model has seen."""
 SHOP_VARIANTS = range(32, 40)
 """Those that the demo's shop is printed with."""

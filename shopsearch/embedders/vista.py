@@ -86,12 +86,20 @@ class Vista(nn.Module):
 
     def embed_pictures(self, pixels: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
         """Pixels of shape (n, 3, size, size), and for each the ids of its text, or of the empty text."""
-        padded, text_mask = self._pad(ids)
+        return self.embed_seen(self.see(pixels), ids)
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """The pictures as the text encoder reads them: shape (n, picture tokens, dimension)."""
         weight = self.visual_proj.weight
         pictures: Tensor = self.visual_proj(self.visual(pixels.to(device=weight.device, dtype=weight.dtype)))
         if not self.image_token_type:
             # The text model adds a token type to everything it reads, and the authors' pictures have none.
             pictures = pictures - self.bge.embeddings.token_type_embeddings.weight[0]
+        return pictures
+
+    def embed_seen(self, pictures: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
+        """As ``embed_pictures``, of what ``see`` gave."""
+        padded, text_mask = self._pad(ids)
         words = self.bge.embeddings.word_embeddings(padded)
         joined = torch.cat([words[:, :1], pictures, words[:, 1:]], dim=1)
         mask = torch.cat([text_mask.new_ones(pictures.shape[:2]), text_mask], dim=1)
