@@ -12,6 +12,7 @@ for contract in ("vector_store_contract", "vector_store_filter_contract", "embed
 
 pytest_plugins = [
     "tests.services.milvus",
+    "tests.services.milvus_standalone",
     "tests.services.model_server",
     "tests.services.redis",
     "tests.services.transformers_serve",

@@ -40,6 +40,14 @@ class CollectionMissing(VectorStoreError):
     """There is no such collection in the vector store."""
 
 
+def _is_refusal(error: BaseException | None, grpc: Any) -> bool:
+    """Whether the server asked who we are and did not like the answer."""
+    return isinstance(error, grpc.RpcError) and error.code() in (
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    )
+
+
 def import_pymilvus() -> Any:
     """The module pymilvus, imported so that the project's logging and environment stay as they are.
 
@@ -114,6 +122,10 @@ class Connection:
         except pymilvus.MilvusException as error:
             if error.code == _COLLECTION_MISSING:
                 raise CollectionMissing from error
+            if _is_refusal(error.__cause__, grpc):
+                raise VectorStoreError(
+                    "The vector store refuses the token: write it as user:password, or as the key that it gave you."
+                ) from error
             away = error.code == _UNREACHABLE or isinstance(error.code, grpc.StatusCode)
             raise VectorStoreError("" if away else f"The vector store refused: {error.message}") from error
         except grpc.RpcError as error:  # a deadline, or a call that the server does not know, comes unwrapped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from shopsearch.types import Vector
 
 _CONSISTENCY_LEVELS = ("Strong", "Session", "Bounded", "Eventually")
+_OLDEST = (2, 5)
 _HNSW = {"M": 32, "efConstruction": 256}
 _PAGE, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
 
@@ -85,10 +87,23 @@ class MilvusStore(VectorStore):
 
     def drop_collection(self, collection: str) -> None:
         self._schemas.pop(collection, None)
+        # By its own name only: Milvus Lite drops an alias's collection, and Milvus keeps the alias of one that is gone.
+        if collection not in self.collections():
+            return
         try:
+            for alias in self._call("list_aliases", collection)["aliases"]:
+                self._call("drop_alias", alias=alias)
             self._call("drop_collection", collection)
         except CollectionMissing:
             return
+
+    def point_alias(self, alias: str, collection: str) -> None:
+        if checked_collection(collection) not in self.collections():
+            raise CollectionMissing(f"There is no collection {collection} in the vector store.")
+        try:
+            self._call("alter_alias", collection, alias=checked_collection(alias))
+        except VectorStoreError:  # there is no such alias yet
+            self._call("create_alias", collection, alias=alias)
 
     def collections(self) -> list[str]:
         return sorted(self._call("list_collections"))
@@ -201,12 +216,22 @@ class MilvusStore(VectorStore):
 
     def _create(self, collection: str, schema: CollectionSchema) -> None:
         """The collection, without its index: given both, pymilvus waits half a second for it."""
+        self._check_version()
         self._call(
             "create_collection",
             collection,
             schema=milvus_schema(schema),
             consistency_level=self.consistency_level,
         )
+
+    def _check_version(self) -> None:
+        """An older server would make the collection all the same, and refuse each entity without a value."""
+        version = str(self._call("get_server_version"))
+        numbers = re.match(r"v?(\d+)\.(\d+)", version)  # Milvus Lite and Zilliz Cloud begin with their names
+        if numbers and tuple(map(int, numbers.groups())) < _OLDEST:
+            raise ImproperlyConfigured(
+                f"The vector store is Milvus {version}: shopsearch needs 2.5 or later."
+            )
 
     def _ensure_index(self, collection: str) -> None:
         if self._call("list_indexes", collection):
