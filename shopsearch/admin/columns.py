@@ -14,8 +14,8 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import localize
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -55,6 +55,11 @@ def _entry(image: Any) -> IndexEntry | None:
 def state_label(entry: IndexEntry | Rerank | None) -> SafeString:
     state, label = (entry.state, entry.get_state_display()) if entry else ("none", _("not indexed"))
     return format_html('<span class="shopsearch-state shopsearch-state-{}">{}</span>', state, label)
+
+
+def breakable(name: str) -> SafeString:
+    """A long name whose lines may end at any of its underscores."""
+    return format_html_join(mark_safe("_<wbr>"), "{}", ((part,) for part in name.split("_")))
 
 
 def ago(moment: datetime) -> SafeString:

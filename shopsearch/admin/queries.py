@@ -18,7 +18,7 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch import judgements
-from shopsearch.admin.columns import STYLE
+from shopsearch.admin.columns import STYLE, breakable
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError
 from shopsearch.images import decode
@@ -41,7 +41,7 @@ class QueryForm(ModelForm):
     """A query as staff write it: words, a picture, or both."""
 
     upload = forms.FileField(
-        label=_("picture"), required=False, widget=forms.FileInput(attrs={"accept": "image/*"})
+        label=_("Upload a picture"), required=False, widget=forms.FileInput(attrs={"accept": "image/*"})
     )
 
     class Meta:
@@ -52,10 +52,10 @@ class QueryForm(ModelForm):
         super().__init__(*args, **kwargs)
         if "index" in self.fields:  # not where the query is judged already
             names = [(index.name, index.name) for index in get_indexes()]
-            self.fields["index"] = forms.ChoiceField(label=_("index"), choices=names)
+            self.fields["index"] = forms.ChoiceField(label=_("Index"), choices=names)
             self.fields["text"].widget.attrs["class"] = "vLargeTextField"
         languages = [("", "–"), *django_settings.LANGUAGES]
-        self.fields["language"] = forms.ChoiceField(label=_("language"), choices=languages, required=False)
+        self.fields["language"] = forms.ChoiceField(label=_("Language"), choices=languages, required=False)
         self.fields["language"].initial = get_language()
 
     def clean_upload(self) -> bytes | None:
@@ -99,7 +99,7 @@ class EvaluationQueryAdmin(ModelAdmin):
     """Queries that search is judged by; whoever "Can judge results" grades what each one finds."""
 
     form = QueryForm
-    list_display = ("asked", "index", "language", "source", "times", "judged")
+    list_display = ("asked", "index_name", "language", "source", "times", "judged")
     list_display_links = None
     list_filter = (JudgedFilter, "source", "language", "index")
     search_fields = ("text",)
@@ -131,6 +131,10 @@ class EvaluationQueryAdmin(ModelAdmin):
             '<a class="shopsearch-query" href="{}">{}{}</a>', self._url("judge", query.pk), picture, query
         )
 
+    @admin.display(description=_("index"), ordering="index")
+    def index_name(self, query: EvaluationQuery) -> str:
+        return breakable(query.index)
+
     @admin.display(description=_("times asked"), ordering="times_asked")
     def times(self, query: EvaluationQuery) -> str:
         return str(query.times_asked or "–")
@@ -160,6 +164,11 @@ class EvaluationQueryAdmin(ModelAdmin):
         """What was judged stays as it is: its judgements are about these words."""
         kept = ("picture_now", "source", "times_asked", "asked_on", "created_on")
         return (*kept, "index", "text") if obj and obj.judged else kept
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        unjudged = judgements.unjudged_queries().first() if self.has_judge_permission(request) else None
+        extra = {"title": _("Queries to judge"), "next_query": unjudged, **(extra_context or {})}
+        return super().changelist_view(request, extra)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> Any:
         if {"_continue", "_addanother"} & request.POST.keys() or not self.has_judge_permission(request):

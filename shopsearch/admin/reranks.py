@@ -11,12 +11,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from PIL import Image
 
 from shopsearch import images
-from shopsearch.admin.columns import STYLE, ago, state_label
+from shopsearch.admin.columns import STYLE, ago, breakable, state_label
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import ImageError
 from shopsearch.models import Rerank
@@ -67,8 +67,7 @@ class RerankAdmin(ReadOnly, ModelAdmin):
 
     @admin.display(description=_("model"), ordering="model")
     def model_name(self, rerank: Rerank) -> SafeString:
-        """It may be long: a line may end at any of its underscores."""
-        return format_html_join(mark_safe("_<wbr>"), "{}", ((part,) for part in rerank.model.split("_")))
+        return breakable(rerank.model)
 
     @admin.display(description=_("seconds"))
     def seconds(self, rerank: Rerank) -> str:
