@@ -65,7 +65,8 @@ def _histogram(picture: Image) -> npt.NDArray[np.float32]:
     """Unit length, by the square roots of the shares: so the cosine is Bhattacharyya's coefficient."""
     pixels = np.asarray(picture.resize((_SIDE, _SIDE)), np.int64).reshape(-1, 3) * _BINS // 256
     counts = np.bincount(pixels @ np.array([_BINS * _BINS, _BINS, 1]), minlength=_BINS**3)
-    return np.sqrt(counts / counts.sum()).astype(np.float32)
+    shares: npt.NDArray[np.float64] = counts / counts.sum()
+    return np.sqrt(shares).astype(np.float32)
 
 
 @dataclass(kw_only=True)

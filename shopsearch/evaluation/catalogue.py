@@ -100,7 +100,9 @@ class OtherEmbedder:
 
     def complete(self) -> None:
         waiting, self._waiting = self._waiting, []
-        vectors = self.embedder.embed([Query(image=item.picture) for item in waiting]) if waiting else []
+        if not waiting:
+            return
+        vectors = self.embedder.embed([Query(image=item.picture) for item in waiting])
         for item, vector in zip(waiting, vectors, strict=True):
             self._nearest.add(item.product_id, vector)
 

@@ -106,7 +106,7 @@ class Evaluation:
         """By kind, the live search's lowest values of the last measure, the lowest first."""
         return {
             kind: [answer for *_, answer in sorted(kept, key=lambda each: (-each[0], -each[1]))]
-            for kind, kept in sorted(self._worst.items())
+            for kind, kept in self._worst.items()
         }
 
     @cached_property
@@ -114,7 +114,7 @@ class Evaluation:
         """All queries first; by kind and by language where there are several."""
         found = [Group(by="all", name="all queries", places=range(len(self)))]
         for by, names in (("kind", self.kinds), ("language", self.languages)):
-            known = sorted({name for name in names if name})
+            known = [name for name in dict.fromkeys(names) if name]
             if len(known) > 1:
                 found += [
                     Group(by=by, name=each, places=[p for p, name in enumerate(names) if name == each])  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
@@ -30,7 +30,7 @@ class Bar:
 
     name: str
     figure: Figure | None
-    is_search: bool = False
+    role: Literal["search", "contender", ""] = ""
 
     @property
     def style(self) -> str:
@@ -101,10 +101,11 @@ def page(report: Report, index: ImageIndex) -> str:
     context = {
         "report": report,
         "about": report.about,
+        "measured_at": report.about["measured_at"][:16].replace("T", " "),
         "measures": MEASURES,
         "depth": DEPTH,
         "headline": list(zip(MEASURES, report.search, strict=True)),
-        "charts": [_by_searcher(report.overall, place, search) for place in main],
+        "charts": [_by_searcher(report, place) for place in main],
         "group_charts": [_by_group(report.groups[1:], place, search) for place in main]
         if report.groups[1:]
         else [],
@@ -120,10 +121,18 @@ def page(report: Report, index: ImageIndex) -> str:
     return render_to_string("shopsearch/evaluation/report.html", context)
 
 
-def _by_searcher(told: GroupReport, place: int, search: str) -> Chart:
+def _by_searcher(report: Report, place: int) -> Chart:
     bars = [
-        Bar(name=name, figure=None if values is None else values[place], is_search=name == search)
-        for name, values in told.figures.items()
+        Bar(
+            name=name,
+            figure=None if values is None else values[place],
+            role="search"
+            if name == report.evaluation.names[0]
+            else "contender"
+            if name in report.contenders
+            else "",
+        )
+        for name, values in report.overall.figures.items()
     ]
     return Chart(title=MEASURES[place], bars=bars)
 
@@ -133,7 +142,7 @@ def _by_group(groups: Iterable[GroupReport], place: int, search: str) -> Chart:
     for told in groups:
         values = told.figures[search]
         figure = None if values is None else values[place]
-        bars.append(Bar(name=told.name, figure=figure, is_search=told.group.by == "kind"))
+        bars.append(Bar(name=told.name, figure=figure, role="search" if told.group.by == "kind" else ""))
     return Chart(title=MEASURES[place], bars=bars)
 
 

@@ -11,8 +11,8 @@ from shopsearch.evaluation.evaluation import Evaluation, Group
 from shopsearch.evaluation.intervals import Difference, Figure
 from shopsearch.evaluation.measures import MEASURES
 
-NAME_WIDTH = 15
-COLUMN_WIDTH = 13
+NAME_WIDTH = 18
+COLUMN_WIDTH = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from shopsearch.evaluation.measures import DEPTH
 from shopsearch.exceptions import BackendError
 from shopsearch.registry import ImageIndex
 from shopsearch.search import search
-from shopsearch.types import Query, Result, Results
+from shopsearch.types import Query, Results
 
 logger = logging.getLogger(__name__)
 
@@ -36,27 +36,28 @@ class LiveSearch:
     index: ImageIndex
     name: str = "search"
     _query: Query | None = field(default=None, init=False)
-    _results: tuple[Result, ...] = field(default=(), init=False)
+    _results: Results | None = field(default=None, init=False)
 
     def find(self, query: Query) -> Sequence[str] | None:
-        return [str(result.product.pk) for result in self.results(query)]
+        return [str(result.product.pk) for result in self.results(query).results]
 
-    def results(self, query: Query) -> tuple[Result, ...]:
-        """What a shopper sees who asks for page after page. The same query object is not searched twice running."""
-        if query is not self._query:
-            self._results, self._query = tuple(self._pages(query)), query
+    def results(self, query: Query) -> Results:
+        """All that a shopper sees who asks for page after page. The same query object is not searched twice running."""
+        if self._results is None or query is not self._query:
+            self._results, self._query = self._search(query), query
         return self._results
 
-    def _pages(self, query: Query) -> list[Result]:
-        found: list[Result] = []
+    def _search(self, query: Query) -> Results:
         depth = min(DEPTH, settings.MAX_RESULTS)
-        while len(found) < depth:
-            limit = min(settings.MAX_PAGE_SIZE, depth - len(found))
-            page = search(query.text, query.image, index=self.index.name, limit=limit, offset=len(found))
-            found += page.results
-            if not page.has_next:
-                break
-        return found
+        whole = self._page(query, depth, 0)
+        while whole.has_next and len(whole.results) < depth:
+            page = self._page(query, depth, len(whole.results))
+            whole = replace(whole, results=whole.results + page.results, has_next=page.has_next)
+        return whole
+
+    def _page(self, query: Query, depth: int, offset: int) -> Results:
+        limit = min(settings.MAX_PAGE_SIZE, depth - offset)
+        return search(query.text, query.image, index=self.index.name, limit=limit, offset=offset)
 
 
 @dataclass(kw_only=True)
@@ -70,9 +71,8 @@ class Reranked:
 
     def find(self, query: Query) -> Sequence[str] | None:
         found = self.live.results(query)
-        products = [str(result.product.pk) for result in found]
-        limit = min(settings.PAGE_SIZE, settings.MAX_PAGE_SIZE)
-        page = Results(query=query, results=found[:limit], offset=0, limit=limit, has_next=len(found) > limit)
+        products = [str(result.product.pk) for result in found.results]
+        page = replace(found, results=found.results[: settings.PAGE_SIZE], limit=settings.PAGE_SIZE)
         try:
             order = reranking.order_of(self.live.index, page)
         except BackendError as error:

@@ -8,17 +8,17 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 from django.utils.module_loading import import_string
 from tqdm import tqdm
 
 from shopsearch import outbox
-from shopsearch.backends import collection_of, get_embedder, get_reranker, get_vector_store
+from shopsearch.backends import get_embedder, get_reranker
 from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
 from shopsearch.evaluation.catalogue import CatalogueSearcher, OtherEmbedder, listed
@@ -130,7 +130,7 @@ class Command(BaseCommand):
                 "index": index.name,
                 "space": get_embedder().space,
                 "source": source,
-                "measured_at": timezone.now().isoformat(timespec="seconds"),
+                "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             },
             contenders=[contender.name for contender in contenders],
             limits=options["fail_under"],
@@ -208,10 +208,11 @@ def _show_catalogue(
 
 def _notes_on(index: ImageIndex) -> Iterator[str]:
     """What makes search look worse than its model. Raises CommandError when nothing is indexed."""
-    if not get_vector_store().count(collection_of(index)):
-        raise CommandError(f"Nothing of {index.name} is indexed. First: manage.py shopsearch_reindex")
     states = outbox.counts().get(index.name, {})
-    if waiting := sum(states.values()) - states.get(IndexEntry.State.INDEXED, 0):
+    indexed = states.get(IndexEntry.State.INDEXED, 0)
+    if not indexed:
+        raise CommandError(f"Nothing of {index.name} is indexed. First: manage.py shopsearch_reindex")
+    if waiting := sum(states.values()) - indexed:
         yield f"{waiting:,} pictures are not indexed: manage.py shopsearch_status says why."
 
 
