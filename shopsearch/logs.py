@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}")
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
+REQUEST_ATTRIBUTE = "shopsearch_request_id"
+"""What a request of Django's has its id as."""
+
 _request_id: ContextVar[str] = ContextVar("shopsearch_request_id", default="")
 
 
@@ -48,7 +51,7 @@ class RequestIDFilter(logging.Filter):
     """Gives every record a ``request_id``, "-" outside of a request, for ``%(request_id)s``; drops none."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = getattr(record, "request_id", None) or get_request_id() or "-"
+        record.request_id = _id_of(record)
         return True
 
 
@@ -61,7 +64,7 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            "request_id": getattr(record, "request_id", None) or get_request_id() or "-",
+            "request_id": _id_of(record),
             "process": record.process,
         }
         line |= {key: value for key, value in vars(record).items() if key not in {*_STANDARD, *line}}
@@ -73,6 +76,13 @@ class JSONFormatter(logging.Formatter):
             return json.dumps(line, default=_said)
         except (TypeError, ValueError, RecursionError):  # keys that JSON cannot have, or a circle
             return json.dumps({key: _said(value) for key, value in line.items()})
+
+
+def _id_of(record: logging.LogRecord) -> str:
+    # Django logs an answer of 400 and more when the middleware is done with it, but says which request it was.
+    request = getattr(record, "request", None)
+    known = getattr(record, "request_id", "") or getattr(request, REQUEST_ATTRIBUTE, "")
+    return str(known or get_request_id() or "-")
 
 
 def _said(value: object) -> str:

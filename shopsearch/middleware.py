@@ -48,4 +48,6 @@ class RequestIDMiddleware:
 
 
 def _id_of(request: HttpRequest) -> str:
-    return logs.sane_request_id(request.headers.get(HEADER)) or logs.new_request_id()
+    request_id = logs.sane_request_id(request.headers.get(HEADER)) or logs.new_request_id()
+    setattr(request, logs.REQUEST_ATTRIBUTE, request_id)
+    return request_id

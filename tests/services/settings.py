@@ -15,3 +15,14 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_IGNORE_RESULT = True
 SHOPSEARCH = SHOPSEARCH | json.loads(os.environ.get("TEST_SHOPSEARCH", "{}"))
+if "TEST_LOGGING" in os.environ:
+    LOGGING = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": "shopsearch.logs.RequestIDFilter"}},
+        "formatters": {"json": {"()": "shopsearch.logs.JSONFormatter"}},
+        "handlers": {
+            "console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": "json"}
+        },
+        "root": {"handlers": ["console"], "level": "INFO"},
+    }
