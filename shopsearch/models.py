@@ -13,6 +13,8 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch.calibrations import Calibration as Calibration
+
 # ProductImage needs a target before the project has chosen one. With neither setting given, check E001 stops
 # `migrate`, so this fallback never reaches a database.
 PRODUCT_MODEL = getattr(settings, "SHOPSEARCH_PRODUCT_MODEL", "shopsearch.IndexEntry")

@@ -22,7 +22,7 @@ from shopsearch.images import decode
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.search import search
-from shopsearch.types import Result
+from shopsearch.types import Match, Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,7 @@ class PageQuery:
     error: str = ""
     cards: tuple[Card, ...] = ()
     has_next: bool = False
+    match: Match = "unknown"
     limit: int = 0
     can_be_refined: bool = True
     """Not where the picture has stayed with the form that posted it: an address would lose it."""
@@ -182,6 +183,11 @@ class PageQuery:
         return inputs
 
     @property
+    def is_weak(self) -> bool:
+        """Whether to say, once for all pages, that the shop may not sell what is looked for."""
+        return self.match == "weak" and not self.offset
+
+    @property
     def can_be_reranked(self) -> bool:
         """Whether the page has a place for a better order: its script then asks for one."""
         return self.can_be_refined and not self.offset and len(self.cards) > 1 and get_reranker() is not None
@@ -215,6 +221,7 @@ class PageQuery:
             offset=self.offset,
         )
         self.has_next = results.has_next
+        self.match = results.match
         own = self.index.get_product(self.similar_image).pk if self.similar_id else None
         self.cards = tuple(self._card(result) for result in results.results if result.product.pk != own)
         if collect:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 
-from shopsearch.backends import collection_of, get_query_embedder, get_vector_store
+from shopsearch.backends import collection_of, get_embedder, get_query_embedder, get_vector_store
+from shopsearch.calibrations import match_of, weak_below
 from shopsearch.conf import settings
 from shopsearch.exceptions import EmptyQuery, QueryError
 from shopsearch.filters import Filter, parse
@@ -65,7 +66,9 @@ def search(
     with timed("embed"):
         vector = get_query_embedder().embed([query])[0]
     wanted = offset + limit + 1
-    found = list(islice(_products(image_index, vector, condition, wanted), offset, wanted))
+    ranked = list(islice(_products(image_index, vector, condition, wanted), wanted))
+    found = ranked[offset:]
+    floor = weak_below(image_index.name, get_embedder(), query.kind, vector)
     return Results(
         query=query,
         results=tuple(
@@ -75,6 +78,8 @@ def search(
         offset=offset,
         limit=limit,
         has_next=len(found) > limit and offset + limit < settings.MAX_RESULTS,
+        weak_below=floor,
+        match=match_of(ranked[0][0].score if ranked else None, floor),
     )
 
 

@@ -8,7 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from shopsearch.types import QueryKind, Result, Results
+from shopsearch.types import Match, QueryKind, Result, Results
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -132,6 +132,15 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
     # Its context: request, index, filters, and page_url, which makes an offset an address.
     query = AskedSerializer(source="*")
     results = ResultSerializer(many=True)
+    match = serializers.SerializerMethodField(
+        help_text=(
+            "weak: the shop may not sell what is looked for, and the results are only the closest it has; unknown: "
+            "this was never calibrated."
+        )
+    )
+    weak_below = serializers.SerializerMethodField(
+        help_text="The score under which a result is a weak match of this query, or null."
+    )
     count = serializers.SerializerMethodField(help_text="How many results are on this page.")
     next = serializers.SerializerMethodField(
         help_text="The next page's address, or null. A search by picture needs the picture posted to it again."
@@ -140,6 +149,14 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
     rerank = serializers.SerializerMethodField(
         help_text="Where to ask for the better order; null where none was asked for or there is nothing to gain."
     )
+
+    @extend_schema_field({"type": "string", "enum": list(get_args(Match))})
+    def get_match(self, results: Results) -> str:
+        return results.match
+
+    @extend_schema_field({"type": "number", "nullable": True})
+    def get_weak_below(self, results: Results) -> float | None:
+        return None if results.weak_below is None else round(results.weak_below, 4)
 
     def get_count(self, results: Results) -> int:
         return len(results.results)

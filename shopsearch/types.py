@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     """Rows of unit length, shape (n, dimension)."""
 
 QueryKind = Literal["text", "image", "composed"]
+Match = Literal["good", "weak", "unknown"]
 FilterValue = str | float | bool | tuple[str, ...]
 FilterType = Literal["string", "number", "boolean", "strings"]
 
@@ -87,6 +88,10 @@ class Results:
     offset: int
     limit: int
     has_next: bool
+    weak_below: float | None = None
+    """The score under which a result is a weak match of this query; None where nothing was calibrated."""
+    match: Match = "unknown"
+    """Whether the best result of all pages is one: the shop may not sell what is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,8 @@ _FOUND = OpenApiExample(
                 "image_id": "57",
             }
         ],
+        "match": "good",
+        "weak_below": 0.6127,
         "count": 1,
         "next": "https://shop.example/api/search/?q=red+mug&limit=1&price__lte=20&offset=1",
         "previous": None,

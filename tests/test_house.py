@@ -14,7 +14,7 @@ LAYERS = [
     {"exceptions"},
     {"types", "conf", "logs", "metrics"},
     {"filters", "images", "keys", "registry", "embedders", "vector_stores", "rerankers"},
-    {"backends", "models", "testing"},
+    {"backends", "calibrations", "models", "testing"},
     {"changes", "outbox", "snapshots", "wakeups"},
     {"indexing", "reranking", "query_log"},
     {"tasks"},

@@ -167,6 +167,7 @@ def test_without_a_name_the_product_image_models_index_answers():
 
 @pytest.mark.usefixtures("shop")
 def test_an_answer_takes_one_query_of_the_database(django_assert_num_queries):
+    search("green")  # calibrations are read once in a while
     with django_assert_num_queries(1):
         results = search("red")
         assert [result.product.title for result in results.results]
