@@ -4,7 +4,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F
 
-from shopsearch import indexing, outbox, reindex
+from shopsearch import batches, changes, indexing, outbox, reindex
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
@@ -71,7 +71,7 @@ def test_an_image_without_a_file_is_not_shown_and_that_is_no_failure():
 
 
 def test_an_id_that_the_models_key_cannot_have_is_gone():
-    outbox.mark(IMAGES, ["not a number"])
+    changes.note(IMAGES, ["not a number"])
     assert [batch.deleted for batch in index_everything()] == [1]
 
 
@@ -83,7 +83,7 @@ def test_an_unchanged_picture_is_never_embedded_twice():
     index_everything()
     shoe.images.first().save()
     shoe.save()
-    outbox.mark_all(IMAGES)
+    changes.note_all(IMAGES)
     assert sum(batch.unchanged for batch in index_everything()) == 2
     assert get_embedder().embedded == 2
 
@@ -111,30 +111,6 @@ def test_a_picture_that_moves_to_another_product_is_written_without_embedding():
     assert (entity.product_id, get_embedder().embedded) == (str(other.pk), 1)
 
 
-def test_a_new_declaration_of_filters_fills_its_collection_with_the_vectors_of_the_old(monkeypatch):
-    product(RED)
-    index_everything()
-    monkeypatch.setattr(type(IMAGES), "filters", {"in_stock": bool})
-    outbox.mark_all(IMAGES)
-    index_everything()
-    [entity] = entities().values()
-    assert entity.fields == {"in_stock": True}
-    assert get_embedder().embedded == 1
-
-
-def test_another_space_embeds_everything_anew(settings):
-    product(RED)
-    index_everything()
-    settings.SHOPSEARCH = {
-        **settings.SHOPSEARCH,
-        "EMBEDDER": {"BACKEND": "shopsearch.testing.ColourEmbedder", "OPTIONS": {"space": "other"}},
-    }
-    outbox.mark_all(IMAGES)
-    index_everything()
-    assert get_embedder().embedded == 1
-    assert len(entities()) == 1
-
-
 def test_equal_files_are_embedded_once():
     product(RED, RED)
     product(RED)
@@ -147,7 +123,7 @@ def test_an_image_that_the_store_lost_is_embedded_again(store):
     product(RED)
     index_everything()
     store.clear()
-    outbox.mark_all(IMAGES)
+    changes.note_all(IMAGES)
     index_everything()
     assert len(entities()) == 1
 
@@ -163,7 +139,7 @@ def test_pictures_go_to_the_embedder_in_batches_of_its_size():
 
 
 def test_few_large_pictures_are_held_at_once(monkeypatch):
-    monkeypatch.setattr(indexing, "PIXELS_AT_ONCE", 16 * 16 * 2)
+    monkeypatch.setattr(batches, "PIXELS_AT_ONCE", 16 * 16 * 2)
     sizes = []
     embed = get_embedder().embed
     get_embedder().embed = lambda queries: sizes.append(len(queries)) or embed(queries)
@@ -197,10 +173,10 @@ def test_an_image_deleted_under_other_filters_is_no_ghost_when_the_old_ones_are_
     index_everything()
     with monkeypatch.context() as other:
         other.setattr(IMAGES, "filters", {"in_stock": bool}, raising=False)
-        outbox.mark_all(IMAGES)
+        changes.note_all(IMAGES)
         index_everything()
         gone.delete()
         index_everything()
-    outbox.mark_all(IMAGES)
+    changes.note_all(IMAGES)
     index_everything()
     assert list(entities()) == [str(image.pk) for image in ProductImage.objects.all()]

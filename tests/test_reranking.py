@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from PIL import Image
 
-from shopsearch import indexing, outbox, reranking, wakeups
+from shopsearch import changes, indexing, reranking, wakeups
 from shopsearch.conf import DEFAULTS
 from shopsearch.exceptions import RerankerError
 from shopsearch.models import ProductImage, Rerank
@@ -44,7 +44,7 @@ def configure(settings):
 
     def override(**options):
         settings.SHOPSEARCH = {**settings.SHOPSEARCH, **options}
-        outbox.mark_all(index_for(ProductImage))
+        changes.note_all(index_for(ProductImage))
         list(indexing.index_pending())
 
     return override

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shopsearch import indexing, outbox, reranking
+from shopsearch import changes, indexing, reranking
 from shopsearch.exceptions import RerankerError
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
@@ -176,7 +176,7 @@ def queued(model_server, settings, db):
         product = Product.objects.create(title=f"mug {number}")
         ProductImage.objects.create(product=product, image=ContentFile(content.getvalue(), "mug.png"))
     index = index_for(ProductImage)
-    outbox.mark_all(index)
+    changes.note_all(index)
     list(indexing.index_pending())
     return reranking.request(index, search("red"))
 

@@ -1,4 +1,4 @@
-"""Signals: a save or a deletion is in the outbox when its transaction is committed, and never when it is not."""
+"""Signals: a save or a deletion is noted when its transaction is committed, and never when it is not."""
 
 import contextlib
 import io
@@ -8,8 +8,8 @@ from django.core import serializers
 from django.db import IntegrityError, models, transaction
 from django.db.models.signals import post_save
 
-from shopsearch import outbox, signals, wakeups
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch import changes, signals, wakeups
+from shopsearch.models import Change, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, Category, Poster, PosterImage, Product
 from tests.shop.pictures import GREEN, RED, picture, product
@@ -26,12 +26,12 @@ def wakes(monkeypatch):
 
 
 def rows(**conditions):
-    found = IndexEntry.objects.filter(**conditions).order_by("index", "image_id")
-    return [(row.index, row.image_id, row.state) for row in found]
+    found = Change.objects.filter(**conditions).order_by("index", "image_id")
+    return [(row.index, row.image_id, "deleted" if row.is_deletion else "changed") for row in found]
 
 
 def forget():
-    IndexEntry.objects.all().delete()
+    Change.objects.all().delete()
 
 
 @pytest.mark.parametrize("using", [ProductImage, PosterImage, Artwork])
@@ -42,9 +42,10 @@ def test_an_image_of_each_kind_of_model_is_noted_when_it_is_saved_and_deleted(us
     else:
         image = using.objects.create(product=parents[using].objects.create(title="x"), image=picture())
     name, key = f"{using._meta.app_label}_{using._meta.model_name}", str(image.pk)
-    assert rows() == [(name, key, "pending")]
+    assert rows() == [(name, key, "changed")]
+    forget()
     image.delete()
-    assert rows() == [(name, key, "deleting")]
+    assert rows() == [(name, key, "deleted")]
 
 
 def test_a_saved_product_has_its_own_images_looked_at_and_no_others():
@@ -61,8 +62,9 @@ def test_what_is_no_product_and_no_image_leaves_no_row():
 
 def test_a_deleted_product_notes_the_deletion_of_each_image():
     shoe = product(RED, GREEN)
+    forget()
     shoe.delete()
-    assert [state for _, _, state in rows()] == ["deleting", "deleting"]
+    assert [what for _, _, what in rows()] == ["deleted", "deleted"]
 
 
 def test_images_loaded_from_a_fixture_are_noted():
@@ -71,7 +73,8 @@ def test_images_loaded_from_a_fixture_are_noted():
     forget()
     for each in serializers.deserialize("json", io.StringIO(fixture)):
         each.save()
-    assert len(rows(state="pending")) == 1
+    assert {what for _, _, what in rows()} == {"changed"}
+    assert len({image_id for _, image_id, _ in rows()}) == 1
 
 
 def test_an_image_saved_through_a_proxy_is_noted():
@@ -129,7 +132,7 @@ def test_outside_of_a_transaction_too_a_save_is_not_committed_without_its_row(mo
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(outbox, "mark", killed)
+    monkeypatch.setattr(changes, "note", killed)
     saved.position = saved.price = 7
     with pytest.raises(KeyboardInterrupt):
         saved.save()

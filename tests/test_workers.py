@@ -8,7 +8,7 @@ from celery.concurrency.prefork import TaskPool as Prefork
 from celery.concurrency.solo import TaskPool as Solo
 from django.db import connection
 
-from shopsearch import outbox, wakeups, workers
+from shopsearch import changes, wakeups, workers
 from shopsearch.backends import get_embedder
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
@@ -50,7 +50,7 @@ def consumer(pool, *queues):
 def test_a_sweep_wakes_the_workers_only_when_something_is_due(wakes):
     workers.sweep()
     assert wakes == []
-    outbox.mark(index_for(ProductImage), [1])
+    changes.note(index_for(ProductImage), [1])
     workers.sweep()
     assert wakes == [True]
 

@@ -21,22 +21,33 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from shopsearch import changes, wakeups
-from shopsearch.models import IndexEntry, Rerank
+from shopsearch.models import Change, IndexEntry, Rerank
 from shopsearch.registry import ImageIndex, index_for
 
 STYLE = "shopsearch/admin.css"
 
 
 def find_entries(images: Iterable[Any]) -> None:
-    """Afterwards each image has its row of the outbox, or None, as ``index_entry``: one query for all of them."""
+    """Afterwards each image has its row of the outbox, or None, as ``index_entry``: two queries for all of them."""
     images = list(images)
     entries: dict[str, IndexEntry] = {}
     if images and (index := _index_of(type(images[0]))):
+        using = router.db_for_write(index.model)
         keys = [str(image.pk) for image in images]
-        rows = IndexEntry.objects.using(router.db_for_write(index.model)).filter(index=index.name)
-        entries = {entry.image_id: entry for entry in rows.filter(image_id__in=keys)}
+        rows = IndexEntry.objects.using(using).filter(index=index.name, image_id__in=keys)
+        entries = {entry.image_id: entry for entry in rows}
+        noted = Change.objects.using(using).filter(index=index.name, image_id__in=keys)
+        for image_id in noted.values_list("image_id", flat=True):
+            entries.setdefault(image_id, IndexEntry(index=index.name, image_id=image_id))
+            wait(entries[image_id])
     for image in images:
         image.index_entry = entries.get(str(image.pk))
+
+
+def wait(entry: IndexEntry) -> None:
+    """Have it shown as it will be when its changes are folded."""
+    if entry.state in (IndexEntry.State.INDEXED, IndexEntry.State.FAILED):
+        entry.state, entry.error = IndexEntry.State.PENDING, ""
 
 
 def _index_of(model: type[Model]) -> ImageIndex | None:

@@ -6,25 +6,50 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import mark_safe
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch import changes
-from shopsearch.admin.columns import STYLE, ReindexPermission, ago, say_marked, state_label, wake
+from shopsearch.admin.columns import (
+    STYLE,
+    ReindexPermission,
+    ago,
+    breakable,
+    say_marked,
+    state_label,
+    wait,
+    wake,
+)
 from shopsearch.admin.permissions import ReadOnly
-from shopsearch.models import IndexEntry
+from shopsearch.models import Change, IndexEntry
 from shopsearch.registry import get_indexes
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
     ModelAdmin = admin.ModelAdmin[IndexEntry]
 else:
     ModelAdmin = admin.ModelAdmin
+
+
+class EntryChangeList(ChangeList):
+    """A page of the outbox: a row with a change that is not folded yet waits."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        entries = list(self.result_list)
+        noted = Change.objects.using(self.queryset.db).filter(
+            image_id__in=[entry.image_id for entry in entries]
+        )
+        images = set(noted.values_list("index", "image_id"))
+        for entry in entries:
+            if (entry.index, entry.image_id) in images:
+                wait(entry)
+        self.result_list = entries
 
 
 class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
@@ -59,7 +84,7 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
     @admin.display(description=_("index"), ordering="index")
     def index_name(self, entry: IndexEntry) -> str:
-        return format_html_join(mark_safe("_<wbr>"), "{}", ((part,) for part in entry.index.split("_")))
+        return breakable(entry.index)
 
     @admin.display(description=_("state"), ordering="state")
     def state_and_error(self, entry: IndexEntry) -> str:
@@ -88,12 +113,19 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     def retry_failed(self, request: HttpRequest, queryset: QuerySet[IndexEntry]) -> None:
         self.reindex_selected(request, queryset.filter(state=IndexEntry.State.FAILED))
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return EntryChangeList
+
     def get_urls(self) -> list[URLPattern]:
         everything = self.admin_site.admin_view(self.reindex_everything)
         return [path("reindex/", everything, name="shopsearch_reindex"), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        extra = {"may_reindex": self.has_reindex_permission(request), **(extra_context or {})}
+        extra = {
+            "may_reindex": self.has_reindex_permission(request),
+            "changes": Change.objects.using(self.get_queryset(request).db).count(),
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, extra)
 
     def reindex_everything(self, request: HttpRequest) -> HttpResponse:

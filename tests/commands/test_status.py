@@ -9,10 +9,9 @@ from celery import current_app
 from django.core.management import BaseCommand, CommandError
 from django.test import override_settings
 
-from shopsearch import outbox
-from shopsearch.backends import collection_of
+from shopsearch import changes, outbox, serving
 from shopsearch.management.commands import shopsearch_reindex, shopsearch_status
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.models import Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.testing import MemoryStore
 from tests.commands.running import INDEX, away, reindex, row, status, status_json, the_index
@@ -32,7 +31,7 @@ def test_all_is_well(red, broken, no_workers):
         "name": INDEX,
         "states": {"pending": 0, "claimed": 0, "indexed": 1, "failed": 1, "deleting": 0},
         "oldest_waiting_seconds": None,
-        "collection": collection_of(index_for(ProductImage)),
+        "collection": serving.live_name(index_for(ProductImage)),
         "entities": 1,
         "failures": [{"image_id": str(broken.pk), "error": row(broken).get().error}],
     }
@@ -58,7 +57,10 @@ def test_the_table_reads_in_80_columns(red, broken, no_workers):
     assert "All is well." in text
 
 
-def test_how_long_the_oldest_waits(red, no_workers):
+@pytest.mark.parametrize("folded", [False, True])
+def test_how_long_the_oldest_waits(red, no_workers, folded):
+    Change.objects.update(available_at="2020-01-01T00:00Z")
+    changes.fold() if folded else None
     row(red).update(changed_at="2020-01-01T00:00Z")
     report, code = status_json()
     assert code == 0

@@ -7,7 +7,7 @@ from django.core.files.base import ContentFile
 from django.urls import path, reverse
 from PIL import Image
 
-from shopsearch import indexing
+from shopsearch import changes, indexing
 from shopsearch.admin import IndexEntryAdmin, ProductImageAdminMixin, ProductImageInline
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
@@ -55,4 +55,5 @@ def act(client, name, action, *chosen):
 
 
 def state_of(image):
+    changes.fold()
     return IndexEntry.objects.get(index=index_for(type(image)).name, image_id=image.pk).state

@@ -6,7 +6,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.models import Change, ProductImage
 from tests.shop.models import Artwork, Poster, PosterImage, Product
 from tests.staff.pages import ENTRIES, IMAGES, act, add_image, index_everything, page, picture, state_of
 
@@ -34,7 +34,7 @@ def test_an_image_that_failed_is_listed_with_the_reason(admin_client):
 
 def test_an_image_nobody_heard_of_is_not_indexed(admin_client):
     add_image()
-    IndexEntry.objects.all().delete()
+    Change.objects.all().delete()
     assert 'shopsearch-state-none">not indexed<' in page(admin_client, IMAGES)
 
 
@@ -80,7 +80,7 @@ def test_an_image_is_added_and_is_waiting_at_once(admin_client):
         {"product": product.pk, "image": picture(), "alternative_text": "", "position": 0},
     )
     assert response.status_code == 302
-    assert IndexEntry.objects.get().image_id == str(ProductImage.objects.get().pk)
+    assert state_of(ProductImage.objects.get()) == "pending"
 
 
 def test_the_selected_images_are_reindexed(admin_client):

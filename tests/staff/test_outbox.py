@@ -23,6 +23,7 @@ def test_the_outbox_is_listed_with_links_to_the_images(admin_client):
 
 def test_an_image_whose_model_is_not_in_the_admin_is_listed_without_a_link(admin_client):
     PosterImage.objects.create(product=Poster.objects.create(title="sea"), image=picture())
+    index_everything()
     IndexEntry.objects.create(index="gone_image", image_id="<script>")
     listed = page(admin_client, ENTRIES)
     assert "shop_<wbr>posterimage" in listed
@@ -31,7 +32,7 @@ def test_an_image_whose_model_is_not_in_the_admin_is_listed_without_a_link(admin
 
 
 def test_nobody_adds_edits_or_deletes_rows_of_the_outbox(admin_client):
-    add_image()
+    assert state_of(add_image()) == "pending"
     entry = IndexEntry.objects.get()
     assert admin_client.get(reverse("admin:shopsearch_indexentry_add")).status_code == 403
     delete = reverse("admin:shopsearch_indexentry_delete", args=[entry.pk])
@@ -49,6 +50,18 @@ def test_the_selected_rows_are_reindexed(admin_client):
         admin_client, ENTRIES, "reindex_selected", IndexEntry.objects.get()
     )
     assert state_of(image) == "pending"
+
+
+def test_a_row_with_a_change_that_is_not_folded_yet_waits_and_a_line_says_how_many_there_are(admin_client):
+    image = add_image()
+    index_everything()
+    assert "for a worker" not in page(admin_client, ENTRIES)
+    image.save()
+    image.save()
+    listed = page(admin_client, ENTRIES)
+    assert "2 changes wait for a worker." in listed
+    assert 'shopsearch-state-pending">pending<' in listed
+    assert "shopsearch-state-indexed" not in listed
 
 
 def test_a_row_of_an_index_that_is_gone_is_left_alone(admin_client):
@@ -114,6 +127,7 @@ def test_who_may_reindex_but_not_see_the_outbox_is_not_sent_there(staff):
 
 def test_another_admin_site_than_djangos_serves_the_outbox_too(admin_client):
     poster = PosterImage.objects.create(product=Poster.objects.create(title="sea"), image=picture())
+    index_everything()
     listed = page(admin_client, "staff:shopsearch_indexentry_changelist")
     assert f'href="/staff/shop/posterimage/{poster.pk}/change/"' in listed
     assert 'href="/staff/shopsearch/indexentry/reindex/"' in listed

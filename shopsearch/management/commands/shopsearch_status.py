@@ -17,8 +17,9 @@ from django.db import DatabaseError, connection
 from django.db.models import Min
 from django.utils import timezone
 
-from shopsearch import changes, outbox, wakeups
-from shopsearch.backends import collection_of, get_embedder, get_vector_store
+from shopsearch import outbox, serving, wakeups
+from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.changes import databases
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.models import Change, IndexEntry
@@ -129,9 +130,11 @@ def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
     for name, states in outbox.counts().items():
         # Rows may be left of an index that is no longer registered.
         indexes.setdefault(name, IndexStatus(name=name)).states = states
-    for rows in (IndexEntry.objects.using(using) for using in changes.databases()):
+    for using in databases():
+        rows = IndexEntry.objects.using(using)
         waiting = rows.exclude(state__in=AT_REST).values_list("index").annotate(Min("changed_at")).order_by()
-        for name, since in waiting:
+        changes = Change.objects.using(using).values_list("index").annotate(Min("available_at")).order_by()
+        for name, since in [*waiting, *changes]:
             age = max(0, round((timezone.now() - since).total_seconds()))
             indexes[name].oldest_waiting_seconds = max(age, indexes[name].oldest_waiting_seconds or 0)
         for name, status in indexes.items():
@@ -142,7 +145,7 @@ def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
 
 def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
     for index in get_indexes():
-        indexes[index.name].collection = collection_of(index)
+        indexes[index.name].collection = serving.live_name(index)
     return {"space": get_embedder().space, "dimension": get_embedder().dimension}
 
 
