@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 FILE_NAME = "addresses.json"
 
@@ -39,6 +41,28 @@ def read_addresses(demo_dir: Path) -> Addresses:
         milvus_uri=os.environ.get("SHOPSEARCH_MILVUS_URI") or known["milvus_uri"],
         query_worker=bool(os.environ.get("SHOPSEARCH_QUERY_WORKER", known["query_worker"])),
     )
+
+
+def read_database(url: str) -> dict[str, Any] | None:
+    """Django's settings of the PostgreSQL database at ``postgresql://user:password@host:port/name``; None for "".
+
+    A password is quoted as in any URL.
+    """
+    parts = urlsplit(url)
+    if not url:
+        return None
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise ValueError("DEMO_DATABASE_URL must begin with postgresql://.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.removeprefix("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": parts.port or "",
+        "CONN_HEALTH_CHECKS": True,
+        "CONN_MAX_AGE": 60,
+    }
 
 
 def write_addresses(demo_dir: Path, addresses: Addresses) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from demo_project.addresses import read_addresses, transport_options
+from demo_project.addresses import read_addresses, read_database, transport_options
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_DIR = Path(os.environ.get("SHOPSEARCH_DEMO_DIR", ROOT / ".var")).resolve()
@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "shopsearch",
 ]
 MIDDLEWARE = [
+    "shopsearch.middleware.RequestIDMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "demo_project.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -56,8 +57,9 @@ TEMPLATES = [
 
 # WAL and IMMEDIATE let the web process, the worker and a command write at once: with Django's defaults some
 # saves end in "database is locked".
-DATABASES = {
-    "default": {
+DATABASES: dict[str, Any] = {
+    "default": read_database(os.environ.get("DEMO_DATABASE_URL", ""))
+    or {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DEMO_DIR / "shop.sqlite3",
         "OPTIONS": {
@@ -67,6 +69,9 @@ DATABASES = {
         },
     }
 }
+if cache_url := os.environ.get("DEMO_CACHE_URL"):
+    # Several processes then count a visitor's searches together, and share the cache of queries.
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": cache_url}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en"
@@ -114,14 +119,33 @@ SHOPSEARCH: dict[str, Any] = {
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"}
     if ADDRESSES.query_worker
     else None,
+    "METRICS_TOKEN": os.environ.get("DEMO_METRICS_TOKEN") or None,
+    "METRICS_HOST": os.environ.get("DEMO_METRICS_HOST", "127.0.0.1"),
+    "METRICS_PORT": int(os.environ.get("DEMO_METRICS_PORT", "0")),
     "BASE_TEMPLATE": "catalog/base.html",
 }
+if reranker_url := os.environ.get("DEMO_RERANKER_URL"):
+    # A vision-language model behind vLLM or another server of OpenAI's protocol.
+    SHOPSEARCH["RERANKER"] = {
+        "BACKEND": "shopsearch.rerankers.server.ServerReranker",
+        "OPTIONS": {"url": reranker_url, "model": os.environ.get("DEMO_RERANKER_MODEL", "")},
+    }
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"request_id": {"()": "shopsearch.logs.RequestIDFilter"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s"},
+        "json": {"()": "shopsearch.logs.JSONFormatter"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "filters": ["request_id"],
+            "formatter": os.environ.get("DEMO_LOG_FORMAT", "line"),
+        }
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
