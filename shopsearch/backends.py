@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from typing import Any, TypeVar, cast
@@ -15,6 +14,7 @@ from shopsearch.conf import settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.cached import CachedEmbedder
 from shopsearch.embedders.remote import WorkerEmbedder
+from shopsearch.exceptions import EmbedderError
 from shopsearch.registry import ImageIndex
 from shopsearch.rerankers.base import Reranker
 from shopsearch.types import CollectionSchema
@@ -40,8 +40,8 @@ def build(setting: str, base: type[Backend]) -> Backend:
     return instance
 
 
-def _the(setting: str, base: type[Backend]) -> Backend:
-    key = (os.getpid(), setting)
+def _the(setting: str, base: type[Backend], use: str = "") -> Backend:
+    key = (os.getpid(), f"{setting} {use}")
     with _lock:
         if key not in _instances:
             _instances[key] = build(setting, base)
@@ -53,24 +53,47 @@ def get_embedder() -> Embedder:
     return _the("EMBEDDER", Embedder)
 
 
-def get_query_embedder() -> Embedder:
-    """What embeds shoppers' queries here: QUERY_EMBEDDER, or EMBEDDER itself, behind the cache of queries.
+def get_former_embedder() -> Embedder | None:
+    """The model that the live collections were made with before EMBEDDER was set; None where none is named."""
+    return None if settings.FORMER_EMBEDDER is None else _the("FORMER_EMBEDDER", Embedder)
 
-    Raises ImproperlyConfigured where its vectors could not be compared with EMBEDDER's.
+
+def embedder_of(space: str) -> Embedder | None:
+    """EMBEDDER or FORMER_EMBEDDER, whichever embeds in this space; None where neither does."""
+    for get in (get_embedder, get_former_embedder):
+        if (embedder := get()) is not None and embedder.space == space:
+            return embedder
+    return None
+
+
+def get_query_embedder(space: str = "") -> Embedder:
+    """What embeds shoppers' queries here in this space, or in EMBEDDER's without one, behind the cache of queries.
+
+    It is the space's own model, or QUERY_EMBEDDER where there is one. Raises EmbedderError for a space that no model of
+    the settings has, ImproperlyConfigured where QUERY_EMBEDDER's vectors could not be compared with EMBEDDER's.
     """
-    embedder = get_embedder()
+    own = get_embedder() if not space else embedder_of(space)
+    if own is None:
+        raise EmbedderError(
+            f"The collection that answers was made by a model that the settings do not name any more (space {space}). "
+            "Name it in SHOPSEARCH['FORMER_EMBEDDER'] until `manage.py shopsearch_reindex --rebuild` is done."
+        )
+    embedder = own
     if settings.QUERY_EMBEDDER is not None:
-        own, embedder = embedder, _the("QUERY_EMBEDDER", Embedder)
-        if isinstance(embedder, WorkerEmbedder):
-            embedder.bind(own)
-        if embedder.space != own.space:
+        is_former = own is not get_embedder()
+        asked = _the("QUERY_EMBEDDER", Embedder, use="former" if is_former else "")
+        if isinstance(asked, WorkerEmbedder):
+            asked.bind(own)
+        if asked.space == own.space:
+            embedder = asked
+        elif not is_former:
             raise ImproperlyConfigured(
-                f"SHOPSEARCH['QUERY_EMBEDDER'] embeds in the space {embedder.space}, EMBEDDER in {own.space}."
+                f"SHOPSEARCH['QUERY_EMBEDDER'] embeds in the space {asked.space}, EMBEDDER in {own.space}."
             )
     if not settings.QUERY_CACHE_SECONDS:
         return embedder
     cached = CachedEmbedder(embedder=embedder, seconds=settings.QUERY_CACHE_SECONDS)
-    return cast(Embedder, _instances.setdefault((os.getpid(), "QUERY_CACHE"), cached))
+    return cast(Embedder, _instances.setdefault((os.getpid(), f"QUERY_CACHE {own.space}"), cached))
 
 
 def get_vector_store() -> VectorStore:
@@ -88,19 +111,8 @@ def get_reranker() -> Reranker | None:
 
 
 def schema_of(index: ImageIndex) -> CollectionSchema:
-    """What the index's collection holds under the present settings."""
+    """What a collection of the index holds that is made under the present settings."""
     return CollectionSchema(dimension=get_embedder().dimension, fields=index.filter_types)
-
-
-def collection_of(index: ImageIndex) -> str:
-    """The collection that serves this index under the present settings.
-
-    Its name has the vector space in it, so vectors of two models never meet, and a digest of the declared filters, so
-    a changed declaration fills a fresh collection.
-    """
-    fields = ",".join(f"{name}:{kind}" for name, kind in sorted(index.filter_types.items()))
-    digest = hashlib.sha256(fields.encode()).hexdigest()[:8]
-    return f"{settings.COLLECTION_PREFIX}_{index.name}_{get_embedder().space}_{digest}"
 
 
 def forget(**kwargs: Any) -> None:

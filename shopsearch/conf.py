@@ -11,6 +11,8 @@ from django.core.signals import setting_changed
 DEFAULTS: dict[str, Any] = {
     # The model that turns words and pictures into vectors.
     "EMBEDDER": {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE", "OPTIONS": {}},
+    # The model that was EMBEDDER before, while its collections still answer: from the change until the rebuild is done.
+    "FORMER_EMBEDDER": None,
     # What embeds shoppers' queries: None is EMBEDDER, in the process that searches.
     "QUERY_EMBEDDER": None,
     # How long a repeated query needs no model, in Django's cache; 0 for no cache.

@@ -72,11 +72,11 @@ class IndexEntry(models.Model):
     claim = models.UUIDField(_("claim"), null=True, editable=False)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     error = models.TextField(_("error"), blank=True)
-    image_hash = models.CharField(_("image hash"), max_length=64, blank=True)
-    fields_hash = models.CharField(_("fields hash"), max_length=64, blank=True)
-    collection = models.CharField(_("collection"), max_length=255, blank=True)
     held = models.JSONField(_("held"), default=dict)
-    """What each collection holds of it: ``{str(collection.pk): [image hash, fields hash]}``; null where unknown."""
+    """What each collection holds of it: ``{str(collection.pk): [image hash, fields hash]}``; null while it is written.
+
+    Only the worker that has the claim changes it.
+    """
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
     indexed_at = models.DateTimeField(_("indexed at"), null=True, blank=True)
 
@@ -135,8 +135,18 @@ class Collection(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=State.choices)
     total = models.PositiveIntegerField(_("total"), default=0)
     """How many images there were to do when its filling began."""
+    cursor = models.BigIntegerField(_("cursor"), default=0)
+    """The entries up to this key have been given to the workers, to be written to it too."""
+    ceiling = models.BigIntegerField(_("ceiling"), default=0)
+    """Whoever takes an entry above this key knows of the collection."""
+    formerly = models.BigIntegerField(_("formerly"), null=True, editable=False)
+    """Its key before a rollback took it up again: what entries hold under that one is still known of it."""
     error = models.TextField(_("error"), blank=True)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
+    begun_at = models.DateTimeField(_("begun at"), db_default=Now())
+    """When its filling began, or went on after a pause."""
+    begun_with = models.PositiveIntegerField(_("begun with"), default=0)
+    """How many images it had then."""
     live_at = models.DateTimeField(_("live at"), null=True, blank=True)
 
     class Meta:

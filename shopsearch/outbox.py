@@ -10,9 +10,10 @@ and no two wait for each other.
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -37,12 +38,11 @@ _LET_GO = Case(When(state=State.CLAIMED, then=Value(State.PENDING)), default=F("
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What the store holds of an image now. Without a collection: nothing. With an error: nothing, and why."""
+    """What the store's collections hold of an image now; nothing at all, with an error, for what it says."""
 
     entry: IndexEntry
-    image_hash: str = ""
-    fields_hash: str = ""
-    collection: str = ""
+    held: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """As in ``IndexEntry.held``."""
     error: str = ""
 
 
@@ -67,21 +67,23 @@ def claim(limit: int) -> list[IndexEntry]:
     return [entry for using in aliases for entry in _claim(using, share)]
 
 
-def renew(entries: Sequence[IndexEntry]) -> list[IndexEntry]:
+def renew(entries: Sequence[IndexEntry], keys: Collection[str] | None = None) -> list[IndexEntry]:
     """The rows whose claims still hold, with a fresh lease: call it right before writing to the store.
 
-    From here until a row is settled nothing is known of what the store holds of it: its hashes are blank, so a worker
-    that dies in between leaves no hash that belongs to another picture.
+    From here until a row is settled nothing is known of what these collections hold of it, or any at all: the hashes
+    under their keys are null, so a worker that dies in between leaves no hash that belongs to another picture.
     """
-    held: list[IndexEntry] = []
+    renewed: list[IndexEntry] = []
     for using, mine in _by_database(entries):
         with transaction.atomic(using=using):
             locked = _lock(using, (entry.pk for entry in mine))
             rows = IndexEntry.objects.using(using).filter(pk__in=locked, claim=mine[0].claim)
-            rows.update(available_at=_lease_end(), image_hash="", fields_hash="")
+            rows.update(available_at=_lease_end())
             alive = set(rows.values_list("pk", flat=True))
-        held += [entry for entry in mine if entry.pk in alive]
-    return held
+            for doubted, pks in _doubted([entry for entry in mine if entry.pk in alive], keys):
+                rows.filter(pk__in=pks).update(held=doubted)
+        renewed += [entry for entry in mine if entry.pk in alive]
+    return renewed
 
 
 def settle(settlements: Sequence[Settlement]) -> None:
@@ -97,6 +99,34 @@ def settle(settlements: Sequence[Settlement]) -> None:
             lost = [entry for entry in mine if entry.pk not in locked or not _settle(using, by_pk[entry.pk])]
         for entry in lost:
             _doubt(using, entry)
+
+
+def look_again(using: str, pks: Iterable[int]) -> int:
+    """Make those of the rows due that are at rest; the others are looked at anyway. Returns how many were."""
+    rows = IndexEntry.objects.using(using).exclude(state__in=NOT_AT_REST)
+    with transaction.atomic(using=using):
+        locked = rows.filter(pk__in=_lock(using, pks))
+        return locked.update(
+            state=State.PENDING,
+            version=uuid.uuid4(),
+            attempts=0,
+            error="",
+            changed_at=Now(),
+            available_at=Now(),
+        )
+
+
+def forget(using: str, pks: Iterable[int], key: str) -> int:
+    """These rows hold nothing under this key after all: those at rest are looked at again. Returns how many were."""
+    rows = IndexEntry.objects.using(using).filter(state=State.INDEXED)
+    with transaction.atomic(using=using):
+        chosen = list(rows.filter(pk__in=_lock(using, pks)))
+        for entry in chosen:
+            held = {each: hashes for each, hashes in entry.held.items() if each != key}
+            rows.filter(pk=entry.pk).update(
+                held=held, state=State.PENDING, version=uuid.uuid4(), attempts=0, available_at=Now()
+            )
+    return len(chosen)
 
 
 def postpone(entries: Sequence[IndexEntry], error: str) -> None:
@@ -191,27 +221,33 @@ def _settle(using: str, settlement: Settlement) -> bool:
     entry = settlement.entry
     mine = IndexEntry.objects.using(using).filter(pk=entry.pk, claim=entry.claim)
     unchanged = mine.filter(version=entry.version)
-    held: dict[str, Any] = {
-        "image_hash": settlement.image_hash,
-        "fields_hash": settlement.fields_hash,
-        "collection": settlement.collection,
-        "available_at": Now(),
-        "claim": None,
-    }
+    known: dict[str, Any] = {"held": dict(settlement.held), "available_at": Now(), "claim": None}
     if settlement.error:
-        settled = unchanged.update(**held, state=State.FAILED, error=settlement.error)
-    elif settlement.collection:
-        settled = unchanged.update(**held, state=State.INDEXED, error="", indexed_at=Now())
+        settled = unchanged.update(**known, state=State.FAILED, error=settlement.error)
+    elif settlement.held:
+        settled = unchanged.update(**known, state=State.INDEXED, error="", indexed_at=Now())
     else:
         settled = unchanged.delete()[0]
-    return bool(settled or mine.update(**held, state=_LET_GO))
+    return bool(settled or mine.update(**known, state=_LET_GO))
+
+
+def _doubted(
+    entries: Iterable[IndexEntry], keys: Collection[str] | None
+) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    """What is left of what the entries held, where that is less, and whose it is."""
+    changed: dict[str, tuple[dict[str, Any], list[int]]] = {}
+    for entry in entries:
+        left = {key: None if keys is None or key in keys else held for key, held in entry.held.items()}
+        if left != entry.held:
+            changed.setdefault(json.dumps(left, sort_keys=True), (left, []))[1].append(entry.pk)
+    yield from changed.values()
 
 
 def _doubt(using: str, entry: IndexEntry) -> None:
     """Have it looked at again, and whoever is at it doubt as well: nobody knows whose write to the store came last."""
     rows = IndexEntry.objects.using(using).filter(index=entry.index, image_id=entry.image_id)
     marks: dict[str, Any] = {"state": State.PENDING, "attempts": 0, "error": "", "changed_at": Now()}
-    if not rows.update(version=uuid.uuid4(), claim=None, image_hash="", **marks):
+    if not rows.update(version=uuid.uuid4(), claim=None, held={}, **marks):
         changes.note(registry.get_index(entry.index), [entry.image_id], using=using)
 
 

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 
-from shopsearch.backends import collection_of, get_embedder, get_query_embedder, get_vector_store
+from shopsearch import serving
+from shopsearch.backends import embedder_of, get_embedder, get_query_embedder, get_vector_store
 from shopsearch.calibrations import match_of, weak_below
 from shopsearch.conf import settings
-from shopsearch.exceptions import EmptyQuery, QueryError
+from shopsearch.exceptions import BackendError, EmptyQuery, QueryError
 from shopsearch.filters import Filter, parse
 from shopsearch.metrics import timed
+from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.types import Hit, Query, Result, Results
+from shopsearch.vector_stores.entities import conditions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,12 +66,8 @@ def search(
         )
     condition = parse(filters or {}, image_index.filter_types)
 
-    with timed("embed"):
-        vector = get_query_embedder().embed([query])[0]
-    wanted = offset + limit + 1
-    ranked = list(islice(_products(image_index, vector, condition, wanted), wanted))
+    ranked, floor = _ranked(image_index, query, condition, offset + limit + 1)
     found = ranked[offset:]
-    floor = weak_below(image_index.name, get_embedder(), query.kind, vector)
     return Results(
         query=query,
         results=tuple(
@@ -90,17 +89,57 @@ def _index_named(name: str) -> ImageIndex:
     return get_index(name)
 
 
+class _Replaced(Exception):
+    """The collection that was live when the search began is not any more, and may be gone."""
+
+
+def _ranked(
+    index: ImageIndex, query: Query, condition: Filter | None, wanted: int
+) -> tuple[list[tuple[Hit, Any]], float | None]:
+    """The best so many products, and the score under which they are a weak match.
+
+    The model that embeds the query is the one that the live collection was made by, whatever goes live meanwhile.
+    """
+    while True:
+        collection = serving.live(index)
+        if collection is not None:
+            _check_filters(condition, index, collection)
+        space = collection.space if collection else ""
+        with timed("embed"):
+            vector = get_query_embedder(space).embed([query])[0]
+        try:
+            ranked = list(islice(_products(index, collection, vector, condition, wanted), wanted))
+        except _Replaced:
+            continue
+        return ranked, weak_below(index.name, embedder_of(space) or get_embedder(), query.kind, vector)
+
+
+def _check_filters(condition: Filter | None, index: ImageIndex, collection: Collection) -> None:
+    """Raises BackendError for a filter that was declared after the live collection was made."""
+    types = index.filter_types
+    for each in conditions(condition):
+        if collection.fields.get(each.field) != types[each.field]:
+            raise BackendError(
+                f"The filter {each.field!r} is being built; it works as soon as "
+                "`manage.py shopsearch_reindex --rebuild` is done."
+            )
+
+
 def _products(
-    index: ImageIndex, vector: Vector, condition: Filter | None, wanted: int
+    index: ImageIndex, collection: Collection | None, vector: Vector, condition: Filter | None, wanted: int
 ) -> Iterator[tuple[Hit, Any]]:
     """Each visible product's best hit and its image, best first; asks for more hits until ``wanted`` are found."""
-    store, collection = get_vector_store(), collection_of(index)
+    if collection is None:
+        return
+    store = get_vector_store()
     seen_products: set[object] = set()
     seen_hits: set[str] = set()
     window = wanted * IMAGES_PER_PRODUCT
     while True:
         with timed("store"):
-            hits = store.search(collection, vector, limit=min(window, MOST_HITS), filters=condition)
+            hits = store.search(collection.name, vector, limit=min(window, MOST_HITS), filters=condition)
+        if not hits and serving.live(index) != collection:
+            raise _Replaced
         fresh = [hit for hit in hits if hit.id not in seen_hits]
         seen_hits.update(hit.id for hit in fresh)
         for start in range(0, len(fresh), ROWS_PER_SELECT):

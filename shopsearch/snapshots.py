@@ -31,7 +31,7 @@ class Snapshot:
     product_id: str
     fields: Mapping[str, FilterValue | None]
     fields_hash: str
-    """Of the product's key and the filter values."""
+    """``hash_fields`` of the above."""
 
 
 def shown(index: ImageIndex, image_ids: Iterable[str], *, using: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def take(index: ImageIndex, image: Any) -> Snapshot:
     try:
         product_id = str(index.get_product(image).pk)
         fields = index.get_filter_values(image)
-        described = json.dumps([product_id, fields], sort_keys=True)
+        fields_hash = hash_fields(product_id, fields)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:  # the shop's own code, and only this image's affair
@@ -81,8 +81,13 @@ def take(index: ImageIndex, image: Any) -> Snapshot:
         image_hash=hashlib.sha256(content).hexdigest(),
         product_id=product_id,
         fields=fields,
-        fields_hash=hashlib.sha256(described.encode()).hexdigest(),
+        fields_hash=fields_hash,
     )
+
+
+def hash_fields(product_id: str, fields: Mapping[str, FilterValue | None]) -> str:
+    """A digest of the product's key and the filter values, names included."""
+    return hashlib.sha256(json.dumps([product_id, fields], sort_keys=True).encode()).hexdigest()
 
 
 def _product_of(index: ImageIndex, image: Any) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from celery import shared_task
 
-from shopsearch import indexing, metrics, outbox, reranking, wakeups
+from shopsearch import filling, indexing, metrics, outbox, reranking, wakeups
 from shopsearch.conf import settings
 
 
@@ -21,7 +21,7 @@ def index() -> None:
     outcomes = asdict(indexing.index_batch())
     outcomes.pop("claimed")
     metrics.count_indexed(outcomes)
-    if outbox.has_due():
+    if filling.advance() or outbox.has_due():
         wakeups.wake()
 
 

@@ -154,12 +154,15 @@ class MemoryStore(VectorStore):
     _collections: dict[str, tuple[CollectionSchema, dict[str, Entity]]] = field(
         default_factory=dict, init=False, repr=False
     )
+    aliases: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    """The collection that each alias names."""
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
 
     def clear(self) -> None:
         """Afterwards there is no collection."""
         with self._lock:
             self._collections.clear()
+            self.aliases.clear()
 
     def ensure_collection(self, collection: str, schema: CollectionSchema) -> None:
         with self._lock:
@@ -170,6 +173,13 @@ class MemoryStore(VectorStore):
     def drop_collection(self, collection: str) -> None:
         with self._lock:
             self._collections.pop(collection, None)
+            self.aliases = {alias: name for alias, name in self.aliases.items() if name != collection}
+
+    def point_alias(self, alias: str, collection: str) -> None:
+        with self._lock:
+            if checked_collection(collection) not in self._collections:
+                raise VectorStoreError(f"There is no collection {collection}.")
+            self.aliases[checked_collection(alias)] = collection
 
     def collections(self) -> list[str]:
         with self._lock:
@@ -204,6 +214,7 @@ class MemoryStore(VectorStore):
     ) -> list[Hit]:
         checked_limit(limit)
         with self._lock:
+            collection = self.aliases.get(collection, collection)
             if collection not in self._collections:
                 return []
             schema, held = self._collections[collection]
@@ -226,6 +237,7 @@ class MemoryStore(VectorStore):
             return len(self._held(collection))
 
     def _held(self, collection: str) -> dict[str, Entity]:
+        collection = self.aliases.get(collection, collection)
         return self._collections[collection][1] if collection in self._collections else {}
 
 

@@ -14,7 +14,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from django.db import connections
 from PIL import Image
 
-from shopsearch import metrics, outbox, query_log, reranking, wakeups
+from shopsearch import filling, metrics, outbox, query_log, reranking, wakeups
 from shopsearch.backends import get_embedder, get_reranker
 from shopsearch.conf import settings
 from shopsearch.types import Query
@@ -56,7 +56,7 @@ class Sweeper:
 def sweep() -> None:
     """Wake the workers if anything is due, and end the reranks whose time is over. Never raises."""
     try:
-        if outbox.has_due():
+        if filling.advance() or outbox.has_due():
             wakeups.wake()
         reranking.expire()
         if reranking.has_queued():

@@ -7,14 +7,24 @@ from django.core.files.storage import FileSystemStorage
 from django.db import OperationalError
 from django.db.models.functions import Now
 
-from shopsearch import indexing, outbox
+from shopsearch import batches, indexing, outbox
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.exceptions import EmbedderError, VectorStoreError
 from shopsearch.indexing import Batch
 from shopsearch.models import IndexEntry, ProductImage
 from tests.shop.models import Product
 from tests.shop.pictures import BLUE, GREEN, RED, product
-from tests.shop.store import IMAGES, due_now, entities, entry, hash_of, index_everything, looks, replace_file
+from tests.shop.store import (
+    IMAGES,
+    due_now,
+    entities,
+    entry,
+    hash_in_store,
+    hash_of,
+    index_everything,
+    looks,
+    replace_file,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -87,7 +97,7 @@ def test_a_picture_that_the_embedder_stumbles_over_is_tried_again_and_then_faile
     monkeypatch.setattr(get_embedder(), "embed", stumble)
     assert index_everything() == [Batch(claimed=2, embedded=1, postponed=1)]
     assert (entry(bad).state, entry(bad).error) == (State.PENDING, "RuntimeError: no green")
-    IndexEntry.objects.filter(pk=entry(bad).pk).update(attempts=indexing.MAX_ATTEMPTS - 1)
+    IndexEntry.objects.filter(pk=entry(bad).pk).update(attempts=batches.MAX_ATTEMPTS - 1)
     due_now()
     index_everything()
     assert (entry(good).state, entry(bad).state) == (State.INDEXED, State.FAILED)
@@ -148,7 +158,7 @@ def test_while_something_is_away_nothing_fails_and_afterwards_everything_is_done
 
     with monkeypatch.context() as patch:
         patch.setattr(store, verb, away)
-        for _ in range(indexing.MAX_ATTEMPTS + 1):
+        for _ in range(batches.MAX_ATTEMPTS + 1):
             due_now()
             assert not sum(batch.failed for batch in index_everything())
         assert IndexEntry.objects.filter(error__endswith="away").exists()
@@ -193,7 +203,7 @@ def test_a_save_while_its_batch_is_being_embedded_is_not_lost(monkeypatch):
     while_embedding(monkeypatch, lambda: replace_file(image, GREEN))
     first, second = index_everything()
     assert (first.embedded, second.embedded) == (1, 1)
-    assert entry(image).image_hash == hash_of(image)
+    assert hash_in_store(image) == hash_of(image)
     assert looks(image, GREEN)
 
 
@@ -217,7 +227,7 @@ def test_a_worker_whose_lease_ran_out_while_embedding_writes_nothing(monkeypatch
     first, *_ = index_everything()
     assert (first.embedded, first.postponed) == (0, 1)
     assert entry(image).state == State.INDEXED
-    assert entry(image).image_hash == hash_of(image)
+    assert hash_in_store(image) == hash_of(image)
 
 
 def test_a_worker_that_wrote_over_a_quicker_ones_work_has_the_image_looked_at_again(monkeypatch, store):
@@ -236,7 +246,7 @@ def test_a_worker_that_wrote_over_a_quicker_ones_work_has_the_image_looked_at_ag
     index_everything()
     due_now()
     index_everything()
-    assert entry(image).image_hash == hash_of(image)
+    assert hash_in_store(image) == hash_of(image)
     assert looks(image, GREEN)
 
 

@@ -6,8 +6,8 @@ import pytest
 from django.core.files.base import ContentFile
 from PIL import Image
 
-from shopsearch import indexing
-from shopsearch.backends import collection_of, get_vector_store
+from shopsearch import indexing, serving
+from shopsearch.backends import get_vector_store
 from shopsearch.exceptions import EmptyQuery, FilterError, QueryError
 from shopsearch.models import ProductImage
 from shopsearch.registry import get_index, index_for
@@ -166,15 +166,16 @@ def test_without_a_name_the_product_image_models_index_answers():
 
 
 @pytest.mark.usefixtures("shop")
-def test_an_answer_takes_one_query_of_the_database(django_assert_num_queries):
+def test_an_answer_takes_two_queries_of_the_database(django_assert_num_queries):
+    """Which collection answers, and the products."""
     search("green")  # calibrations are read once in a while
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         results = search("red")
         assert [result.product.title for result in results.results]
 
 
 @pytest.mark.usefixtures("shop")
 def test_the_collection_is_named_after_index_and_space():
-    name = collection_of(index_for(ProductImage))
+    name = serving.live_name(index_for(ProductImage))
     assert name.startswith("shopsearch_shopsearch_productimage_")
     assert get_vector_store().count(name) == 3

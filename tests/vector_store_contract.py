@@ -76,6 +76,41 @@ class VectorStoreContract(FilterContract):
         with pytest.raises(ValueError, match="collection's name"):
             store.ensure_collection(name, SCHEMA)
 
+    # Aliases
+
+    def test_an_alias_names_a_collection_and_then_another(self, store, collection):
+        store.upsert(collection, [entity(1)])
+        alias, other = f"{collection}_alias", f"{collection}_other"
+        store.ensure_collection(other, SCHEMA)
+        try:
+            for _ in range(2):
+                store.point_alias(alias, collection)
+            assert store.count(alias) == 1
+            assert numbers_of(store.search(alias, unit(1), limit=10)) == [1]
+            assert alias not in store.collections()
+            store.point_alias(alias, other)
+            assert store.count(alias) == 0
+            assert store.count(collection) == 1
+        finally:
+            store.drop_collection(other)
+
+    def test_a_dropped_collection_takes_its_alias_along_and_an_alias_is_no_name_to_drop(
+        self, store, collection
+    ):
+        alias, other = f"{collection}_alias", f"{collection}_other"
+        store.ensure_collection(other, SCHEMA)
+        store.point_alias(alias, other)
+        store.drop_collection(alias)
+        assert other in store.collections()
+        store.drop_collection(other)
+        assert store.count(alias) == 0
+        store.point_alias(alias, collection)
+        assert store.count(alias) == 0
+
+    def test_an_alias_of_a_collection_that_does_not_exist_is_refused(self, store):
+        with pytest.raises(VectorStoreError):
+            store.point_alias("nobody", "nowhere")
+
     # Writing
 
     def test_writing_twice_leaves_one_entity_as_it_was_written_last(self, store, collection):

@@ -22,9 +22,10 @@ from shopsearch.embedders.base import Embedder
 from shopsearch.rerankers.base import Reranker
 from shopsearch.vector_stores.base import VectorStore
 
-MAY_BE_NONE = {"QUERY_EMBEDDER", "RERANKER", "THROTTLE_RATE", "METRICS_TOKEN"}
+MAY_BE_NONE = {"FORMER_EMBEDDER", "QUERY_EMBEDDER", "RERANKER", "THROTTLE_RATE", "METRICS_TOKEN"}
 MAY_BE_ZERO = {"QUERY_CACHE_SECONDS", "RERANK_WEIGHT", "RERANK_LIFT", "RERANK_CACHE_SECONDS", "METRICS_PORT"}
 DEFAULT_BACKENDS = {
+    "FORMER_EMBEDDER": DEFAULTS["EMBEDDER"],
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"},
 } | {key: default for key, default in DEFAULTS.items() if isinstance(default, dict)}
 PATTERNS = {
@@ -141,6 +142,7 @@ def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         return []
     kinds = {
         "EMBEDDER": Embedder,
+        "FORMER_EMBEDDER": Embedder,
         "QUERY_EMBEDDER": Embedder,
         "VECTOR_STORE": VectorStore,
         "RERANKER": Reranker,

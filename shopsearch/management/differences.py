@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from django.db import router
 from django.db.models import QuerySet
 
-from shopsearch import snapshots
-from shopsearch.backends import collection_of
+from shopsearch import serving, snapshots
 from shopsearch.keys import keys_of
 from shopsearch.models import IndexEntry
 from shopsearch.registry import ImageIndex
+from shopsearch.targets import Target, targets_of
 
 Reason = Literal[
     "new", "unfinished", "in another collection", "with another picture", "with other fields", "gone"
@@ -35,12 +35,12 @@ def rows_of(index: ImageIndex) -> QuerySet[IndexEntry]:
 
 def differences(index: ImageIndex) -> Iterator[Difference]:
     """Every difference there is. Reads each file, embeds nothing; memory does not grow with the catalogue."""
-    collection = collection_of(index)
+    targets = targets_of(index, serving.collections_of(index))
     for keys in keys_of(index.get_queryset()):
         image_ids = [str(key) for key in keys]
         entries = {entry.image_id: entry for entry in rows_of(index).filter(image_id__in=image_ids)}
         for image_id, image in snapshots.shown(index, image_ids, using=rows_of(index).db).items():
-            if reason := _reason(index, image, entries.get(image_id), collection):
+            if reason := _reason(index, image, entries.get(image_id), targets):
                 yield Difference(image_id=image_id, reason=reason)
     yield from gone(index)
 
@@ -54,17 +54,22 @@ def gone(index: ImageIndex) -> Iterator[Difference]:
         yield from (Difference(image_id=each, reason="gone") for each in known if each not in shown)
 
 
-def _reason(index: ImageIndex, image: Any, entry: IndexEntry | None, collection: str) -> Reason | None:
+def _reason(
+    index: ImageIndex, image: Any, entry: IndexEntry | None, targets: Sequence[Target]
+) -> Reason | None:
     if entry is None:
         return "new"
     if entry.state != IndexEntry.State.INDEXED:
         return "unfinished"
-    if entry.collection != collection:
+    if not any(target.is_live and target.known_of(entry) for target in targets):
         return "in another collection"
     try:
         snapshot = snapshots.take(index, image)
     except (snapshots.Unusable, OSError):
         return "with another picture"  # one that cannot be read: the worker says so in the row
-    if entry.image_hash != snapshot.image_hash:
-        return "with another picture"
-    return "with other fields" if entry.fields_hash != snapshot.fields_hash else None
+    for target in targets:
+        wanted = target.hashes_of(snapshot, target.fields_of(snapshot, None))
+        # A collection that is being filled and does not have it yet will be given it.
+        if (held := target.known_of(entry)) and held != wanted:
+            return "with another picture" if held[0] != wanted[0] else "with other fields"
+    return None

@@ -2,6 +2,13 @@
 
 import django.db.models.functions.datetime
 from django.db import migrations, models
+from django.db.models.functions import Now
+
+
+def look_at_everything(apps, schema_editor):
+    """What the rows knew was of a collection that no row of the new table tells of."""
+    rows = apps.get_model("shopsearch", "IndexEntry").objects.using(schema_editor.connection.alias)
+    rows.exclude(state="deleting").update(state="pending", attempts=0, error="", claim=None, available_at=Now())
 
 
 class Migration(migrations.Migration):
@@ -42,8 +49,13 @@ class Migration(migrations.Migration):
                 ('fields', models.JSONField(default=dict, verbose_name='fields')),
                 ('state', models.CharField(choices=[('building', 'building'), ('paused', 'paused'), ('live', 'live'), ('retired', 'retired')], max_length=10, verbose_name='state')),
                 ('total', models.PositiveIntegerField(default=0, verbose_name='total')),
+                ('cursor', models.BigIntegerField(default=0, verbose_name='cursor')),
+                ('ceiling', models.BigIntegerField(default=0, verbose_name='ceiling')),
+                ('formerly', models.BigIntegerField(editable=False, null=True, verbose_name='formerly')),
                 ('error', models.TextField(blank=True, verbose_name='error')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='created at')),
+                ('begun_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='begun at')),
+                ('begun_with', models.PositiveIntegerField(default=0, verbose_name='begun with')),
                 ('live_at', models.DateTimeField(blank=True, null=True, verbose_name='live at')),
             ],
             options={
@@ -53,4 +65,8 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'live')), fields=('index',), name='shopsearch_collection_live'), models.UniqueConstraint(condition=models.Q(('state__in', ('building', 'paused'))), fields=('index',), name='shopsearch_collection_building')],
             },
         ),
+        migrations.RemoveField(model_name="indexentry", name="image_hash"),
+        migrations.RemoveField(model_name="indexentry", name="fields_hash"),
+        migrations.RemoveField(model_name="indexentry", name="collection"),
+        migrations.RunPython(look_at_everything, migrations.RunPython.noop),
     ]

@@ -34,11 +34,18 @@ class VectorStore(ABC):
 
     @abstractmethod
     def drop_collection(self, collection: str) -> None:
-        """Afterwards the collection does not exist."""
+        """Afterwards the collection does not exist, nor an alias of it."""
 
     @abstractmethod
     def collections(self) -> list[str]:
-        """The names of all collections in the store."""
+        """The names of all collections in the store; aliases are not among them."""
+
+    @abstractmethod
+    def point_alias(self, alias: str, collection: str) -> None:
+        """Afterwards the alias is another name of this collection, for those who read the store directly.
+
+        In one step: it never names nothing meanwhile. Raises VectorStoreError where there is no such collection.
+        """
 
     @abstractmethod
     def upsert(self, collection: str, entities: Sequence[Entity]) -> None:

@@ -82,7 +82,7 @@ def replace_file(image, colour):
 CHANGES = {
     "1 new": lambda image: row(image).delete(),
     "1 unfinished": lambda image: row(image).update(state="failed"),
-    "1 in another collection": lambda image: row(image).update(collection="old"),
+    "1 in another collection": lambda image: row(image).update(held={"0": ["a", "f"]}),
     "1 with another picture": lambda image: replace_file(image, "green"),
     "1 with other fields": lambda image: Product.objects.filter(pk=image.product_id).update(price=5),
     "1 gone": lambda image: Product.objects.filter(pk=image.product_id).update(published=False),

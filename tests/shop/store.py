@@ -6,8 +6,8 @@ import pytest
 from django.db.models.functions import Now
 from PIL import Image
 
-from shopsearch import indexing
-from shopsearch.backends import collection_of, get_embedder, get_vector_store
+from shopsearch import indexing, serving
+from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.types import Query
@@ -27,7 +27,7 @@ def entry(image):
 
 def entities(index=IMAGES):
     """By image."""
-    store, collection = get_vector_store(), collection_of(index)
+    store, collection = get_vector_store(), serving.live_name(index)
     return {entity.image_id: entity for entity in store.fetch(collection, list(store.ids(collection)))}
 
 
@@ -35,6 +35,11 @@ def looks(image, colour):
     """Whether the store holds the vector of this colour for the image."""
     [expected] = get_embedder().embed([Query(image=Image.new("RGB", (16, 16), colour))])
     return entities()[str(image.pk)].vector.tolist() == pytest.approx(expected.tolist())
+
+
+def hash_in_store(image):
+    """Of the file that the live collection is said to hold."""
+    return entry(image).held[str(serving.live(IMAGES).pk)][0]
 
 
 def hash_of(image):
