@@ -25,6 +25,8 @@ def keys_of(queryset: QuerySet[Any]) -> Iterator[list[Any]]:
     found = list(ordered[:CHUNK])
     while found:
         yield found
+        if len(found) < CHUNK:
+            return
         found = list(ordered.filter(pk__gt=found[-1])[:CHUNK])
 
 

@@ -58,6 +58,9 @@ class ImageIndex:
     """Filters by name: ``{"category": str, "price": Decimal, "brand": FilterField(str, "brand__name")}``."""
     text_fields: tuple[str, ...] = ()
     """Paths from the product to words that say what it is, for rerankers."""
+    related: tuple[str, ...] = ()
+    """Paths from the product to rows that ``get_queryset`` or ``get_filter_values`` read beside those that ``filters``
+    names, such as ``("category", "category__parent")``: a change of theirs is followed too."""
 
     def __init__(self, model: type[Model]) -> None:
         self.model = model

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "shopsearch"
 LAYERS = [
     {"exceptions"},
     {"types", "conf", "logs", "metrics"},
-    {"filters", "images", "keys", "registry", "embedders", "vector_stores", "rerankers"},
+    {"filters", "images", "keys", "registry", "relations", "embedders", "vector_stores", "rerankers"},
     {"backends", "calibrations", "models", "testing"},
     {"changes", "outbox", "serving", "snapshots", "vectors", "wakeups"},
     {"targets"},

@@ -22,7 +22,15 @@ class ProductImageIndex(ImageIndex):
 
 @register(PosterImage)
 class PosterImageIndex(ImageIndex):
-    pass
+    """What it filters by is on other rows than the product's."""
+
+    filters = {
+        "artist": FilterField(str, "artist__name"),
+        "country": FilterField(str, "artist__country__name"),
+        "labels": list[str],
+        "sold": int,
+    }
+    related = ("editions", "rooms")
 
 
 @register(Artwork)

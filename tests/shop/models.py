@@ -29,11 +29,57 @@ class Product(models.Model):
         return f"/products/{self.pk}/"
 
 
+class Named(models.Model):
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self):
+        return self.name
+
+
+class Country(Named):
+    visits = models.IntegerField(default=0)
+
+
+class Artist(Named):
+    country = models.ForeignKey(Country, models.CASCADE, null=True)
+
+
+class Label(Named):
+    pass
+
+
 class Poster(models.Model):
     title = models.CharField(max_length=100)
+    artist = models.ForeignKey(Artist, models.SET_NULL, null=True)
+    labels = models.ManyToManyField(Label, related_name="posters")
+    rooms = models.ManyToManyField(Country, through="Hanging")
 
     def __str__(self):
         return self.title
+
+    def sold(self):
+        return sum(edition.sold for edition in self.editions.all())
+
+
+class Hanging(models.Model):
+    """Where a poster hangs: a relation that has a model of its own."""
+
+    poster = models.ForeignKey(Poster, models.CASCADE)
+    country = models.ForeignKey(Country, models.CASCADE)
+
+    def __str__(self):
+        return f"{self.poster} in {self.country}"
+
+
+class Edition(models.Model):
+    poster = models.ForeignKey(Poster, models.CASCADE, related_name="editions")
+    sold = models.IntegerField(default=0)
+
+    def __str__(self):
+        return f"{self.sold} of {self.poster}"
 
 
 class PosterImage(AbstractProductImage):

@@ -1,0 +1,103 @@
+"""Relations: the rows beyond the product that an index reads, and how to find the images from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import ForeignObjectRel, Model
+
+from shopsearch.registry import ImageIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """One step of a declared path, from a row of one model to rows of another."""
+
+    source: str
+    """The lookup from the image to where the step begins, such as ``product``; "" for the image itself."""
+    lookup: str
+    """The lookup from the image to where it ends, such as ``product__category``."""
+    field: Any
+    """Django's field, or the other end of one."""
+    model: type[Model]
+    """Of the rows where it ends."""
+    attributes: frozenset[str] | None
+    """What is read of those rows; None where anything may be."""
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether a row where it ends has the foreign key, and may go over to another product."""
+        return _leaves(self.field)
+
+    @property
+    def is_reverse(self) -> bool:
+        """Whether the field is declared where the step ends."""
+        return isinstance(self.field, ForeignObjectRel)
+
+    def reads(self, names: frozenset[str] | None) -> bool:
+        """Whether any of these fields matters; None stands for all of them."""
+        return names is None or self.attributes is None or bool(self.attributes & names)
+
+
+def relations_of(index: ImageIndex) -> list[Relation]:
+    """Every relation that ``filters`` and ``related`` declare, each once. What cannot be followed is left out."""
+    found: dict[str, Relation] = {}
+    paths = [field.source or name for name, field in index.filter_fields.items()]
+    for path in [*paths, *index.related]:
+        for relation in _steps(index, path):
+            known = found.get(relation.lookup)
+            found[relation.lookup] = relation if known is None else _merged(known, relation)
+    return list(found.values())
+
+
+def relation(model: type[Model], name: str) -> Any:
+    """The relation that a model calls so, from either end; None where there is none to be followed."""
+    try:
+        field: Any = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        others = model._meta.related_objects
+        field = next((other for other in others if other.get_accessor_name() == name), None)
+    return field if field is not None and isinstance(field.related_model, type) else None
+
+
+def _leaves(field: Any) -> bool:
+    return bool(field.one_to_many or (field.one_to_one and isinstance(field, ForeignObjectRel)))
+
+
+def _steps(index: ImageIndex, path: str) -> Iterator[Relation]:
+    model, lookup = index.product_model, index.product_field
+    names = path.split("__")
+    for place, name in enumerate(names):
+        field = relation(model, name)
+        if field is None:
+            return
+        source, lookup = lookup, f"{lookup}__{field.name}" if lookup else field.name
+        model = field.related_model
+        yield Relation(
+            source=source,
+            lookup=lookup,
+            field=field,
+            model=model,
+            # Where the row has the foreign key, that one matters as well.
+            attributes=None if _leaves(field) else _attributes(model, names[place + 1 : place + 2]),
+        )
+
+
+def _attributes(model: type[Model], names: list[str]) -> frozenset[str] | None:
+    """The columns of what is read next; None where that is no column: the row itself, a property, a method."""
+    for name in names:
+        try:
+            field: Any = model._meta.get_field(name)
+        except FieldDoesNotExist:
+            return None
+        return frozenset({field.name, field.attname}) if field.concrete and not field.many_to_many else None
+    return None
+
+
+def _merged(one: Relation, other: Relation) -> Relation:
+    if one.attributes is None or other.attributes is None:
+        return replace(one, attributes=None)
+    return replace(one, attributes=one.attributes | other.attributes)

@@ -1,0 +1,194 @@
+"""Related changes: what an index reads beyond the product is followed, and no picture is embedded again for it."""
+
+import pytest
+
+from shopsearch import ImageIndex, indexing, keys, signals
+from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.models import Change, ProductImage
+from shopsearch.registry import index_for
+from shopsearch.relations import relations_of
+from shopsearch.search import search
+from tests.shop.models import (
+    Artist,
+    Category,
+    Country,
+    Edition,
+    Hanging,
+    Label,
+    Poster,
+    PosterImage,
+    Product,
+)
+from tests.shop.pictures import GREEN, RED, picture, product
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _fresh_store():
+    get_vector_store().clear()
+    yield
+    get_vector_store().clear()
+
+
+def poster(**fields):
+    made = Poster.objects.create(title="sea", **fields)
+    PosterImage.objects.create(product=made, image=picture())
+    return made
+
+
+def noted(act):
+    """The products whose images are noted by what is done."""
+    Change.objects.all().delete()
+    act()
+    images = PosterImage.objects.in_bulk(list(Change.objects.values_list("image_id", flat=True)))
+    return {image.product for image in images.values()}
+
+
+def found(**filters):
+    return [
+        result.product for result in search("red", index="shopsearch_productimage", filters=filters).results
+    ]
+
+
+# What comes of it
+
+
+def test_a_renamed_category_is_searchable_by_its_new_name_and_nothing_is_embedded():
+    mugs, cups = Category.objects.create(name="mugs"), Category.objects.create(name="cups")
+    mug, _ = product(RED, GREEN, category=mugs), product(RED, category=cups)
+    list(indexing.index_pending())
+    embedded = get_embedder().embedded
+    mugs.name = "large mugs"
+    mugs.save()
+    batches = list(indexing.index_pending())
+    assert sum(batch.claimed for batch in batches) == sum(batch.updated for batch in batches) == 2
+    assert get_embedder().embedded == embedded
+    assert found(category=["large mugs"]) == [mug]
+    assert found(category=["mugs"]) == []
+
+
+def test_a_price_a_stock_and_a_category_follow_the_product_and_nothing_is_embedded():
+    mug = product(RED, price=5, in_stock=True)
+    list(indexing.index_pending())
+    embedded = get_embedder().embedded
+    mug.price, mug.in_stock, mug.category = 7, False, Category.objects.create(name="mugs")
+    mug.save()
+    list(indexing.index_pending())
+    assert get_embedder().embedded == embedded
+    assert found(price__gte=6, in_stock=False, category=["mugs"]) == [mug]
+
+
+# Which images are noted
+
+
+def test_a_row_that_a_filter_reads_through_foreign_keys_is_followed_at_each_step():
+    spain = Country.objects.create(name="Spain")
+    goya = Artist.objects.create(name="Goya", country=spain)
+    by_goya, _ = poster(artist=goya), poster(artist=Artist.objects.create(name="Dix"))
+    assert noted(goya.save) == {by_goya}
+    assert noted(spain.save) == {by_goya}
+
+
+def test_a_field_that_no_filter_reads_may_be_updated_without_a_change():
+    spain = Country.objects.create(name="Spain")
+    dutch = poster(artist=Artist.objects.create(name="Goya", country=spain))
+    relation = {each.lookup: each for each in relations_of(index_for(PosterImage))}[
+        "product__artist__country"
+    ]
+    assert relation.attributes == {"name"}
+    artist = dutch.artist
+    assert noted(lambda: artist.save(update_fields=["country"])) == {dutch}
+    assert noted(lambda: artist.save(update_fields=["name"])) == {dutch}
+    assert noted(lambda: spain.save(update_fields=["visits"])) == set()
+
+
+def test_a_related_row_that_is_deleted_is_noted_before_nobody_knows_whose_it_was():
+    goya = Artist.objects.create(name="Goya")
+    by_goya, _ = poster(artist=goya), poster()
+    assert noted(goya.delete) == {by_goya}
+
+
+def test_the_far_ends_of_foreign_keys_are_followed_also_to_where_they_go():
+    first, second, _ = poster(), poster(), poster()
+    made = []
+    assert noted(lambda: made.append(Edition.objects.create(poster=first))) == {first}
+    [edition] = made
+    edition.poster = second
+    assert noted(edition.save) == {first, second}
+    assert noted(edition.delete) == {second}
+
+
+@pytest.mark.parametrize("how", ["add", "set", "remove", "clear"])
+@pytest.mark.parametrize("end", ["poster", "label"])
+def test_what_is_added_to_a_product_or_taken_from_it_is_followed_from_both_ends(how, end):
+    changed, _ = poster(), poster()
+    sale, other = Label.objects.create(name="sale"), Label.objects.create(name="other")
+    changed.labels.add(other)
+    if how in ("remove", "clear"):
+        changed.labels.add(sale)
+    manager, row = (changed.labels, sale) if end == "poster" else (sale.posters, changed)
+    arguments = {"add": [row], "set": [[row]], "remove": [row], "clear": []}[how]
+    assert noted(lambda: getattr(manager, how)(*arguments)) == {changed}
+
+
+def test_a_label_that_is_renamed_or_deleted_is_followed():
+    labelled, _ = poster(), poster()
+    sale = labelled.labels.create(name="sale")
+    sale.name = "summer sale"
+    assert noted(sale.save) == {labelled}
+    assert noted(sale.delete) == {labelled}
+
+
+def test_a_relation_with_a_model_of_its_own_is_followed():
+    spain = Country.objects.create(name="Spain")
+    hung, _ = poster(), poster()
+    assert noted(lambda: hung.rooms.add(spain)) == {hung}
+    assert noted(spain.save) == {hung}
+    hanging = Hanging.objects.get()
+    assert noted(hanging.save) == {hung}
+    assert noted(hanging.delete) == {hung}
+    assert noted(lambda: Hanging.objects.create(poster=hung, country=spain)) == {hung}
+
+
+def test_an_image_that_is_found_over_several_rows_is_noted_once():
+    hung = poster()
+    spain = Country.objects.create(name="Spain")
+    for _ in range(3):
+        Hanging.objects.create(poster=hung, country=spain)
+    Change.objects.all().delete()
+    spain.visits += 1
+    spain.save()
+    assert Change.objects.count() == 1
+
+
+def test_very_many_images_are_noted_in_chunks(monkeypatch):
+    monkeypatch.setattr(keys, "CHUNK", 2)
+    mugs = Category.objects.create(name="mugs")
+    product(*[RED] * 5, category=mugs)
+    Change.objects.all().delete()
+    mugs.save()
+    ids = {str(pk) for pk in ProductImage.objects.values_list("pk", flat=True)}
+    assert sorted(Change.objects.values_list("image_id", flat=True)) == sorted(ids)
+
+
+# The declaration
+
+
+def test_what_a_declaration_does_not_name_as_a_relation_is_left_out():
+    class Index(ImageIndex):
+        filters = {"title": str, "category": str, "nothing": str}
+        related = ("category__no_such_field", "images")
+
+    relations = {each.lookup: each.attributes for each in relations_of(Index(ProductImage))}
+    assert relations == {"product__category": None, "product__images": None}
+
+
+def test_connecting_twice_follows_once():
+    signals.connect()
+    mugs = Category.objects.create(name="mugs")
+    product(RED, category=mugs)
+    Change.objects.all().delete()
+    mugs.save()
+    assert Change.objects.count() == 1
+    assert Product.objects.count() == 1
