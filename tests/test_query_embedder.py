@@ -15,7 +15,9 @@ from django.core.management import CommandError, call_command
 from shopsearch.backends import get_query_embedder
 from shopsearch.checks import check_backends, check_settings
 from shopsearch.embedders.remote import WorkerEmbedder
+from shopsearch.exceptions import EmbedderError
 from shopsearch.testing import ColourEmbedder
+from shopsearch.types import Query
 from tests.services.query_worker import WORKER_EMBEDDER, QueryWorkerProcess
 
 ROOT = Path(__file__).parent.parent
@@ -138,3 +140,22 @@ def test_a_web_process_answers_searches_without_torch(redis_server, tmp_path):
     assert answer["heavy"] == []
     assert sorted(answer["titles"][0]) == ["blue", "red"]
     assert answer["titles"][1] == ["blue", "red"]
+
+
+@pytest.mark.services
+def test_queries_travel_over_a_redis_with_a_password(redis_with_password, tmp_path):
+    worker = QueryWorkerProcess(tmp_path / "log", redis_with_password.url, timeout_seconds=30).start()
+    try:
+        embedder = WorkerEmbedder(url=redis_with_password.url, timeout_seconds=30)
+        embedder.bind(ColourEmbedder())
+        assert (
+            embedder.embed([Query(text="red")]).tolist()
+            == ColourEmbedder().embed([Query(text="red")]).tolist()
+        )
+        uninvited = WorkerEmbedder(url=f"redis://:a-wrong-secret@127.0.0.1:{redis_with_password.port}/0")
+        uninvited.bind(ColourEmbedder())
+        with pytest.raises(EmbedderError) as caught:
+            uninvited.embed([Query(text="red")])
+        assert "a-wrong-secret" not in f"{caught.value} {caught.value.__cause__}"
+    finally:
+        worker.kill()

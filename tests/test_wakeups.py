@@ -75,6 +75,27 @@ def test_a_broker_that_was_restarted_hears_of_the_next_save(broker, redis_server
         redis_server.start()
 
 
+@pytest.mark.services
+def test_a_broker_with_a_password_hears_of_a_save(broker, redis_with_password, sender):
+    broker(redis_with_password.url)
+    wakeups.wake()
+    client = redis_with_password.client()
+    assert wait_until(lambda: client.llen(QUEUE), "a wake-up is in the queue") == 1
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=redis_with_password.port).llen(QUEUE)
+
+
+@pytest.mark.services
+def test_a_password_that_the_broker_refuses_is_told_in_the_log_without_being_shown(
+    broker, redis_with_password, sender, caplog
+):
+    broker(f"redis://:a-wrong-secret@127.0.0.1:{redis_with_password.port}/0")
+    wakeups.wake()
+    wait_until(lambda: "No wake-up could be sent" in caplog.text, "the failure is logged")
+    assert "invalid username-password pair" in caplog.text
+    assert "a-wrong-secret" not in caplog.text
+
+
 def test_a_broker_that_refuses_is_tried_once_and_then_left_in_peace(broker, sender, monkeypatch, caplog):
     broker(f"redis://127.0.0.1:{free_port()}/0")
     tried = []

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -15,9 +16,11 @@ from tests.services.waiting import wait_until
 class RedisProcess:
     """``redis-server`` on a port that stays the same when it is restarted; it forgets everything then."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, password=""):
         self.port = port or free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.password = password
+        credentials = f":{quote(password, safe='')}@" if password else ""
+        self.url = f"redis://{credentials}127.0.0.1:{self.port}/0"
         self.process = None
 
     def start(self):
@@ -33,6 +36,7 @@ class RedisProcess:
                 "",
                 "--appendonly",
                 "no",
+                *(("--requirepass", self.password) if self.password else ()),
             ],
             stdout=subprocess.DEVNULL,
             cwd=tempfile.gettempdir(),
@@ -42,10 +46,13 @@ class RedisProcess:
 
     def answers(self):
         try:
-            with redis.Redis(port=self.port, socket_timeout=1) as client:
+            with self.client(socket_timeout=1) as client:
                 return client.ping()
         except redis.RedisError:
             return False
+
+    def client(self, **options):
+        return redis.Redis(port=self.port, password=self.password or None, **options)
 
     def stop(self):
         if self.process is not None:
@@ -68,5 +75,15 @@ def redis_server():
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
     server = RedisProcess().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_with_password():
+    """A server that answers whoever knows its password, which has the characters that an address gives a meaning."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisProcess(password="p@ss/w:rd#100%").start()
     yield server
     server.stop()
