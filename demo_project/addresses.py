@@ -60,8 +60,6 @@ def read_database(url: str) -> dict[str, Any] | None:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or ""),
         "PORT": parts.port or "",
-        "CONN_HEALTH_CHECKS": True,
-        "CONN_MAX_AGE": 60,
     }
 
 
