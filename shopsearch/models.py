@@ -20,6 +20,16 @@ from shopsearch.calibrations import Calibration as Calibration
 PRODUCT_MODEL = getattr(settings, "SHOPSEARCH_PRODUCT_MODEL", "shopsearch.IndexEntry")
 
 
+class ProductImageQuerySet(models.QuerySet[Any]):
+    """Product images, to be reindexed after what sends no signals. A manager of your own may be made from it."""
+
+    def reindex(self) -> int:
+        """Have these images looked at again, as ``shopsearch.reindex()`` does. Returns how many."""
+        from shopsearch import reindex
+
+        return reindex(self)
+
+
 class AbstractProductImage(models.Model):
     """A picture of a product. A subclass adds the foreign key ``product``."""
 
@@ -27,6 +37,8 @@ class AbstractProductImage(models.Model):
     alternative_text = models.CharField(_("alternative text"), max_length=255, blank=True)
     position = models.PositiveIntegerField(_("position"), default=0)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    objects = ProductImageQuerySet.as_manager()
 
     class Meta:
         abstract = True
