@@ -134,7 +134,7 @@ class Report:
 
 def _by_measure(values: Sequence[Figure]) -> dict[str, dict[str, float]]:
     return {
-        measure: {key: round(value, 6) for key, value in asdict(figure).items()}
+        measure: {key: round(value, 8) for key, value in asdict(figure).items()}
         for measure, figure in zip(MEASURES, values, strict=True)
     }
 
