@@ -8,10 +8,11 @@ from django.core.checks import register
 from shopsearch.checks.deployment import check_cache, check_celery, check_embedder, check_uploads
 from shopsearch.checks.indexes import check_indexes
 from shopsearch.checks.settings import check_backends, check_models, check_settings
+from shopsearch.checks.workers import check_workers
 
 TAG = "shopsearch"
 
 for _check in (check_models, check_settings, check_backends, check_indexes, check_celery, check_uploads):
     register(_check, TAG)
-for _check in (check_cache, check_embedder):
+for _check in (check_cache, check_embedder, check_workers):
     register(_check, TAG, deploy=True)
