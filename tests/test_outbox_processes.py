@@ -105,6 +105,6 @@ def test_the_outbox_does_on_postgresql_what_it_does_on_sqlite(postgres):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert run.returncode == 0, run.stdout

@@ -11,6 +11,7 @@ from django.db.models import FileField, ForeignKey, Model
 
 from shopsearch import registry
 from shopsearch.registry import ImageIndex
+from shopsearch.relations import relation
 
 RESERVED = (
     *(
@@ -58,6 +59,12 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
         if missing := _missing(_product_model(index), path):
             yield wrong(
                 f"text_fields: {missing}.", "A text field is a path from the product: 'title', 'brand__name'."
+            )
+    for path in index.related:
+        if missing := _unrelated(_product_model(index), path):
+            yield wrong(
+                f"related: {missing}.",
+                "Name paths of foreign keys and many-to-many fields from the product: 'brand', 'brand__country'.",
             )
 
 
@@ -113,4 +120,16 @@ def _missing(model: type[Model] | None, path: str) -> str:
         field = _field(model, attribute)
         related = field.related_model if isinstance(field, ForeignKey) else None
         model = related if isinstance(related, type) else None
+    return ""
+
+
+def _unrelated(model: type[Model] | None, path: str) -> str:
+    """What of the path is no relation; "" where all is well."""
+    for name in path.split("__"):
+        if model is None:
+            return ""
+        field = relation(model, name)
+        if field is None:
+            return f"{model._meta.label} has no relation {name!r} to follow"
+        model = field.related_model
     return ""

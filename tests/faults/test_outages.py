@@ -85,10 +85,11 @@ class Street:
         ).stdout
 
     def unsettled(self):
-        """How many rows are not at rest."""
+        """How many rows are not at rest, and how many changes are not folded yet."""
         with sqlite3.connect(self.database, timeout=20) as database:
-            states = "SELECT count(*) FROM shopsearch_indexentry WHERE state NOT IN ('indexed', 'failed')"
-            return database.execute(states).fetchone()[0]
+            rows = "SELECT count(*) FROM shopsearch_indexentry WHERE state NOT IN ('indexed', 'failed')"
+            changes = "SELECT count(*) FROM shopsearch_change"
+            return sum(database.execute(query).fetchone()[0] for query in (rows, changes))
 
     def rest(self):
         wait_until(lambda: not self.unsettled(), "every row is at rest", seconds=90)
