@@ -1,7 +1,8 @@
 """Take the pictures of the documentation from a running demo: python docs/make_screenshots.py http://127.0.0.1:8000/
 
 Writes docs/pictures/: the home page, a search by a picture and words (dark as well), and one by words, each in its
-better order, at 1280 and at 390 px.
+better order, at 1280 and at 390 px. With the name and the password of a superuser behind the address it takes the picture
+of judging in the admin instead, and leaves the query that is in it in the demo.
 """
 
 from __future__ import annotations
@@ -70,12 +71,36 @@ def visit(browser: Browser, address: str, width: int, scheme: str) -> None:
     context.close()
 
 
+def judge(browser: Browser, address: str, name: str, password: str) -> None:
+    """The first results of a query are graded by the keyboard; nothing is saved."""
+    page = browser.new_page(viewport={"width": 1280, "height": SIZES[1280]})
+    page.goto(f"{address}admin/shopsearch/evaluationquery/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Queries to judge")).to_be_visible()
+    written = page.get_by_role("link", name="red striped mug", exact=True)
+    if written.count():
+        written.click()
+    else:
+        page.goto(f"{address}admin/shopsearch/evaluationquery/add/")
+        page.get_by_label("Text").fill("red striped mug")
+        page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("fieldset:focus-within")).to_be_visible()
+    for grade in "31210":
+        page.keyboard.press(grade)
+    page.evaluate("scrollTo(0, 0)")
+    save(page, "judging")
+
+
 def main() -> None:
     address = (sys.argv[1:] or ["http://127.0.0.1:8000/"])[0].rstrip("/") + "/"
     OUT.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for width in SIZES:
+        if sys.argv[2:]:
+            judge(browser, address, *sys.argv[2:4])
+        for width in () if sys.argv[2:] else SIZES:
             for scheme in ("light", "dark"):
                 visit(browser, address, width, scheme)
         browser.close()

@@ -99,7 +99,7 @@ class EvaluationQueryAdmin(ModelAdmin):
     """Queries that search is judged by; whoever "Can judge results" grades what each one finds."""
 
     form = QueryForm
-    list_display = ("asked", "index_name", "language", "source", "times", "judged")
+    list_display = ("asked", "judged", "times", "source", "language", "index_name")
     list_display_links = None
     list_filter = (JudgedFilter, "source", "language", "index")
     search_fields = ("text",)
@@ -135,11 +135,11 @@ class EvaluationQueryAdmin(ModelAdmin):
     def index_name(self, query: EvaluationQuery) -> str:
         return breakable(query.index)
 
-    @admin.display(description=_("times asked"), ordering="times_asked")
+    @admin.display(description=_("asked"), ordering="times_asked")
     def times(self, query: EvaluationQuery) -> str:
         return str(query.times_asked or "–")
 
-    @admin.display(description=_("judged products"), ordering="judged")
+    @admin.display(description=_("judged"), ordering="judged")
     def judged(self, query: Any) -> int:
         count: int = query.judged
         return count

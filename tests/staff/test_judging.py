@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
+from django.utils import translation
 from PIL import Image
 
 from shopsearch import judgements
@@ -315,3 +316,12 @@ def test_a_product_of_a_query_has_one_judgement():
     judgements.judge(asked, {"1": 3}, by=None)
     judgements.judge(asked, {"1": 1}, by=None)
     assert Judgement.objects.count() == 1
+
+
+def test_judging_speaks_spanish(admin_client, mugs):
+    asked = query()
+    with translation.override("es"):
+        html = page(admin_client, JUDGE, asked.pk)
+    assert "justo lo que se pedía" in html
+    assert "<kbd>Retroceso</kbd>" in html
+    assert "0 productos valorados" in html
