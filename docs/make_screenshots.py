@@ -1,8 +1,8 @@
 """Take the pictures of the documentation from a running demo: python docs/make_screenshots.py http://127.0.0.1:8000/
 
 Writes docs/pictures/: the home page, a search by a picture and words (dark as well), and one by words, each in its
-better order, at 1280 and at 390 px. With the name and the password of a superuser behind the address it takes the picture
-of judging in the admin instead, and leaves the query that is in it in the demo.
+better order, at 1280 and at 390 px. With the name and the password of a superuser behind the address it takes the
+picture of judging in the admin instead, and leaves the query that is in it in the demo.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ class EvaluationQuery(models.Model):
         return " ".join(unicodedata.normalize("NFKC", text).lower().split())
 
     @classmethod
-    def key_of(cls, index: str, text: str, picture: bytes | None = None) -> str:
+    def key_of(cls, index: str, text: str, picture: bytes | memoryview | None = None) -> str:
         pictured = hashlib.sha256(picture).hexdigest() if picture else ""
         return hashlib.sha256("\0".join((index, cls.normalised(text), pictured)).encode()).hexdigest()
 

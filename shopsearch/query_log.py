@@ -8,8 +8,9 @@ import os
 import re
 import threading
 from collections import Counter
+from dataclasses import asdict, dataclass
 from queue import Empty, Full, Queue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from django.db import connections
 from django.db.models import F
@@ -37,7 +38,8 @@ _LONG_NUMBER = re.compile(r"\d(?:[\W_]*\d){6}")
 """Seven digits or more with no letter between: phones, cards, accounts, customers."""
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Asked:
     """All that is kept of a search, but for the day."""
 
     index: str
@@ -93,7 +95,7 @@ def _write(batch: Counter[Asked]) -> None:
         if not rows.exists():
             if _unjudged().count() >= MOST_QUERIES:
                 continue
-            kept = {**asked._asdict(), "source": EvaluationQuery.Source.SHOPPER}
+            kept = {**asdict(asked), "source": EvaluationQuery.Source.SHOPPER}
             EvaluationQuery.objects.get_or_create(key=key, defaults=kept)
         rows.update(times_asked=F("times_asked") + times, asked_on=datetime.date.today())
 
