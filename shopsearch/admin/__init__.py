@@ -1,14 +1,16 @@
-"""The admin: images with their index states, the outbox, the receipts of reranks, and queries to judge."""
+"""The admin: images with their states, outbox, collections, receipts of reranks, and queries to judge."""
 
 from django.contrib import admin
 
+from shopsearch.admin.collections import CollectionAdmin
 from shopsearch.admin.entries import IndexEntryAdmin
 from shopsearch.admin.images import ImageAdmin, ProductImageAdminMixin, ProductImageInline
 from shopsearch.admin.queries import EvaluationQueryAdmin
 from shopsearch.admin.reranks import RerankAdmin
-from shopsearch.models import EvaluationQuery, IndexEntry, ProductImage, Rerank
+from shopsearch.models import Collection, EvaluationQuery, IndexEntry, ProductImage, Rerank
 
 __all__ = [
+    "CollectionAdmin",
     "EvaluationQueryAdmin",
     "ImageAdmin",
     "IndexEntryAdmin",
@@ -17,6 +19,7 @@ __all__ = [
     "RerankAdmin",
 ]
 
+admin.site.register(Collection, CollectionAdmin)
 admin.site.register(EvaluationQuery, EvaluationQueryAdmin)
 admin.site.register(IndexEntry, IndexEntryAdmin)
 admin.site.register(Rerank, RerankAdmin)

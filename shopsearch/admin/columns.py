@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from shopsearch import changes, wakeups
-from shopsearch.models import Change, IndexEntry, Rerank
+from shopsearch.models import Change, Collection, IndexEntry, Rerank
 from shopsearch.registry import ImageIndex, index_for
 
 STYLE = "shopsearch/admin.css"
@@ -63,7 +63,7 @@ def _entry(image: Any) -> IndexEntry | None:
     return cast("IndexEntry | None", image.index_entry)
 
 
-def state_label(entry: IndexEntry | Rerank | None) -> SafeString:
+def state_label(entry: IndexEntry | Rerank | Collection | None) -> SafeString:
     state, label = (entry.state, entry.get_state_display()) if entry else ("none", _("not indexed"))
     return format_html('<span class="shopsearch-state shopsearch-state-{}">{}</span>', state, label)
 

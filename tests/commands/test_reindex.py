@@ -8,8 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from shopsearch import wakeups
-from shopsearch.backends import get_embedder
-from shopsearch.management.commands import shopsearch_reindex
+from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.management import watching
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.testing import MemoryStore
 from tests.commands.conftest import picture
@@ -36,6 +36,22 @@ def test_reindexing_again_embeds_nothing(red, blue, no_workers):
     embedded = get_embedder().embedded
     reindex("--here")
     assert get_embedder().embedded == embedded
+
+
+def test_reindexing_what_has_not_changed_gives_the_workers_nothing(red, blue, no_workers, monkeypatch):
+    reindex("--here")
+    monkeypatch.setattr(MemoryStore, "upsert", away)
+    before = list(IndexEntry.objects.order_by("pk").values())
+    assert f"{INDEX}: 0 images to look at" in reindex("--here")
+    assert list(IndexEntry.objects.order_by("pk").values()) == before
+    assert f"{INDEX}: 2 images to look at" in reindex("--here", "--all")
+
+
+def test_what_the_store_lost_is_indexed_again(red, blue, no_workers):
+    reindex("--here")
+    get_vector_store().clear()
+    assert "the store holds 0 entities where 2 are expected" in reindex("--here")
+    assert entities() == 2
 
 
 def test_reindexing_forgets_images_that_are_gone(red, blue, no_workers):
@@ -92,12 +108,12 @@ CHANGES = {
 @pytest.mark.parametrize("reason", CHANGES)
 def test_only_what_differs_is_looked_at(red, blue, no_workers, reason):
     reindex("--here")
-    assert f"{INDEX}: 0 images would be looked at\n" in reindex("--changed-only", "--dry-run")
+    assert f"{INDEX}: 0 images would be looked at\n" in reindex("--dry-run")
     CHANGES[reason](red)
     before = row(blue).get().version
-    assert f"{INDEX}: 1 image would be looked at: {reason}\n" in reindex("--changed-only", "--dry-run")
-    assert f"{INDEX}: 1 image to look at\n" in reindex("--changed-only", "--here")
-    assert f"{INDEX}: 0 images would be looked at\n" in reindex("--changed-only", "--dry-run")
+    assert f"{INDEX}: 1 image would be looked at: {reason}\n" in reindex("--dry-run")
+    assert f"{INDEX}: 1 image to look at\n" in reindex("--here")
+    assert f"{INDEX}: 0 images would be looked at\n" in reindex("--dry-run")
     assert row(blue).get().version == before
 
 
@@ -105,14 +121,16 @@ def test_a_file_that_cannot_be_read_is_a_difference(red, no_workers):
     reindex("--here")
     red.image.storage.delete(red.image.name)
     with pytest.raises(CommandError, match="missing"):
-        reindex("--changed-only", "--here")
+        reindex("--here")
 
 
 def test_a_dry_run_counts_and_writes_nothing(red, blue, no_workers):
     reindex("--here")
     ProductImage.objects.filter(pk=red.pk)._raw_delete("default")
     before = list(IndexEntry.objects.order_by("pk").values())
-    assert f"{INDEX}: 1 image would be looked at, and 1 that are gone forgotten" in reindex("--dry-run")
+    assert f"{INDEX}: 1 image would be looked at: 1 gone" in reindex("--dry-run")
+    every = reindex("--dry-run", "--all")
+    assert f"{INDEX}: 1 image would be looked at, and 1 that are gone forgotten" in every
     assert "0 images that failed would be tried again" in reindex("--dry-run", "--failed")
     assert list(IndexEntry.objects.order_by("pk").values()) == before
 
@@ -140,15 +158,15 @@ def test_when_nothing_moves_one_is_told_once_how_to_start_a_worker_and_control_c
         if next(polls) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(shopsearch_reindex, "STALL_SECONDS", 0)
-    monkeypatch.setattr(shopsearch_reindex.time, "sleep", interrupted_after_a_while)
+    monkeypatch.setattr(watching, "STALL_SECONDS", 0)
+    monkeypatch.setattr(watching.time, "sleep", interrupted_after_a_while)
     out = StringIO()
     with pytest.raises(SystemExit) as exit_code:
         call_command("shopsearch_reindex", stdout=out, stderr=out)
     assert exit_code.value.code == 130
     assert out.getvalue().count("Nothing has moved") == 1
     assert "worker -P solo -Q shopsearch-index" in out.getvalue()
-    assert "Stopped watching. 1 image go on in the workers." in out.getvalue()
+    assert "Stopped watching. What is left (1 image at the moment) goes on in the workers." in out.getvalue()
     assert states() == {str(red.pk): "pending"}
 
 
@@ -162,7 +180,7 @@ def test_a_store_that_is_away_leaves_the_images_waiting_and_says_why(red, monkey
 def test_looking_for_differences_takes_as_many_queries_for_many_images_as_for_few(no_workers):
     def queries():
         with CaptureQueriesContext(connection) as captured:
-            reindex("--changed-only", "--dry-run", "--index", INDEX)
+            reindex("--dry-run", "--index", INDEX)
         return len(captured)
 
     product = Product.objects.create(title="mug")

@@ -32,6 +32,9 @@ def test_all_is_well(red, broken, no_workers):
         "states": {"pending": 0, "claimed": 0, "indexed": 1, "failed": 1, "deleting": 0},
         "oldest_waiting_seconds": None,
         "collection": serving.live_name(index_for(ProductImage)),
+        "space": "colour",
+        "building": [],
+        "problem": "",
         "entities": 1,
         "failures": [{"image_id": str(broken.pk), "error": row(broken).get().error}],
     }

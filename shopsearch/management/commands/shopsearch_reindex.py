@@ -1,48 +1,58 @@
-"""manage.py shopsearch_reindex: have images indexed again, and watch it being done."""
+"""manage.py shopsearch_reindex: have images indexed again or collections rebuilt, and watch it being done."""
 
 from __future__ import annotations
 
-import math
-import sys
-import time
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
 from celery import current_app
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from tqdm import tqdm
 
-from shopsearch import changes, indexing, outbox, wakeups
-from shopsearch.conf import settings
+from shopsearch import changes, filling, rebuilding, serving, wakeups
+from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.management.differences import differences, gone, rows_of
-from shopsearch.models import IndexEntry
+from shopsearch.management.watching import Watcher, images
+from shopsearch.models import Collection, IndexEntry
+from shopsearch.outbox import NOT_AT_REST
+from shopsearch.rebuilding import Refused
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 
-POLL_SECONDS = 0.5
-STALL_SECONDS = 15.0
-"""After so long without a row settled, one is told how to start a worker."""
 REASONS_SHOWN = 5
 CHUNK = 1_000
+ORDERS = ("failed", "all", "rebuild", "rollback", "resume", "pause", "cancel", "prune")
 
 
 class Command(BaseCommand):
     help = (
-        "Have every image looked at again by the workers, and watch. What has not changed is not embedded again. "
+        "Have what is new, changed, gone or failed indexed by the workers, and watch. Where the settings name another "
+        "model or other filters than the live collection was made for, fill a new one beside it. "
         "Exit code 1 when images failed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--index", default="", help="Only this index, such as catalog_productimage.")
-        which = parser.add_mutually_exclusive_group()
-        which.add_argument("--failed", action="store_true", help="Only what failed before.")
-        which.add_argument(
-            "--changed-only",
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--failed", action="store_true", help="Only what failed before.")
+        what.add_argument("--all", action="store_true", help="Have the workers look at every image.")
+        what.add_argument(
+            "--rebuild",
             action="store_true",
-            help="Only what differs from what was indexed; reads every file, and leaves the workers less to do.",
+            help="Fill a new collection beside the live one, then let it answer.",
+        )
+        what.add_argument("--pause", action="store_true", help="Fill the new collection no further.")
+        what.add_argument("--resume", action="store_true", help="Go on filling the new collection.")
+        what.add_argument("--cancel", action="store_true", help="Drop the new collection.")
+        what.add_argument(
+            "--rollback",
+            action="store_true",
+            help="Let the collection answer that did before, when it has caught up.",
+        )
+        what.add_argument(
+            "--prune", action="store_true", help="Drop the collections that are kept for a rollback."
         )
         parser.add_argument("--dry-run", action="store_true", help="Say what would be done, and do nothing.")
         how = parser.add_mutually_exclusive_group()
@@ -54,44 +64,111 @@ class Command(BaseCommand):
             indexes = [get_index(options["index"])] if options["index"] else get_indexes()
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
+        order = next((name for name in ORDERS if options[name]), "")
         if options["dry_run"]:
             for index in indexes:
-                self.stdout.write(f"{index.name}: {_plan(index, options)}")
+                self.stdout.write(f"{index.name}: {_plan(index, order)}")
             return
-        marked = 0
-        for index in indexes:
-            count = _mark(index, options)
-            self.stdout.write(f"{index.name}: {_images(count)} to look at")
-            marked += count
+        if order in ("pause", "cancel", "prune"):
+            self._each(indexes, {"pause": self._pause, "cancel": self._cancel, "prune": self._prune}[order])
+            return
+        rebuilds: list[tuple[ImageIndex, Collection]] = []
+        if order in ("rollback", "resume"):
+            verb = rebuilding.roll_back if order == "rollback" else rebuilding.resume
+            self._each(indexes, lambda index: rebuilds.append((index, verb(index))))
+            plain = []
+        else:
+            if order != "failed":
+                rebuilds = [(index, new) for index in indexes if (new := self._rebuild(index, order))]
+            plain = [index for index in indexes if index not in {rebuilt for rebuilt, _ in rebuilds}]
+        noted = sum(self._note(index, order) for index in plain)
         if not options["here"]:
             self._wake()
         if options["no_wait"]:
             self.stdout.write("The workers go on by themselves; shopsearch_status shows how far they are.")
             return
-        try:
-            self._finish(indexes, marked, here=options["here"], quiet=options["verbosity"] == 0)
-        except KeyboardInterrupt:
-            rest = "wait for a worker, or for --here again" if options["here"] else "go on in the workers"
-            self.stderr.write(f"\nStopped watching. {_images(outbox.waiting(indexes))} {rest}.")
-            sys.exit(130)
+        watcher = Watcher(command=self, here=options["here"], quiet=options["verbosity"] == 0)
+        if plain:
+            watcher.watch_indexing(plain, noted)
+        if rebuilds:
+            watcher.watch_rebuilds(rebuilds)
         self._report_failures(indexes)
 
-    def _finish(self, indexes: list[ImageIndex], marked: int, *, here: bool, quiet: bool) -> None:
-        """Until nothing waits; with ``here``, until nothing can be done here at the moment."""
-        started = time.monotonic()
-        total = max(marked, outbox.waiting(indexes))
-        with tqdm(total=total, desc="Indexing", unit=" images", disable=quiet or None, smoothing=0.1) as bar:
-            for waiting in self._work(indexes) if here else self._watch(indexes):
-                bar.total = total = max(total, waiting)
-                bar.update(total - waiting - bar.n)
-        seconds = time.monotonic() - started
-        if waiting := outbox.waiting(indexes):
-            raise CommandError(
-                f"{_images(waiting)} could not be done now and are tried again: {_trouble(indexes)}"
-            )
+    def _rebuild(self, index: ImageIndex, order: str) -> Collection | None:
+        """The new collection, begun now or before; None where none is needed, or nothing is indexed yet."""
+        live, unfinished = serving.live(index), serving.unfinished(index)
+        if live is None or not (order == "rebuild" or unfinished or not serving.is_current(index, live)):
+            return None
+        if unfinished and unfinished.state == Collection.State.PAUSED:
+            if order == "rebuild":
+                raise CommandError(
+                    f"{index.name}: a rebuild is paused. {unfinished.error or 'See --resume.'}"
+                )
+            return None
+        if unfinished:
+            self.stdout.write(f"{index.name}: {unfinished.name} is being filled; going on with it.")
+            return unfinished
+        try:
+            new = rebuilding.begin(index)
+        except Refused as error:
+            raise CommandError(str(error)) from error
+        why = {False: "", True: " The settings name another model or other filters than it was made for."}
         self.stdout.write(
-            f"Done: {_images(total)} in {seconds:.1f} s, {total / max(seconds, 0.001):,.1f} a second."
+            f"{index.name}: {new.name} is filled beside {live.name}, which answers until then."
+            + why[not serving.is_current(index, live)]
         )
+        new.refresh_from_db()
+        return new
+
+    def _each(self, indexes: Sequence[ImageIndex], verb: Callable[[ImageIndex], object]) -> None:
+        """Do it for each index that it can be done for. Raises CommandError where that is none."""
+        refusals = []
+        for index in indexes:
+            try:
+                verb(index)
+            except Refused as error:
+                refusals.append(str(error))
+        if len(refusals) == len(indexes):
+            raise CommandError("\n".join(refusals))
+
+    def _pause(self, index: ImageIndex) -> None:
+        self.stdout.write(
+            f"{index.name}: {rebuilding.pause(index).name} is paused; changes are written to it."
+        )
+
+    def _cancel(self, index: ImageIndex) -> None:
+        self.stdout.write(f"{index.name}: {rebuilding.cancel(index).name} is dropped.")
+
+    def _prune(self, index: ImageIndex) -> None:
+        self.stdout.write(f"{index.name}: dropped {', '.join(rebuilding.prune(index)) or 'nothing'}")
+
+    def _note(self, index: ImageIndex, order: str) -> int:
+        """Have the images looked at; returns how many."""
+        if order == "failed":
+            noted = changes.note_failed(index)
+        elif order == "all" or self._has_lost(index):
+            noted = changes.note_all(index)
+        else:
+            found = differences(index)
+            noted = 0
+            while chunk := list(islice(found, CHUNK)):
+                noted += changes.note(index, [difference.image_id for difference in chunk])
+        while changes.fold():
+            pass
+        self.stdout.write(f"{index.name}: {images(noted)} to look at")
+        return noted
+
+    def _has_lost(self, index: ImageIndex) -> bool:
+        """Whether the store has fewer entities than the rows tell of, as after a loss of its data."""
+        if (live := serving.live(index)) is None or rows_of(index).filter(state__in=NOT_AT_REST).exists():
+            return False
+        held, found = filling.done(index, live), get_vector_store().count(live.name)
+        if found < held:
+            self.stdout.write(
+                f"{index.name}: the store holds {found:,} entities where {held:,} are expected: "
+                "every image is looked at."
+            )
+        return found < held
 
     def _wake(self) -> None:
         """Send the wake-up from this thread: a process that ends at once would take the sending thread with it."""
@@ -104,24 +181,6 @@ class Command(BaseCommand):
             # Whatever the broker's client raises: the work is in the outbox all the same.
             self.stderr.write(f"The broker is away ({error}); the workers look by themselves after a while.")
 
-    def _work(self, indexes: list[ImageIndex]) -> Iterator[int]:
-        """How many images wait, after each batch that was done in this process."""
-        for _ in indexing.index_pending():
-            yield outbox.waiting(indexes)
-
-    def _watch(self, indexes: list[ImageIndex]) -> Iterator[int]:
-        """How many images wait, again and again until none does; tells once how to help when nothing moves."""
-        before, moved_at = -1, time.monotonic()
-        while waiting := outbox.waiting(indexes):
-            yield waiting
-            if waiting != before:
-                before, moved_at = waiting, time.monotonic()
-            elif time.monotonic() - moved_at >= STALL_SECONDS:
-                self.stderr.write(f"\nNothing has moved for {STALL_SECONDS:g} seconds. {_trouble(indexes)}")
-                moved_at = math.inf
-            time.sleep(POLL_SECONDS)
-        yield 0
-
     def _report_failures(self, indexes: list[ImageIndex]) -> None:
         failed = [rows_of(index).filter(state=IndexEntry.State.FAILED) for index in indexes]
         if not (count := sum(rows.count() for rows in failed)):
@@ -129,51 +188,31 @@ class Command(BaseCommand):
         first = [entry for rows in failed for entry in rows.order_by("pk")[:REASONS_SHOWN]][:REASONS_SHOWN]
         reasons = "".join(f"\n  {entry.index} {entry.image_id}: {entry.error}" for entry in first)
         more = f"\n  and {count - len(first):,} more" if count > len(first) else ""
-        raise CommandError(f"{_images(count)} cannot be indexed:{reasons}{more}")
+        raise CommandError(f"{images(count)} cannot be indexed:{reasons}{more}")
 
 
-def _plan(index: ImageIndex, options: dict[str, Any]) -> str:
+def _plan(index: ImageIndex, order: str) -> str:
     """What would be done, in words."""
-    if options["failed"]:
+    if order == "failed":
         failed = rows_of(index).filter(state=IndexEntry.State.FAILED).count()
-        return f"{_images(failed)} that failed would be tried again"
-    if options["changed_only"]:
+        return f"{images(failed)} that failed would be tried again"
+    live = serving.live(index)
+    if live is not None and (order == "rebuild" or (not order and not serving.is_current(index, live))):
+        count = rows_of(index).count()
+        what = "with the vectors they have" if live.space == get_embedder().space else "and embedded anew"
+        return f"{images(count)} would be written to a new collection, {what}"
+    if order == "prune":
+        kept = serving.collections_of(index).filter(state=Collection.State.RETIRED)
+        return f"would be dropped: {', '.join(kept.values_list('name', flat=True)) or 'nothing'}"
+    if order in ("", "rebuild"):
         found = Counter(difference.reason for difference in differences(index))
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.items()))
-        return f"{_images(found.total())} would be looked at" + (f": {reasons}" if reasons else "")
-    return (
-        f"{_images(index.get_queryset().count())} would be looked at, "
-        f"and {sum(1 for _ in gone(index)):,} that are gone forgotten"
-    )
-
-
-def _mark(index: ImageIndex, options: dict[str, Any]) -> int:
-    """Have the images looked at; returns how many."""
-    if options["failed"]:
-        marked = changes.note_failed(index)
-    elif options["changed_only"]:
-        found = differences(index)
-        marked = 0
-        while chunk := list(islice(found, CHUNK)):
-            marked += changes.note(index, [difference.image_id for difference in chunk])
-    else:
-        marked = changes.note_all(index)
-    while changes.fold():
-        pass
-    return marked
-
-
-def _trouble(indexes: list[ImageIndex]) -> str:
-    """Why images wait, as far as it can be told."""
-    waiting = [rows_of(index).filter(state__in=outbox.NOT_AT_REST) for index in indexes]
-    for rows in waiting:
-        if troubled := rows.exclude(error="").first():
-            return troubled.error
-    if any(rows.filter(state=IndexEntry.State.CLAIMED).exists() for rows in waiting):
-        return f"A worker has taken them; if it died, another does after {settings.LEASE_SECONDS} seconds."
-    project = current_app.main or "yourproject"
-    return f"Is a worker running?  celery -A {project} worker -P solo -Q {settings.INDEX_QUEUE}"
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"
+        return f"{images(found.total())} would be looked at" + (f": {reasons}" if reasons else "")
+    if order == "all":
+        return (
+            f"{images(index.get_queryset().count())} would be looked at, "
+            f"and {sum(1 for _ in gone(index)):,} that are gone forgotten"
+        )
+    former = serving.collections_of(index).filter(state=Collection.State.RETIRED).order_by("-live_at").first()
+    concerned = former if order == "rollback" else serving.unfinished(index)
+    return f"would {order.replace('rollback', 'roll back to')} {concerned.name if concerned else 'nothing'}"

@@ -17,8 +17,9 @@ from django.db import DatabaseError, connection
 from django.db.models import Min
 from django.utils import timezone
 
-from shopsearch import outbox, serving, wakeups
-from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch import filling, outbox, serving, wakeups
+from shopsearch.backends import embedder_of, get_embedder, get_vector_store
+from shopsearch.batches import NO_MODEL
 from shopsearch.changes import databases
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
@@ -67,6 +68,12 @@ class IndexStatus:
     states: dict[str, int] | None = None
     oldest_waiting_seconds: int | None = None
     collection: str | None = None
+    """The one that answers; "" before anything was indexed."""
+    space: str | None = None
+    building: list[dict[str, Any]] = field(default_factory=list)
+    """What is filled beside it."""
+    problem: str = ""
+    """Why it does not answer as the settings say."""
     entities: int | None = None
     failures: list[dict[str, str]] = field(default_factory=list)
 
@@ -109,7 +116,7 @@ def collect() -> Status:
     model = Part(name=settings.EMBEDDER["BACKEND"])
     store = Part(name=settings.VECTOR_STORE["BACKEND"])
     database, broker = Part(name=connection.vendor), Part(name="")
-    database.ask(lambda: _read_outbox(indexes))
+    database.ask(lambda: (_read_outbox(indexes), _read_collections(indexes)))
     identity = model.ask(lambda: _identify(indexes), MODEL_SECONDS) or {"space": None, "dimension": None}
     store.ask(lambda: _count_entities(indexes), STORE_SECONDS)
     broker.ask(lambda: _connect(broker), BROKER_SECONDS)
@@ -143,9 +150,28 @@ def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
                 status.failures.append({"image_id": entry.image_id, "error": entry.error})
 
 
-def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
+def _read_collections(indexes: dict[str, IndexStatus]) -> None:
     for index in get_indexes():
-        indexes[index.name].collection = serving.live_name(index)
+        status, live = indexes[index.name], serving.live(index)
+        status.collection, status.space = (live.name, live.space) if live else ("", None)
+        if new := serving.unfinished(index):
+            status.building.append(
+                {
+                    "name": new.name,
+                    "state": new.state,
+                    "done": filling.done(index, new),
+                    "total": new.total,
+                    "error": new.error,
+                }
+            )
+
+
+def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
+    for status in indexes.values():
+        if status.space is not None and embedder_of(status.space) is None:
+            status.problem = NO_MODEL
+        elif status.space is not None and status.space != get_embedder().space and not status.building:
+            status.problem = "The former model's collection answers; `manage.py shopsearch_reindex --rebuild` makes the new one."
     return {"space": get_embedder().space, "dimension": get_embedder().dimension}
 
 
@@ -217,6 +243,11 @@ def lines_of(status: Status) -> Iterator[str]:
         yield from _entry("  rows", _rows(index))
         entities = "unknown" if index.entities is None else f"{index.entities:,}"
         yield from _entry("  entities", f"{entities} in {index.collection}" if index.collection else entities)
+        for new in index.building:
+            progress = f"{new['done']:,} of {new['total']:,} images are in {new['name']}, {new['state']}"
+            yield from _entry("  rebuild", f"{progress}. {new['error']}" if new["error"] else progress)
+        if index.problem:
+            yield from _entry("  problem", index.problem)
         for failure in index.failures:
             yield from _entry("  failed", f"{failure['image_id']}: {failure['error']}")
     yield from ("", "All is well." if status.healthy else "Something is away: see above.")

@@ -1,0 +1,208 @@
+"""The admin of collections: which one answers, how far a new one is, and what may be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
+
+from shopsearch import filling, rebuilding
+from shopsearch.admin.columns import STYLE, ReindexPermission, ago, state_label, wake
+from shopsearch.admin.permissions import ReadOnly
+from shopsearch.exceptions import BackendError
+from shopsearch.models import Collection
+from shopsearch.rebuilding import Refused
+from shopsearch.registry import ImageIndex, get_indexes
+
+if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
+    ModelAdmin = admin.ModelAdmin[Collection]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+State = Collection.State
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What may be done about a collection in one of these states."""
+
+    title: Promise | str
+    explanation: Promise | str
+    states: tuple[str, ...]
+    carry_out: Callable[[ImageIndex], object]
+
+
+ORDERS = {
+    "rebuild": Order(
+        _("Rebuild"),
+        _(
+            "A new collection is filled beside this one, for the model and the filters that the settings name now. "
+            "This one answers until the new one has everything."
+        ),
+        (State.LIVE,),
+        rebuilding.begin,
+    ),
+    "prune": Order(
+        _("Drop the earlier ones"),
+        _("The collections that are kept for a rollback are dropped, and such as nothing knows of any more."),
+        (State.LIVE,),
+        rebuilding.prune,
+    ),
+    "pause": Order(
+        _("Pause"),
+        _("This collection is filled no further until it is resumed. Searches and changes go on."),
+        (State.BUILDING,),
+        rebuilding.pause,
+    ),
+    "resume": Order(
+        _("Resume"), _("The workers go on filling this collection."), (State.PAUSED,), rebuilding.resume
+    ),
+    "cancel": Order(
+        _("Cancel the rebuild"),
+        _("This collection is dropped, and what was embedded for it is lost. The live one goes on as ever."),
+        (State.BUILDING, State.PAUSED),
+        rebuilding.cancel,
+    ),
+    "roll-back": Order(
+        _("Roll back"),
+        _("This collection catches up with what has changed since, and answers again as soon as it has."),
+        (State.RETIRED,),
+        rebuilding.roll_back,
+    ),
+}
+
+
+class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
+    """Which collection of an index answers, and how far the one is that is filled beside it; nobody edits them."""
+
+    list_display = ("name_shown", "state_and_error", "progress", "went_live", "orders")
+    list_display_links = None
+    list_filter = ("index", "state")
+    list_per_page = 50
+    show_full_result_count = False
+
+    class Media:
+        css = {"all": (STYLE,)}
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        columns = super().get_list_display(request)
+        return columns if self.has_reindex_permission(request) else columns[:-1]
+
+    @admin.display(description=_("collection"), ordering="name")
+    def name_shown(self, collection: Collection) -> SafeString:
+        """It is long: a line may end at any of its underscores."""
+        parts = ((part,) for part in collection.name.split("_"))
+        return format_html_join(mark_safe("_<wbr>"), "{}", parts)
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_and_error(self, collection: Collection) -> SafeString:
+        error = collection.error and format_html('<div class="shopsearch-error">{}</div>', collection.error)
+        return format_html("{}{}", state_label(collection), error)
+
+    @admin.display(description=_("images"))
+    def progress(self, collection: Collection) -> SafeString | str:
+        index = _index_of(collection)
+        if index is None or collection.state == State.RETIRED:
+            return "–"
+        done = filling.done(index, collection)
+        if collection.state == State.LIVE:
+            return f"{done:,}"
+        return format_html(
+            '<progress class="shopsearch-progress" max="{}" value="{}" aria-label="{}"></progress>'
+            '<div class="shopsearch-quiet">{}</div>',
+            max(1, collection.total),
+            done,
+            _("images done"),
+            _describe(collection, done),
+        )
+
+    @admin.display(description=_("live since"), ordering="live_at")
+    def went_live(self, collection: Collection) -> SafeString | str:
+        if collection.state == State.LIVE:
+            return ago(collection.live_at or collection.created_at)
+        return "–"
+
+    @admin.display(description=_("orders"))
+    def orders(self, collection: Collection) -> SafeString:
+        links = (
+            (
+                reverse(f"{self.admin_site.name}:shopsearch_collection_order", args=[collection.pk, name]),
+                order.title,
+            )
+            for name, order in ORDERS.items()
+            if collection.state in order.states
+        )
+        return format_html(
+            '<div class="shopsearch-orders">{}</div>', format_html_join("", '<a href="{}">{}</a>', links)
+        )
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.order_view)
+        return [path("<int:pk>/<slug:name>/", view, name="shopsearch_collection_order"), *super().get_urls()]
+
+    def order_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        """Asks first; on POST does it."""
+        if not self.has_reindex_permission(request):
+            raise PermissionDenied
+        order, collection = ORDERS.get(name), self.get_queryset(request).filter(pk=pk).first()
+        index = _index_of(collection) if collection is not None else None
+        if order is None or collection is None or index is None:
+            raise Http404
+        if request.method == "POST":
+            self._carry_out(request, order, collection, index)
+            back = "shopsearch_collection_changelist" if self.has_view_permission(request) else "index"
+            return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{back}"))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "title": order.title,
+            "explanation": order.explanation,
+            "collection": collection,
+        }
+        return TemplateResponse(request, "admin/shopsearch/collection/order.html", context)
+
+    def _carry_out(
+        self, request: HttpRequest, order: Order, collection: Collection, index: ImageIndex
+    ) -> None:
+        if collection.state not in order.states:
+            messages.error(request, _("The collection has another state by now; nothing was done."))
+            return
+        try:
+            order.carry_out(index)
+        except (Refused, BackendError) as error:
+            messages.error(request, str(error))
+            return
+        wake()
+        messages.success(request, _("%(order)s: begun or done.") % {"order": order.title})
+
+
+def _index_of(collection: Collection) -> ImageIndex | None:
+    return next((index for index in get_indexes() if index.name == collection.index), None)
+
+
+def _describe(collection: Collection, done: int) -> str:
+    """“1,200 of 20,000”, and the rate and the time left where they can be told."""
+    text = _("%(done)s of %(total)s") % {"done": f"{done:,}", "total": f"{collection.total:,}"}
+    now = timezone.now()
+    seconds = (now - collection.begun_at).total_seconds()
+    rate = (done - collection.begun_with) / seconds if seconds > 0 else 0
+    if collection.state != State.BUILDING or rate <= 0 or done >= collection.total:
+        return text
+    end = now + (now - collection.begun_at) * ((collection.total - done) / (done - collection.begun_with))
+    more = _("%(rate)s a second, about %(time)s left") % {
+        "rate": f"{rate:,.1f}",
+        "time": timesince(now, end, depth=1),
+    }
+    return f"{text}, {more}"

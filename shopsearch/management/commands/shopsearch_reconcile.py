@@ -1,0 +1,76 @@
+"""manage.py shopsearch_reconcile: compare the shop with the vector store itself, both ways."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections import Counter
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from shopsearch import reconciling
+from shopsearch.exceptions import BackendError
+from shopsearch.reconciling import KINDS, Finding
+from shopsearch.registry import ImageIndex, get_index, get_indexes
+
+SHOWN = 5
+"""So many differences of each index are told one by one."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Compare the shop with the vector store itself, both ways: what is lost, what is there and should not be, and "
+        "what is there otherwise than it is. Exit code 1 when something differs and is not put right."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--index", default="", help="Only this index, such as catalog_productimage.")
+        parser.add_argument("--fix", action="store_true", help="Have the workers put right what differs.")
+        parser.add_argument("--json", action="store_true", help="Print one object for programs.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            indexes = [get_index(options["index"])] if options["index"] else get_indexes()
+            is_quiet = options["json"] or options["verbosity"] == 0
+            reports = [self._compare(index, fix=options["fix"], is_quiet=is_quiet) for index in indexes]
+        except (BackendError, ImproperlyConfigured) as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(json.dumps({"fixed": options["fix"], "indexes": reports}, indent=2))
+        else:
+            for report in reports:
+                self._tell(report)
+        if any(report[kind] for report in reports for kind in KINDS):
+            if not options["fix"]:
+                sys.exit(1)
+            if not options["json"]:
+                self.stdout.write("The workers put it right; shopsearch_status shows how far they are.")
+
+    def _compare(self, index: ImageIndex, *, fix: bool, is_quiet: bool) -> dict[str, Any]:
+        counts: Counter[str] = Counter()
+        first: list[Finding] = []
+        total = None if is_quiet else reconciling.total(index)
+        with tqdm(total=total, desc=index.name, unit=" looks", disable=is_quiet or None) as bar:
+            for part in reconciling.reconcile(index, fix=fix):
+                counts.update(finding.kind for finding in part.findings)
+                counts["looked_at"] += part.looked_at
+                first += part.findings[: SHOWN - len(first)]
+                bar.update(part.looked_at)
+        return {
+            "name": index.name,
+            "looked_at": counts["looked_at"],
+            **{kind: counts[kind] for kind in KINDS},
+            "first": [
+                {"image_id": each.image_id, "kind": each.kind, "reason": each.reason} for each in first
+            ],
+        }
+
+    def _tell(self, report: dict[str, Any]) -> None:
+        found = ", ".join(f"{report[kind]:,} {kind}" for kind in KINDS)
+        self.stdout.write(f"{report['name']}: {report['looked_at']:,} looked at: {found}")
+        for each in report["first"]:
+            self.stdout.write(f"  {each['image_id']} is {each['kind']}: {each['reason']}")

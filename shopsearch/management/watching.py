@@ -1,0 +1,167 @@
+"""Watching: see images being indexed and collections being filled, by workers or by this process."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from celery import current_app
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from shopsearch import filling, indexing, outbox
+from shopsearch.conf import settings
+from shopsearch.management.differences import rows_of
+from shopsearch.models import Collection, IndexEntry
+from shopsearch.registry import ImageIndex
+
+POLL_SECONDS = 0.5
+STALL_SECONDS = 15.0
+"""After so long without an image done, one is told how to start a worker."""
+SHARE = 0.1
+"""Of the time, at most, that goes into asking the database how far it is."""
+
+Rebuilds = Sequence[tuple[ImageIndex, Collection]]
+
+
+@dataclass(kw_only=True)
+class Watcher:
+    """Shows a bar until the work is done. Ctrl-C ends the watching, with exit code 130, and not the work."""
+
+    command: BaseCommand
+    here: bool
+    """Do the work in this process meanwhile."""
+    quiet: bool
+
+    def watch_indexing(self, indexes: Sequence[ImageIndex], noted: int) -> None:
+        """Until nothing waits; with ``here``, until nothing can be done here at the moment.
+
+        Raises CommandError where something waits then all the same.
+        """
+        started = time.monotonic()
+        total = max(noted, outbox.waiting(indexes))
+
+        def waiting() -> int:
+            return outbox.waiting(indexes)
+
+        steps = (waiting() for _ in indexing.index_pending()) if self.here else self._poll(waiting, indexes)
+        with self._interruptible(indexes), self._bar("Indexing", total) as bar:
+            for left in steps:
+                bar.total = total = max(total, left)
+                bar.update(total - left - bar.n)
+        if left := waiting():
+            raise CommandError(
+                f"{images(left)} could not be done now and are tried again: {trouble(indexes)}"
+            )
+        self._say_done(total, time.monotonic() - started)
+
+    def watch_rebuilds(self, rebuilds: Rebuilds) -> None:
+        """Until the new collections answer. Raises CommandError where one is paused or cancelled meanwhile."""
+        started = time.monotonic()
+        indexes = [index for index, _ in rebuilds]
+        total, had = sum(collection.total for _, collection in rebuilds), _done(rebuilds)
+
+        def left() -> int:
+            return max(1, total - _done(rebuilds)) if _is_filling(rebuilds) else 0
+
+        steps = self._fill(left, indexes) if self.here else self._poll(left, indexes)
+        with self._interruptible(indexes), self._bar("Rebuilding", total, initial=had) as bar:
+            for undone in steps:
+                bar.update(total - undone - bar.n)
+        for index, collection in rebuilds:
+            rows = Collection.objects.using(collection._state.db).filter(pk=collection.pk)
+            if (now := rows.first()) is None:
+                raise CommandError(f"{index.name}: the rebuild was cancelled.")
+            if now.state == Collection.State.PAUSED:
+                raise CommandError(f"{index.name}: the rebuild is paused. {now.error}".strip())
+            self.command.stdout.write(f"{index.name}: {now.name} answers.")
+        self._say_done(max(0, total - had), time.monotonic() - started)
+
+    def _fill(self, left: Callable[[], int], indexes: Sequence[ImageIndex]) -> Iterator[int]:
+        """Do what workers do; where something waits for another's lease or for its next try, wait with it."""
+        for undone in self._poll(left, indexes, pause=False):
+            yield undone
+            until = time.monotonic() + POLL_SECONDS
+            while time.monotonic() < until:
+                fed = filling.advance()
+                if not indexing.index_batch().claimed and not fed:
+                    time.sleep(max(0.0, until - time.monotonic()))
+
+    def _poll(
+        self, left: Callable[[], int], indexes: Sequence[ImageIndex], *, pause: bool = True
+    ) -> Iterator[int]:
+        """How much is left, again and again until nothing is; tells once how to help when nothing moves."""
+        before, moved_at = -1, time.monotonic()
+        while True:
+            asked_at = time.monotonic()
+            undone = left()
+            yield undone
+            if not undone:
+                return
+            if undone != before:
+                before, moved_at = undone, time.monotonic()
+            elif time.monotonic() - moved_at >= STALL_SECONDS:
+                problem = f"\nNothing has moved for {STALL_SECONDS:g} seconds. {trouble(indexes)}"
+                self.command.stderr.write(problem)
+                moved_at = math.inf
+            if pause:
+                time.sleep(max(POLL_SECONDS, (time.monotonic() - asked_at) / SHARE))
+
+    def _bar(self, title: str, total: int, initial: int = 0) -> Any:
+        return tqdm(
+            total=total,
+            initial=initial,
+            desc=title,
+            unit=" images",
+            disable=self.quiet or None,
+            smoothing=0.1,
+        )
+
+    @contextmanager
+    def _interruptible(self, indexes: Sequence[ImageIndex]) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            rest = "waits for a worker, or for --here again" if self.here else "goes on in the workers"
+            self.command.stderr.write(
+                f"\nStopped watching. What is left ({images(outbox.waiting(indexes))} at the moment) {rest}."
+            )
+            sys.exit(130)
+
+    def _say_done(self, count: int, seconds: float) -> None:
+        rate = count / max(seconds, 0.001)
+        self.command.stdout.write(f"Done: {images(count)} in {seconds:.1f} s, {rate:,.1f} a second.")
+
+
+def trouble(indexes: Sequence[ImageIndex]) -> str:
+    """Why images wait, as far as it can be told."""
+    waiting = [rows_of(index).filter(state__in=outbox.NOT_AT_REST) for index in indexes]
+    for rows in waiting:
+        if troubled := rows.exclude(error="").first():
+            return troubled.error
+    if any(rows.filter(state=IndexEntry.State.CLAIMED).exists() for rows in waiting):
+        return f"A worker has taken them; if it died, another does after {settings.LEASE_SECONDS} seconds."
+    project = current_app.main or "yourproject"
+    return f"Is a worker running?  celery -A {project} worker -P solo -Q {settings.INDEX_QUEUE}"
+
+
+def images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _done(rebuilds: Rebuilds) -> int:
+    return sum(filling.done(index, collection) for index, collection in rebuilds)
+
+
+def _is_filling(rebuilds: Rebuilds) -> bool:
+    return any(
+        Collection.objects.using(collection._state.db)
+        .filter(pk=collection.pk, state=Collection.State.BUILDING)
+        .exists()
+        for _, collection in rebuilds
+    )

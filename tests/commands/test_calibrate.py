@@ -1,0 +1,103 @@
+"""manage.py shopsearch_calibrate over the stand-ins that see colour."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.management import CommandError, call_command
+
+from shopsearch import calibrations, indexing
+from shopsearch.calibrations import Calibration
+from shopsearch.models import ProductImage
+from shopsearch.search import search
+from shopsearch.testing import ColourEmbedder, picture
+from tests.shop.models import Product
+
+pytestmark = pytest.mark.django_db
+
+PAINTS = {"red": (220, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 210)}
+
+
+def calibrate(**options):
+    out = StringIO()
+    call_command("shopsearch_calibrate", stdout=out, **options)
+    return out.getvalue()
+
+
+@pytest.fixture
+def shop(settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH}
+    for number in range(30):
+        name = list(PAINTS)[number % 3]
+        shade = tuple(min(255, each + number) for each in PAINTS[name])
+        made = Product.objects.create(title=f"{name} {['mug', 'plate'][number % 2]}")
+        ProductImage.objects.create(product=made, image=picture(shade))
+    list(indexing.index_pending())
+
+
+@pytest.mark.usefixtures("shop")
+def test_after_a_calibration_what_is_not_sold_is_told_from_what_is():
+    assert search("volcano").match == "unknown"
+    said = calibrate()
+    assert search("red mug").match == search("green").match == "good"
+    assert search("volcano").match == search("purple").match == "weak"
+    assert {each.kind: each.pairs for each in Calibration.objects.all()} == {
+        "text": 30,
+        "image": 30,
+        "composed": 30,
+    }
+    assert "text      weak below" in said
+    assert all(len(line) <= 80 for line in said.splitlines())
+
+
+@pytest.mark.usefixtures("shop")
+def test_at_most_the_share_that_is_asked_for_is_flagged_of_what_is_sold():
+    for share in (0.02, 0.2):
+        report = json.loads(calibrate(json=True, share=share))
+        assert set(report["kinds"]) == {"text", "image", "composed"}
+        assert all(kind["flagged_of_what_is_sold"] <= share + 0.04 for kind in report["kinds"].values())
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_same_shop_gives_the_same_calibration_and_one_row_of_each_kind():
+    assert calibrate(json=True) == calibrate(json=True)
+    assert Calibration.objects.count() == 3
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_picture_that_is_lost_is_passed_over():
+    image = ProductImage.objects.first()
+    image.image.storage.delete(image.image.name)
+    assert json.loads(calibrate(json=True))["kinds"]["image"]["pairs"] == 29
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_calibration_can_be_shipped_in_a_models_folder(tmp_path, monkeypatch):
+    calibrate(write=tmp_path)
+    assert not Calibration.objects.exists()
+    assert search("volcano").match == "unknown"
+    monkeypatch.setattr(ColourEmbedder, "calibration", tmp_path / "calibration.json")
+    calibrations.forget()
+    assert search("volcano").match == "weak"
+    assert search("red mug").match == "good"
+
+
+def test_a_shop_that_is_not_indexed_is_told_what_to_do(settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH}
+    with pytest.raises(CommandError, match="shopsearch_reindex"):
+        calibrate()
+
+
+def test_a_shop_of_few_products_cannot_be_measured(settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH}
+    made = Product.objects.create(title="red mug")
+    ProductImage.objects.create(product=made, image=ContentFile(picture("red").read(), "red.png"))
+    list(indexing.index_pending())
+    with pytest.raises(CommandError, match="20 at least"):
+        calibrate()
+
+
+def test_a_share_that_is_none_is_refused():
+    with pytest.raises(CommandError, match="part of 1"):
+        calibrate(share=2)

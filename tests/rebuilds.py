@@ -1,0 +1,60 @@
+"""Rebuilds as the workers do them, and a second model to rebuild for."""
+
+from dataclasses import dataclass
+
+from shopsearch import filling, indexing, serving
+from shopsearch.models import Collection
+from shopsearch.testing import ColourEmbedder, MemoryStore
+from tests.shop.store import IMAGES
+
+COLOUR = {"BACKEND": "shopsearch.testing.ColourEmbedder"}
+MIRROR = {"BACKEND": "tests.rebuilds.MirrorEmbedder"}
+
+
+@dataclass(kw_only=True, eq=False)
+class MirrorEmbedder(ColourEmbedder):
+    """Sees what ColourEmbedder sees and says it the other way round: a query of the other space finds nothing."""
+
+    space: str = "mirror"
+
+    def embed(self, queries):
+        return super().embed(queries)[:, ::-1].copy()
+
+
+_kept = {}
+
+
+@dataclass(kw_only=True, eq=False)
+class KeptStore(MemoryStore):
+    """Outlives a change of settings, as a server does."""
+
+    def __post_init__(self):
+        self._collections = _kept
+
+
+def use(settings, embedder=MIRROR, former=None, **others):
+    """From now on the settings say so."""
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "EMBEDDER": embedder,
+        "FORMER_EMBEDDER": former,
+        "VECTOR_STORE": {"BACKEND": "tests.rebuilds.KeptStore"},
+        **others,
+    }
+
+
+def work():
+    """What workers do until nothing is left to do."""
+    while True:
+        batches = list(indexing.index_pending())
+        if not filling.advance() and not any(batch.claimed for batch in batches):
+            return
+
+
+def live():
+    return serving.live(IMAGES)
+
+
+def states():
+    """Of all collections, the oldest first."""
+    return list(Collection.objects.filter(index=IMAGES.name).order_by("pk").values_list("state", flat=True))
