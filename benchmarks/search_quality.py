@@ -4,16 +4,20 @@
     python -m benchmarks.search_quality storefront [--images ../shared/data/storefront]
 
 The shop is in a folder of its own, .var/quality-demo or .var/quality-storefront, and is made anew each time unless
---keep is given. The vector store is the exact one in memory, so no server is needed. What shopsearch_evaluate is to
-do besides is given after --, as in: ... demo -- --fail-under nDCG@9=0.8
+--keep is given. The vector store is the exact one in memory, so no server is needed. --write-docs puts the tables
+into docs/evaluation.md, and the demo's page into docs/pictures. What shopsearch_evaluate is to do besides is given
+after --, as in: ... demo -- --fail-under nDCG@9=0.8
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 from pathlib import Path
+
+from benchmarks import quality_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +30,9 @@ def main() -> None:
     parser.add_argument("--images", type=Path, default=ROOT.parent / "shared" / "data" / "storefront")
     parser.add_argument("--queries", type=int, default=300, help="of each kind, in the demo")
     parser.add_argument("--keep", action="store_true", help="go on with the shop of the last time")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the tables, and the demo's picture, into docs/"
+    )
     parser.add_argument("evaluate", nargs="*", help="arguments of shopsearch_evaluate")
     options = parser.parse_args()
     folder = ROOT / ".var" / f"quality-{options.shop}"
@@ -43,6 +50,10 @@ def main() -> None:
     more = ["--rerank"] if options.shop == "demo" else []
     files = ["--html", str(folder / "report.html"), "--json", str(folder / "report.json")]
     call_command("shopsearch_evaluate", str(queries), *more, *files, *options.evaluate)
+    if options.write_docs:
+        quality_tables.write(options.shop, json.loads((folder / "report.json").read_text()))
+        if options.shop == "demo":
+            quality_tables.photograph(folder / "report.html")
 
 
 def set_up(folder: Path) -> None:
