@@ -24,6 +24,7 @@ from shopsearch.conf import settings
 from shopsearch.keys import chunks_of, keys_of
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.vectors import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,17 @@ def advance() -> bool:
     """
     fed = False
     for index, collection in _building():
-        if not _may_fill(index, collection) or _waiting(index, collection) > FEED * settings.BATCH_SIZE // 2:
-            continue
-        fed = bool(_feed(index, collection)) or _finish(index, collection) or fed
+        try:
+            fed = _advance(index, collection) or fed
+        except AWAY as error:
+            logger.warning("%s waits: %s", collection.name, error)
     return fed
+
+
+def _advance(index: ImageIndex, collection: Collection) -> bool:
+    if not _may_fill(index, collection) or _waiting(index, collection) > FEED * settings.BATCH_SIZE // 2:
+        return False
+    return bool(_feed(index, collection)) or _finish(index, collection)
 
 
 def is_under_way() -> bool:

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from shopsearch import changes, filling, rebuilding, serving, wakeups
 from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.exceptions import BackendError
 from shopsearch.management.differences import differences, gone, rows_of
 from shopsearch.management.watching import Watcher, images
 from shopsearch.models import Collection, IndexEntry
@@ -110,7 +111,7 @@ class Command(BaseCommand):
             return unfinished
         try:
             new = rebuilding.begin(index)
-        except Refused as error:
+        except (Refused, BackendError) as error:
             raise CommandError(str(error)) from error
         why = {False: "", True: " The settings name another model or other filters than it was made for."}
         self.stdout.write(
@@ -126,7 +127,7 @@ class Command(BaseCommand):
         for index in indexes:
             try:
                 verb(index)
-            except Refused as error:
+            except (Refused, BackendError) as error:
                 refusals.append(str(error))
         if len(refusals) == len(indexes):
             raise CommandError("\n".join(refusals))
