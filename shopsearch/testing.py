@@ -1,8 +1,7 @@
 """Working stand-ins for a shop's own tests: an embedder that truly sees colour, and an exact store in memory.
 
-``SHOPSEARCH = {"EMBEDDER": {"BACKEND": "shopsearch.testing.ColourEmbedder"},
-"VECTOR_STORE": {"BACKEND": "shopsearch.testing.MemoryStore"}}`` needs no model and no server, and "red" finds the
-red shoe.
+``SearchTestCase`` and ``stand_ins()`` set them, so that a test needs no model and no server; and "red" finds the red
+shoe: ``assert_finds("red", red_shoe)``.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch.assertions import SETTINGS, SearchTestCase, assert_finds, index_saved, picture, stand_ins
 from shopsearch.embedders.base import Embedder
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.filters import AnyOf, Filter, Range
@@ -39,6 +39,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from shopsearch.types import Vector, Vectors
+
+__all__ = [
+    "COLOURS",
+    "SETTINGS",
+    "ColourEmbedder",
+    "MemoryStore",
+    "SearchTestCase",
+    "assert_finds",
+    "index_saved",
+    "picture",
+    "stand_ins",
+]
 
 COLOURS: dict[str, tuple[str, ...]] = {
     "red": ("red", "scarlet", "crimson", "rojo", "roja"),
