@@ -1,5 +1,6 @@
 # make demo   the shop, ready to search          make test   everything CI runs but lint and types
 # make lint   ruff and mypy                      make clean  forget the environment and the demo's data
+# make train  the bundled model from nothing, in about two hours
 VENV ?= .venv
 # Where the environment forbids it, every start would compile the world anew.
 export PYTHONDONTWRITEBYTECODE :=
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo demo-data test lint clean system
+.PHONY: demo demo-data test lint train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -52,6 +53,11 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Goes on where it was stopped. The model is then in .var/training/model, its figures in docs/.
+train: $(VENV)/.dev
+	$(BIN)/python -m training.train --folder .var/training $(ARGS)
+	$(BIN)/python -m training.evaluate --folder .var/training --into docs
 
 clean:
 	rm -rf $(VENV) .var

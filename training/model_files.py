@@ -20,14 +20,19 @@ THEIR_NAMES = (
 """Of tensors: what Visualized BGE's authors call them."""
 
 
-def write(network: Network, configuration: dict[str, Any], tokenizer: Tokenizer, folder: Path) -> None:
-    """config.json, tokenizer.json and model.safetensors in half precision, without what only training needs."""
+def describe(configuration: dict[str, Any], tokenizer: Tokenizer, folder: Path) -> None:
+    """config.json and tokenizer.json: all but the weights."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(configuration, indent=2) + "\n")
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def write(network: Network, file: Path) -> None:
+    """The weights in half precision, without what only training needs."""
     state = {}
     for key, value in network.model.state_dict().items():
         for pattern, name in THEIR_NAMES:
             key = re.sub(pattern, name, key)
         state[key] = value.detach().cpu().half().contiguous()
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(configuration, indent=2) + "\n")
-    tokenizer.save(str(folder / "tokenizer.json"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, file, metadata={"format": "pt"})

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
@@ -53,9 +53,9 @@ class Drawing:
     variant: int
     studio: bool = False
 
-    def picture(self) -> Image.Image:
-        """The picture, KEPT_PIXELS square."""
-        variants = range(self.variant, self.variant + 1)
+    def picture(self, pixels: int) -> Image.Image:
+        """The picture, so many pixels square."""
+        variants, size = range(self.variant, self.variant + 1), max(DRAWN_PIXELS, pixels)
         if self.category:
             drawn = product_picture(
                 self.category,
@@ -63,15 +63,15 @@ class Drawing:
                 self.colour,
                 design=self.design,
                 view=self.view,
-                size=DRAWN_PIXELS,
+                size=size,
                 variants=variants,
                 style=STUDIO if self.studio else SNAPSHOTS,
             )
         else:
             drawn = reference_picture(
-                self.pattern, self.colour, seed=self.design, size=DRAWN_PIXELS, variants=variants
+                self.pattern, self.colour, seed=self.design, size=size, variants=variants
             )
-        return drawn.resize((KEPT_PIXELS, KEPT_PIXELS), Image.Resampling.BICUBIC)
+        return drawn if size == pixels else drawn.resize((pixels, pixels), Image.Resampling.BICUBIC)
 
 
 def held_out_pairs(count: int = 48) -> frozenset[Pair]:
@@ -129,10 +129,11 @@ def plan(
         drawings.append(
             Drawing(pattern=pattern, colour=colour, design=first + number, variant=dice.choice(variants))
         )
-    return sorted(drawings, key=_texture)
+    return sorted(drawings, key=texture_of)
 
 
-def _texture(drawing: Drawing) -> tuple[str, int]:
+def texture_of(drawing: Drawing) -> tuple[str, int]:
+    """What to sort drawings by before they are drawn."""
     return drawing.pattern, drawing.variant
 
 
@@ -145,27 +146,34 @@ class Pool:
 
     @cached_property
     def pictures(self) -> Pictures:
-        """Shape (n, KEPT_PIXELS, KEPT_PIXELS, 3)."""
+        """Shape (n, pixels, pixels, 3)."""
         array: Pictures = np.load(self.file, mmap_mode="r")
         return array
 
 
-def drawn(drawings: Sequence[Drawing], folder: Path, *, name: str = "pool", processes: int = 2) -> Pool:
-    """The pool of these drawings, drawn on all ``processes`` unless ``folder`` has it from before."""
+def drawn(
+    drawings: Sequence[Drawing],
+    folder: Path,
+    *,
+    name: str = "pool",
+    pixels: int = KEPT_PIXELS,
+    processes: int = 2,
+) -> Pool:
+    """The pool of these drawings, drawn by so many processes unless ``folder`` has it from before."""
     file, told = folder / f"{name}.npy", folder / f"{name}.txt"
-    signature = f"{KEPT_PIXELS} {hashlib.sha256(repr(drawings).encode()).hexdigest()}"
+    signature = f"{pixels} {hashlib.sha256(repr(drawings).encode()).hexdigest()}"
     if told.is_file() and told.read_text() == signature and file.is_file():
         return Pool(drawings, file)
     folder.mkdir(parents=True, exist_ok=True)
     told.unlink(missing_ok=True)
-    shape = (len(drawings), KEPT_PIXELS, KEPT_PIXELS, 3)
+    shape = (len(drawings), pixels, pixels, 3)
     array = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
     # One texture at a time: it is made once and printed on everything.
-    parts = [list(group) for _, group in groupby(drawings, key=_texture)]
+    parts = [list(group) for _, group in groupby(drawings, key=texture_of)]
     bar = tqdm(total=len(drawings), unit="picture", desc=f"drawing the {name}", smoothing=0.05, mininterval=2)
     done = 0
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers, bar:
-        for pictures in workers.map(_draw, parts):
+        for pictures in workers.map(partial(_draw, pixels), parts):
             array[done : done + len(pictures)] = pictures
             done += len(pictures)
             bar.update(len(pictures))
@@ -174,5 +182,5 @@ def drawn(drawings: Sequence[Drawing], folder: Path, *, name: str = "pool", proc
     return Pool(drawings, file)
 
 
-def _draw(drawings: Sequence[Drawing]) -> Pictures:
-    return np.stack([np.asarray(drawing.picture(), np.uint8) for drawing in drawings])
+def _draw(pixels: int, drawings: Sequence[Drawing]) -> Pictures:
+    return np.stack([np.asarray(drawing.picture(pixels), np.uint8) for drawing in drawings])

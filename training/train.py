@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 import torch.distributed as together
 import torch.multiprocessing
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
@@ -85,6 +84,7 @@ def _lead(learner: Learner, folder: Path) -> None:
     recipe = learner.recipe
     total = sum(stage.steps for stage in recipe.stages)
     sums: dict[str, float] = defaultdict(float)
+    model_files.describe(learner.configuration, learner.tokenizer, folder / "model")
     count, began = 0, time.monotonic()
     spent = learner.curve[-1]["seconds"] if learner.curve else 0.0
     with tqdm(total=total, initial=learner.done, unit="step", mininterval=5, smoothing=0.02) as bar:
@@ -102,17 +102,16 @@ def _lead(learner: Learner, folder: Path) -> None:
                 sums.clear()
                 count = 0
             if done % recipe.snapshot_every == 0 or done == total:
-                _snapshot(learner, folder / "snapshots" / f"{done:06d}.safetensors")
+                model_files.write(learner.network, snapshots(folder) / f"{done:06d}.safetensors")
             if done % recipe.save_every == 0 or done == total:
                 learner.save(folder / "checkpoint.pt")
     (folder / "curve.json").write_text(json.dumps(learner.curve))
-    model_files.write(learner.network, learner.configuration, learner.tokenizer, folder / "model")
+    model_files.write(learner.network, folder / "model" / "model.safetensors")
 
 
-def _snapshot(learner: Learner, file: Path) -> None:
-    file.parent.mkdir(exist_ok=True)
-    state = learner.network.model.state_dict()
-    save_file({name: value.detach().cpu().half().contiguous() for name, value in state.items()}, file)
+def snapshots(folder: Path) -> Path:
+    """Where the weights of every so many steps are, by the number of the step."""
+    return folder / "snapshots"
 
 
 def main() -> None:
