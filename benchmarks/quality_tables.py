@@ -85,6 +85,7 @@ def photograph(page: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = browser.new_page(viewport=PICTURE_SIZE)  # type: ignore[arg-type]
+        tab.set_default_timeout(300_000)  # a machine that is busy still takes its picture
         tab.goto(page.resolve().as_uri())
         top = tab.screenshot()
         tab.get_by_role("heading", name="The worst queries").evaluate("it => it.scrollIntoView()")

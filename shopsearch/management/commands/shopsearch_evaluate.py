@@ -17,8 +17,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 from tqdm import tqdm
 
-from shopsearch import outbox
-from shopsearch.backends import get_embedder, get_reranker
+from shopsearch import outbox, serving
+from shopsearch.backends import get_reranker
 from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
 from shopsearch.evaluation.catalogue import CatalogueSearcher, OtherEmbedder, listed
@@ -96,6 +96,9 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def evaluate(self, index: ImageIndex, options: dict[str, Any]) -> Report:
+        collection = serving.live(index)
+        if collection is None:
+            raise CommandError(f"Nothing of {index.name} is indexed. First: manage.py shopsearch_reindex")
         notes = list(_notes_on(index))
         queries, source = _queries(index, options)
         live = LiveSearch(index=index)
@@ -128,7 +131,7 @@ class Command(BaseCommand):
             evaluation=evaluation,
             about={
                 "index": index.name,
-                "space": get_embedder().space,
+                "space": collection.space,
                 "source": source,
                 "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             },
@@ -207,12 +210,9 @@ def _show_catalogue(
 
 
 def _notes_on(index: ImageIndex) -> Iterator[str]:
-    """What makes search look worse than its model. Raises CommandError when nothing is indexed."""
+    """What makes search look worse than its model."""
     states = outbox.counts().get(index.name, {})
-    indexed = states.get(IndexEntry.State.INDEXED, 0)
-    if not indexed:
-        raise CommandError(f"Nothing of {index.name} is indexed. First: manage.py shopsearch_reindex")
-    if waiting := sum(states.values()) - indexed:
+    if waiting := sum(states.values()) - states.get(IndexEntry.State.INDEXED, 0):
         yield f"{waiting:,} pictures are not indexed: manage.py shopsearch_status says why."
 
 
