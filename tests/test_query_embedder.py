@@ -76,6 +76,34 @@ def test_celerys_broker_is_the_redis_unless_another_is_named(monkeypatch):
     assert (other.requests.url, other.requests.name) == ("redis://other/0", "shopsearch-query")
 
 
+def test_queries_for_the_former_models_collection_go_to_its_own_workers(settings):
+    spaces = [
+        {"BACKEND": "shopsearch.testing.ColourEmbedder", "OPTIONS": {"space": name}}
+        for name in ("new", "old")
+    ]
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "EMBEDDER": spaces[0],
+        "FORMER_EMBEDDER": spaces[1],
+        "QUERY_EMBEDDER": {
+            "BACKEND": "shopsearch.embedders.remote.WorkerEmbedder",
+            "OPTIONS": {"url": "redis://other/0"},
+        },
+        "QUERY_CACHE_SECONDS": 0,
+    }
+    former, present = get_query_embedder("old"), get_query_embedder("new")
+    assert [type(each) for each in (former, present)] == [WorkerEmbedder, WorkerEmbedder]
+    assert (former.requests.space, present.requests.space) == ("old", "new")
+    assert get_query_embedder() is present
+    with pytest.raises(EmbedderError, match="FORMER_EMBEDDER"):
+        get_query_embedder("older")
+
+
+def test_a_worker_for_the_former_model_needs_one():
+    with pytest.raises(CommandError, match="FORMER_EMBEDDER"):
+        call_command("shopsearch_query_worker", former=True, skip_checks=True)
+
+
 def test_the_worker_says_what_to_set_where_the_web_processes_embed_themselves():
     with pytest.raises(CommandError, match="QUERY_EMBEDDER"):
         call_command("shopsearch_query_worker", skip_checks=True)

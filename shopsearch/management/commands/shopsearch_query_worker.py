@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -25,8 +26,18 @@ class Command(BaseCommand):
         "until SIGTERM or Ctrl-C: what is in hand is answered first. Several may run side by side."
     )
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--former",
+            action="store_true",
+            help="With SHOPSEARCH['FORMER_EMBEDDER'] instead, for as long as its collection answers.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
-        embedder, remote = backends.get_embedder(), self._remote()
+        embedder = backends.get_former_embedder() if options["former"] else backends.get_embedder()
+        if embedder is None:
+            raise CommandError("There is no former model: SHOPSEARCH['FORMER_EMBEDDER'] is not set.")
+        remote = self._remote(embedder)
         self.stdout.write(f"Loading {type(embedder).__name__} ...")
         self.stdout.flush()
         try:
@@ -54,7 +65,7 @@ class Command(BaseCommand):
         except (redis.RedisError, OSError) as error:
             self.stderr.write(f"Redis is away, and the worker waits for it: {error}")
 
-    def _remote(self) -> WorkerEmbedder:
+    def _remote(self, embedder: Embedder) -> WorkerEmbedder:
         remote = None if settings.QUERY_EMBEDDER is None else backends.build("QUERY_EMBEDDER", Embedder)
         if not isinstance(remote, WorkerEmbedder):
             raise CommandError(
@@ -62,5 +73,5 @@ class Command(BaseCommand):
                 'SHOPSEARCH["QUERY_EMBEDDER"] = {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"} for them '
                 "and for this worker."
             )
-        remote.bind(backends.get_embedder())
+        remote.bind(embedder)
         return remote

@@ -171,7 +171,9 @@ def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
         if status.space is not None and embedder_of(status.space) is None:
             status.problem = NO_MODEL
         elif status.space is not None and status.space != get_embedder().space and not status.building:
-            status.problem = "The former model's collection answers; `manage.py shopsearch_reindex --rebuild` makes the new one."
+            status.problem = (
+                "The former model answers; `manage.py shopsearch_reindex --rebuild` changes that."
+            )
     return {"space": get_embedder().space, "dimension": get_embedder().dimension}
 
 

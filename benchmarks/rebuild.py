@@ -1,0 +1,140 @@
+"""A rebuild for another model under load, killed in the middle: `python -m benchmarks.rebuild [--images 20000]`.
+
+Beside `shopsearch_reindex --rebuild --here`, which is killed -9 halfway and run again, one process makes 20 searches a
+second and one 20 writes a second. It counts failed searches, searches that missed a product that was there all the time
+(as in a half-full collection), what differs between the shop and the new collection at the end, and pictures that were
+embedded twice. Peak memory is that of the command that was not killed. Real processes, Milvus Lite's server, SQLite;
+pictures of random blocks, and an embedder that costs next to nothing, so that everything else is under stress.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RATE = 20
+"""Searches a second, and writes a second."""
+VOLATILE = 200
+"""So many products are changed and deleted; the others are there all the time."""
+PRELUDE = "import django; django.setup();"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, nargs="+", default=[2_000, 20_000])
+    for images in parser.parse_args().images:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(measure(images, Path(folder)), indent=2), flush=True)
+
+
+def measure(images: int, folder: Path) -> dict[str, Any]:
+    from tests.services.milvus import MilvusLiteProcess
+
+    milvus = MilvusLiteProcess(folder / "milvus").start()
+    try:
+        return _measure(images, folder, milvus.uri)
+    finally:
+        milvus.stop()
+
+
+def _measure(images: int, folder: Path, uri: str) -> dict[str, Any]:
+    began = time.monotonic()
+    colour = {"BACKEND": "shopsearch.testing.ColourEmbedder"}
+    _call("fill", folder, _settings(uri, folder, colour), str(images))
+    indexed = time.monotonic()
+    after = _settings(uri, folder, _logged(folder / "embedded"), former=colour)
+    asking = _settings(uri, folder, _logged(folder / "asked"), former=colour)
+    load = [_start("ask", folder, asking), _start("write", folder, after)]
+    (folder / "embedded").touch()
+    command = _start("rebuild", folder, after)
+    while len(_lines(folder / "embedded")) < images // 2:
+        if command.poll() is not None:
+            raise RuntimeError("The rebuild ended before it could be killed.")
+        time.sleep(0.05)
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    again = time.monotonic()
+    command = _start("rebuild", folder, after)
+    _, status, usage = os.wait4(command.pid, 0)
+    rebuilt = time.monotonic()
+    (folder / "stop").touch()
+    for process in load:
+        process.wait()
+    report = json.loads(_call("compare", folder, after))
+    times = Counter(_lines(folder / "embedded"))
+    return {
+        "images": images,
+        "seconds": {
+            "first indexing": round(indexed - began),
+            "until killed": round(again - indexed),
+            "from then on": round(rebuilt - again),
+        },
+        "exit code": os.waitstatus_to_exitcode(status),
+        **json.loads((folder / "ask.json").read_text()),
+        **json.loads((folder / "write.json").read_text()),
+        **report,
+        "pictures embedded": len(times),
+        "pictures embedded twice": sum(count > 1 for count in times.values()),
+        "peak memory of the command in MB": round(usage.ru_maxrss / 1024, 1),
+    }
+
+
+def _logged(log: Path) -> dict[str, Any]:
+    options = {"log": str(log), "seconds": 0, "batch_size": 32}
+    return {"BACKEND": "tests.rebuilds.LoggedEmbedder", "OPTIONS": options}
+
+
+def _settings(uri: str, folder: Path, embedder: object, former: object = None) -> dict[str, str]:
+    shopsearch = {
+        "EMBEDDER": embedder,
+        "FORMER_EMBEDDER": former,
+        "VECTOR_STORE": {
+            "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
+            "OPTIONS": {"uri": uri},
+        },
+        "LEASE_SECONDS": 10,
+        "QUERY_CACHE_SECONDS": 0,
+    }
+    options = {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"}
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "db"), "OPTIONS": options}
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.services.settings",
+        "TEST_DATABASE": json.dumps(database),
+        "TEST_MEDIA_ROOT": str(folder / "media"),
+        "TEST_SHOPSEARCH": json.dumps(shopsearch),
+    }
+
+
+def _program(role: str, folder: Path, *arguments: str) -> list[str]:
+    call = f"from benchmarks import rebuild_roles as roles; roles.{role}(*{[str(folder), *arguments]!r})"
+    return [sys.executable, "-c", PRELUDE + call]
+
+
+def _start(role: str, folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(_program(role, folder), cwd=ROOT, env=environment)
+
+
+def _call(role: str, folder: Path, environment: dict[str, str], *arguments: str) -> str:
+    program = _program(role, folder, *arguments)
+    return subprocess.run(
+        program, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().split()
+
+
+if __name__ == "__main__":
+    main()
