@@ -186,6 +186,8 @@ class IndexBatch:
             return
         serving.pause(target.collection, f"Image {item.entry.image_id}: {_said(error)}")
         del item.fields[target], item.held[target.key]
+        if not item.held:  # no model can write it to the live one either
+            self._postpone([item.entry], error)
 
     def _remove(self, entries: Mapping[IndexEntry, str]) -> None:
         """Have the store forget these images: they are gone, or FAILED where a reason is given."""

@@ -144,6 +144,7 @@ def _start(index: ImageIndex, collection: Collection) -> None:
         image_ids = {str(key) for key in keys}
         known = set(entries.filter(image_id__in=image_ids).values_list("image_id", flat=True))
         changes.note(index, sorted(image_ids - known), using=collection._state.db)
+    collection.refresh_from_db()
 
 
 def _is_ours(index: ImageIndex, name: str) -> bool:

@@ -150,7 +150,10 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.order_view)
-        return [path("<int:pk>/<slug:name>/", view, name="shopsearch_collection_order"), *super().get_urls()]
+        return [
+            path("<int:pk>/orders/<slug:name>/", view, name="shopsearch_collection_order"),
+            *super().get_urls(),
+        ]
 
     def order_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """Asks first; on POST does it."""
