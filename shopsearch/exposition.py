@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
 
-from shopsearch import metrics, outbox
+from shopsearch import changes, metrics
 from shopsearch.conf import settings
 from shopsearch.models import Change, IndexEntry, Rerank
 from shopsearch.registry import get_indexes
@@ -95,7 +95,7 @@ class DatabaseCollector:
 
     def _changes(self) -> GaugeMetricFamily:
         counted: Counter[str] = Counter(dict.fromkeys(_known_indexes(), 0))
-        for using in outbox.databases():
+        for using in changes.databases():
             rows = Change.objects.using(using).values_list("index").annotate(Count("pk")).order_by()
             counted.update(dict(rows))
         family = _gauge("shopsearch_outbox_changes", "Changes that no worker has taken up yet.", "index")
@@ -105,12 +105,12 @@ class DatabaseCollector:
 
     def _oldest(self) -> GaugeMetricFamily:
         since: dict[str, list[datetime]] = {index: [] for index in _known_indexes()}
-        for using in outbox.databases():
+        for using in changes.databases():
             waiting = IndexEntry.objects.using(using).filter(state__in=WAITING).values_list("index")
-            changes = Change.objects.using(using).filter(available_at__lte=Now()).values_list("index")
+            noted = Change.objects.using(using).filter(available_at__lte=Now()).values_list("index")
             for index, moment in [
                 *waiting.annotate(Min("changed_at")).order_by(),
-                *changes.annotate(Min("available_at")).order_by(),
+                *noted.annotate(Min("available_at")).order_by(),
             ]:
                 since.setdefault(index, []).append(moment)
         family = _gauge(
@@ -142,7 +142,7 @@ def _known_indexes() -> set[str]:
 
 def _rows_by_state(states: Iterable[str]) -> Counter[tuple[str, str]]:
     counted: Counter[tuple[str, str]] = Counter()
-    for using in outbox.databases():
+    for using in changes.databases():
         rows = IndexEntry.objects.using(using).filter(state__in=list(states))
         for index, state, count in rows.values_list("index", "state").annotate(Count("pk")).order_by():
             counted[index, state] += count

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from PIL import Image
 
-from shopsearch import outbox, wakeups
+from shopsearch import changes, wakeups
 from shopsearch.backends import get_query_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.embedders.cached import CachedEmbedder
@@ -110,7 +110,7 @@ class Probe:
 
 
 def _ask_database() -> None:
-    for using in outbox.databases() or ["default"]:
+    for using in changes.databases() or ["default"]:
         IndexEntry.objects.using(using).exists()
 
 
