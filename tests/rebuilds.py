@@ -6,12 +6,15 @@ from hashlib import md5
 from pathlib import Path
 
 from shopsearch import filling, indexing, serving
+from shopsearch.backends import get_vector_store
 from shopsearch.models import Collection
+from shopsearch.search import search
 from shopsearch.testing import ColourEmbedder, MemoryStore
 from tests.shop.store import IMAGES
 
 COLOUR = {"BACKEND": "shopsearch.testing.ColourEmbedder"}
 MIRROR = {"BACKEND": "tests.rebuilds.MirrorEmbedder"}
+GREYS = 12
 
 
 @dataclass(kw_only=True, eq=False)
@@ -78,3 +81,21 @@ def live():
 def states():
     """Of all collections, the oldest first."""
     return list(Collection.objects.filter(index=IMAGES.name).order_by("pk").values_list("state", flat=True))
+
+
+def found(words="red", **filters):
+    """The titles of the first results."""
+    return [result.product.title for result in search(words, filters=filters, limit=3).results]
+
+
+def step():
+    """One batch, as a worker does it."""
+    filling.advance()
+    indexing.index_batch()
+    filling.advance()
+
+
+def in_live():
+    """What the live collection holds, by image."""
+    store, collection = get_vector_store(), live().name
+    return {entity.image_id: entity for entity in store.fetch(collection, list(store.ids(collection)))}

@@ -15,7 +15,7 @@ from tests.services.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 IMAGES, AT_ONCE = 60, 4
 FILL = f"""
 import django; django.setup()
