@@ -123,10 +123,11 @@ def test_without_seconds_there_is_no_cache(settings):
 
 def test_a_reduced_picture_has_the_very_vector_of_the_whole():
     embedder = VisualizedBGE()
-    for size in ((640, 480), (90, 2000), (8000, 100), (30, 20), (72, 72)):
+    edge = embedder.folder.preprocessing.size
+    for size in ((640, 480), (90, 2000), (8000, 100), (30, 20), (edge, edge)):
         whole = picture(5, size)
         small = embedder.reduced(whole)
-        assert small.size == (72, 72)
+        assert small.size == (edge, edge)
         np.testing.assert_array_equal(
             embedder.folder.preprocessing(small), embedder.folder.preprocessing(whole)
         )

@@ -14,7 +14,9 @@ from demo_project.rendering.vocabulary import Language
 from training.pool import CATEGORIES, Drawing, Pictures, drawn, held_out_pairs, texture_of
 from training.texts import Writer
 
-PIXELS = 240
+PIXELS = 200
+REFERENCES_EACH = 24
+"""Pictures of each pattern to ask with; questions share them."""
 OF_EACH_HELD_OUT_PAIR = 3
 LANGUAGES: tuple[Language, ...] = ("en", "es")
 
@@ -49,6 +51,9 @@ class Exam:
         self.dice = Random(f"exam {self.seed}")
         self.first = 50_000_000 + self.seed * 1_000_000
         self.catalogue = self._catalogue()
+        self.photographed = self.dice.sample(self.catalogue, min(self.questions_each, self.products))
+        """The products that are asked with another photograph of."""
+        self.references = {pattern: self._references(pattern) for pattern in PATTERNS}
         self.questions = [
             question
             for language in LANGUAGES
@@ -81,6 +86,19 @@ class Exam:
                 studio=True,
             )
             for number, (category, pattern) in enumerate(pairs)
+        ]
+
+    def _references(self, pattern: str) -> list[Drawing]:
+        return [
+            Drawing(
+                pattern=pattern,
+                colour=NATURAL[pattern]
+                if pattern in NATURAL and self.dice.random() < 0.8
+                else self.dice.choice(colours_of(pattern)),
+                design=self.first + number,
+                variant=self.dice.choice(self.variants),
+            )
+            for number in range(REFERENCES_EACH)
         ]
 
     def _pairs(self, *, held_out: bool, with_plain: bool = True) -> list[tuple[str, str]]:
@@ -151,7 +169,7 @@ class Exam:
             by_category[each.category].append(each)
         asked = []
         for _ in range(self.questions_each):
-            product = self.dice.choice(self.catalogue)
+            product = self.dice.choice(self.photographed)
             common = {"language": writer.language, "picture": self._other_view(product)}
             things = [each for each in by_pattern[product.pattern] if each.category != product.category]
             if things and product.pattern != "solid":
@@ -193,30 +211,22 @@ class Exam:
         return asked
 
     def _with_pictures(self) -> list[Question]:
+        places = {product: place for place, product in enumerate(self.catalogue)}
         asked = []
-        count = min(self.questions_each, len(self.catalogue))
-        for place in self.dice.sample(range(len(self.catalogue)), count):
-            product = self.catalogue[place]
+        for product in self.photographed:
             picture = self._other_view(product)
             category, pattern, colour = product.category, product.pattern, product.colour
             asked.append(
                 Question(kind="image", picture=picture, category=category, pattern=pattern, colour=colour)
             )
-            asked.append(Question(kind="image, the same product", picture=picture, product=place))
-        for number in range(count):
+            asked.append(Question(kind="image, the same product", picture=picture, product=places[product]))
+        for number in range(self.questions_each):
             pattern = PATTERNS[1 + number % (len(PATTERNS) - 1)]
             asked.append(Question(kind="reference alone", picture=self._reference(pattern), pattern=pattern))
         return asked
 
     def _reference(self, pattern: str) -> Drawing:
-        natural = pattern in NATURAL and self.dice.random() < 0.8
-        colour = NATURAL[pattern] if natural else self.dice.choice(colours_of(pattern))
-        return Drawing(
-            pattern=pattern,
-            colour=colour,
-            design=self.first + self.dice.randrange(500_000),
-            variant=self.dice.choice(self.variants),
-        )
+        return self.dice.choice(self.references[pattern])
 
     @staticmethod
     def _other_view(product: Drawing) -> Drawing:

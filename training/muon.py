@@ -49,7 +49,7 @@ def orthogonal(matrix: Tensor, iterations: int) -> Tensor:
     """The matrix with its singular values brought near 1."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    result = matrix.T if tall else matrix
+    result: Tensor = matrix.T if tall else matrix
     result = result / (result.norm() + 1e-7)
     for _ in range(iterations):
         square = result @ result.T
