@@ -14,20 +14,11 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch.calibrations import Calibration as Calibration
+from shopsearch.querysets import ProductImageQuerySet as ProductImageQuerySet
 
 # ProductImage needs a target before the project has chosen one. With neither setting given, check E001 stops
 # `migrate`, so this fallback never reaches a database.
 PRODUCT_MODEL = getattr(settings, "SHOPSEARCH_PRODUCT_MODEL", "shopsearch.IndexEntry")
-
-
-class ProductImageQuerySet(models.QuerySet[Any]):
-    """Product images, to be reindexed after what sends no signals. A manager of your own may be made from it."""
-
-    def reindex(self) -> int:
-        """Have these images looked at again, as ``shopsearch.reindex()`` does. Returns how many."""
-        from shopsearch import reindex
-
-        return reindex(self)
 
 
 class AbstractProductImage(models.Model):
@@ -231,10 +222,7 @@ class Rerank(models.Model):
 
 
 class EvaluationQuery(models.Model):
-    """A query that search is judged by: staff wrote it, or shoppers did who let the shop keep their words.
-
-    Of shoppers' there are the words, how often they were asked, and days: nothing that says who, from where, or when.
-    """
+    """A query that search is judged by. Of shoppers' there are words, a count and days: nothing that says who asked."""
 
     class Source(models.TextChoices):
         STAFF = "staff", _("staff")
@@ -244,7 +232,6 @@ class EvaluationQuery(models.Model):
     index = models.CharField(_("index"), max_length=100)
     text = models.CharField(_("text"), max_length=1000, blank=True)
     picture = models.BinaryField(_("picture"), null=True)
-    """A file that staff uploaded; never a shopper's."""
     language = models.CharField(_("language"), max_length=20, blank=True)
     source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.STAFF)
     times_asked = models.PositiveIntegerField(_("times asked"), default=0)
@@ -285,11 +272,8 @@ class Judgement(models.Model):
         GOOD = 2, _("good")
         EXACT = 3, _("exactly what was asked")
 
-    query = models.ForeignKey(
-        EvaluationQuery, models.CASCADE, related_name="judgements", verbose_name=_("query")
-    )
+    query = models.ForeignKey(EvaluationQuery, models.CASCADE, related_name="judgements")
     product_id = models.CharField(_("product"), max_length=255)
-    """``str(product.pk)``: the judgement outlives the product."""
     grade = models.PositiveSmallIntegerField(_("grade"), choices=Grade.choices)
     judged_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", verbose_name=_("judged by")

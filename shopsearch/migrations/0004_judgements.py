@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ('grade', models.PositiveSmallIntegerField(choices=[(0, 'not relevant'), (1, 'related'), (2, 'good'), (3, 'exactly what was asked')], verbose_name='grade')),
                 ('judged_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='judged at')),
                 ('judged_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='judged by')),
-                ('query', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='judgements', to='shopsearch.evaluationquery', verbose_name='query')),
+                ('query', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='judgements', to='shopsearch.evaluationquery')),
             ],
             options={
                 'verbose_name': 'judgement',
