@@ -13,7 +13,17 @@ PACKAGE = ROOT / "shopsearch"
 LAYERS = [
     {"exceptions"},
     {"types", "conf", "logs", "metrics"},
-    {"filters", "images", "keys", "registry", "relations", "embedders", "vector_stores", "rerankers"},
+    {
+        "filters",
+        "images",
+        "keys",
+        "querysets",
+        "registry",
+        "relations",
+        "embedders",
+        "vector_stores",
+        "rerankers",
+    },
     {"backends", "calibrations", "models"},
     {"changes", "outbox", "serving", "snapshots", "vectors", "wakeups"},
     {"targets"},

@@ -92,6 +92,8 @@ def test_the_outbox_does_on_postgresql_what_it_does_on_sqlite(postgres):
         "pytest",
         "tests/test_outbox.py",
         "tests/test_changes.py",
+        "tests/test_changes_together.py",
+        "tests/test_pauses.py",
         "-q",
         "-p",
         "no:randomly",

@@ -1,6 +1,7 @@
 """Related changes: what an index reads beyond the product is followed, and no picture is embedded again for it."""
 
 import pytest
+from django.core.checks import run_checks
 
 from shopsearch import ImageIndex, indexing, keys, signals
 from shopsearch.backends import get_embedder, get_vector_store
@@ -192,3 +193,14 @@ def test_connecting_twice_follows_once():
     mugs.save()
     assert Change.objects.count() == 1
     assert Product.objects.count() == 1
+
+
+def test_E004_a_relation_that_cannot_be_followed(monkeypatch):
+    def problems():
+        return [each.msg for each in run_checks(tags=["shopsearch"]) if each.id == "shopsearch.E004"]
+
+    index_class = type(index_for(PosterImage))
+    monkeypatch.setattr(index_class, "related", ("artist__country", "editions", "rooms"))
+    assert problems() == []
+    monkeypatch.setattr(index_class, "related", ("artist__name",))
+    assert "shop.Artist has no relation 'name' to follow" in problems()[0]

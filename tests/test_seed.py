@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from PIL import Image
 
 from demo_project.catalog.supplies import SupplyError, from_folder, opened, rendered
 from tests.services.demo import ROOT, environment_of
+from tests.services.waiting import wait_until
 
 
 class Shop:
@@ -50,12 +53,12 @@ class Shop:
                 database.execute(statement)
 
     def state(self):
-        """Everything a second run could change: rows, the outbox's versions, files and their moments."""
+        """Everything a second run could change: rows, what is noted of them, files and their moments."""
         media = self.folder / "media"
         return (
             self.rows("SELECT * FROM catalog_product ORDER BY id"),
             self.rows("SELECT * FROM shopsearch_productimage ORDER BY id"),
-            self.rows("SELECT image_id, version, state FROM shopsearch_indexentry ORDER BY id"),
+            self.rows("SELECT id, image_id, is_deletion FROM shopsearch_change ORDER BY id"),
             {path.name: path.stat().st_mtime_ns for path in sorted(media.rglob("*")) if path.is_file()},
         )
 
@@ -67,13 +70,12 @@ def shop(tmp_path):
     return Shop(folder)
 
 
-def test_seeding_draws_products_and_tells_the_outbox_and_a_second_run_changes_nothing(shop):
+def test_seeding_draws_products_and_notes_them_and_a_second_run_changes_nothing(shop):
     assert "3 products, 3 of them new, 3 pictures added" in shop.seed("--limit", "3")
     before = shop.state()
-    products, images, entries, files = before
+    products, images, changes, files = before
 
-    assert (len(products), len(images), len(entries), len(files)) == (3, 3, 3, 3)
-    assert {state for _, _, state in entries} == {"pending"}
+    assert (len(products), len(images), len(changes), len(files)) == (3, 3, 3, 3)
     for name in files:
         assert Image.open(next((shop.folder / "media").rglob(name))).size == (400, 400)
 
@@ -88,19 +90,36 @@ def test_an_interrupted_seeding_goes_on_where_it_was(shop):
     [(row, name), (_, other)] = shop.rows("SELECT id, image FROM shopsearch_productimage ORDER BY id LIMIT 2")
     shop.forget(
         f"DELETE FROM shopsearch_productimage WHERE id = {row}",
-        f"DELETE FROM shopsearch_indexentry WHERE image_id = '{row}'",
+        "DELETE FROM shopsearch_change",
     )
     (shop.folder / "media" / name).write_bytes(b"half a pic")
     (shop.folder / "media" / other).unlink()
 
     assert "4 products, 0 of them new, 2 pictures added" in shop.seed("--limit", "4")
 
-    products, images, entries, files = shop.state()
+    products, images, changes, files = shop.state()
     assert products == complete[0]
     assert sorted(image[1] for image in images) == sorted(image[1] for image in complete[1])
-    assert len(entries) == 4
+    assert len({image_id for _, image_id, _ in changes}) == 2
     assert set(files) == set(complete[3])
     assert Image.open(shop.folder / "media" / name).size == (400, 400)
+
+
+def test_ctrl_c_while_pictures_are_drawn_ends_in_one_line(shop):
+    drawing = subprocess.Popen(
+        [sys.executable, "manage.py", "seed"],
+        cwd=ROOT,
+        env=shop.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: shop.rows("SELECT 1 FROM shopsearch_productimage LIMIT 1"), "a picture is drawn", seconds=180)
+    os.killpg(drawing.pid, signal.SIGINT)  # as a terminal does: to every process
+    _, said = drawing.communicate(timeout=120)
+    assert said.strip() == "Stopped. Run it again, and it goes on where it was."
+    assert drawing.returncode == 130
 
 
 def test_pictures_drawn_by_other_processes_are_the_same_and_in_order():

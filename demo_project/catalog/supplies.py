@@ -58,19 +58,21 @@ def opened(pictures: Sequence[Picture], *, processes: int = 1) -> Iterator[Itera
         yield (picture.read() for picture in pictures)
         return
     # Spawned, not forked: whoever calls may have threads and connections.
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_leave_ctrl_c_to_the_parent)
+    pool = ProcessPoolExecutor(processes, get_context("spawn"))
+    # Ctrl-C is the parent's, from the moment that they are born: their mask is this thread's.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield pool.map(_read, pictures, chunksize=4)
+        files = pool.map(_read, pictures, chunksize=4)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        yield files
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _read(picture: Picture) -> bytes:
     return picture.read()
-
-
-def _leave_ctrl_c_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def rendered(limit: int | None = None) -> list[Supply]:

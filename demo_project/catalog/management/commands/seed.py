@@ -27,6 +27,13 @@ class Command(BaseCommand):
         )
         parser.add_argument("--limit", type=int, metavar="N", help="no more than N products")
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        try:
+            super().run_from_argv(argv)
+        except KeyboardInterrupt:
+            self.stderr.write("\nStopped. Run it again, and it goes on where it was.")
+            sys.exit(130)
+
     def handle(self, *, images: str | None = None, limit: int | None = None, **options: Any) -> None:
         if limit is not None and limit < 0:
             raise CommandError("--limit is a number of products: 0 or more.")
