@@ -108,7 +108,7 @@ def write(folder: str) -> None:
 
 def compare(folder: str) -> None:
     """Once everything is at rest, the live collection against the shop, entity by entity."""
-    from shopsearch import images, indexing, serving
+    from shopsearch import images, indexing, outbox, serving
     from shopsearch.backends import get_vector_store
     from shopsearch.keys import keys_of
     from shopsearch.models import ProductImage
@@ -116,9 +116,9 @@ def compare(folder: str) -> None:
     from shopsearch.types import Query
     from tests.rebuilds import MirrorEmbedder
 
-    for _ in indexing.index_pending():
-        pass
     index, store, embedder = index_for(ProductImage), get_vector_store(), MirrorEmbedder()
+    while outbox.waiting([index]):
+        indexing.index_batch()
     live = serving.live(index)
     if live is None or live.space != embedder.space:
         raise RuntimeError("The new collection does not answer.")
