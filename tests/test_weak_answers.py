@@ -1,4 +1,4 @@
-"""An answer that says it is weak: in Python, by the API and on the page; the stand-ins see colour, the tests set limits."""
+"""An answer that says it is weak: in Python, by the API and on the page. The stand-ins see colour."""
 
 import json
 
