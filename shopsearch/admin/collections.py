@@ -87,7 +87,7 @@ ORDERS = {
 class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     """Which collection of an index answers, and how far the one is that is filled beside it; nobody edits them."""
 
-    list_display = ("name_shown", "state_and_error", "progress", "went_live", "orders")
+    list_display = ("name_shown", "state_and_error", "orders", "progress", "went_live")
     list_display_links = None
     list_filter = ("index", "state")
     list_per_page = 50
@@ -98,7 +98,9 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         columns = super().get_list_display(request)
-        return columns if self.has_reindex_permission(request) else columns[:-1]
+        if self.has_reindex_permission(request):
+            return columns
+        return [column for column in columns if column != "orders"]
 
     @admin.display(description=_("collection"), ordering="name")
     def name_shown(self, collection: Collection) -> SafeString:
