@@ -130,18 +130,16 @@ def forget(using: str, pks: Iterable[int], key: str) -> int:
 
 
 def postpone(entries: Sequence[IndexEntry], error: str) -> None:
-    """Try these again later: after 1, 2, 4 … MAX_BACKOFF_SECONDS, by attempts. The error says why meanwhile."""
+    """Try these again later: after 1, 2, 4 … MAX_BACKOFF_SECONDS, by attempts. The error says why meanwhile.
+
+    One whose claim was lost is marked: a write may have taken effect although its answer was an error.
+    """
     for using, mine in _by_database(entries):
         with transaction.atomic(using=using):
             locked = _lock(using, (entry.pk for entry in mine))
-            for entry in mine:
-                if entry.pk in locked:
-                    delay = timedelta(
-                        seconds=min(2 ** min(entry.attempts - 1, 20), settings.MAX_BACKOFF_SECONDS)
-                    )
-                    IndexEntry.objects.using(using).filter(pk=entry.pk, claim=entry.claim).update(
-                        state=_LET_GO, available_at=Now() + delay, claim=None, error=error
-                    )
+            lost = [entry for entry in mine if entry.pk not in locked or not _postpone(using, entry, error)]
+        for entry in lost:
+            _doubt(using, entry)
 
 
 def counts() -> dict[str, dict[str, int]]:
@@ -229,6 +227,13 @@ def _settle(using: str, settlement: Settlement) -> bool:
     else:
         settled = unchanged.delete()[0]
     return bool(settled or mine.update(**known, state=_LET_GO))
+
+
+def _postpone(using: str, entry: IndexEntry, error: str) -> bool:
+    """Whether the claim still held."""
+    delay = timedelta(seconds=min(2 ** min(entry.attempts - 1, 20), settings.MAX_BACKOFF_SECONDS))
+    mine = IndexEntry.objects.using(using).filter(pk=entry.pk, claim=entry.claim)
+    return bool(mine.update(state=_LET_GO, available_at=Now() + delay, claim=None, error=error))
 
 
 def _doubted(

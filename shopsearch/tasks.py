@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 
 from celery import shared_task
 
-from shopsearch import filling, indexing, metrics, outbox, reranking, wakeups
+from shopsearch import filling, indexing, metrics, outbox, reconciling, reranking, wakeups
 from shopsearch.conf import settings
+from shopsearch.registry import get_indexes
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task(name=wakeups.TASK, ignore_result=True)
@@ -23,6 +27,17 @@ def index() -> None:
     metrics.count_indexed(outcomes)
     if filling.advance() or outbox.has_due():
         wakeups.wake()
+
+
+@shared_task(name="shopsearch.reconcile", ignore_result=True)
+def reconcile() -> None:
+    """Compare the shop with the vector store itself, and have put right what differs: for beat, once a day."""
+    for index in get_indexes():
+        for part in reconciling.reconcile(index, fix=True):
+            for finding in part.findings:
+                logger.warning(
+                    "%s: image %s is %s: %s", index.name, finding.image_id, finding.kind, finding.reason
+                )
 
 
 @shared_task(name=wakeups.RERANK_TASK, ignore_result=True)

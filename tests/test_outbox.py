@@ -181,6 +181,16 @@ def test_a_worker_that_outlived_its_lease_has_whoever_is_at_the_image_doubt_as_w
     assert (entry().state, entry().held) == (State.PENDING, {}), "nobody knows whose write came last"
 
 
+def test_a_worker_that_was_overtaken_and_does_not_know_what_it_wrote_has_the_image_looked_at_again():
+    """Its answer was an error, but the store may have done it, after the quick one's."""
+    [slow] = claimed()
+    end_leases()
+    [quick] = outbox.claim(1)
+    outbox.settle([indexed(quick, image_hash="newer")])
+    outbox.postpone([slow], "no answer")
+    assert (entry().state, entry().held) == (State.PENDING, {})
+
+
 def test_the_counts_name_every_index_and_every_state():
     [row, _] = claimed(2)
     outbox.settle([indexed(row)])
