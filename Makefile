@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo demo-data test lint train clean system
+.PHONY: demo demo-data test test-faults lint train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -48,6 +48,10 @@ system:
 
 test: $(VENV)/.dev system
 	$(BIN)/python -m pytest $(ARGS)
+
+# A thousand random schedules of everything that may go wrong; `make test` plays two hundred of them.
+test-faults: $(VENV)/.dev
+	SHOPSEARCH_FAULT_SCHEDULES=1000 $(BIN)/python -m pytest tests/faults/test_schedules.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

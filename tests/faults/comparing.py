@@ -1,0 +1,74 @@
+"""The oracle: what the live collection ought to hold, from the database and the files alone."""
+
+import io
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from shopsearch import serving
+from shopsearch.backends import embedder_of, get_vector_store
+from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.registry import index_for
+from tests.shop.models import Artwork
+
+IMAGES, ARTWORKS = index_for(ProductImage), index_for(Artwork)
+
+
+def differences():
+    """Sentences: what is lost, a ghost or stale in the live collections, and what the rows say that is not so."""
+    return [*of(IMAGES, shown_images()), *of(ARTWORKS, shown_artworks())]
+
+
+def of(index, shown):
+    live, store = serving.live(index), get_vector_store()
+    if live is None:
+        return [f"{index.name}: nothing is live, and {len(shown)} are shown"] if shown else []
+    found = {each.image_id: each for each in store.fetch(live.name, list(store.ids(live.name)))}
+    said = [f"{index.name} {key} is lost" for key in shown.keys() - found.keys()]
+    said += [f"{index.name} {key} is a ghost" for key in found.keys() - shown.keys()]
+    embedder = embedder_of(live.space)
+    for key in shown.keys() & found.keys():
+        product_id, fields, pixel = shown[key]
+        # What is not declared now as it was then is left as it was.
+        names = [name for name, kind in live.fields.items() if index.filter_types.get(name) == kind]
+        wanted = {name: fields[name] for name in names}
+        held = {name: found[key].fields[name] for name in names}
+        if (found[key].product_id, held) != (product_id, wanted):
+            said.append(f"{index.name} {key} is stale: {held} where {wanted} are")
+        if not np.allclose(found[key].vector, embedder.see(pixel), atol=1e-5):
+            said.append(f"{index.name} {key} is stale: another picture")
+    rows = set(
+        IndexEntry.objects.filter(index=index.name, state="indexed").values_list("image_id", flat=True)
+    )
+    if rows != shown.keys():
+        said.append(f"{index.name}: the rows of {rows ^ shown.keys()} are not as they should be")
+    return said
+
+
+def shown_images():
+    shown = {}
+    for image in ProductImage.objects.filter(product__published=True).select_related("product__category"):
+        product = image.product
+        fields = {
+            "category": product.category.name if product.category else None,
+            "price": str(product.price)
+            if IMAGES.filter_types.get("price") == "string"
+            else float(product.price),
+            "in_stock": product.in_stock,
+            "tags": tuple(product.tags),
+        }
+        if pixel := first_pixel(image.image):
+            shown[str(image.pk)] = (str(product.pk), fields, pixel)
+    return shown
+
+
+def shown_artworks():
+    return {each.pk: (each.pk, {}, first_pixel(each.original)) for each in Artwork.objects.all()}
+
+
+def first_pixel(file):
+    with file.open() as opened:
+        try:
+            return Image.open(io.BytesIO(opened.read())).getpixel((0, 0))
+        except UnidentifiedImageError:
+            return None

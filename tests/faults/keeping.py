@@ -1,0 +1,187 @@
+"""What a shop does to its products and pictures, by chance: every way there is to change what should be found."""
+
+import io
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import transaction
+from PIL import Image
+
+from shopsearch import changes, indexing
+from shopsearch.models import ProductImage
+from tests.shop.models import Artwork, Category, Product
+
+MOST_PRODUCTS = 12
+CODES = ("mona", "lisa", "della")
+
+
+def png(colour):
+    content = io.BytesIO()
+    Image.new("RGB", (2, 2), colour).save(content, "PNG")
+    return content.getvalue()
+
+
+PNGS = [png((red, green, 40)) for red in (30, 120, 220) for green in (30, 120, 220)]
+BROKEN = b"no picture"
+
+
+class RolledBack(Exception):
+    pass
+
+
+class Keeper:
+    def __init__(self, dice):
+        self.dice = dice
+        simple = (self.add, self.reprice, self.tag, self.hide_or_show, self.replace, self.delete_picture)
+        more = (self.reprice_by_query, self.rename_category, self.choose_category, self.move, self.delete)
+        rare = (
+            self.bulk_create,
+            self.bulk_update,
+            self.delete_by_query,
+            self.spoil,
+            self.artwork,
+            self.artwork,
+        )
+        self.acts = [*simple, *simple, *more, *rare]
+
+    def act(self):
+        """One thing in a transaction or outside of one, kept or rolled back."""
+        act = self.dice.choice(self.acts)
+        kind = self.dice.choice(
+            ("plain", "plain", "plain", "atomic", "rolled back", "inner rolled back", "paused")
+        )
+        if kind == "plain":
+            act()
+            if self.dice.random() < 0.1:
+                self.overwrite_file()
+        elif kind == "paused":
+            with changes.paused():
+                act()
+                self.dice.choice(self.acts)()
+        else:
+            self.in_transaction(act, kind)
+        return f"{act.__name__} {kind}"
+
+    def in_transaction(self, act, kind):
+        try:
+            with transaction.atomic():
+                act()
+                try:
+                    with transaction.atomic():
+                        self.dice.choice(self.acts)()
+                        if kind == "inner rolled back":
+                            raise RolledBack
+                except RolledBack:
+                    pass
+                if kind == "rolled back":
+                    raise RolledBack
+        except RolledBack:
+            pass
+
+    def some_of(self, queryset, most=3):
+        keys = list(queryset.order_by("pk").values_list("pk", flat=True))
+        return self.dice.sample(keys, min(len(keys), self.dice.randint(1, most)))
+
+    def one_of(self, model):
+        keys = self.some_of(model.objects, most=1)
+        return model.objects.get(pk=keys[0]) if keys else None
+
+    def file(self):
+        return ContentFile(self.dice.choice(PNGS), "picture.png")
+
+    # Products
+
+    def add(self):
+        if Product.objects.count() < MOST_PRODUCTS:
+            made = Product.objects.create(title="thing", price=self.dice.randrange(9))
+            for _ in range(self.dice.randint(1, 3)):
+                ProductImage.objects.create(product=made, image=self.file())
+
+    def reprice(self):
+        if changed := self.one_of(Product):
+            changed.price = self.dice.randrange(9)
+            changed.save(update_fields=["price"] if self.dice.random() < 0.5 else None)
+
+    def tag(self):
+        if changed := self.one_of(Product):
+            changed.tags, changed.in_stock = [str(self.dice.randrange(3))], self.dice.random() < 0.5
+            changed.save()
+
+    def reprice_by_query(self):
+        chosen = self.some_of(Product.objects)
+        Product.objects.filter(pk__in=chosen).update(price=self.dice.randrange(9))
+        indexing.reindex(ProductImage.objects.filter(product__in=chosen))
+
+    def hide_or_show(self):
+        if changed := self.one_of(Product):
+            changed.published = not changed.published
+            changed.save()
+
+    def choose_category(self):
+        if changed := self.one_of(Product):
+            category = self.one_of(Category)
+            changed.category = category if self.dice.random() < 0.7 else Category.objects.create(name="new")
+            changed.save()
+
+    def rename_category(self):
+        if changed := self.one_of(Category):
+            changed.name = str(self.dice.randrange(5))
+            changed.save()
+
+    def delete(self):
+        if gone := self.one_of(Product):
+            gone.delete()
+
+    # Pictures
+
+    def replace(self):
+        if changed := self.one_of(ProductImage):
+            changed.image.save("picture.png", self.file())
+
+    def overwrite_file(self):
+        """The file changes under its name, which no transaction takes back."""
+        if changed := self.one_of(ProductImage):
+            default_storage.delete(changed.image.name)
+            default_storage.save(changed.image.name, self.file())
+            changed.save()
+
+    def spoil(self):
+        if changed := self.one_of(ProductImage):
+            changed.image.save("picture.png", ContentFile(BROKEN))
+
+    def move(self):
+        if (changed := self.one_of(ProductImage)) and (other := self.one_of(Product)):
+            changed.product = other
+            changed.save()
+
+    def delete_picture(self):
+        if gone := self.one_of(ProductImage):
+            gone.delete()
+
+    def delete_by_query(self):
+        ProductImage.objects.filter(pk__in=self.some_of(ProductImage.objects)).delete()
+
+    def bulk_create(self):
+        if owner := self.one_of(Product):
+            made = [ProductImage(product=owner, image=self.file()) for _ in range(self.dice.randint(1, 4))]
+            for image in made:
+                image.image.save("picture.png", image.image.file, save=False)
+            ProductImage.objects.bulk_create(made)
+            indexing.reindex(ProductImage.objects.filter(pk__in=[image.pk for image in made]))
+
+    def bulk_update(self):
+        changed = list(ProductImage.objects.filter(pk__in=self.some_of(ProductImage.objects)))
+        owner = self.one_of(Product)
+        for image in changed:
+            image.product = owner
+        if changed and owner:
+            ProductImage.objects.bulk_update(changed, ["product"])
+            indexing.reindex(ProductImage.objects.filter(pk__in=[image.pk for image in changed]))
+
+    def artwork(self):
+        """Its key is its code, so one that was deleted may return."""
+        code = self.dice.choice(CODES)
+        if (known := Artwork.objects.filter(code=code).first()) and self.dice.random() < 0.5:
+            known.delete()
+        else:
+            Artwork.objects.update_or_create(code=code, defaults={"original": self.file()})

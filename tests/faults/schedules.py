@@ -1,0 +1,247 @@
+"""Schedules of faults: what a shop, its workers and its operators do, and what fails meanwhile, by a seed."""
+
+import random
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from unittest import mock
+
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from shopsearch import changes, filling, outbox, rebuilding, serving, tasks, wakeups, workers
+from shopsearch.models import Change, Collection, IndexEntry, ProductImage
+from shopsearch.vectors import AWAY
+from tests.faults.comparing import ARTWORKS, IMAGES, differences
+from tests.faults.keeping import Keeper
+from tests.faults.stage import Killed, Stage
+from tests.faults.stand_ins import _collections, weather
+from tests.shop.models import Artwork, Category, Product
+
+INDEXES = [IMAGES, ARTWORKS]
+MODELS = ["tests.faults.stand_ins.PixelEmbedder", "tests.faults.stand_ins.OtherPixelEmbedder"]
+FILTERS = IMAGES.filters
+STEPS, MOST_WORKERS = 60, 3
+
+
+class Schedule:
+    """One story. ``play`` it until everything is at rest; ``log`` tells it."""
+
+    def __init__(self, seed, settings):
+        self.dice = random.Random(seed)
+        self.settings = settings
+        self.stage = Stage(self.dice)
+        self.keeper = Keeper(self.dice)
+        self.messages = 0
+        """Wake-ups in the queue."""
+        self.broker_is_away = False
+        self.model = 0
+        self.log = self.stage.log
+
+    def play(self):
+        """What is not as it should be at rest, in sentences."""
+        with self.world():
+            for _ in range(STEPS):
+                self.step()
+            if not self.comes_to_rest():
+                return ["It never came to rest."]
+            return differences()
+
+    def step(self):
+        happens = self.dice.choices(
+            (self.keep_shop, self.work, self.go_on, self.deliver, self.pass_time, self.turn, self.operate),
+            weights=(30, 20, 25, 8, 5, 5, 7),
+        )[0]
+        said = happens()
+        self.log.append(f"{happens.__name__}: {said or ''}")
+
+    # The shop
+
+    def keep_shop(self):
+        if self.dice.random() < 0.1:
+            self.stage.enter("import", self.import_many)
+            return "an import begins"
+        return self.keeper.act()
+
+    def import_many(self):
+        with changes.paused():
+            for _ in range(self.dice.randint(1, 5)):
+                self.dice.choice(self.keeper.acts)()
+                self.stage.point("in an import")
+
+    # The workers
+
+    def work(self):
+        """Somebody takes a wake-up; it may come twice, or have been lost on the way."""
+        if self.messages and len(self.stage.actors) < MOST_WORKERS:
+            self.messages -= self.dice.random() < 0.8
+            self.enter("worker", lambda: self.unless_refused(tasks.index))
+
+    def enter(self, name, act):
+        self.stage.enter(f"{name} {len(self.log)}", act).go_on()
+        return f"{name} {len(self.log)}"
+
+    def go_on(self):
+        if self.stage.actors:
+            actor = self.dice.choice(self.stage.actors)
+            actor.go_on()
+            return actor.name
+
+    def deliver(self):
+        """A sweep, or a wake-up that comes out of the blue; those that wait may be lost."""
+        if self.dice.random() < 0.3:
+            self.messages = 0
+        elif self.dice.random() < 0.3:
+            self.messages += 1
+        else:
+            workers.sweep()
+
+    def wake(self):
+        if not self.broker_is_away:
+            self.messages = min(3, self.messages + 1)
+
+    # Time and weather
+
+    def pass_time(self):
+        """Every wait is over: leases have run out, also of those who are only slow."""
+        for actor in self.stage.actors:
+            actor.overslept = actor.is_writing
+        IndexEntry.objects.filter(state__in=outbox.NOT_AT_REST).update(available_at=Now())
+        Change.objects.update(available_at=Now())
+
+    def turn(self):
+        """Something fails from now on, or works again."""
+        turned = self.dice.choice(("store", "embedder", "broker", "answers", "fair"))
+        if turned == "store":
+            weather.store_is_away = not weather.store_is_away
+        elif turned == "embedder":
+            weather.embedder_is_away = not weather.embedder_is_away
+        elif turned == "broker":
+            self.broker_is_away = not self.broker_is_away
+        elif turned == "answers":
+            weather.acknowledges = lambda: self.dice.random() < 0.7
+        else:
+            weather.fair()
+        return turned
+
+    # The operators
+
+    def operate(self):
+        acts = (self.begin, self.begin, self.pause, self.resume, self.cancel, self.roll_back, self.prune)
+        acts += (self.declare, self.change_model, self.reindex, self.reindex)
+        if len(self.stage.actors) < MOST_WORKERS:
+            act = self.dice.choice(acts)
+            return f"{act.__name__} by {self.enter('operator', lambda: self.unless_refused(act))}"
+
+    def unless_refused(self, act):
+        """As an operator, and Celery, take it when something cannot be done at the moment."""
+        try:
+            act()
+        except (rebuilding.Refused, *AWAY):
+            pass
+
+    def begin(self):
+        rebuilding.begin(self.dice.choice(INDEXES))
+
+    def pause(self):
+        rebuilding.pause(self.dice.choice(INDEXES))
+
+    def resume(self):
+        rebuilding.resume(self.dice.choice(INDEXES))
+
+    def cancel(self):
+        rebuilding.cancel(self.dice.choice(INDEXES))
+
+    def roll_back(self):
+        rebuilding.roll_back(self.dice.choice(INDEXES))
+
+    def prune(self):
+        rebuilding.prune(self.dice.choice(INDEXES))
+
+    def reindex(self):
+        changes.note_all(self.dice.choice(INDEXES))
+        wakeups.wake()
+
+    def declare(self):
+        """Other filters, and what their change asks for."""
+        names = self.dice.sample(sorted(FILTERS), self.dice.randint(1, len(FILTERS)))
+        IMAGES.filters = {name: FILTERS[name] for name in names}
+        if self.dice.random() < 0.3:
+            IMAGES.filters["price"] = str
+        self.reindex_all()
+
+    def change_model(self):
+        self.model = 1 - self.model
+        self.settings(MODELS[self.model], MODELS[1 - self.model])
+        self.reindex_all()
+
+    def reindex_all(self):
+        """Who changes a declaration has to see this through."""
+        self.stage.actor.is_spared = True
+        for index in INDEXES:
+            changes.note_all(index)
+
+    # The world
+
+    @contextmanager
+    def world(self):
+        for model in (ProductImage, Artwork, Product, Category, IndexEntry, Change, Collection):
+            model.objects.all()._raw_delete("default")
+        _collections.clear()
+        weather.fair()
+        weather.point = self.stage.point
+        self.stage.interruptions = self.dice.choice((0.0, 0.05, 0.2, 0.5))
+        self.stage.kills = self.dice.choice((0.0, 0.02, 0.05))
+        self.settings(*MODELS)
+        with ExitStack() as stack:
+            patch = lambda owner, name, new: stack.enter_context(mock.patch.object(owner, name, new))  # noqa: E731
+            patch(wakeups, "wake", self.wake)
+            patch(changes, "_end", self.end_of_pause(changes._end))
+            patch(outbox, "renew", self.interruptible(outbox.renew, is_writing=True))
+            for name in ("settle", "postpone"):
+                patch(outbox, name, self.interruptible(getattr(outbox, name), is_writing=False))
+            for owner, name in (
+                *((outbox, "claim"), (outbox, "look_again"), (outbox, "forget"), (changes, "fold")),
+                *((filling, "_switch"), (serving, "create"), (changes, "note"), (rebuilding, "_start")),
+            ):
+                patch(owner, name, self.interruptible(getattr(owner, name)))
+            patch(timezone, "now", self.skewed(timezone.now))
+            stack.callback(lambda: IMAGES.__dict__.pop("filters", None))
+            yield
+
+    def interruptible(self, call, is_writing=None):
+        def called(*arguments, **options):
+            self.stage.point(f"before {call.__name__}")
+            answer = call(*arguments, **options)
+            if self.stage.actor and is_writing is not None:
+                self.stage.actor.is_writing = is_writing
+            self.stage.point(f"after {call.__name__}")
+            return answer
+
+        return called
+
+    def end_of_pause(self, end):
+        """Who is killed ends nothing."""
+        import sys
+
+        return lambda *arguments: sys.exc_info()[0] is Killed or end(*arguments)
+
+    def skewed(self, now):
+        """Python's clock, which is another in each process."""
+        return lambda: now() + timedelta(hours=hash(getattr(self.stage.actor, "name", "")) % 48 - 24)
+
+    def comes_to_rest(self):
+        self.log.append("everything works again")
+        weather.fair()
+        self.broker_is_away = False
+        self.stage.clear()
+        for _ in range(300):
+            self.pass_time()
+            workers.sweep()
+            tasks.index()
+            if not self.is_moving():
+                return True
+        return False
+
+    def is_moving(self):
+        moving = IndexEntry.objects.filter(state__in=outbox.NOT_AT_REST).exists() or Change.objects.exists()
+        return moving or filling.is_under_way()

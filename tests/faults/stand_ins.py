@@ -1,0 +1,100 @@
+"""A store and two embedders that fail as they are told, for schedules of faults in one process."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shopsearch.embedders.base import Embedder
+from shopsearch.exceptions import EmbedderError, VectorStoreError
+from shopsearch.testing import MemoryStore
+
+_collections = {}
+
+
+class Weather:
+    """What fails now, and the stage whose actors may be interrupted at every call: set by a schedule."""
+
+    def __init__(self):
+        self.point = lambda name: None
+        self.fair()
+
+    def fair(self):
+        self.store_is_away = False
+        self.embedder_is_away = False
+        self.acknowledges = lambda: True
+        self.embedded = Counter()
+
+
+weather = Weather()
+
+
+@dataclass(kw_only=True, eq=False)
+class FaultyStore(MemoryStore):
+    """Outlives a change of settings, as a server does; may be away, or do what it is told and answer with an error."""
+
+    def __post_init__(self):
+        self._collections = _collections
+
+
+def _faulty(verb):
+    plain = getattr(MemoryStore, verb)
+
+    def call(self, *arguments, **options):
+        weather.point(f"before {verb}")
+        if weather.store_is_away:
+            raise VectorStoreError("The store is away.")
+        answer = plain(self, *arguments, **options)
+        if not weather.acknowledges():
+            raise VectorStoreError("The store did it, and its answer was lost.")
+        weather.point(f"after {verb}")
+        return answer
+
+    return call
+
+
+for _verb in (
+    "ensure_collection",
+    "drop_collection",
+    "collections",
+    "upsert",
+    "delete",
+    "fetch",
+    "ids",
+    "count",
+):
+    setattr(FaultyStore, _verb, _faulty(_verb))
+
+
+@dataclass(kw_only=True, eq=False)
+class PixelEmbedder(Embedder):
+    """A picture's vector is the colour of its first pixel."""
+
+    space: str = "pixel"
+    batch_size: int = 3
+    order: tuple[int, ...] = field(default=(0, 1, 2, 3))
+
+    @property
+    def dimension(self):
+        return 4
+
+    def embed(self, queries):
+        weather.point("before embed")
+        if weather.embedder_is_away:
+            raise EmbedderError("The embedder is away.")
+        vectors = np.array([self.see(query.image.getpixel((0, 0))) for query in queries], np.float32)
+        weather.embedded[self.space] += len(queries)
+        weather.point("after embed")
+        return vectors
+
+    def see(self, pixel):
+        vector = np.array([*pixel[:3], 255], np.float32)[list(self.order)]
+        return vector / np.linalg.norm(vector)
+
+
+@dataclass(kw_only=True, eq=False)
+class OtherPixelEmbedder(PixelEmbedder):
+    """The next model: the same colours in another space."""
+
+    space: str = "otherpixel"
+    order: tuple[int, ...] = field(default=(2, 0, 3, 1))
