@@ -118,10 +118,9 @@ def measure(
             for belongs in (True, False)
         }
         options = [
-            _at_weight(
-                weight, *((scores - weight * usual)[chosen[belongs]] for belongs in (True, False)), share
-            )
+            _at_weight(weight, left[chosen[True]], left[chosen[False]], share)
             for weight in WEIGHTS
+            for left in [scores - weight * usual]
         ]
         weight, threshold, belonging, foreign = max(options, key=lambda each: (each[3] < each[1]).mean())
         calibration = Calibration(

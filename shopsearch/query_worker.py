@@ -77,8 +77,8 @@ class QueryWorker:
             vectors = self.embedder.embed(queries)
         except Exception as error:
             if len(requests) > 1:
-                for request in requests:
-                    self._embed([request])
+                for each in requests:
+                    self._embed([each])
                 return
             with logs.request_id(requests[0][1].request_id):
                 self.requests.answer(requests[0][0], self._refusal(error))

@@ -115,7 +115,9 @@ def test_ctrl_c_while_pictures_are_drawn_ends_in_one_line(shop):
         text=True,
         start_new_session=True,
     )
-    wait_until(lambda: shop.rows("SELECT 1 FROM shopsearch_productimage LIMIT 1"), "a picture is drawn", seconds=180)
+    wait_until(
+        lambda: shop.rows("SELECT 1 FROM shopsearch_productimage LIMIT 1"), "a picture is drawn", seconds=180
+    )
     os.killpg(drawing.pid, signal.SIGINT)  # as a terminal does: to every process
     _, said = drawing.communicate(timeout=120)
     assert said.strip() == "Stopped. Run it again, and it goes on where it was."

@@ -82,6 +82,8 @@ class Command(BaseCommand):
 
 def measure_index(index: ImageIndex, size: int, share: float, progress: Any) -> list[Measured]:
     """Raises CommandError where there is too little to measure with, BackendError while a backend is away."""
+    import numpy as np
+
     collection = serving.live(index)
     embedder = embedder_of(collection.space) if collection else None
     if collection is None or embedder is None:
@@ -96,8 +98,6 @@ def measure_index(index: ImageIndex, size: int, share: float, progress: Any) -> 
         )
 
     def best(vectors: Vectors, without: Sequence[str]) -> Scores:
-        import numpy as np
-
         return np.array([_best(vector, own) for vector, own in zip(vectors, without, strict=True)])
 
     def _best(vector: Vector, own: str) -> float:
@@ -108,7 +108,7 @@ def measure_index(index: ImageIndex, size: int, share: float, progress: Any) -> 
         list(_samples(index, [entity.image_id for entity in entities])),
         index=index.name,
         embedder=embedder,
-        typical=sum(entity.vector for entity in entities) / len(entities),
+        typical=np.mean([entity.vector for entity in entities], axis=0),
         best=best,
         share=share,
         progress=progress,
