@@ -4,6 +4,8 @@ import pytest
 from django.contrib.auth.models import Permission, User
 
 from shopsearch.backends import get_vector_store
+from tests.shop.pictures import BLUE, GREEN, RED, product
+from tests.shop.store import index_everything
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +26,13 @@ def staff(client):
         return client
 
     return log_in
+
+
+@pytest.fixture
+def mugs(settings):
+    """By colour; two results to a page."""
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "PAGE_SIZE": 2, "MAX_PAGE_SIZE": 3}
+    colours = {"red": RED, "green": GREEN, "blue": BLUE}
+    made = {name: product(colour, title=f"{name} mug") for name, colour in colours.items()}
+    index_everything()
+    return made

@@ -116,7 +116,7 @@ def collect() -> Status:
     model = Part(name=settings.EMBEDDER["BACKEND"])
     store = Part(name=settings.VECTOR_STORE["BACKEND"])
     database, broker = Part(name=connection.vendor), Part(name="")
-    database.ask(lambda: (_read_outbox(indexes), _read_collections(indexes)))
+    database.ask(lambda: _read_database(indexes))
     identity = model.ask(lambda: _identify(indexes), MODEL_SECONDS) or {"space": None, "dimension": None}
     store.ask(lambda: _count_entities(indexes), STORE_SECONDS)
     broker.ask(lambda: _connect(broker), BROKER_SECONDS)
@@ -131,6 +131,11 @@ def collect() -> Status:
         workers={"queue": settings.INDEX_QUEUE, "answering": answering},
         indexes=list(indexes.values()),
     )
+
+
+def _read_database(indexes: dict[str, IndexStatus]) -> None:
+    _read_outbox(indexes)
+    _read_collections(indexes)
 
 
 def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
