@@ -1,10 +1,13 @@
 """Schedules of faults: what a shop, its workers and its operators do, and what fails meanwhile, by a seed."""
 
 import random
+import zlib
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from unittest import mock
 
+from django.core.management.color import no_style
+from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -184,8 +187,13 @@ class Schedule:
 
     @contextmanager
     def world(self):
-        for model in (ProductImage, Artwork, Product, Category, IndexEntry, Change, Collection):
+        models = (ProductImage, Artwork, Product, Category, IndexEntry, Change, Collection)
+        for model in models:
             model.objects.all()._raw_delete("default")
+        # The keys begin anew: a schedule is the same alone as after others.
+        with connection.cursor() as cursor:
+            for statement in connection.ops.sequence_reset_by_name_sql(no_style(), sequences_of(models)):
+                cursor.execute(statement)
         _collections.clear()
         weather.fair()
         weather.point = self.stage.point
@@ -227,7 +235,12 @@ class Schedule:
 
     def skewed(self, now):
         """Python's clock, which is another in each process."""
-        return lambda: now() + timedelta(hours=hash(getattr(self.stage.actor, "name", "")) % 48 - 24)
+
+        def skewed_now():
+            name = getattr(self.stage.actor, "name", "")
+            return now() + timedelta(hours=zlib.crc32(name.encode()) % 48 - 24)
+
+        return skewed_now
 
     def comes_to_rest(self):
         self.log.append("everything works again")
@@ -245,3 +258,12 @@ class Schedule:
     def is_moving(self):
         moving = IndexEntry.objects.filter(state__in=outbox.NOT_AT_REST).exists() or Change.objects.exists()
         return moving or filling.is_under_way()
+
+
+def sequences_of(models):
+    with connection.cursor() as cursor:
+        return [
+            sequence
+            for model in models
+            for sequence in connection.introspection.get_sequences(cursor, model._meta.db_table)
+        ]
