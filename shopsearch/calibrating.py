@@ -2,7 +2,8 @@
 
 A score means nothing by itself: one model gives 0.3 to what belongs together and another 0.8, words score lower than
 pictures, and some queries are near everything. So queries are made of the shop's own products, once as a shopper might
-ask for them and once for what no shop of the kind sells; the threshold is where only few of the first would be flagged.
+ask for them and once for what no shop of the kind sells; the threshold is where only few of the first would be flagged,
+or lower, halfway to the others, where the two lie apart.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def measure(
             index=index,
             space=embedder.space,
             kind=kind,
-            threshold=threshold,
+            threshold=_between(threshold, float(np.quantile(foreign, 1 - share))),
             weight=weight,
             typical=[float(number) for number in typical],
             pairs=len(belonging),
@@ -141,7 +142,15 @@ def _at_weight(
 ) -> tuple[float, float, Scores, Scores]:
     import numpy as np
 
-    return weight, float(np.quantile(belonging, share)), belonging, foreign
+    threshold = float(np.quantile(belonging, share))
+    # Where hardly anything foreign comes near, the middle between the two: the shop's queries are not all of them.
+    middle = (threshold + float(np.quantile(foreign, 1 - share))) / 2
+    return weight, min(threshold, middle), belonging, foreign
+
+
+def _between(belonging: float, foreign: float) -> float:
+    """Halfway, where hardly any score is: shoppers' words are shorter and odder than a shop's titles."""
+    return min(belonging, (belonging + foreign) / 2)
 
 
 def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query, str]]:
