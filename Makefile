@@ -1,6 +1,6 @@
 # make demo   the shop, ready to search          make test   everything CI runs but lint and types
 # make lint   ruff and mypy                      make clean  forget the environment and the demo's data
-# make train  the bundled model from nothing, in about two hours
+# make train  the bundled model from nothing, in an hour or two
 VENV ?= .venv
 # Where the environment forbids it, every start would compile the world anew.
 export PYTHONDONTWRITEBYTECODE :=

@@ -165,7 +165,7 @@ def test_the_space_changes_with_any_one_tensor(folder, state):
 @pytest.mark.parametrize(
     "change",
     [
-        {"preprocessing": {"size": 72, "mean": [0.5, 0.5, 0.5]}},
+        {"preprocessing": {"size": 84, "mean": [0.5, 0.5, 0.5]}},
         {"image_token_type": False},
         {"layer_norm_eps": 1e-5},
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -170,17 +171,16 @@ class Exam:
         asked = []
         for _ in range(self.questions_each):
             product = self.dice.choice(self.photographed)
-            common = {"language": writer.language, "picture": self._other_view(product)}
+            about = partial(Question, language=writer.language, picture=self._other_view(product))
             things = [each for each in by_pattern[product.pattern] if each.category != product.category]
             if things and product.pattern != "solid":
                 category = self.dice.choice(things).category
                 asked.append(
-                    Question(
+                    about(
                         kind="product, another thing",
                         words=writer.like_this(category),
                         category=category,
                         pattern=product.pattern,
-                        **common,
                     )
                 )
             alike = by_pair[product.category, product.pattern]
@@ -188,24 +188,22 @@ class Exam:
             if colours:
                 colour = self.dice.choice(colours)
                 asked.append(
-                    Question(
+                    about(
                         kind="product, another colour",
                         words=writer.in_colour(colour),
                         category=product.category,
                         pattern=product.pattern,
                         colour=colour,
-                        **common,
                     )
                 )
             patterns = sorted({each.pattern for each in by_category[product.category]} - {product.pattern})
             pattern = self.dice.choice(patterns)
             asked.append(
-                Question(
+                about(
                     kind="product, another pattern",
                     words=writer.with_pattern(pattern),
                     category=product.category,
                     pattern=pattern,
-                    **common,
                 )
             )
         return asked

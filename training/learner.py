@@ -85,7 +85,9 @@ class Learner:
     def _prepare(self) -> None:
         """Fresh optimisers, as every stage begins with."""
         decay = self.recipe.weight_decay
-        matrices, wide, narrow = [], [], []
+        matrices: list[nn.Parameter] = []
+        wide: list[nn.Parameter] = []
+        narrow: list[nn.Parameter] = []
         for name, parameter in self.network.named_parameters():
             inner = ".blocks." in name or ".encoder." in name
             chosen = narrow if parameter.ndim <= 1 else matrices if inner and parameter.ndim == 2 else wide
@@ -167,5 +169,6 @@ class Learner:
         joined = torch.cat([gradient.reshape(-1) for gradient in gradients])
         together.all_reduce(joined)
         joined /= self.processes
-        for gradient, part in zip(gradients, joined.split([each.numel() for each in gradients]), strict=True):
+        parts = torch.split(joined, [each.numel() for each in gradients])  # type: ignore[no-untyped-call]
+        for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))

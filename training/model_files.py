@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from training.network import Network
@@ -35,4 +35,4 @@ def write(network: Network, file: Path) -> None:
             key = re.sub(pattern, name, key)
         state[key] = value.detach().cpu().half().contiguous()
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, file, metadata={"format": "pt"})
+    file.write_bytes(save(state, metadata={"format": "pt"}))

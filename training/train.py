@@ -19,8 +19,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as together
-import torch.multiprocessing
 from tokenizers import Tokenizer
+from torch.multiprocessing.spawn import spawn
 from tqdm import tqdm
 
 from training import model_files
@@ -47,7 +47,7 @@ def train(recipe: Recipe, folder: Path, *, processes: int = 2, device: str = "cp
         if processes == 1:
             _work(0, *arguments)
         else:
-            torch.multiprocessing.spawn(_work, arguments, nprocs=processes)  # type: ignore[no-untyped-call]
+            spawn(_work, arguments, nprocs=processes)  # type: ignore[no-untyped-call]
 
 
 def _work(

@@ -58,7 +58,7 @@ REFERENCES = (
     _reference("camouflage_cloth", "camo", "green", "drape", 5, "A draped cloth in green camouflage"),
     _reference("polka_dot_fabric", "dots", "blue", "swatch", 7, "A piece of blue fabric with white dots"),
     _reference("tartan_scarf", "plaid", "red", "drape", 9, "A folded red tartan cloth"),
-    _reference("hearts_fabric", "hearts", "red", "swatch", 5, "A piece of red fabric with white hearts"),
+    _reference("hearts_fabric", "hearts", "pink", "swatch", 6, "A piece of pink fabric with white hearts"),
 )
 
 

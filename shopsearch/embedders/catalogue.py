@@ -54,7 +54,7 @@ MODELS = (
         dimension=128,
         languages="English, Spanish",
         licence="MIT",
-        megabytes=3,
+        megabytes=4,
         good_at="the demo's pictures and tests; knows little else",
     ),
     KnownModel(
