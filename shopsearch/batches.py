@@ -96,7 +96,8 @@ class IndexBatch:
         self._remove({entry: "" for entry in entries if entry.pk not in present})
         held = stored(self.index, (self.open[pk] for pk in present), self.targets, self.collections)
         for pk, image in present.items():
-            self._look_at(self.open[pk], image, held.get(pk, {}))
+            if entry := self.open.get(pk):  # its claim may have been lost meanwhile
+                self._look_at(entry, image, held.get(pk, {}))
             if (
                 len(self.vectors.pictures) >= get_embedder().batch_size
                 or self.vectors.pixels >= PIXELS_AT_ONCE
@@ -146,6 +147,9 @@ class IndexBatch:
     def _write(self) -> None:
         """Embed and write what has gathered."""
         items, self.items = self.items, []
+        if self.vectors.pictures:
+            # It may take long: nobody is to embed meanwhile what is in our hands.
+            self._held(list(self.open.values()), ())
         self.vectors.embed()
         for item in items:
             for target in list(item.fields):
@@ -224,7 +228,7 @@ class IndexBatch:
     def _postpone(self, entries: Sequence[IndexEntry], error: Exception) -> None:
         self._close("postponed", entries)
         try:
-            outbox.postpone(entries, _said(error))
+            outbox.postpone(entries, _said(error), is_outage=isinstance(error, AWAY))
         except Exception:
             logger.exception("%s: rows are left to the end of their lease.", self.index.name)
 

@@ -18,8 +18,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Case, Count, F, QuerySet, Value, When
-from django.db.models.functions import Now
+from django.db.models import Case, Count, DurationField, ExpressionWrapper, F, QuerySet, Value, When
+from django.db.models.functions import Greatest, Now
 
 from shopsearch import changes, registry
 from shopsearch.changes import databases
@@ -129,15 +129,26 @@ def forget(using: str, pks: Iterable[int], key: str) -> int:
     return len(chosen)
 
 
-def postpone(entries: Sequence[IndexEntry], error: str) -> None:
+def postpone(entries: Sequence[IndexEntry], error: str, *, is_outage: bool = False) -> None:
     """Try these again later: after 1, 2, 4 … MAX_BACKOFF_SECONDS, by attempts. The error says why meanwhile.
 
-    One whose claim was lost is marked: a write may have taken effect although its answer was an error.
+    An outage is no attempt, however long it lasts: these wait as long again as since they changed, within the same
+    bounds. One whose claim was lost is marked: a write may have taken effect although its answer was an error.
     """
     for using, mine in _by_database(entries):
+        waits = (
+            _ages(using, mine) if is_outage else {each.pk: 2.0 ** min(each.attempts - 1, 20) for each in mine}
+        )
+        values: dict[str, Any] = {"error": error}
+        if is_outage:
+            values["attempts"] = Greatest(F("attempts") - 1, 0)  # 0 already where it was marked meanwhile
         with transaction.atomic(using=using):
-            locked = _lock(using, (entry.pk for entry in mine))
-            lost = [entry for entry in mine if entry.pk not in locked or not _postpone(using, entry, error)]
+            locked = _lock(using, (entry.pk for entry in mine)) & waits.keys()
+            lost = [
+                entry
+                for entry in mine
+                if entry.pk not in locked or not _postpone(using, entry, waits[entry.pk], values)
+            ]
         for entry in lost:
             _doubt(using, entry)
 
@@ -229,11 +240,18 @@ def _settle(using: str, settlement: Settlement) -> bool:
     return bool(settled or mine.update(**known, state=_LET_GO))
 
 
-def _postpone(using: str, entry: IndexEntry, error: str) -> bool:
+def _postpone(using: str, entry: IndexEntry, wait: float, values: Mapping[str, Any]) -> bool:
     """Whether the claim still held."""
-    delay = timedelta(seconds=min(2 ** min(entry.attempts - 1, 20), settings.MAX_BACKOFF_SECONDS))
+    delay = timedelta(seconds=min(max(1, wait), settings.MAX_BACKOFF_SECONDS))
     mine = IndexEntry.objects.using(using).filter(pk=entry.pk, claim=entry.claim)
-    return bool(mine.update(state=_LET_GO, available_at=Now() + delay, claim=None, error=error))
+    return bool(mine.update(**values, state=_LET_GO, available_at=Now() + delay, claim=None))
+
+
+def _ages(using: str, entries: Iterable[IndexEntry]) -> dict[int, float]:
+    """How many seconds ago they changed, of those that are still there; by the database's clock alone."""
+    rows = IndexEntry.objects.using(using).filter(pk__in=[entry.pk for entry in entries])
+    aged = rows.annotate(age=ExpressionWrapper(Now() - F("changed_at"), DurationField()))
+    return {pk: age.total_seconds() for pk, age in aged.values_list("pk", "age")}
 
 
 def _doubted(

@@ -168,6 +168,31 @@ def test_while_something_is_away_nothing_fails_and_afterwards_everything_is_done
     assert set(IndexEntry.objects.values_list("state", flat=True)) == {State.INDEXED}
 
 
+def test_after_a_long_outage_an_image_has_all_its_attempts(monkeypatch, store):
+    image = product(RED).images.get()
+
+    def away(*args):
+        raise VectorStoreError("away")
+
+    def no_bucket(*args):
+        raise ConnectionError("no route to the bucket")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "upsert", away)
+        for _ in range(batches.MAX_ATTEMPTS + 1):
+            due_now()
+            index_everything()
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemStorage, "_open", no_bucket)
+        for _ in range(batches.MAX_ATTEMPTS - 1):
+            due_now()
+            index_everything()
+            assert entry(image).state == State.PENDING
+        due_now()
+        index_everything()
+    assert entry(image).state == State.FAILED
+
+
 def test_an_unexpected_error_of_a_whole_batch_loses_no_row(monkeypatch):
     product(RED)
 

@@ -166,6 +166,29 @@ def test_each_attempt_waits_twice_as_long_up_to_a_bound(attempts, wait):
     assert (entry().state, entry().error, entry().claim) == (State.PENDING, "away", None)
 
 
+def test_an_outage_is_no_attempt_however_often_it_is_met():
+    changes.note(IMAGES, [1])
+    for _ in range(3):
+        end_leases()
+        outbox.postpone(outbox.claim(1), "away", is_outage=True)
+    assert (entry().attempts, entry().error, entry().claim) == (0, "away", None)
+    # What changes while it is claimed counts from nothing.
+    end_leases()
+    [row] = outbox.claim(1)
+    changes.note(IMAGES, [1])
+    changes.fold()
+    outbox.postpone([row], "away", is_outage=True)
+    assert entry().attempts == 0
+
+
+@pytest.mark.parametrize(("age", "wait"), [(0, 1), (12, 12), (5_000, 30)])
+def test_the_longer_an_outage_lasts_the_longer_its_images_wait_up_to_the_same_bound(age, wait):
+    [row] = claimed()
+    IndexEntry.objects.update(changed_at=Now() - timedelta(seconds=age))
+    outbox.postpone([row], "away", is_outage=True)
+    assert wait - 1 < seconds_until_due(row) <= wait + 1
+
+
 def test_a_deletion_that_has_to_wait_stays_a_deletion():
     changes.note(IMAGES, [1], is_deletion=True)
     outbox.postpone(outbox.claim(1), "away")
