@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from shopsearch import FilterField, batches, indexing, rebuilding, serving
-from shopsearch.backends import get_embedder, get_former_embedder
-from shopsearch.exceptions import BackendError, EmbedderError
+from shopsearch import FilterField, batches, filling, indexing, rebuilding, serving, tasks
+from shopsearch.backends import get_embedder, get_former_embedder, get_vector_store
+from shopsearch.exceptions import BackendError, EmbedderError, VectorStoreError
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.search import search
 from tests.rebuilds import COLOUR, GREYS, MIRROR, found, in_live, live, states, step, use, work
@@ -223,6 +223,25 @@ def test_a_picture_that_only_the_new_model_stumbles_over_pauses_the_rebuild_and_
     assert "no red, please" in serving.unfinished(IMAGES).error
     assert found()[0] == "red"
     assert not IndexEntry.objects.exclude(state="indexed").exists()
+
+
+def test_a_store_that_is_away_while_a_rebuild_is_looked_after_is_one_warning_of_the_task(
+    other_model, monkeypatch, caplog
+):
+    new = rebuilding.begin(IMAGES)
+
+    def away(*args):
+        raise VectorStoreError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(get_vector_store(), "count", away)
+        while filling.done(IMAGES, new) < new.total:
+            tasks.index()
+        caplog.clear()
+        tasks.index()
+    assert [record.getMessage() for record in caplog.records] == [f"{new.name} waits: away"]
+    tasks.index()
+    assert live() == new
 
 
 def test_a_worker_that_is_older_than_the_new_collection_leaves_it_to_others(settings, other_model):
