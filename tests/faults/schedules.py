@@ -77,7 +77,7 @@ class Schedule:
         """Somebody takes a wake-up; it may come twice, or have been lost on the way."""
         if self.messages and len(self.stage.actors) < MOST_WORKERS:
             self.messages -= self.dice.random() < 0.8
-            self.enter("worker", lambda: self.unless_refused(tasks.index))
+            self.enter("worker", tasks.index)
 
     def enter(self, name, act):
         self.stage.enter(f"{name} {len(self.log)}", act).go_on()
@@ -136,7 +136,7 @@ class Schedule:
             return f"{act.__name__} by {self.enter('operator', lambda: self.unless_refused(act))}"
 
     def unless_refused(self, act):
-        """As an operator, and Celery, take it when something cannot be done at the moment."""
+        """As an operator takes it when something cannot be done at the moment."""
         try:
             act()
         except (rebuilding.Refused, *AWAY):
@@ -247,6 +247,7 @@ class Schedule:
         weather.fair()
         self.broker_is_away = False
         self.stage.clear()
+        self.cancel_what_nobody_can_fill()
         for _ in range(300):
             self.pass_time()
             workers.sweep()
@@ -254,6 +255,13 @@ class Schedule:
             if not self.is_moving():
                 return True
         return False
+
+    def cancel_what_nobody_can_fill(self):
+        """A rebuild for a declaration that was taken back waits for a process that has it."""
+        for index in INDEXES:
+            collection = serving.unfinished(index)
+            if collection and not filling._may_fill(index, collection):
+                rebuilding.cancel(index)
 
     def is_moving(self):
         moving = IndexEntry.objects.filter(state__in=outbox.NOT_AT_REST).exists() or Change.objects.exists()
