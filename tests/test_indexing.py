@@ -4,7 +4,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F
 
-from shopsearch import batches, changes, indexing, outbox, reindex
+from shopsearch import batches, changes, outbox, reindex
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
