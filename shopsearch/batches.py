@@ -150,7 +150,8 @@ class IndexBatch:
         if self.vectors.pictures:
             # It may take long: nobody is to embed meanwhile what is in our hands.
             self._held(list(self.open.values()), ())
-        self.vectors.embed()
+        items = [item for item in items if self._is_open(item.entry)]
+        self.vectors.embed({item.hash for item in items})
         for item in items:
             for target in list(item.fields):
                 fault = self.vectors.faults.get((target.space, item.hash))

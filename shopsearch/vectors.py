@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
@@ -46,12 +46,13 @@ class Vectors:
     def get(self, image_hash: str, space: str) -> Vector:
         return self._vectors[space, image_hash]
 
-    def embed(self) -> None:
-        """Embed what waits. What is wrong with one picture goes to its ``faults``; raises AWAY."""
-        pictures, self.pictures = self.pictures, {}
+    def embed(self, wanted: Set[str]) -> None:
+        """Embed what waits and is wanted still. What is wrong with one picture goes to its ``faults``; raises AWAY."""
+        pictures = {key: picture for key, picture in self.pictures.items() if key in wanted}
+        self.pictures = {}
         spaces, self._spaces = self._spaces, {}
         for space in sorted({space for wanted in spaces.values() for space in wanted}):
-            self._embed(space, {key: pictures[key] for key in pictures if space in spaces[key]})
+            self._embed(space, {key: picture for key, picture in pictures.items() if space in spaces[key]})
 
     def _embed(self, space: str, pictures: Mapping[str, Image]) -> None:
         if not pictures or (embedder := embedder_of(space)) is None:
