@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from celery.schedules import crontab
+
 from demo_project.addresses import read_addresses, read_database, transport_options
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,6 +110,15 @@ CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
+# Where beat runs, as in compose.yaml. On the indexing worker's queue, since it has no other worker: for this small
+# catalogue it takes seconds.
+CELERY_BEAT_SCHEDULE = {
+    "shopsearch-reconcile": {
+        "task": "shopsearch.reconcile",
+        "schedule": crontab(hour=4, minute=0),
+        "options": {"queue": "shopsearch-index"},
+    }
+}
 
 SHOPSEARCH_PRODUCT_MODEL = "catalog.Product"
 SHOPSEARCH: dict[str, Any] = {

@@ -223,6 +223,17 @@ assert not [m for m in run_checks(tags=["shopsearch"]) if m.level >= 40]
     assert done.returncode == 0, done.stderr
 
 
+def test_what_beat_asks_for_is_a_task_and_is_heard_by_a_worker(tmp_path):
+    program = """
+from demo_project.celery import app
+app.loader.import_default_modules()
+for each in app.conf.beat_schedule.values():
+    print(each["task"] in app.tasks, each["options"]["queue"])
+"""
+    done = run(program, environment_of_the_containers(tmp_path))
+    assert done.stdout.splitlines() == [f"True {DEFAULTS['INDEX_QUEUE']}"], done.stderr
+
+
 def test_a_password_in_the_databases_address_may_have_any_letter():
     from demo_project.addresses import read_database
 
