@@ -51,8 +51,8 @@ class Schedule:
 
     def step(self):
         happens = self.dice.choices(
-            (self.keep_shop, self.work, self.go_on, self.deliver, self.pass_time, self.turn, self.operate),
-            weights=(30, 20, 25, 8, 5, 5, 7),
+            (self.keep_shop, self.work, self.go_on, self.deliver, self.sleep, self.turn, self.operate),
+            weights=(30, 20, 20, 8, 10, 4, 8),
         )[0]
         said = happens()
         self.log.append(f"{happens.__name__}: {said or ''}")
@@ -110,6 +110,15 @@ class Schedule:
             actor.overslept = actor.is_writing
         IndexEntry.objects.filter(state__in=outbox.NOT_AT_REST).update(available_at=Now())
         Change.objects.update(available_at=Now())
+
+    def sleep(self):
+        """Long enough for others to change something and be done with it before those who are at it go on."""
+        self.pass_time()
+        if self.dice.random() < 0.5:
+            changed = self.keep_shop()
+            self.messages += 1
+            self.work()
+            return changed
 
     def turn(self):
         """Something fails from now on, or works again."""
@@ -197,8 +206,8 @@ class Schedule:
         _collections.clear()
         weather.fair()
         weather.point = self.stage.point
-        self.stage.interruptions = self.dice.choice((0.0, 0.05, 0.2, 0.5))
-        self.stage.kills = self.dice.choice((0.0, 0.02, 0.05))
+        self.stage.interruptions = self.dice.choice((0.0, 0.1, 0.3, 0.6))
+        self.stage.kills = self.dice.choice((0.0, 0.03, 0.1))
         self.settings(*MODELS)
         with ExitStack() as stack:
             patch = lambda owner, name, new: stack.enter_context(mock.patch.object(owner, name, new))  # noqa: E731
