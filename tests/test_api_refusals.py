@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from shopsearch.exceptions import EmbedderError, VectorStoreError
 from shopsearch.testing import ColourEmbedder, MemoryStore
-from tests.shop.pictures import picture
+from tests.shop.pictures import RED, picture, product
+from tests.shop.store import index_everything
 
 pytestmark = pytest.mark.django_db
 
@@ -193,6 +194,9 @@ def test_what_http_refuses_is_said_in_the_same_form(client, request_it, status, 
 def test_a_backend_that_is_away_is_a_503_that_says_when_to_come_again(
     client, monkeypatch, place, error, code
 ):
+    product(RED)
+    index_everything()
+
     def away(*args, **kwargs):
         raise error
 
@@ -208,6 +212,8 @@ def test_a_backend_that_is_away_is_a_503_that_says_when_to_come_again(
 
 
 def test_a_mistake_of_ours_is_not_told_as_the_callers(client, monkeypatch):
+    product(RED)
+    index_everything()
     monkeypatch.setattr(MemoryStore, "search", lambda *args, **kwargs: 1 / 0)
     client.raise_request_exception = False
     assert get(client, q="red").status_code == 500

@@ -15,6 +15,8 @@ from shopsearch.exceptions import VectorStoreError
 from shopsearch.models import ProductImage
 from shopsearch.testing import MemoryStore
 from tests.shop.models import Category, Product
+from tests.shop.pictures import RED, product
+from tests.shop.store import index_everything
 from tests.test_widget import Elements
 
 pytestmark = pytest.mark.django_db
@@ -262,6 +264,9 @@ def test_the_page_and_the_api_count_together_and_too_many_is_a_sentence_and_a_ti
 
 
 def test_a_store_that_is_away_is_a_sentence_and_a_time_to_try_again(client, monkeypatch):
+    product(RED)
+    index_everything()
+
     def away(self, *args, **kwargs):
         raise VectorStoreError("connection refused at 10.0.0.7")
 
