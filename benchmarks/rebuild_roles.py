@@ -17,8 +17,6 @@ from django.core.files.base import ContentFile
 from django.core.management import call_command
 from PIL import Image
 
-from benchmarks.rebuild import RATE, VOLATILE
-
 CHUNK = 500
 
 
@@ -38,20 +36,59 @@ def fill(folder: str, images: str) -> None:
         ProductImage.objects.bulk_create(
             [ProductImage(product=product, image=f"blocks/{product.title}.png") for product in products]
         )
-    call_command("shopsearch_reindex", here=True, verbosity=0, stdout=sys.stderr)
+        _hold(list(ProductImage.objects.filter(product__in=products)))
+
+
+def _hold(rows: list[Any]) -> None:
+    """Have the store and the outbox hold these images as indexing would, but many at once: `compare` looks at all."""
+    from django.db import router
+
+    from shopsearch import images, serving, snapshots
+    from shopsearch.backends import get_embedder, get_vector_store
+    from shopsearch.models import Change, IndexEntry
+    from shopsearch.registry import index_for
+    from shopsearch.targets import targets_of
+    from shopsearch.types import Entity, Query
+
+    index = index_for(type(rows[0]))
+    using = router.db_for_write(index.model)
+    [target] = targets_of(index, [serving.live(index, using) or serving.begin_live(index, using)])
+    taken = [snapshots.take(index, row) for row in rows]
+    vectors = get_embedder().embed([Query(image=images.decode(each.content)) for each in taken])
+    entities = [
+        Entity(
+            id=index.entity_id(row.pk),
+            image_id=str(row.pk),
+            product_id=each.product_id,
+            vector=vector,
+            fields=each.fields,
+        )
+        for row, each, vector in zip(rows, taken, vectors, strict=True)
+    ]
+    get_vector_store().upsert(target.collection.name, entities)
+    IndexEntry.objects.bulk_create(
+        IndexEntry(
+            index=index.name,
+            image_id=str(row.pk),
+            state=IndexEntry.State.INDEXED,
+            held={target.key: target.hashes_of(each, each.fields)},
+        )
+        for row, each in zip(rows, taken, strict=True)
+    )
+    Change.objects.all().delete()
 
 
 def rebuild(folder: str) -> None:
     call_command("shopsearch_reindex", rebuild=True, here=True, verbosity=0, stdout=sys.stderr)
 
 
-def ask(folder: str) -> None:
+def ask(folder: str, volatile: str, rate: str) -> None:
     """Search by the picture of a product that is there all the time: it has to be the first result."""
     from shopsearch.search import search
     from tests.shop.models import Product
 
     titles = list(
-        Product.objects.filter(pk__gt=VOLATILE, title__regex=r"^\d+$").values_list("title", flat=True)
+        Product.objects.filter(pk__gt=int(volatile), title__regex=r"^\d+$").values_list("title", flat=True)
     )
     dice = Random("ask")
     counts = {"searches": 0, "failed searches": 0, "searches that missed": 0}
@@ -70,12 +107,12 @@ def ask(folder: str) -> None:
             counts["searches that missed"] += title not in {each.product.title for each in results}
         seconds.append(time.monotonic() - began)
 
-    _at_rate(Path(folder) / "stop", once)
+    _at_rate(int(rate), Path(folder) / "stop", once)
     counts["median search in ms"] = round(1_000 * float(np.median(seconds)))
     (Path(folder) / "ask.json").write_text(json.dumps(counts))
 
 
-def write(folder: str) -> None:
+def write(folder: str, volatile: str, rate: str) -> None:
     """Make products, change their prices and pictures, and delete them."""
     from shopsearch.models import ProductImage
     from tests.shop.models import Product
@@ -84,7 +121,7 @@ def write(folder: str) -> None:
 
     def once() -> None:
         number = counts["writes"] = counts["writes"] + 1
-        product = Product.objects.filter(pk__lte=VOLATILE).order_by("?").first()
+        product = Product.objects.filter(pk=dice.randint(1, int(volatile))).first()
         what = dice.choice(("new", "price", "picture", "delete" if number % 3 == 0 else "price"))
         try:
             if what == "new" or product is None:
@@ -102,7 +139,7 @@ def write(folder: str) -> None:
             counts["failed writes"] += 1
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
 
-    _at_rate(Path(folder) / "stop", once)
+    _at_rate(int(rate), Path(folder) / "stop", once)
     (Path(folder) / "write.json").write_text(json.dumps(counts))
 
 
@@ -149,10 +186,10 @@ def blocks(number: int) -> bytes:
     return content.getvalue()
 
 
-def _at_rate(stop: Path, once: Callable[[], Any]) -> None:
-    """RATE times a second, however long each takes, until the file is there."""
+def _at_rate(rate: int, stop: Path, once: Callable[[], Any]) -> None:
+    """So many times a second, however long each takes, until the file is there."""
     following = time.monotonic()
     while not stop.exists():
         once()
-        following += 1 / RATE
+        following += 1 / rate
         time.sleep(max(0.0, following - time.monotonic()))

@@ -76,7 +76,7 @@ def test_a_rebuild_that_was_killed_is_finished_by_two_others_and_embeds_nothing_
         },
         "COLLECTION_PREFIX": f"killed_{database_of_many['ENGINE'].rpartition('.')[2]}",
         "BATCH_SIZE": 8,
-        "LEASE_SECONDS": 3,
+        "LEASE_SECONDS": 10,
     }
     environ = {
         **os.environ,
