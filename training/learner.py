@@ -169,6 +169,6 @@ class Learner:
         joined = torch.cat([gradient.reshape(-1) for gradient in gradients])
         together.all_reduce(joined)
         joined /= self.processes
-        parts = torch.split(joined, [each.numel() for each in gradients])  # type: ignore[no-untyped-call]
+        parts = torch.split(joined, [each.numel() for each in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))

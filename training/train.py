@@ -23,13 +23,12 @@ from tokenizers import Tokenizer
 from torch.multiprocessing.spawn import spawn
 from tqdm import tqdm
 
+from shopsearch.embedders.model_folder import BUNDLED
 from training import model_files
 from training.learner import Learner
 from training.pool import Pool, drawn, plan
 from training.recipe import Recipe
-from training.vocabulary import tokenizer
 
-VOCABULARY = 3_000
 NOTED_EVERY = 25
 """Steps whose losses are averaged for the curve."""
 
@@ -41,7 +40,8 @@ def train(recipe: Recipe, folder: Path, *, processes: int = 2, device: str = "cp
     pool = drawn(pictures, folder, processes=processes)
     words = folder / "tokenizer.json"
     if not words.is_file():
-        tokenizer(seed=recipe.seed, size=VOCABULARY).save(str(words))
+        # The bundled model's: a new one would differ each time, see training.vocabulary.
+        words.write_bytes((BUNDLED / "tokenizer.json").read_bytes())
     with tempfile.TemporaryDirectory() as meeting:
         arguments = (processes, recipe, pool, words, device, f"file://{meeting}/place")
         if processes == 1:

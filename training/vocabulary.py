@@ -1,8 +1,16 @@
-"""The tokenizer: WordPiece over the texts that training asks."""
+"""The tokenizer: WordPiece over the texts that training asks.
+
+    python -m training.vocabulary .var/training/tokenizer.json
+
+Only for texts in other words: the library breaks ties between equally frequent pieces by chance, so that two
+vocabularies of the same texts differ in a few pieces. Training takes the bundled model's unless its folder has one.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import cast
 
@@ -17,7 +25,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ALPHABET = list("abcdefghijklmnopqrstuvwxyz0123456789-,.'!?¿¡&/()+%:;\"#")
 
 
-def tokenizer(*, seed: int, size: int, texts: int = 60_000) -> Tokenizer:
+def tokenizer(*, seed: int = 1, size: int = 3_000, texts: int = 60_000) -> Tokenizer:
     """BERT's kind, without case and accents; every letter is a piece, so that no word is unknown."""
     made = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106, a token of text
     made.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
@@ -58,3 +66,17 @@ def _texts(dice: Random, count: int) -> Iterator[str]:
                 yield writer.title(category, pattern, colour)
             case _:
                 yield writer.said(dice.choice(THINGS[writer.language]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path)
+    file = parser.parse_args().file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer().save(str(file))
+
+
+if __name__ == "__main__":
+    main()
