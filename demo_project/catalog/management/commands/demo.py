@@ -30,7 +30,7 @@ from shopsearch import outbox
 
 AT_REST = ("indexed", "failed")
 PAGE_SECONDS = 90
-SEARCH_SECONDS = 8
+SEARCH_SECONDS = 60
 LAST_PORT = 65_535
 
 
@@ -119,7 +119,7 @@ class Command(BaseCommand):
             )
 
     def wait_for_answers(self, port: int) -> None:
-        """Until the page is up; and, for a moment, until the model is: better that we wait for it than a visitor."""
+        """Until the page is up, and until the model is, within reason: better that we wait for it than a visitor."""
         if trouble := self.trouble_with(f"http://{HOST}:{port}/", seconds=PAGE_SECONDS):
             raise ServiceDied(
                 f"The page does not answer: {trouble}. The logs are in {settings.DEMO_DIR / 'log'}."
