@@ -22,9 +22,9 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 @dataclass(kw_only=True, eq=False)
 class JointReranker(Reranker):
-    """Scores a candidate by the cosine between the query and the candidate's picture and words in one embedding."""
+    """Scores a candidate by how near its picture, or its picture and words together, is to the query."""
 
-    prompt_version: str = "2"
+    prompt_version: str = "3"
     most_candidates: int = 9
 
     _embedder: Embedder | None = field(default=None, init=False, repr=False)
@@ -46,8 +46,11 @@ class JointReranker(Reranker):
 
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
         joint = [Query(image=candidate.image, text=candidate.text) for candidate in candidates]
-        vectors = self._bound.embed([query, *joint])
-        scores = [float(score) for score in vectors[1:] @ vectors[0]]
+        pictures = [Query(image=candidate.image) for candidate in candidates]
+        vectors = self._bound.embed([query, *joint, *pictures])
+        cosines = (vectors[1:] @ vectors[0]).reshape(2, len(candidates))
+        # Words may only help: a brand that the model never read must not hide what the picture shows.
+        scores = [float(score) for score in cosines.max(axis=0)]
         likeness: list[float] = []
         caption = ""
         if query.image is not None:
@@ -55,12 +58,11 @@ class JointReranker(Reranker):
             alone = self._bound.embed(
                 [
                     Query(image=query.image),
-                    *(Query(image=candidate.image) for candidate in candidates),
                     *(Query(text=word) for word in words),
                 ]
             )
-            cosines = [float(cosine) for cosine in alone[1:] @ alone[0]]
-            likeness, named = cosines[: len(candidates)], cosines[len(candidates) :]
+            likeness = [float(cosine) for cosine in vectors[1 + len(candidates) :] @ alone[0]]
+            named = [float(cosine) for cosine in alone[1:] @ alone[0]]
             if words:
                 caption = f"Looks like: {words[named.index(max(named))]}"
         return Judgement(
