@@ -22,6 +22,7 @@ from shopsearch.embedders.query_messages import read_request, write_request
 from shopsearch.middleware import RequestIDMiddleware
 from shopsearch.models import ProductImage, Rerank
 from shopsearch.types import Query
+from tests.services.event_loop import run_in_a_loop_of_its_own
 from tests.services.query_worker import WORKER_EMBEDDER, QueryWorkerProcess
 from tests.services.waiting import wait_until
 from tests.shop.models import Product
@@ -118,7 +119,7 @@ def test_requests_that_are_answered_at_once_under_asgi_keep_their_ids_apart(writ
         asked = [AsyncClient().get("/later/", headers={"X-Request-ID": f"request-{n}"}) for n in range(9)]
         return await asyncio.gather(*asked)
 
-    answers = asyncio.run(ask_all())
+    answers = run_in_a_loop_of_its_own(ask_all)
     assert [answer.content.decode() for answer in answers] == [f"request-{n}" for n in range(9)]
     assert sorted(line["request_id"] for line in written()) == [f"request-{n}" for n in range(9)]
     assert iscoroutinefunction(RequestIDMiddleware(say_later))

@@ -1,18 +1,16 @@
 """GET /api/reranks/<uuid>/: what a page polls, and the stream of events under ASGI."""
 
-import asyncio
 import json
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connections
 from django.test import AsyncClient
 
 from shopsearch import reranking
 from shopsearch.models import Rerank
+from tests.services.event_loop import run_in_a_loop_of_its_own
 from tests.shop.pictures import BLUE, GREEN, RED, product
 from tests.shop.store import index_everything
 
@@ -78,25 +76,12 @@ def test_polling_takes_one_query_of_the_database(client, address, django_assert_
         client.get(address)
 
 
-def in_a_thread_of_its_own(coroutine):
-    """Playwright keeps an event loop running in the thread of the tests."""
-
-    def run():
-        try:
-            return asyncio.run(coroutine())
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(run).result()
-
-
 @pytest.mark.django_db(transaction=True)
 def test_events_are_not_served_unless_the_project_says_so(address):
     async def listen():
         return await AsyncClient().get(f"{urlsplit(address).path}events/")
 
-    assert in_a_thread_of_its_own(listen).status_code == 404
+    assert run_in_a_loop_of_its_own(listen).status_code == 404
 
 
 @pytest.mark.django_db(transaction=True)
@@ -113,6 +98,6 @@ def test_under_asgi_the_events_end_with_the_final_state(address, settings):
                 await sync_to_async(reranking.answer_next)()
         return told
 
-    told = in_a_thread_of_its_own(listen)
+    told = run_in_a_loop_of_its_own(listen)
     assert [event["state"] for event in told] == ["queued", "done"]
     assert len(told[-1]["order"]) == 3
