@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -17,6 +16,7 @@ from shopsearch.conf import settings
 from shopsearch.evaluation.judged import JudgedQuery
 from shopsearch.exceptions import BackendError, QueryError
 from shopsearch.images import decode
+from shopsearch.keys import keys_from
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.search import search
@@ -136,13 +136,7 @@ def _found(index: ImageIndex, result: Result, grades: Mapping[str, int]) -> Pool
 
 def _described(index: ImageIndex, product_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """By id, those that the shop still has, whether it shows them or not."""
-    key = index.product_model._meta.pk
-    keys = []
-    for product_id in product_ids:
-        try:
-            keys.append(key.to_python(product_id))
-        except ValidationError:  # the shop's keys were of another kind then
-            continue
+    keys = keys_from(index.product_model, product_ids)  # the shop's keys may have been of another kind then
     images = index.model._default_manager.filter(**{f"{index.product_field or 'pk'}__in": keys})
     described: dict[str, Mapping[str, Any]] = {}
     for image in images.order_by("pk"):

@@ -1,15 +1,20 @@
-"""Primary keys of a queryset, in chunks."""
+"""Primary keys: those of a queryset, in chunks, and those that texts name."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from django.db.models import QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
 
 CHUNK = 1_000
 """Keys held, and rows written, at once."""
+LONGEST = 2**63
+
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def keys_of(queryset: QuerySet[Any]) -> Iterator[list[Any]]:
@@ -28,6 +33,29 @@ def keys_of(queryset: QuerySet[Any]) -> Iterator[list[Any]]:
         if len(found) < CHUNK:
             return
         found = list(ordered.filter(pk__gt=found[-1])[:CHUNK])
+
+
+def keys_from(model: type[Model], ids: Iterable[object]) -> list[Any]:
+    """Those of the ids that the model's primary key can have, as its values; the others name no row of it.
+
+    Whatever the ids are, the database takes what is returned.
+    """
+    key, keys = model._meta.pk, []
+    for each in ids:
+        try:
+            value = key.to_python(each)
+        except (ValidationError, ArithmeticError, TypeError, ValueError):
+            continue
+        if value is not None and _fits(value):
+            keys.append(value)
+    return keys
+
+
+def _fits(value: Any) -> bool:
+    """Drivers refuse with errors of their own a number longer than any database has, and a text that is none."""
+    if isinstance(value, int):
+        return -LONGEST <= value < LONGEST
+    return not (isinstance(value, str) and _NOT_TEXT.search(value))
 
 
 def chunks_of(values: Iterable[Any]) -> Iterator[list[Any]]:

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ValidationError
-
 from shopsearch import serving
 from shopsearch.backends import embedder_of, get_embedder, get_query_embedder, get_vector_store
 from shopsearch.calibrations import match_of, weak_below
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmptyQuery, QueryError
 from shopsearch.filters import Filter, parse
+from shopsearch.keys import keys_from
 from shopsearch.metrics import timed
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, get_index, get_indexes
@@ -159,11 +158,5 @@ def _products(
 
 def _visible(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, Any]:
     """The hits' images that the shop shows, by ``str(pk)``; not what was deleted or hidden a moment ago."""
-    key = index.model._meta.pk
-    keys = []
-    for hit in hits:
-        try:
-            keys.append(key.to_python(hit.image_id))
-        except ValidationError:
-            continue
+    keys = keys_from(index.model, (hit.image_id for hit in hits))
     return {str(image.pk): image for image in index.get_queryset().filter(pk__in=keys)}

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist, SuspiciousOperation, ValidationError
+from django.core.exceptions import ObjectDoesNotExist, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 
 from shopsearch.conf import settings
+from shopsearch.keys import keys_from
 from shopsearch.registry import ImageIndex
 from shopsearch.types import FilterValue
 
@@ -39,13 +40,7 @@ def shown(index: ImageIndex, image_ids: Iterable[str], *, using: str) -> dict[st
 
     One without a file or without a product cannot be shown. Ids that the model's key cannot have are left out.
     """
-    to_python = index.model._meta.pk.to_python
-    keys = []
-    for image_id in image_ids:
-        try:
-            keys.append(to_python(image_id))
-        except ValidationError:
-            continue
+    keys = keys_from(index.model, image_ids)
     found = index.get_queryset().using(using).filter(pk__in=keys) if keys else ()
     return {
         str(image.pk): image

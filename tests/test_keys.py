@@ -1,10 +1,11 @@
-"""Primary keys, in chunks."""
+"""Primary keys: in chunks, and as texts name them."""
 
 import pytest
 
 from shopsearch import keys
-from shopsearch.keys import keys_of
-from tests.shop.models import Category, Product
+from shopsearch.keys import keys_from, keys_of
+from shopsearch.models import Rerank
+from tests.shop.models import Artwork, Category, Product
 
 pytestmark = pytest.mark.django_db
 
@@ -43,3 +44,31 @@ def test_a_queryset_is_left_as_it_was():
     queryset = Category.objects.order_by("-name").union(Product.objects.order_by("-title"))
     list(keys_of(queryset))
     assert queryset.query.combined_queries[0].order_by == ("-name",)
+
+
+NAMES_OF_NOTHING = [
+    "",
+    "x",
+    "1.5",
+    "9" * 30,
+    "9" * 5_000,
+    "-" + "9" * 30,
+    "a\0b",
+    "\ud800",
+    None,
+    [],
+    {},
+    1e400,
+]
+
+
+@pytest.mark.parametrize("model", [Category, Artwork, Rerank])
+def test_whatever_is_given_as_ids_the_database_takes_the_keys(model):
+    keys = keys_from(model, NAMES_OF_NOTHING)
+    assert not model.objects.filter(pk__in=keys).exists()
+
+
+def test_an_id_is_a_key_whether_it_is_text_or_a_value():
+    first, second = Category.objects.order_by("pk")[:2]
+    assert keys_from(Category, [str(first.pk), *NAMES_OF_NOTHING, second.pk]) == [first.pk, second.pk]
+    assert keys_from(Artwork, ["it's", "\0"]) == ["it's"]

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 
 from shopsearch import images, snapshots
@@ -17,6 +16,7 @@ from shopsearch.evaluation.intervals import Difference, Figure
 from shopsearch.evaluation.measures import DEPTH, MEASURES
 from shopsearch.evaluation.report import GroupReport, Report
 from shopsearch.exceptions import ImageError
+from shopsearch.keys import keys_from
 from shopsearch.registry import ImageIndex
 
 FIRST_SHOWN = 5
@@ -183,14 +183,11 @@ def _failure(answer: Answer, index: ImageIndex) -> Failure:
 
 def _shown(index: ImageIndex, product_ids: Iterable[str], grades: Mapping[str, int]) -> dict[str, Shown]:
     """Each product with one of its pictures, as far as the index shows it."""
-    to_python, keys = index.product_model._meta.pk.to_python, []
-    shown = {}
-    for each in product_ids:
-        shown[each] = Shown(title=f"{each}: not in the shop", picture="", grade=grades.get(each, 0))
-        try:
-            keys.append(to_python(each))
-        except ValidationError:
-            continue
+    shown = {
+        each: Shown(title=f"{each}: not in the shop", picture="", grade=grades.get(each, 0))
+        for each in product_ids
+    }
+    keys = keys_from(index.product_model, shown)
     path = f"{index.product_field}__in" if index.product_field else "pk__in"
     # The first picture of a product is the last that is written here.
     for image in index.get_queryset().filter(**{path: keys}).order_by("-pk"):
