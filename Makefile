@@ -1,6 +1,7 @@
 # make demo   the shop, ready to search          make test   everything CI runs but lint and types
-# make lint   ruff and mypy                      make clean  forget the environment and the demo's data
+# make lint   ruff, mypy and bandit              make clean  forget the environment and the demo's data
 # make train  the bundled model from nothing, in an hour or two
+# make audit  known holes in the pinned packages, as far as the advisory service can be reached
 VENV ?= .venv
 # Where the environment forbids it, every start would compile the world anew.
 export PYTHONDONTWRITEBYTECODE :=
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo demo-data test test-faults lint train clean system
+.PHONY: demo demo-data test test-faults lint audit train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -57,6 +58,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive shopsearch demo_project training
+
+# Known holes in what is pinned. It asks an advisory service on the internet, so no part of CI.
+audit: $(VENV)/.dev
+	@$(PIP) pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip $(ARGS)
 
 # Goes on where it was stopped. The model is then in .var/training/model, its figures in docs/.
 train: $(VENV)/.dev

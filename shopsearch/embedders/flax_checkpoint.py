@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # nosec B403 # for _BytesOnly, which refuses every name
 import struct
 from collections.abc import Iterator
 from pathlib import Path

@@ -71,7 +71,10 @@ class Command(BaseCommand):
         for repository, patterns in model.repositories.items():
             self.stdout.write(f"{repository} …")
             try:
-                snapshot_download(repository, allow_patterns=list(patterns), local_dir=folder)
+                # Only repositories that this program names, and nothing in them is run.
+                snapshot_download(  # nosec B615
+                    repository, allow_patterns=list(patterns), local_dir=folder
+                )
             except Exception as error:  # the hub's, the network's and the disk's errors have no common root
                 raise CommandError(f"{repository} cannot be downloaded: {error}") from error
         self.print_setting(model.backend, model.options(str(folder.resolve())))
