@@ -36,7 +36,7 @@ class Child:
 
     def start(self, environment: dict[str, str]) -> None:
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603 # nosec B603 # our own commands, no shell
+            self.process = subprocess.Popen(  # noqa: S603 -- our own commands, no shell
                 self.command,
                 cwd=MANAGE.parent,
                 env=os.environ | environment,
