@@ -121,6 +121,8 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 SHOPSEARCH_PRODUCT_MODEL = "catalog.Product"
+# The default, spelt out: Django wants it where a foreign key leads to the pictures.
+SHOPSEARCH_PRODUCT_IMAGE_MODEL = "shopsearch.ProductImage"
 SHOPSEARCH: dict[str, Any] = {
     "VECTOR_STORE": {
         "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",

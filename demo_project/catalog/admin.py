@@ -16,8 +16,8 @@ class CategoryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("title", "category", "price", "stock", "published")
+    list_display = ("title", "sku", "brand", "category", "price", "stock", "published")
     list_filter = ("published", "category", "colour", "pattern")
     list_select_related = ("category",)
     prepopulated_fields = {"slug": ("title",)}
-    search_fields = ("title", "description", "slug")
+    search_fields = ("=sku", "title", "brand", "description", "slug")

@@ -198,6 +198,7 @@ _MORE = (
 class Article:
     """A product as it is designed: what it is, what it is called, and the seed of its looks."""
 
+    sku: str
     category: str
     pattern: str
     colour: str
@@ -259,6 +260,7 @@ def _article(number: int, category: str, pattern: str, colour: str, title: str) 
     dice, kind = Random(f"article {number}"), KINDS[category]
     price = Decimal(str(kind.price)) * Decimal(dice.choice(["0.8", "0.9", "1", "1", "1.1", "1.25"]))
     return Article(
+        sku=f"{category[:3]}-{pattern[:3]}-{number:04}".upper(),
         category=category,
         pattern=pattern,
         colour=colour,

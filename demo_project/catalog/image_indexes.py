@@ -31,7 +31,7 @@ class ProductImageIndex(ImageIndex):
 
     def describe(self, product: Product, image: ProductImage) -> dict[str, Any]:
         return super().describe(product, image) | {
-            "price": str(product.price),
+            "price": "" if product.price is None else str(product.price),
             "in_stock": product.in_stock,
             "category": product.category.name,
         }

@@ -49,6 +49,7 @@ def add_products(supplies: Sequence[Supply]) -> int:
     Product.objects.bulk_create(
         Product(
             slug=supply.slug,
+            sku=supply.sku,
             title=supply.title,
             category_id=keys[slugify(supply.category)],
             description=supply.description,

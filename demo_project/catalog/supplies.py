@@ -40,6 +40,7 @@ class Picture:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supply:
     slug: str
+    sku: str
     title: str
     category: str
     description: str
@@ -83,6 +84,7 @@ def rendered(limit: int | None = None) -> list[Supply]:
 def _supplied(article: Article) -> Supply:
     return Supply(
         slug=article.slug,
+        sku=article.sku,
         title=article.title,
         category=article.kind.name,
         description=article.description,
@@ -99,7 +101,8 @@ def from_folder(folder: Path, limit: int | None = None) -> list[Supply]:
     """The products that the folder's products.jsonl lists, one JSON object a line.
 
     Each has ``id``, ``name``, ``price``, ``categories`` ("A/B": the first part is the shop's category) and its
-    pictures, ``image`` and ``images``, as paths from the folder; ``description`` and ``brand`` are optional.
+    pictures, ``image`` and ``images``, as paths from the folder; ``description``, ``brand`` and ``sku`` (the ``id``
+    unless given) are optional.
 
     Raises SupplyError, before anything is loaded, when a line or a picture is not as it should be.
     """
@@ -117,6 +120,7 @@ def from_folder(folder: Path, limit: int | None = None) -> list[Supply]:
 
 def _parsed(lines: Sequence[str], folder: Path) -> Iterator[Supply]:
     seen: dict[str, int] = {}
+    skus: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -124,9 +128,11 @@ def _parsed(lines: Sequence[str], folder: Path) -> Iterator[Supply]:
             supply = _parse(line, folder)
             if supply.slug in seen:
                 raise SupplyError(f"its id is that of line {seen[supply.slug]}")
+            if supply.sku in skus:
+                raise SupplyError(f"its sku is that of line {skus[supply.sku]}")
         except SupplyError as error:
             raise SupplyError(f"{PRODUCTS_FILE}, line {number}: {error}.") from error.__cause__
-        seen[supply.slug] = number
+        seen[supply.slug] = skus[supply.sku] = number
         yield supply
 
 
@@ -146,6 +152,7 @@ def _parse(line: str, folder: Path) -> Supply:
     category = categories[0].split("/")[0].strip()[:100]
     return Supply(
         slug=slug,
+        sku=(_text(product, "sku", required=False) or _text(product, "id"))[:64],
         title=_text(product, "name")[:200],
         category=category if slugify(category) else "Other",
         description=_text(product, "description", required=False),

@@ -15,8 +15,10 @@ register = template.Library()
 
 
 @register.filter
-def price(amount: Decimal | str) -> str:
-    """``$24.90``, in the reader's way of writing numbers."""
+def price(amount: Decimal | str | None) -> str:
+    """``$24.90``, in the reader's way of writing numbers; "" where no price is known."""
+    if amount in (None, ""):
+        return ""
     return f"${number_format(Decimal(amount), 2, use_l10n=True, force_grouping=True)}"
 
 
