@@ -65,6 +65,8 @@ INDEXED = _counter("shopsearch_indexed_images", "Images that this worker was at,
 QUERIES = _counter("shopsearch_query_worker_queries", "Queries that this query worker embedded.")
 RERANKS = _counter("shopsearch_reranks", "Reranks that this process ended, by final state.", "state")
 REPAIRS = _counter("shopsearch_rerank_repairs", "What was mended in the models' answers.", "kind")
+THROTTLED = _counter("shopsearch_throttled", "Requests over a visitor's rate, by scope.", "scope")
+SHED = _counter("shopsearch_shed", "What was turned away because too much was under way, by kind.", "kind")
 
 
 @contextmanager
@@ -92,6 +94,15 @@ def count_reranks(state: str, number: int = 1, repairs: Mapping[str, int] | None
         RERANKS.labels(state).inc(number)
     for kind, mended in (repairs or {}).items():
         REPAIRS.labels(kind).inc(mended)
+
+
+def count_throttled(scope: str) -> None:
+    THROTTLED.labels(scope).inc()
+
+
+def count_shed(kind: str) -> None:
+    """Count what was not begun so that the rest is answered in time: ``text``, ``image``, ``rerank``."""
+    SHED.labels(kind).inc()
 
 
 def count_queries(number: int) -> None:

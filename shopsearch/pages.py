@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
@@ -16,11 +15,10 @@ from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
-from shopsearch import consent
+from shopsearch import consent, throttling
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageTooLarge, QueryError
 from shopsearch.queries import PageQuery
-from shopsearch.views import SearchThrottle
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +26,6 @@ UNSCRIPTED_PAGES = 4
 """Without the script a browser parts with the picture as it posts the form, so more results come at once."""
 FORM_BYTES = 256 * 1024
 """What a posted form may weigh beside its picture."""
-
-
-class PageThrottle(SearchThrottle):
-    """The API's, with one count for both; like the API, the page looks at no session: an address is a visitor."""
-
-    def get_cache_key(self, request: Any, view: Any) -> str:
-        return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -81,36 +72,43 @@ class SearchPage(View):
     def answer(self, request: HttpRequest, query: PageQuery) -> HttpResponse:
         if query.is_empty or query.awaits_picture:
             return self.shown(request, query)
-        throttle = PageThrottle()
-        if not throttle.allow_request(request, self):  # type: ignore[arg-type]
+        if seconds := self.seconds_to_wait(request, query):
             query.error = _("That was a lot of searches; wait a moment and try again.")
-            response = self.shown(request, query, status=429)
-            response["Retry-After"] = str(math.ceil(throttle.wait() or 1))
-            return response
+            return self.shown(request, query, status=429, retry_after=seconds)
         by_script = self.asked_by_script(request)
         parted = query.picture is not None and not by_script
         query.can_be_refined = not parted
         try:
             limit = settings.PAGE_SIZE * (UNSCRIPTED_PAGES if parted else 1)
-            query.run(limit, rerank=by_script, collect=consent.is_given(request))
+            rerank = by_script and not throttling.seconds_to_wait(request, "rerank")
+            query.run(limit, rerank=rerank, collect=consent.is_given(request))
         except QueryError as error:
             query.error = str(error)
             return self.shown(request, query, status=400)
         except BackendError as error:
             logger.warning("Search is unavailable: %s", error, exc_info=error)
             query.error = _("Search is away for the moment; try again shortly.")
-            response = self.shown(request, query, status=503)
-            response["Retry-After"] = str(error.retry_after_seconds)
-            return response
+            return self.shown(request, query, status=503, retry_after=error.retry_after_seconds)
         return self.shown(request, query)
 
-    def shown(self, request: HttpRequest, query: PageQuery, *, status: int = 200) -> HttpResponse:
+    def seconds_to_wait(self, request: HttpRequest, query: PageQuery) -> int:
+        """The API's count and the page's are one. Like the API, the page looks at no session."""
+        seconds = throttling.seconds_to_wait(request, "search")
+        if query.picture is not None and not seconds:
+            seconds = throttling.seconds_to_wait(request, "image")
+        return seconds
+
+    def shown(
+        self, request: HttpRequest, query: PageQuery, *, status: int = 200, retry_after: int = 0
+    ) -> HttpResponse:
         alone = request.headers.get("X-Shopsearch-Fragment") == "results"
         context: dict[str, Any] = {"search": query, "base_template": settings.BASE_TEMPLATE}
         if settings.COLLECT_QUERIES:
             context["consent"] = {"is_given": consent.is_given(request)}
         template_name = self.results_template_name if alone else self.template_name
         response = render(request, template_name, context, status=status)
+        if retry_after:
+            response["Retry-After"] = str(retry_after)
         # One address has two answers; no cache, the browser's included, may take one for the other.
         patch_vary_headers(response, ["X-Shopsearch-Fragment", *(["Cookie"] if "consent" in context else [])])
         return response

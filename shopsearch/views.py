@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import Any
 from urllib.parse import urlencode
 
-from django.core.exceptions import SuspiciousOperation
 from django.http import QueryDict
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework import status
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import Throttled
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
-from rest_framework.views import exception_handler as rest_framework_handler
 
-from shopsearch import query_log, reranking
+from shopsearch import query_log, reranking, throttling
 from shopsearch.conf import settings
-from shopsearch.exceptions import BackendError, ImageTooLarge, QueryError
+from shopsearch.exceptions import ImageTooLarge, QueryError
 from shopsearch.images import decode
 from shopsearch.receipts import link
+from shopsearch.refusals import answer_to_error
 from shopsearch.registry import get_index
 from shopsearch.search import search
 from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm, SearchWords
-
-logger = logging.getLogger(__name__)
+from shopsearch.throttling import SearchThrottle
 
 NOT_FILTERS = {"q", "image", "limit", "offset", "index", "format", "rerank", "collect", "page"}
 """Parameters that no filter may be named like."""
@@ -40,48 +35,6 @@ FORM_BYTES = 256 * 1024
 MAX_AGE_SECONDS = 30
 
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
-
-
-class SearchThrottle(UserRateThrottle):
-    """SHOPSEARCH["THROTTLE_RATE"] per address, or per user where a project authenticates; None: no limit."""
-
-    scope = "shopsearch"
-
-    def get_rate(self) -> str | None:
-        rate: str | None = settings.THROTTLE_RATE
-        return rate
-
-
-def answer_to_error(error: Exception, context: dict[str, Any]) -> Response | None:
-    """What the API says of an error: ``{"code", "detail"}``. None for a bug, which is Django's to report."""
-    if isinstance(error, BackendError):
-        # Its own words may name a server that is nobody's business; they are for the log.
-        logger.warning("Search is unavailable: %s", error, exc_info=error)
-        return Response(
-            {"code": error.code, "detail": str(BackendError())},
-            status=status.HTTP_503_SERVICE_UNAVAILABLE,
-            headers={"Retry-After": str(error.retry_after_seconds)},
-        )
-    if isinstance(error, QueryError):
-        return Response({"code": error.code, "detail": str(error)}, status=status.HTTP_400_BAD_REQUEST)
-    if isinstance(error, SuspiciousOperation):
-        detail = "The request has too many fields or too large ones; send fewer."
-        return Response({"code": "invalid", "detail": detail}, status=status.HTTP_400_BAD_REQUEST)
-    response = rest_framework_handler(error, context)
-    if response is not None and isinstance(error, APIException):
-        code = QueryError.code if isinstance(error, ValidationError) else _first(error.get_codes())
-        response.data = {"code": code, "detail": _first(error.detail)}
-    elif response is not None:
-        response.data = {"code": "not_found", "detail": "There is nothing here in that format; ask for JSON."}
-    return response
-
-
-def _first(found: Any) -> str:
-    """The first leaf: where several fields are wrong, one sentence at a time is enough."""
-    while isinstance(found, dict | list):
-        found = next(iter(found.values() if isinstance(found, dict) else found))
-    return str(found)
-
 
 _FILTERS = OpenApiParameter(
     "filters",
@@ -214,6 +167,8 @@ class SearchView(APIView):
         filters = {name: values for name, values in parameters.items() if name not in NOT_FILTERS}
         picture = asked.get("image")
         if picture is not None:
+            if seconds := throttling.seconds_to_wait(request, "image"):
+                raise Throttled(seconds)
             with picture:
                 picture = decode(picture)
         results = search(
@@ -233,12 +188,13 @@ class SearchView(APIView):
         index = get_index(asked.get("index", ""))
         if asked.get("collect"):
             query_log.collect(results, index)
+        wants_rerank = asked.get("rerank") and not throttling.seconds_to_wait(request, "rerank")
         context = {
             "request": request,
             "index": index,
             "filters": filters,
             "page_url": page_url,
-            "rerank": link(reranking.request(index, results) if asked.get("rerank") else None, request),
+            "rerank": link(reranking.request(index, results) if wants_rerank else None, request),
         }
         return Response(SearchAnswerSerializer(results, context=context).data)
 

@@ -20,6 +20,7 @@ from shopsearch import backends
 from shopsearch.conf import DEFAULTS, settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.rerankers.base import Reranker
+from shopsearch.throttling import SCOPES
 from shopsearch.vector_stores.base import VectorStore
 
 MAY_BE_NONE = {"FORMER_EMBEDDER", "QUERY_EMBEDDER", "RERANKER", "THROTTLE_RATE", "METRICS_TOKEN"}
@@ -28,8 +29,8 @@ DEFAULT_BACKENDS = {
     "FORMER_EMBEDDER": DEFAULTS["EMBEDDER"],
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"},
 } | {key: default for key, default in DEFAULTS.items() if isinstance(default, dict)}
+RATE = re.compile(r"[1-9]\d*/[smhd]\w*", re.ASCII)
 PATTERNS = {
-    "THROTTLE_RATE": (r"[1-9]\d*/[smhd]\w*", "Write a rate such as '120/min', or None for no throttle."),
     "METRICS_TOKEN": (r"[!-~]{16,}", "Use 16 or more letters, digits and signs, or None for no metrics."),
     "COLLECTION_PREFIX": (
         r"[A-Za-z]\w{0,63}",
@@ -86,7 +87,9 @@ def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
     default = DEFAULTS[key]
     if value is None and key in MAY_BE_NONE:
         return
-    if key in PATTERNS:
+    if key == "THROTTLE_RATE":
+        fits, hint = _check_rates(value)
+    elif key in PATTERNS:
         pattern, hint = PATTERNS[key]
         fits = isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
     elif key in DEFAULT_BACKENDS:
@@ -104,6 +107,17 @@ def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
         hint = f"It takes a list of Pillow's names of formats: {', '.join(default)}."
     if not fits:
         yield _wrong_value(f"SHOPSEARCH[{key!r}] is {value!r}.", hint)
+
+
+def _check_rates(value: Any) -> tuple[bool, str]:
+    rates = value if isinstance(value, dict) else {"search": value}
+    fits = set(rates) <= set(SCOPES) and all(
+        rate is None or (isinstance(rate, str) and RATE.fullmatch(rate)) for rate in rates.values()
+    )
+    return fits, (
+        "Write a rate such as '120/min', {'search': '120/min', 'image': '30/min', 'rerank': '30/min'} to have some "
+        "of their own, or None for no throttle."
+    )
 
 
 def _check_number(key: str, value: Any) -> tuple[bool, str]:

@@ -1,0 +1,47 @@
+"""Refusals: what the REST API answers in place of a result, in one form: ``{"code", "detail"}``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.exceptions import SuspiciousOperation
+from rest_framework import status
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as rest_framework_handler
+
+from shopsearch.exceptions import BackendError, QueryError
+
+logger = logging.getLogger(__name__)
+
+
+def answer_to_error(error: Exception, context: dict[str, Any]) -> Response | None:
+    """What the API says of an error: ``{"code", "detail"}``. None for a bug, which is Django's to report."""
+    if isinstance(error, BackendError):
+        # Its own words may name a server that is nobody's business; they are for the log.
+        logger.warning("Search is unavailable: %s", error, exc_info=error)
+        return Response(
+            {"code": error.code, "detail": str(BackendError())},
+            status=status.HTTP_503_SERVICE_UNAVAILABLE,
+            headers={"Retry-After": str(error.retry_after_seconds)},
+        )
+    if isinstance(error, QueryError):
+        return Response({"code": error.code, "detail": str(error)}, status=status.HTTP_400_BAD_REQUEST)
+    if isinstance(error, SuspiciousOperation):
+        detail = "The request has too many fields or too large ones; send fewer."
+        return Response({"code": "invalid", "detail": detail}, status=status.HTTP_400_BAD_REQUEST)
+    response = rest_framework_handler(error, context)
+    if response is not None and isinstance(error, APIException):
+        code = QueryError.code if isinstance(error, ValidationError) else _first(error.get_codes())
+        response.data = {"code": code, "detail": _first(error.detail)}
+    elif response is not None:
+        response.data = {"code": "not_found", "detail": "There is nothing here in that format; ask for JSON."}
+    return response
+
+
+def _first(found: Any) -> str:
+    """The first leaf: where several fields are wrong, one sentence at a time is enough."""
+    while isinstance(found, dict | list):
+        found = next(iter(found.values() if isinstance(found, dict) else found))
+    return str(found)
