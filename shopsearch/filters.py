@@ -36,8 +36,11 @@ class And:
 
 Filter = AnyOf | Range | And
 
+MAX_CONDITIONS = 100
 MAX_VALUES = 1_000
 """The most values that one condition may list."""
+MAX_CHARACTERS = 100_000
+"""The most that the values of all conditions may have together."""
 
 _SHOWN = 60  # characters of a wrong value that the error repeats
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
@@ -50,8 +53,12 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
     its values; ``__gte`` and ``__lte`` bound a number. Values may be typed or, as from a query string, text; empty
     text is no condition, as in a form left blank.
 
-    Raises FilterError with a sentence for a name that is not declared or a value that does not fit its type.
+    Raises FilterError with a sentence for a name that is not declared, a value that does not fit its type, and for
+    more filters, values or characters than the limits above.
     """
+    if len(conditions) > MAX_CONDITIONS:
+        raise FilterError(f"A search takes up to {MAX_CONDITIONS} filters, not {len(conditions):,}.")
+    characters = 0
     any_of: dict[str, AnyOf] = {}
     ranges: dict[str, Range] = {}
     for key, given in conditions.items():
@@ -65,6 +72,11 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
             continue
         if len(values) > MAX_VALUES:
             raise FilterError(f"The filter {name!r} takes up to {MAX_VALUES:,} values, not {len(values):,}.")
+        characters += sum(len(value) for value in values if isinstance(value, str))
+        if characters > MAX_CHARACTERS:
+            raise FilterError(
+                f"Filters have up to {MAX_CHARACTERS:,} characters together; ask for fewer values."
+            )
         if not lookup:
             any_of[name] = AnyOf(name, tuple(_typed(name, kind, value) for value in values))
         elif lookup in ("gte", "lte") and kind == "number":

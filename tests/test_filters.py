@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shopsearch.exceptions import FilterError
-from shopsearch.filters import MAX_VALUES, And, AnyOf, Range, parse
+from shopsearch.filters import MAX_CHARACTERS, MAX_CONDITIONS, MAX_VALUES, And, AnyOf, Range, parse
 
 DECLARED = {
     "category": "string",
@@ -104,6 +104,12 @@ def test_conditions_mean_this_filter(conditions, expected):
         ({"category__gte": "a"}, "__gte and __lte bound numbers, and 'category' is string."),
         ({"price__in": 5}, "'price__in' is not a filter"),
         ({"category": ["x"] * (MAX_VALUES + 1)}, "takes up to 1,000 values, not 1,001."),
+        (
+            {"category": "x" * (MAX_CHARACTERS + 1)},
+            "up to 100,000 characters together; ask for fewer values.",
+        ),
+        ({"a__b": "x" * MAX_CHARACTERS, "tags": ["", "x"]}, "up to 100,000 characters together"),
+        ({f"x{n}": 1 for n in range(MAX_CONDITIONS + 1)}, "A search takes up to 100 filters, not 101."),
     ],
 )
 def test_a_wrong_condition_is_answered_with_what_would_be_right(conditions, sentence):
