@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 from shopsearch.filters import AnyOf, Filter, Range
@@ -15,6 +16,8 @@ PREFIX = "f_"
 """Before each declared name, so that no filter can be called ``id`` or ``vector``."""
 MAX_STRING_BYTES = 2048
 MAX_STRINGS = 4096
+
+_NOT_AS_IT_IS = re.compile("[\ud800-\udfff]|…[0-9a-f]{64}\\Z")
 
 # These five escapes are read alike by Milvus and by Milvus Lite, which knows no \u and no \b; other control
 # characters may stand as they are.
@@ -49,12 +52,14 @@ def literal(value: str | float | bool) -> str:
 
 
 def stored_string(value: str) -> str:
-    """The text as it is kept: a very long one is cut and ends in its digest, so that two of them stay two."""
-    encoded = value.encode(
-        "utf-8", "backslashreplace"
-    )  # what is not Unicode text, such as half a surrogate pair
-    if len(encoded) <= MAX_STRING_BYTES:
-        return encoded.decode()
+    """The text as it is kept, and no other text is kept like it.
+
+    A very long one is cut and ends in its digest; so does what is not Unicode text, such as half a surrogate pair,
+    and what looks as if it ended in one.
+    """
+    encoded = value.encode("utf-8", "surrogatepass")
+    if len(encoded) <= MAX_STRING_BYTES and not _NOT_AS_IT_IS.search(value):
+        return value
     digest = hashlib.sha256(encoded).hexdigest()
     return encoded[: MAX_STRING_BYTES - len(digest) - 3].decode("utf-8", "ignore") + "…" + digest
 
