@@ -58,20 +58,28 @@ def note(
 
 def note_all(index: ImageIndex) -> int:
     """Every image the index shows, and every one it ever knew, so that ghosts go too. Returns how many."""
-    using = router.db_for_write(index.model)
-    entries = IndexEntry.objects.using(using).filter(index=index.name)
-    noted = _note_entries(index, entries)
+    entries = entries_of(index)
+    return _note_entries(index, entries) + note_new(index, entries.db)
+
+
+def note_new(index: ImageIndex, using: str) -> int:
+    """Every image the index shows that has no row of the outbox. Returns how many."""
+    noted = 0
     for keys in keys_of(index.get_queryset().using(using)):
         image_ids = {str(key) for key in keys}
-        known = entries.filter(image_id__in=image_ids).values_list("image_id", flat=True)
+        known = entries_of(index, using).filter(image_id__in=image_ids).values_list("image_id", flat=True)
         noted += note(index, sorted(image_ids - set(known)), using=using)
     return noted
 
 
 def note_failed(index: ImageIndex) -> int:
     """What failed for good is tried once more. Returns how many."""
-    entries = IndexEntry.objects.using(router.db_for_write(index.model)).filter(index=index.name)
-    return _note_entries(index, entries.filter(state=IndexEntry.State.FAILED))
+    return _note_entries(index, entries_of(index).filter(state=IndexEntry.State.FAILED))
+
+
+def entries_of(index: ImageIndex, using: str = "") -> QuerySet[IndexEntry]:
+    """The index's rows of the outbox."""
+    return IndexEntry.objects.using(using or router.db_for_write(index.model)).filter(index=index.name)
 
 
 def wake(using: str) -> None:

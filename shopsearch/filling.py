@@ -19,11 +19,12 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from shopsearch import changes, outbox, serving
-from shopsearch.backends import embedder_of, get_vector_store
+from shopsearch.backends import get_vector_store
 from shopsearch.conf import settings
 from shopsearch.keys import chunks_of, keys_of
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.targets import targets_of
 from shopsearch.vectors import AWAY
 
 logger = logging.getLogger(__name__)
@@ -49,14 +50,9 @@ def advance() -> bool:
 
 
 def _advance(index: ImageIndex, collection: Collection) -> bool:
-    if not _may_fill(index, collection) or _waiting(index, collection) > FEED * settings.BATCH_SIZE // 2:
+    if not may_fill(index, collection) or _waiting(index, collection) > FEED * settings.BATCH_SIZE // 2:
         return False
     return bool(_feed(index, collection)) or _finish(index, collection)
-
-
-def is_under_way() -> bool:
-    """Whether a collection is being filled."""
-    return any(True for _ in _building())
 
 
 def _building() -> Iterator[tuple[ImageIndex, Collection]]:
@@ -68,43 +64,37 @@ def _building() -> Iterator[tuple[ImageIndex, Collection]]:
 
 def done(index: ImageIndex, collection: Collection) -> int:
     """How many images it has."""
-    return entries_of(index, collection).filter(held__has_key=str(collection.pk)).count()
+    return _entries_of(index, collection).filter(held__has_key=str(collection.pk)).count()
 
 
-def _may_fill(index: ImageIndex, collection: Collection) -> bool:
+def may_fill(index: ImageIndex, collection: Collection) -> bool:
     """Whether this process knows what belongs into it; during a deployment an older one does not."""
-    types = index.filter_types
-    return embedder_of(collection.space) is not None and all(
-        types.get(name) == kind for name, kind in collection.fields.items()
-    )
+    [target] = targets_of(index, [collection])
+    return target.is_known
 
 
-def entries_of(index: ImageIndex, collection: Collection) -> QuerySet[IndexEntry]:
-    return IndexEntry.objects.using(collection._state.db).filter(index=index.name)
+def _entries_of(index: ImageIndex, collection: Collection) -> QuerySet[IndexEntry]:
+    return changes.entries_of(index, str(collection._state.db))
 
 
 def _lacking(index: ImageIndex, collection: Collection) -> QuerySet[IndexEntry]:
-    return entries_of(index, collection).exclude(held__has_key=str(collection.pk))
+    return _entries_of(index, collection).exclude(held__has_key=str(collection.pk))
 
 
 def _waiting(index: ImageIndex, collection: Collection) -> int:
-    rows = entries_of(index, collection).filter(state__in=outbox.NOT_AT_REST)
+    rows = _entries_of(index, collection).filter(state__in=outbox.NOT_AT_REST)
     return rows.values("pk")[: FEED * settings.BATCH_SIZE].count()
-
-
-def row_of(collection: Collection) -> QuerySet[Collection]:
-    return Collection.objects.using(collection._state.db).filter(pk=collection.pk)
 
 
 def _feed(index: ImageIndex, collection: Collection) -> int:
     """Have the next few images looked at that it has not. Returns how many."""
-    at_rest = (IndexEntry.State.INDEXED, IndexEntry.State.FAILED)
-    lacking = _lacking(index, collection).filter(pk__gt=collection.cursor, state__in=at_rest)
-    pks = list(lacking.order_by("pk").values_list("pk", flat=True)[: FEED * settings.BATCH_SIZE])
+    lacking = _lacking(index, collection).filter(pk__gt=collection.cursor)
+    at_rest = lacking.exclude(state__in=outbox.NOT_AT_REST).order_by("pk")
+    pks = list(at_rest.values_list("pk", flat=True)[: FEED * settings.BATCH_SIZE])
     if not pks:
         return 0
     fed = outbox.look_again(str(collection._state.db), pks)
-    row_of(collection).filter(cursor__lt=pks[-1]).update(cursor=pks[-1])
+    serving.row_of(collection).filter(cursor__lt=pks[-1]).update(cursor=pks[-1])
     return fed
 
 
@@ -115,7 +105,7 @@ def _finish(index: ImageIndex, collection: Collection) -> bool:
         lacking.filter(state=IndexEntry.State.INDEXED).order_by("pk").values_list("pk", flat=True).first()
     )
     if missed is not None:
-        row_of(collection).update(cursor=missed - 1)
+        serving.row_of(collection).update(cursor=missed - 1)
         return True
     waiting = (IndexEntry.State.PENDING, IndexEntry.State.CLAIMED)
     if lacking.filter(pk__lte=collection.ceiling, state__in=waiting).exists():
@@ -130,7 +120,7 @@ def _finish(index: ImageIndex, collection: Collection) -> bool:
 
 def _difference(index: ImageIndex, collection: Collection) -> str:
     """What is wrong with the number of entities; "" where it can be that of the rows."""
-    entries = entries_of(index, collection)
+    entries = _entries_of(index, collection)
     with_key = entries.filter(state=IndexEntry.State.INDEXED, held__has_key=str(collection.pk))
     moving = entries.filter(state__in=outbox.NOT_AT_REST)
     get_vector_store().ensure_collection(collection.name, serving.schema(collection))
@@ -169,7 +159,7 @@ class _NotOurs(Exception):
 
 def forget_lost(index: ImageIndex, collection: Collection) -> None:
     """Have looked at again what the rows say of it and the store has not, and delete what no row tells of."""
-    store, entries = get_vector_store(), entries_of(index, collection)
+    store, entries = get_vector_store(), _entries_of(index, collection)
     for pks in keys_of(entries.filter(state=IndexEntry.State.INDEXED, held__has_key=str(collection.pk))):
         by_id = {index.entity_id(entry.image_id): entry.pk for entry in entries.filter(pk__in=pks)}
         found = {entity.id for entity in store.fetch(collection.name, list(by_id))}

@@ -18,7 +18,7 @@ from shopsearch.exceptions import BackendError, QueryError
 from shopsearch.images import decode
 from shopsearch.keys import keys_from
 from shopsearch.models import EvaluationQuery, Judgement
-from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.registry import ImageIndex, find_index
 from shopsearch.search import search
 from shopsearch.types import Result
 
@@ -94,7 +94,7 @@ def pool(query: EvaluationQuery, limit: int) -> Pool:
     there.
     """
     grades = dict(query.judgements.values_list("product_id", "grade"))
-    index = {index.name: index for index in get_indexes()}.get(query.index)
+    index = find_index(query.index)
     found: list[PooledProduct] = []
     has_next, error = False, ""
     if index is None:

@@ -14,8 +14,7 @@ from django.db.models.functions import Now
 
 from shopsearch import changes, serving
 from shopsearch.backends import embedder_of, get_vector_store
-from shopsearch.filling import done, entries_of, forget_lost, row_of
-from shopsearch.keys import keys_of
+from shopsearch.filling import done, forget_lost
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex
 
@@ -49,7 +48,7 @@ def roll_back(index: ImageIndex) -> Collection:
     its filters are not declared any more, or a rebuild is under way.
     """
     using = router.db_for_write(index.model)
-    former = serving.collections_of(index, using).filter(state=State.RETIRED).order_by("-live_at").first()
+    former = serving.former(index, using)
     if former is None:
         raise Refused(f"{index.name}: no earlier collection is kept.")
     if embedder_of(former.space) is None:
@@ -86,7 +85,7 @@ def resume(index: ImageIndex) -> Collection:
     collection = _unfinished(index)
     if collection.error:
         forget_lost(index, collection)
-    row_of(collection).update(
+    serving.row_of(collection).update(
         state=State.BUILDING, error="", cursor=0, begun_at=Now(), begun_with=done(index, collection)
     )
     return collection
@@ -137,13 +136,11 @@ def _unfinished(index: ImageIndex) -> Collection:
 
 def _start(index: ImageIndex, collection: Collection) -> None:
     """Say how much there is to do, and from where on workers know of the collection: only after it is committed."""
-    entries = entries_of(index, collection)
+    using = str(collection._state.db)
+    entries = changes.entries_of(index, using)
     ceiling = entries.aggregate(highest=Max("pk"))["highest"] or 0
-    row_of(collection).update(ceiling=ceiling, total=entries.count())
-    for keys in keys_of(index.get_queryset().using(collection._state.db)):
-        image_ids = {str(key) for key in keys}
-        known = set(entries.filter(image_id__in=image_ids).values_list("image_id", flat=True))
-        changes.note(index, sorted(image_ids - known), using=collection._state.db)
+    serving.row_of(collection).update(ceiling=ceiling, total=entries.count())
+    changes.note_new(index, using)
     collection.refresh_from_db()
 
 

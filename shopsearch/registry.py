@@ -212,6 +212,11 @@ def get_index(name: str = "") -> ImageIndex:
     return indexes[name]
 
 
+def find_index(name: str) -> ImageIndex | None:
+    """The index of this name; None where the project has none such, or none any more."""
+    return next((index for index in _indexes.values() if index.name == name), None)
+
+
 def index_for(model: type[Model]) -> ImageIndex:
     """The index of this model, or of a proxy of the same table. Raises ImproperlyConfigured when there is none."""
     kin = (

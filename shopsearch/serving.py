@@ -48,6 +48,16 @@ def unfinished(index: ImageIndex, using: str = "") -> Collection | None:
     return collections_of(index, using).filter(state__in=UNFINISHED).first()
 
 
+def former(index: ImageIndex, using: str = "") -> Collection | None:
+    """The collection that answered before the live one, while it is kept."""
+    return collections_of(index, using).filter(state=State.RETIRED).order_by("-live_at").first()
+
+
+def row_of(collection: Collection) -> QuerySet[Collection]:
+    """Its row as it is now, to be read or changed; empty once it is dropped."""
+    return Collection.objects.using(collection._state.db).filter(pk=collection.pk)
+
+
 def is_current(index: ImageIndex, collection: Collection) -> bool:
     """Whether it was made for the model and the filters that are declared now."""
     made_for = (collection.space, collection.dimension, collection.fields)
@@ -99,7 +109,7 @@ def create(index: ImageIndex, state: str, using: str, **values: int) -> Collecti
 
 def pause(collection: Collection, error: str = "") -> bool:
     """Fill it no further; changes are still written to it. Returns whether it was being filled."""
-    rows = Collection.objects.using(collection._state.db).filter(pk=collection.pk, state=State.BUILDING)
+    rows = row_of(collection).filter(state=State.BUILDING)
     if paused := bool(rows.update(state=State.PAUSED, error=error)):
         logger.log(logging.WARNING if error else logging.INFO, "%s is paused. %s", collection.name, error)
     return paused

@@ -133,11 +133,11 @@ def _places(
     """Which entries to read from which collection."""
     chosen: dict[str, list[tuple[IndexEntry, Hashes]]] = {}
     for entry in entries:
-        spaces = {target.collection.space for target in targets if target.known_of(entry)}
+        spaces = {target.space for target in targets if target.known_of(entry)}
         for target in targets:
             if hashes := target.known_of(entry):
                 chosen.setdefault(target.key, []).append((entry, hashes))
-            elif (space := target.collection.space) not in spaces:
+            elif (space := target.space) not in spaces:
                 spaces.add(space)
                 others = (
                     each for each in collections if each.space == space and entry.held.get(str(each.pk))

@@ -14,17 +14,17 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch import filling, rebuilding
-from shopsearch.admin.columns import STYLE, ReindexPermission, ago, state_label, wake
+from shopsearch.admin.columns import STYLE, ReindexPermission, ago, breakable, state_label, wake
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import BackendError
 from shopsearch.models import Collection
 from shopsearch.rebuilding import Refused
-from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.registry import ImageIndex, find_index
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
     ModelAdmin = admin.ModelAdmin[Collection]
@@ -105,8 +105,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     @admin.display(description=_("collection"), ordering="name")
     def name_shown(self, collection: Collection) -> SafeString:
         """It is long: a line may end at any of its underscores."""
-        parts = ((part,) for part in collection.name.split("_"))
-        return format_html_join(mark_safe("_<wbr>"), "{}", parts)
+        return breakable(collection.name)
 
     @admin.display(description=_("state"), ordering="state")
     def state_and_error(self, collection: Collection) -> SafeString:
@@ -115,7 +114,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
     @admin.display(description=_("images"))
     def progress(self, collection: Collection) -> SafeString | str:
-        index = _index_of(collection)
+        index = find_index(collection.index)
         if index is None or collection.state == State.RETIRED:
             return "–"
         done = filling.done(index, collection)
@@ -162,7 +161,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         if not self.has_reindex_permission(request):
             raise PermissionDenied
         order, collection = ORDERS.get(name), self.get_queryset(request).filter(pk=pk).first()
-        index = _index_of(collection) if collection is not None else None
+        index = find_index(collection.index) if collection is not None else None
         if order is None or collection is None or index is None:
             raise Http404
         if request.method == "POST":
@@ -191,10 +190,6 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             return
         wake()
         messages.success(request, _("%(order)s: begun or done.") % {"order": order.title})
-
-
-def _index_of(collection: Collection) -> ImageIndex | None:
-    return next((index for index in get_indexes() if index.name == collection.index), None)
 
 
 def _describe(collection: Collection, done: int) -> str:

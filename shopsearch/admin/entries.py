@@ -28,7 +28,7 @@ from shopsearch.admin.columns import (
 )
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.models import Change, IndexEntry
-from shopsearch.registry import get_indexes
+from shopsearch.registry import find_index, get_indexes
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
     ModelAdmin = admin.ModelAdmin[IndexEntry]
@@ -69,7 +69,7 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
     @admin.display(description=_("image"), ordering="image_id")
     def image_link(self, entry: IndexEntry) -> str:
-        index = {index.name: index for index in get_indexes()}.get(entry.index)
+        index = find_index(entry.index)
         if index is None or entry.state == IndexEntry.State.DELETING:
             return entry.image_id
         options = index.model._meta

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from shopsearch.admin.columns import STYLE, ago, breakable, state_label
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import ImageError
 from shopsearch.models import Rerank
-from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.registry import ImageIndex, find_index
 from shopsearch.rerankers.collage import TILE, collage
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
@@ -162,15 +161,14 @@ class RerankAdmin(ReadOnly, ModelAdmin):
             raise Http404
         index, rows = _rows(rerank)
         pictures = [_picture(index, rows.get(each["image"])) for each in rerank.candidates]
-        content = io.BytesIO()
-        collage(pictures).save(content, "JPEG", quality=88)
         headers = {"Cache-Control": "private, no-store"}
-        return HttpResponse(content.getvalue(), content_type="image/jpeg", headers=headers)
+        content = images.jpeg(collage(pictures))
+        return HttpResponse(content, content_type="image/jpeg", headers=headers)
 
 
 def _rows(rerank: Rerank) -> tuple[ImageIndex | None, dict[str, Any]]:
     """The receipt's index, if there still is one, and the candidates' images by key, hidden ones included."""
-    index = {index.name: index for index in get_indexes()}.get(rerank.index)
+    index = find_index(rerank.index)
     if index is None:
         return None, {}
     keys = [each["image"] for each in rerank.candidates]

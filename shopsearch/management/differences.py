@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.db import router
-from django.db.models import QuerySet
-
 from shopsearch import serving, snapshots
-from shopsearch.keys import keys_of
+from shopsearch.changes import entries_of
+from shopsearch.keys import keys_from, keys_of
 from shopsearch.models import IndexEntry
 from shopsearch.registry import ImageIndex
 from shopsearch.targets import Target, targets_of
@@ -28,30 +26,27 @@ class Difference:
     reason: Reason
 
 
-def rows_of(index: ImageIndex) -> QuerySet[IndexEntry]:
-    """The index's rows of the outbox."""
-    return IndexEntry.objects.using(router.db_for_write(index.model)).filter(index=index.name)
-
-
 def differences(index: ImageIndex) -> Iterator[Difference]:
     """Every difference there is. Reads each file, embeds nothing; memory does not grow with the catalogue."""
     targets = targets_of(index, serving.collections_of(index))
     for keys in keys_of(index.get_queryset()):
         image_ids = [str(key) for key in keys]
-        entries = {entry.image_id: entry for entry in rows_of(index).filter(image_id__in=image_ids)}
-        for image_id, image in snapshots.shown(index, image_ids, using=rows_of(index).db).items():
+        entries = {entry.image_id: entry for entry in entries_of(index).filter(image_id__in=image_ids)}
+        shown = snapshots.shown(index, image_ids, using=entries_of(index).db)
+        for image_id, image in shown.items():
             if reason := _reason(index, image, entries.get(image_id), targets):
                 yield Difference(image_id=image_id, reason=reason)
+        yield from (Difference(image_id=each, reason="gone") for each in entries if each not in shown)
     yield from gone(index)
 
 
 def gone(index: ImageIndex) -> Iterator[Difference]:
-    """Each row whose image the shop does not show any more."""
-    for keys in keys_of(rows_of(index)):
-        image_ids = rows_of(index).filter(pk__in=keys).values_list("image_id", flat=True)
-        known = sorted(image_ids)
-        shown = snapshots.shown(index, known, using=rows_of(index).db)
-        yield from (Difference(image_id=each, reason="gone") for each in known if each not in shown)
+    """Each row whose image is not in the index's queryset any more."""
+    for keys in keys_of(entries_of(index)):
+        known = list(entries_of(index).filter(pk__in=keys).values_list("image_id", flat=True))
+        there = index.get_queryset().filter(pk__in=keys_from(index.model, known))
+        found = {str(key) for key in there.values_list("pk", flat=True)}
+        yield from (Difference(image_id=each, reason="gone") for each in known if each not in found)
 
 
 def _reason(

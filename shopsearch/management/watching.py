@@ -14,9 +14,9 @@ from celery import current_app
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from shopsearch import filling, indexing, outbox
+from shopsearch import filling, indexing, outbox, serving
+from shopsearch.changes import entries_of
 from shopsearch.conf import settings
-from shopsearch.management.differences import rows_of
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex
 
@@ -74,8 +74,7 @@ class Watcher:
             for undone in steps:
                 bar.update(total - undone - bar.n)
         for index, collection in rebuilds:
-            rows = Collection.objects.using(collection._state.db).filter(pk=collection.pk)
-            if (now := rows.first()) is None:
+            if (now := serving.row_of(collection).first()) is None:
                 raise CommandError(f"{index.name}: the rebuild was cancelled.")
             if now.state == Collection.State.PAUSED:
                 raise CommandError(f"{index.name}: the rebuild is paused. {now.error}".strip())
@@ -140,7 +139,7 @@ class Watcher:
 
 def trouble(indexes: Sequence[ImageIndex]) -> str:
     """Why images wait, as far as it can be told."""
-    waiting = [rows_of(index).filter(state__in=outbox.NOT_AT_REST) for index in indexes]
+    waiting = [entries_of(index).filter(state__in=outbox.NOT_AT_REST) for index in indexes]
     for rows in waiting:
         if troubled := rows.exclude(error="").first():
             return troubled.error
@@ -159,9 +158,5 @@ def _done(rebuilds: Rebuilds) -> int:
 
 
 def _is_filling(rebuilds: Rebuilds) -> bool:
-    return any(
-        Collection.objects.using(collection._state.db)
-        .filter(pk=collection.pk, state=Collection.State.BUILDING)
-        .exists()
-        for _, collection in rebuilds
-    )
+    building = Collection.State.BUILDING
+    return any(serving.row_of(collection).filter(state=building).exists() for _, collection in rebuilds)

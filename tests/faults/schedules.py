@@ -269,12 +269,12 @@ class Schedule:
         """A rebuild for a declaration that was taken back waits for a process that has it."""
         for index in INDEXES:
             collection = serving.unfinished(index)
-            if collection and not filling._may_fill(index, collection):
+            if collection and not filling.may_fill(index, collection):
                 rebuilding.cancel(index)
 
     def is_moving(self):
         moving = IndexEntry.objects.filter(state__in=outbox.NOT_AT_REST).exists() or Change.objects.exists()
-        return moving or filling.is_under_way()
+        return moving or Collection.objects.filter(state=Collection.State.BUILDING).exists()
 
 
 def sequences_of(models):

@@ -35,7 +35,8 @@ WORK = """
 import time
 import django; django.setup()
 from shopsearch import filling, indexing
-while filling.is_under_way():
+from shopsearch.models import Collection
+while Collection.objects.filter(state=Collection.State.BUILDING).exists():
     filling.advance()
     if not indexing.index_batch().claimed:
         time.sleep(0.05)

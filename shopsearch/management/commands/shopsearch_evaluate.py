@@ -30,7 +30,7 @@ from shopsearch.evaluation.report import Limit, Report
 from shopsearch.evaluation.searchers import LiveSearch, PictureAlone, Reranked, Searcher, WordsAlone
 from shopsearch.exceptions import BackendError
 from shopsearch.models import IndexEntry
-from shopsearch.registry import ImageIndex, get_index, get_indexes
+from shopsearch.registry import ImageIndex, find_index, get_index
 
 
 class Command(BaseCommand):
@@ -174,8 +174,7 @@ def _queries(index: ImageIndex, options: dict[str, Any]) -> tuple[Iterable[Judge
 
 
 def _contender(index: ImageIndex, name: str, options: dict[str, Any]) -> Searcher:
-    if name in {known.name for known in get_indexes()}:
-        other = get_index(name)
+    if other := find_index(name):
         if other.product_model._meta.concrete_model is not index.product_model._meta.concrete_model:
             raise CommandError(f"--compare: {name} shows other products, which nobody has judged here.")
         return LiveSearch(index=other, name=name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any
 
 from celery import current_app
@@ -14,8 +13,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from shopsearch import changes, filling, rebuilding, serving, wakeups
 from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.changes import entries_of
 from shopsearch.exceptions import BackendError
-from shopsearch.management.differences import differences, gone, rows_of
+from shopsearch.keys import chunks_of
+from shopsearch.management.differences import differences, gone
 from shopsearch.management.watching import Watcher, images
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.outbox import NOT_AT_REST
@@ -23,7 +24,6 @@ from shopsearch.rebuilding import Refused
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 
 REASONS_SHOWN = 5
-CHUNK = 1_000
 ORDERS = ("failed", "all", "rebuild", "rollback", "resume", "pause", "cancel", "prune")
 
 
@@ -150,10 +150,8 @@ class Command(BaseCommand):
         elif order == "all" or self._has_lost(index):
             noted = changes.note_all(index)
         else:
-            found = differences(index)
-            noted = 0
-            while chunk := list(islice(found, CHUNK)):
-                noted += changes.note(index, [difference.image_id for difference in chunk])
+            found = chunks_of(difference.image_id for difference in differences(index))
+            noted = sum(changes.note(index, image_ids) for image_ids in found)
         while changes.fold():
             pass
         self.stdout.write(f"{index.name}: {images(noted)} to look at")
@@ -161,7 +159,7 @@ class Command(BaseCommand):
 
     def _has_lost(self, index: ImageIndex) -> bool:
         """Whether the store has fewer entities than the rows tell of, as after a loss of its data."""
-        if (live := serving.live(index)) is None or rows_of(index).filter(state__in=NOT_AT_REST).exists():
+        if (live := serving.live(index)) is None or entries_of(index).filter(state__in=NOT_AT_REST).exists():
             return False
         held, found = filling.done(index, live), get_vector_store().count(live.name)
         if found < held:
@@ -183,7 +181,7 @@ class Command(BaseCommand):
             self.stderr.write(f"The broker is away ({error}); the workers look by themselves after a while.")
 
     def _report_failures(self, indexes: list[ImageIndex]) -> None:
-        failed = [rows_of(index).filter(state=IndexEntry.State.FAILED) for index in indexes]
+        failed = [entries_of(index).filter(state=IndexEntry.State.FAILED) for index in indexes]
         if not (count := sum(rows.count() for rows in failed)):
             return
         first = [entry for rows in failed for entry in rows.order_by("pk")[:REASONS_SHOWN]][:REASONS_SHOWN]
@@ -195,11 +193,11 @@ class Command(BaseCommand):
 def _plan(index: ImageIndex, order: str) -> str:
     """What would be done, in words."""
     if order == "failed":
-        failed = rows_of(index).filter(state=IndexEntry.State.FAILED).count()
+        failed = entries_of(index).filter(state=IndexEntry.State.FAILED).count()
         return f"{images(failed)} that failed would be tried again"
     live = serving.live(index)
     if live is not None and (order == "rebuild" or (not order and not serving.is_current(index, live))):
-        count = rows_of(index).count()
+        count = entries_of(index).count()
         what = "with the vectors they have" if live.space == get_embedder().space else "and embedded anew"
         return f"{images(count)} would be written to a new collection, {what}"
     if order == "prune":
@@ -214,6 +212,5 @@ def _plan(index: ImageIndex, order: str) -> str:
             f"{images(index.get_queryset().count())} would be looked at, "
             f"and {sum(1 for _ in gone(index)):,} that are gone forgotten"
         )
-    former = serving.collections_of(index).filter(state=Collection.State.RETIRED).order_by("-live_at").first()
-    concerned = former if order == "rollback" else serving.unfinished(index)
+    concerned = serving.former(index) if order == "rollback" else serving.unfinished(index)
     return f"would {order.replace('rollback', 'roll back to')} {concerned.name if concerned else 'nothing'}"
