@@ -22,21 +22,25 @@ CHUNK = 500
 
 def fill(folder: str, images: str) -> None:
     """A shop of so many products with a picture each, indexed."""
+    call_command("migrate", run_syncdb=True, verbosity=0, skip_checks=True)
+    for start in range(0, int(images), CHUNK):
+        _hold(shop(range(start, min(start + CHUNK, int(images)))))
+
+
+def shop(numbers: range) -> list[Any]:
+    """The images of a product for each of these numbers, which no signal tells of."""
     from shopsearch.models import ProductImage
     from tests.shop.models import Product
 
-    call_command("migrate", run_syncdb=True, verbosity=0, skip_checks=True)
     media = Path(settings.MEDIA_ROOT) / "blocks"
-    media.mkdir(parents=True)
-    for start in range(0, int(images), CHUNK):
-        numbers = range(start, min(start + CHUNK, int(images)))
-        for number in numbers:
-            (media / f"{number}.png").write_bytes(blocks(number))
-        products = Product.objects.bulk_create([Product(title=str(number)) for number in numbers])
-        ProductImage.objects.bulk_create(
-            [ProductImage(product=product, image=f"blocks/{product.title}.png") for product in products]
-        )
-        _hold(list(ProductImage.objects.filter(product__in=products)))
+    media.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        (media / f"{number}.png").write_bytes(blocks(number))
+    products = Product.objects.bulk_create([Product(title=str(number)) for number in numbers])
+    ProductImage.objects.bulk_create(
+        [ProductImage(product=product, image=f"blocks/{product.title}.png") for product in products]
+    )
+    return list(ProductImage.objects.filter(product__in=products))
 
 
 def _hold(rows: list[Any]) -> None:
