@@ -80,7 +80,7 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
         if not lookup:
             any_of[name] = AnyOf(name, tuple(_typed(name, kind, value) for value in values))
         elif lookup in ("gte", "lte") and kind == "number":
-            bound = _typed(name, kind, values[-1])
+            bound = [_typed(name, kind, value) for value in values][-1]
             before = ranges.get(name, Range(name))
             ranges[name] = (
                 Range(name, float(bound), before.maximum)
