@@ -54,6 +54,8 @@ DEFAULTS: dict[str, Any] = {
     "RERANK_KEEP_DAYS": 30,
     # Server-sent events beside polling; only under ASGI.
     "RERANK_EVENTS": False,
+    # How many may wait for an answer or be under way; a search beyond them is answered without.
+    "MAX_OPEN_RERANKS": 100,
     # The REST API's throttle for anonymous visitors, as DRF writes rates.
     "THROTTLE_RATE": "120/min",
     # How long /api/health/ready/ waits for the database, the vector store, the embedder and the broker together.
@@ -61,6 +63,9 @@ DEFAULTS: dict[str, Any] = {
     # Who sends this token may read /api/metrics/; None: nobody.
     "METRICS_TOKEN": None,
     # Where a worker answers Prometheus; port 0 is nowhere.
+    # How many searches a process answers at once, and how many of them may be by picture.
+    "MAX_SEARCHES": 4,
+    "MAX_IMAGE_SEARCHES": 2,
     "METRICS_HOST": "127.0.0.1",
     "METRICS_PORT": 0,
     # Whether shoppers are asked if the words of their searches may be kept, and how long those are that nobody judges.

@@ -9,6 +9,7 @@ ShopsearchError
 │       └── ImageUnreadable     not a picture, broken, or of a format that is not accepted
 └── BackendError                somebody else's: HTTP 503, retried with back-off
     ├── EmbedderError
+    ├── Busy                    more is asked than can be answered in time
     ├── VectorStoreError
     └── RerankerError
 
@@ -88,3 +89,10 @@ class RerankerError(BackendError):
     """The reranker cannot answer at the moment; the results keep their order."""
 
     code = "reranker_unavailable"
+class Busy(BackendError):
+    """Too many are searching at the moment; try again in a few seconds."""
+
+    code = "busy"
+    retry_after_seconds = 2
+
+

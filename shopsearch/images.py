@@ -1,13 +1,15 @@
-"""Decode pictures that may come from anyone: within limits, upright, RGB."""
+"""Decode pictures that may come from anyone: within limits, upright, RGB, nothing but pixels; and write small ones."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from io import BytesIO
 from typing import BinaryIO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from shopsearch import image_process
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
 
@@ -16,8 +18,12 @@ MAX_SIDE = 2048
 
 _LONGEST_SIDE = 65_535
 _MEMORY_BYTES = 240_000_000
-_BYTES_PER_PIXEL = {"AVIF": 20, "TIFF": 16, "WEBP": 17}
+_BYTES_PER_PIXEL = {"AVIF": 16, "TIFF": 16, "WEBP": 17}
 """What decoding takes at its worst, measured; Pillow's own 4 for a format that is not here. JPEG: see _cost."""
+_BOUNDED = frozenset({"JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF"})
+"""A file's header bounds what their decoders take. Every other format is decoded in a process of its own."""
+_PREFIX = 16
+"""So many bytes tell Pillow which decoders might read a file."""
 _BAND_PIXELS = 1_000_000
 _MAX_SCANS = 50
 
@@ -39,23 +45,35 @@ _TRANSPOSITIONS = {
 def decode(data: bytes | BinaryIO) -> Image.Image:
     """The picture as shopsearch looks at it: its first frame, upright, RGB with what was transparent white.
 
-    A picture of more than ``MAX_SIDE`` pixels on its long side is reduced by a whole factor. Nothing is read past
-    SHOPSEARCH["MAX_IMAGE_BYTES"], nothing decoded past SHOPSEARCH["MAX_IMAGE_PIXELS"] or in a format that is not in
-    SHOPSEARCH["IMAGE_FORMATS"], and no picture takes more than 300 MB while it is decoded.
+    It is pixels alone: no place, camera, profile or comment. One of more than ``MAX_SIDE`` pixels on its long side is
+    reduced by a whole factor. Nothing is read past SHOPSEARCH["MAX_IMAGE_BYTES"], nothing decoded past
+    SHOPSEARCH["MAX_IMAGE_PIXELS"] or in a format that is not in SHOPSEARCH["IMAGE_FORMATS"], and no picture takes more
+    than 300 MB while it is decoded.
 
     Raises ImageTooLarge, or ImageUnreadable for whatever else is wrong with it; nothing else, but what reading
     ``data`` raises.
     """
     content = _within_the_limit(data)
+    formats = _formats(content[:_PREFIX])
+    if formats and _BOUNDED.isdisjoint(formats):
+        return image_process.decode(content, formats)
+    return decode_here(content, [name for name in formats if name in _BOUNDED])
+
+
+def decode_here(content: bytes, formats: Sequence[str]) -> Image.Image:
+    """As ``decode`` does, in this process, with the decoders of these formats alone."""
     try:
-        with _open(content) as image:
+        # Only these decoders see the bytes.
+        with Image.open(BytesIO(content), formats=formats) as image:
             _check_size(image, content)
             if image.format in ("JPEG", "MPO"):
                 longest = max(image.size) / MAX_SIDE
                 # libjpeg decodes at a half, a quarter or an eighth and never makes the rest.
                 image.draft(None, (_scaled(image.width, longest), _scaled(image.height, longest)))
             image.load()
-            return _turned(_reduced(image), _orientation(image))
+            result = _turned(_reduced(image), _orientation(image))
+            result.info = {}
+            return result
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -68,6 +86,27 @@ def decode(data: bytes | BinaryIO) -> Image.Image:
         raise _unreadable(content, error) from error
 
 
+def normalised(picture: Image.Image) -> Image.Image:
+    """The one copy of a query's picture that everything later looks at, keeps or sends on.
+
+    RGB, at most SHOPSEARCH["QUERY_IMAGE_SIDE"] on its long side, pixels alone. Doing it again changes nothing.
+    """
+    result = picture.convert("RGB")
+    result.thumbnail((settings.QUERY_IMAGE_SIDE, settings.QUERY_IMAGE_SIDE))
+    result.info = {}
+    return result
+
+
+def jpeg(picture: Image.Image, side: int = MAX_SIDE, *, quality: int = 88) -> bytes:
+    """The picture as a JPEG file of at most ``side`` pixels on its long side, without metadata."""
+    small = picture.convert("RGB")
+    small.thumbnail((side, side))
+    small.info = {}
+    content = BytesIO()
+    small.save(content, "JPEG", quality=quality)
+    return content.getvalue()
+
+
 def _within_the_limit(data: bytes | BinaryIO) -> bytes:
     limit: int = settings.MAX_IMAGE_BYTES
     content = data if isinstance(data, bytes) else data.read(limit + 1)
@@ -76,11 +115,20 @@ def _within_the_limit(data: bytes | BinaryIO) -> bytes:
     return content
 
 
-def _open(content: bytes) -> Image.Image:
+def _formats(prefix: bytes) -> list[str]:
+    """Which of the accepted formats the file may be of, by how it begins."""
     Image.init()
-    # Only these decoders see the bytes; a name that this Pillow lacks would be a KeyError.
-    formats = [name for name in settings.IMAGE_FORMATS if name in Image.OPEN]
-    return Image.open(BytesIO(content), formats=formats)
+    # A name that this Pillow lacks is no error.
+    return [name for name in settings.IMAGE_FORMATS if name in Image.OPEN and _may_be(name, prefix)]
+
+
+def _may_be(name: str, prefix: bytes) -> bool:
+    accept = Image.OPEN[name][1]
+    try:
+        # Words instead of a truth say that this Pillow was built without the decoder.
+        return accept is None or (accept(prefix) not in (False, None) and not isinstance(accept(prefix), str))
+    except Exception:  # some look at a byte that is not there
+        return False
 
 
 def _check_size(image: Image.Image, content: bytes) -> None:
@@ -163,7 +211,7 @@ def _rgb(image: Image.Image, white: float) -> Image.Image:
 
 def _unreadable(content: bytes, error: Exception) -> ImageUnreadable:
     brand = _REFUSED_BRANDS.get(content[8:12]) if content[4:8] == b"ftyp" else None
-    if brand and isinstance(error, UnidentifiedImageError):
+    if brand and brand not in settings.IMAGE_FORMATS and isinstance(error, UnidentifiedImageError):
         return ImageUnreadable(f"{brand} pictures are not accepted here; save it as JPEG and try again.")
     if isinstance(error, UnidentifiedImageError):
         return ImageUnreadable("" if content else "The file is empty; choose a picture.")

@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
-from shopsearch import consent, throttling
+from shopsearch import admission, consent, throttling
 from shopsearch.conf import settings
-from shopsearch.exceptions import BackendError, ImageTooLarge, QueryError
+from shopsearch.exceptions import BackendError, Busy, ImageTooLarge, QueryError
 from shopsearch.queries import PageQuery
 
 logger = logging.getLogger(__name__)
@@ -81,15 +81,19 @@ class SearchPage(View):
         try:
             limit = settings.PAGE_SIZE * (UNSCRIPTED_PAGES if parted else 1)
             rerank = by_script and not throttling.seconds_to_wait(request, "rerank")
-            query.run(limit, rerank=rerank, collect=consent.is_given(request))
+            with admission.admitted("image" if query.picture is not None or query.similar_id else "text"):
+                query.run(limit, rerank=rerank, collect=consent.is_given(request))
+                return self.shown(request, query)
         except QueryError as error:
             query.error = str(error)
             return self.shown(request, query, status=400)
+        except Busy as error:
+            query.error = _("Many are searching at the moment; try again in a few seconds.")
+            return self.shown(request, query, status=503, retry_after=error.retry_after_seconds)
         except BackendError as error:
             logger.warning("Search is unavailable: %s", error, exc_info=error)
             query.error = _("Search is away for the moment; try again shortly.")
             return self.shown(request, query, status=503, retry_after=error.retry_after_seconds)
-        return self.shown(request, query)
 
     def seconds_to_wait(self, request: HttpRequest, query: PageQuery) -> int:
         """The API's count and the page's are one. Like the API, the page looks at no session."""

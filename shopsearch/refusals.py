@@ -11,7 +11,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as rest_framework_handler
 
-from shopsearch.exceptions import BackendError, QueryError
+from shopsearch.exceptions import BackendError, Busy, QueryError
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +19,13 @@ logger = logging.getLogger(__name__)
 def answer_to_error(error: Exception, context: dict[str, Any]) -> Response | None:
     """What the API says of an error: ``{"code", "detail"}``. None for a bug, which is Django's to report."""
     if isinstance(error, BackendError):
-        # Its own words may name a server that is nobody's business; they are for the log.
-        logger.warning("Search is unavailable: %s", error, exc_info=error)
+        detail = str(error)
+        if not isinstance(error, Busy):
+            # Its own words may name a server that is nobody's business; they are for the log.
+            logger.warning("Search is unavailable: %s", error, exc_info=error)
+            detail = str(BackendError())
         return Response(
-            {"code": error.code, "detail": str(BackendError())},
+            {"code": error.code, "detail": detail},
             status=status.HTTP_503_SERVICE_UNAVAILABLE,
             headers={"Retry-After": str(error.retry_after_seconds)},
         )

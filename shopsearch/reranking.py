@@ -8,14 +8,13 @@ database's.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import DatabaseError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
@@ -29,9 +28,6 @@ from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, get_index
 from shopsearch.rerankers.ordering import Order, arrange
 from shopsearch.types import Candidate, Judgement, Query, Results
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +43,9 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
     """A rerank of these results' leading products, queued, or the one that was made for the same query before.
 
     None where there is nothing to gain: no reranker, no broker to reach one by, fewer than two results, not the first
-    page, or scores so far apart that retrieval is sure (RERANK_GATE); and where the database takes no row, being locked
-    or for reading only: the search is answered all the same. The workers are woken after commit; this never waits for
-    them.
+    page, or scores so far apart that retrieval is sure (RERANK_GATE); where MAX_OPEN_RERANKS are open; and where
+    the database takes no row, being locked or for reading only: the search is answered all the same. The workers are
+    woken after commit; this never waits for them.
     """
     wanted = _wanted(index, results) if wakeups.has_workers() else None
     if wanted is None:
@@ -79,7 +75,8 @@ def _wanted(index: ImageIndex, results: Results) -> Rerank | None:
     leading = results.results[: reranker.most_candidates]
     if leading[0].score - leading[-1].score >= settings.RERANK_GATE:
         return None
-    picture = _encode(results.query.image) if results.query.image is not None else None
+    image = results.query.image
+    picture = None if image is None else images.jpeg(image, PICTURE_SIDE, quality=92)
     candidates = [
         {
             "product": _plain(result.product.pk),
@@ -106,11 +103,14 @@ def _wanted(index: ImageIndex, results: Results) -> Rerank | None:
     )
 
 
-def _known_or_recorded(wanted: Rerank) -> Rerank:
+def _known_or_recorded(wanted: Rerank) -> Rerank | None:
     expire()
     known = _known(wanted.key)
     if known is not None:
         return known
+    if Rerank.objects.filter(state__in=OPEN).count() >= settings.MAX_OPEN_RERANKS:
+        metrics.count_shed("rerank")
+        return None
     wanted.save(force_insert=True)
     logger.info("Rerank %s is asked for.", wanted.pk)
     wakeups.wake_after_commit(Rerank.objects.db, wakeups.wake_rerankers)
@@ -255,14 +255,6 @@ def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[i
             product_id=str(each["product"]), image=picture, text=each["text"], score=each["score"]
         )
     return seen
-
-
-def _encode(picture: Image) -> bytes:
-    small = picture.copy()
-    small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    content = io.BytesIO()
-    small.save(content, "JPEG", quality=92)
-    return content.getvalue()
 
 
 def _plain(key: object) -> int | str:

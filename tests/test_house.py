@@ -14,6 +14,8 @@ LAYERS = [
     {"exceptions"},
     {"types", "conf", "logs", "metrics"},
     {
+        "admission",
+        "downloads",
         "filters",
         "images",
         "keys",

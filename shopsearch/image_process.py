@@ -1,0 +1,119 @@
+"""Decode a picture in a process of its own, whose memory and time the system bounds.
+
+For formats of which no header says what their decoders take: an AVIF of 5 KB that lies about its size made its decoder
+take 850 MB. What dies there, or is killed for taking too much, is a picture that was refused.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shopsearch.conf import settings
+from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 10
+MEMORY_BYTES = 270 * 1024 * 1024
+"""That the process may take beside what it has when it starts."""
+
+_LIMITS = ("MAX_IMAGE_BYTES", "MAX_IMAGE_PIXELS")
+_ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
+"""What a Python may need to start. The rest stays here: an environment has secrets in it."""
+
+
+def decode(content: bytes, formats: Sequence[str]) -> Image:
+    """What ``images.decode_here`` returns and raises, within SECONDS and MEMORY_BYTES, whatever the file does."""
+    from PIL import Image
+
+    limits = {"IMAGE_FORMATS": list(formats)} | {name: getattr(settings, name) for name in _LIMITS}
+    try:
+        done = subprocess.run(  # noqa: S603
+            [_python(), "-B", "-P", "-m", __name__, json.dumps(limits)],
+            input=content,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ImageUnreadable("The picture takes too long to read; save it as JPEG and try again.") from error
+    except OSError as error:
+        logger.error("No process can be started to decode a picture in: %s", error)
+        raise ImageUnreadable("The picture cannot be read here; save it as JPEG and try again.") from error
+    header, _, pixels = done.stdout.partition(b"\n")
+    try:
+        answer = json.loads(header)
+        if "size" in answer:
+            return Image.frombytes("RGB", tuple(answer["size"]), pixels)
+        refusal = {each.__name__: each for each in (ImageTooLarge, ImageUnreadable)}[answer["refused"]]
+        said = str(answer["detail"])
+    except (ValueError, KeyError, TypeError) as error:
+        logger.info("A decoder ended with status %d and without a picture.", done.returncode)
+        raise ImageUnreadable(
+            "The picture is broken, or takes too much memory; save it anew as JPEG and try again."
+        ) from error
+    raise refusal(said)
+
+
+def _python() -> str:
+    """The interpreter. Where a server embeds one, the program that runs is that server."""
+    program = Path(sys.executable or "")
+    known = program.name.startswith(("python", "pypy"))
+    return str(program if known else Path(sys.prefix) / "bin" / "python3")
+
+
+def _environment() -> dict[str, str]:
+    places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    return {**kept, "PYTHONPATH": os.pathsep.join(places)}
+
+
+def _bound() -> None:
+    """From here on the system refuses this process more memory and time, and any file that it would write."""
+    import resource
+
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    for limit, most in (
+        (resource.RLIMIT_AS, taken + MEMORY_BYTES),
+        (resource.RLIMIT_CPU, SECONDS),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (most, most))
+
+
+def _main() -> None:
+    from django.conf import settings as django_settings
+
+    from shopsearch import images
+
+    limits = json.loads(sys.argv[1])
+    django_settings.configure(SHOPSEARCH=limits)
+    with suppress(ImportError):
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # every thread of a decoder takes memory of its own
+    _bound()
+    try:
+        picture = images.decode_here(sys.stdin.buffer.read(), limits["IMAGE_FORMATS"])
+        answer, pixels = {"size": picture.size}, picture.tobytes()
+    except ImageError as error:
+        answer, pixels = {"refused": type(error).__name__, "detail": str(error)}, b""
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + pixels)
+
+
+if __name__ == "__main__":
+    _main()
