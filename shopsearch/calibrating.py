@@ -19,6 +19,7 @@ from PIL import ImageEnhance
 
 from shopsearch.calibrations import Calibration
 from shopsearch.embedders.base import Embedder
+from shopsearch.images import normalised
 from shopsearch.types import Query, QueryKind
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query
     own = {word for sample in samples for word in _words(sample.text)}
     nouns = [noun for each in FOREIGN_WORDS if own.isdisjoint(_words(noun := " ".join(each.split())))]
     for sample in samples:
-        seen = _photographed_anew(sample.image, dice)
+        seen = normalised(_photographed_anew(sample.image, dice))
         if words := _words(sample.text):
             phrase = " ".join(_phrase(words, dice))
             yield "text", True, Query(text=dice.choice([sample.text, phrase])), ""
@@ -170,7 +171,7 @@ def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query
             yield "text", False, Query(text=asked), ""
             yield "composed", False, Query(text=asked, image=seen), ""
         yield "image", True, Query(image=seen), ""
-        yield "image", False, Query(image=sample.image), sample.product_id
+        yield "image", False, Query(image=normalised(sample.image)), sample.product_id
 
 
 def _words(text: str) -> list[str]:

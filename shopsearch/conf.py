@@ -32,8 +32,13 @@ DEFAULTS: dict[str, Any] = {
     # Limits for pictures, of shoppers and of products alike.
     "MAX_IMAGE_BYTES": 10 * 1024 * 1024,
     "MAX_IMAGE_PIXELS": 40_000_000,
-    # Pillow's names. Not AVIF: a file of 5 KB that lies about its size made its decoder take 850 MB.
-    "IMAGE_FORMATS": ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"),
+    # Pillow's names, told by content.
+    "IMAGE_FORMATS": ("JPEG", "PNG", "WEBP", "GIF", "AVIF"),
+    # The long side of the one copy that is made of a shopper's picture; embedder, reranker and database see no other.
+    "QUERY_IMAGE_SIDE": 448,
+    # Whether shoppers may name a picture by its address, which the shop's server then fetches, and how long it tries.
+    "FETCH_IMAGE_URLS": False,
+    "FETCH_IMAGE_SECONDS": 5.0,
     # Indexing.
     "INDEX_QUEUE": "shopsearch-index",
     "BATCH_SIZE": 64,
@@ -49,23 +54,23 @@ DEFAULTS: dict[str, Any] = {
     # Retrieval is sure of itself, and no rerank is made, when its first score is so far above its last; 2 is never.
     "RERANK_GATE": 2.0,
     "RERANK_DEADLINE_SECONDS": 60,
+    # How many may wait for an answer or be under way; a search beyond them is answered without.
+    "MAX_OPEN_RERANKS": 100,
     # How long a repeated query is answered by the rerank that was made before.
     "RERANK_CACHE_SECONDS": 3_600,
     "RERANK_KEEP_DAYS": 30,
     # Server-sent events beside polling; only under ASGI.
     "RERANK_EVENTS": False,
-    # How many may wait for an answer or be under way; a search beyond them is answered without.
-    "MAX_OPEN_RERANKS": 100,
-    # The REST API's throttle for anonymous visitors, as DRF writes rates.
+    # How often a visitor may search, as DRF writes rates; {"search": ..., "image": ..., "rerank": ...} for one each.
     "THROTTLE_RATE": "120/min",
+    # How many searches a process answers at once, and how many of them may be by picture.
+    "MAX_SEARCHES": 4,
+    "MAX_IMAGE_SEARCHES": 2,
     # How long /api/health/ready/ waits for the database, the vector store, the embedder and the broker together.
     "HEALTH_SECONDS": 2.0,
     # Who sends this token may read /api/metrics/; None: nobody.
     "METRICS_TOKEN": None,
     # Where a worker answers Prometheus; port 0 is nowhere.
-    # How many searches a process answers at once, and how many of them may be by picture.
-    "MAX_SEARCHES": 4,
-    "MAX_IMAGE_SEARCHES": 2,
     "METRICS_HOST": "127.0.0.1",
     "METRICS_PORT": 0,
     # Whether shoppers are asked if the words of their searches may be kept, and how long those are that nobody judges.

@@ -12,6 +12,7 @@ from shopsearch.calibrations import match_of, weak_below
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmptyQuery, QueryError
 from shopsearch.filters import Filter, parse
+from shopsearch.images import normalised
 from shopsearch.keys import keys_from
 from shopsearch.metrics import timed
 from shopsearch.models import Collection
@@ -43,7 +44,8 @@ def search(
 ) -> Results:
     """The products that match the words, the picture, or both together, best first, each once.
 
-    ``image`` is a picture from ``shopsearch.images.decode``. ``filters`` is what ``shopsearch.filters.parse``
+    ``image`` is a picture from ``shopsearch.images.decode``; only a copy of SHOPSEARCH["QUERY_IMAGE_SIDE"] pixels is
+    looked at, kept or sent on. ``filters`` is what ``shopsearch.filters.parse``
     takes: ``{"category": ["mug", "plate"], "price__lte": 20}``. ``limit`` is SHOPSEARCH["PAGE_SIZE"] unless
     given. Only images in the index's queryset are in the answer, whatever the vector store still holds.
 
@@ -51,7 +53,7 @@ def search(
     VectorStoreError while a backend is away.
     """
     image_index = _index_named(index)
-    query = Query(text=" ".join(text.split()), image=image)
+    query = Query(text=" ".join(text.split()), image=None if image is None else normalised(image))
     if not query.text and image is None:
         raise EmptyQuery
     if len(query.text) > settings.MAX_QUERY_CHARACTERS:

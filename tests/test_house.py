@@ -12,11 +12,12 @@ PACKAGE = ROOT / "shopsearch"
 
 LAYERS = [
     {"exceptions"},
-    {"types", "conf", "logs", "metrics"},
+    {"types", "conf", "logs", "metrics", "networks"},
     {
         "admission",
         "downloads",
         "filters",
+        "image_process",
         "images",
         "keys",
         "querysets",

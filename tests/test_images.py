@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from shopsearch.exceptions import ImageUnreadable
-from shopsearch.images import MAX_SIDE, decode
+from shopsearch.images import MAX_SIDE, decode, jpeg, normalised
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
 
@@ -22,7 +22,13 @@ def near(pixel, wanted, tolerance=6):
     return all(abs(a - b) <= tolerance for a, b in zip(pixel, wanted, strict=True))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO"])
+@pytest.fixture(autouse=True)
+def _a_shop_that_has_old_formats_too(settings):
+    formats = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "IMAGE_FORMATS": formats}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "MPO"])
 def test_each_usual_format_is_read(kind):
     decoded = decode(saved(Image.new("RGB", (60, 40), RED), kind))
     assert (decoded.mode, decoded.size) == ("RGB", (60, 40))
@@ -158,3 +164,26 @@ def test_reducing_in_bands_leaves_no_seam():
 def test_a_picture_of_no_more_than_the_largest_side_is_not_touched():
     noise = Image.effect_noise((300, 200), 90).convert("RGB")
     assert decode(saved(noise)).tobytes() == noise.tobytes()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (449, 30), (2000, 2001), (5, 3000)])
+def test_the_copy_of_a_query_is_small_and_making_it_again_changes_nothing(size):
+    copy = normalised(decode(saved(Image.new("RGB", size, RED))))
+    assert (copy.mode, max(copy.size)) == ("RGB", min(448, max(size)))
+    assert normalised(copy).tobytes() == copy.tobytes()
+
+
+def test_a_shop_may_have_a_larger_copy_made(settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "QUERY_IMAGE_SIDE": 1024}
+    assert normalised(Image.new("RGB", (3000, 1500))).size == (1024, 512)
+
+
+def test_a_small_jpeg_has_the_pictures_pixels_and_nothing_beside_them():
+    noted = Image.new("RGB", (300, 200), RED)
+    noted.info = {"comment": b"at home", "exif": b"Exif\0\0II*\0at home", "icc_profile": b"of my phone"}
+    content = jpeg(noted, 100)
+    with Image.open(io.BytesIO(content)) as read:
+        assert (read.format, read.size) == ("JPEG", (100, 67))
+        assert near(read.getpixel((50, 30)), RED)
+        assert set(read.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+    assert noted.size == (300, 200), "the picture itself is not made smaller"

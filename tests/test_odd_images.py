@@ -28,8 +28,9 @@ needs_the_files = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def _no_throttle_and_an_empty_store(settings):
-    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None}
+def _no_throttle_an_empty_store_and_old_formats_too(settings):
+    formats = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None, "IMAGE_FORMATS": formats}
 
 
 @needs_the_files

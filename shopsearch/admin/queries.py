@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -21,7 +20,7 @@ from shopsearch import judgements
 from shopsearch.admin.columns import STYLE, breakable
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError
-from shopsearch.images import decode
+from shopsearch.images import decode, jpeg, normalised
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import get_indexes
 
@@ -64,10 +63,10 @@ class QueryForm(ModelForm):
             return None
         content: bytes = upload.read(settings.MAX_IMAGE_BYTES + 1)
         try:
-            decode(content)
+            # As a shopper's is looked at: no larger, and without the place that a camera notes in it.
+            return jpeg(normalised(decode(content)), settings.QUERY_IMAGE_SIDE, quality=95)
         except ImageError as error:
             raise forms.ValidationError(str(error)) from error
-        return content
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -205,12 +204,9 @@ class EvaluationQueryAdmin(ModelAdmin):
         query = self._visible(request, pk)
         if not query.picture:
             raise Http404
-        picture = decode(bytes(query.picture))
-        picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-        content = io.BytesIO()
-        picture.save(content, "JPEG", quality=88)
+        content = jpeg(decode(bytes(query.picture)), SHOWN_SIDE)
         headers = {"Cache-Control": "private, no-store"}
-        return HttpResponse(content.getvalue(), content_type="image/jpeg", headers=headers)
+        return HttpResponse(content, content_type="image/jpeg", headers=headers)
 
     def judge_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         query = self._visible(request, pk)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -211,10 +210,7 @@ def _picture_of(index: ImageIndex, image: Any) -> str:
 def _thumbnail(content: bytes) -> str:
     """A small JPEG as a data URI; "" where the file is no picture."""
     try:
-        picture = images.decode(content)
+        small = images.jpeg(images.decode(content), THUMBNAIL_SIDE, quality=78)
     except ImageError:
         return ""
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    small = io.BytesIO()
-    picture.save(small, "JPEG", quality=78)
-    return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"

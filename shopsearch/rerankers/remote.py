@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch import images
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.http import Breaker, Endpoint
 from shopsearch.rerankers.ordering import MOST_CHARACTERS
@@ -83,9 +83,7 @@ class RemoteReranker(Reranker):
 
 def jpeg(picture: Image) -> str:
     """The picture as a JPEG in base64: what is sent is the pixels, never a path or an address of them."""
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=90)
-    return base64.b64encode(content.getvalue()).decode()
+    return base64.b64encode(images.jpeg(picture, quality=90)).decode()
 
 
 def storable(text: str) -> str:
