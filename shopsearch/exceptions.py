@@ -6,10 +6,11 @@ ShopsearchError
 │   ├── FilterError             an unknown filter or a value of the wrong type
 │   └── ImageError              a picture that cannot be used
 │       ├── ImageTooLarge       more bytes or pixels than the limits allow
-│       └── ImageUnreadable     not a picture, broken, or of a format that is not accepted
+│       ├── ImageUnreadable     not a picture, broken, or of a format that is not accepted
+│       └── ImageUnavailable    none that could be fetched from the address given
 └── BackendError                somebody else's: HTTP 503, retried with back-off
-    ├── EmbedderError
     ├── Busy                    more is asked than can be answered in time
+    ├── EmbedderError
     ├── VectorStoreError
     └── RerankerError
 
@@ -66,11 +67,40 @@ class ImageUnreadable(ImageError):
     code = "image_unreadable"
 
 
+class ImageUnavailable(ImageError):
+    """No picture could be fetched from that address; check it, or send the picture as a file."""
+
+    code = "image_unavailable"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: str = "",
+        may_pass: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """For a log: a stranger who is told more than the message learns what the shop's own network has."""
+        self.may_pass = may_pass
+        """Whether it is worth another try."""
+        self.retry_after_seconds = retry_after_seconds
+        """How long the server wants to be left alone; None where it did not say."""
+
+
 class BackendError(ShopsearchError):
     """Search is away for the moment; try again shortly."""
 
     code = "unavailable"
     retry_after_seconds = 5
+
+
+class Busy(BackendError):
+    """Too many are searching at the moment; try again in a few seconds."""
+
+    code = "busy"
+    retry_after_seconds = 2
 
 
 class EmbedderError(BackendError):
@@ -89,10 +119,3 @@ class RerankerError(BackendError):
     """The reranker cannot answer at the moment; the results keep their order."""
 
     code = "reranker_unavailable"
-class Busy(BackendError):
-    """Too many are searching at the moment; try again in a few seconds."""
-
-    code = "busy"
-    retry_after_seconds = 2
-
-

@@ -47,6 +47,11 @@ class SearchWords(serializers.Serializer[Any]):
         error_messages={"invalid": "collect must be true or false."},
         help_text="Whether the shopper lets the shop keep the words, where the shop collects any.",
     )
+    image_url = serializers.CharField(
+        required=False,
+        max_length=2_000,
+        help_text="The https address of a picture to search with, where the shop fetches any; POST only.",
+    )
 
 
 class SearchForm(SearchWords):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from io import BytesIO
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from django.http import QueryDict
@@ -17,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from shopsearch import query_log, reranking, throttling
+from shopsearch import admission, downloads, query_log, reranking, throttling
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageTooLarge, QueryError
 from shopsearch.images import decode
@@ -28,8 +29,9 @@ from shopsearch.search import search
 from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm, SearchWords
 from shopsearch.throttling import SearchThrottle
 
-NOT_FILTERS = {"q", "image", "limit", "offset", "index", "format", "rerank", "collect", "page"}
+NOT_FILTERS = {"q", "image", "limit", "offset", "index", "format", "rerank", "collect", "page", "image_url"}
 """Parameters that no filter may be named like."""
+PICTURES = {"image", "image_url"}
 FORM_BYTES = 256 * 1024
 """What a request may weigh beside its picture."""
 MAX_AGE_SECONDS = 30
@@ -124,6 +126,8 @@ class SearchView(APIView):
         examples=[_FOUND, _NOTHING_ASKED],
     )
     def get(self, request: Request) -> Response:
+        if "image_url" in request.query_params:
+            raise QueryError("Send image_url by POST.")
         response = self._answer(request, _merged(request.query_params))
         response["Cache-Control"] = f"private, max-age={MAX_AGE_SECONDS}"
         return response
@@ -164,11 +168,21 @@ class SearchView(APIView):
         form = SearchForm(data={name: parameters[name][-1] for name in NOT_FILTERS & parameters.keys()})
         form.is_valid(raise_exception=True)
         asked = form.validated_data
+        kind: Literal["text", "image"] = "image" if PICTURES & asked.keys() else "text"
+        if kind == "image" and (seconds := throttling.seconds_to_wait(request, "image")):
+            raise Throttled(seconds)
+        if address := asked.get("image_url"):
+            if asked.get("image") is not None:
+                raise QueryError("Send a picture or its address, not both.")
+            # Before the search has a place: a slow server takes nobody's.
+            asked["image"] = BytesIO(downloads.fetched(address))
+        with admission.admitted(kind):
+            return self._found(request, parameters, asked)
+
+    def _found(self, request: Request, parameters: dict[str, list[Any]], asked: dict[str, Any]) -> Response:
         filters = {name: values for name, values in parameters.items() if name not in NOT_FILTERS}
         picture = asked.get("image")
         if picture is not None:
-            if seconds := throttling.seconds_to_wait(request, "image"):
-                raise Throttled(seconds)
             with picture:
                 picture = decode(picture)
         results = search(
@@ -181,7 +195,7 @@ class SearchView(APIView):
         )
 
         def page_url(offset: int) -> str:
-            kept = {name: values for name, values in parameters.items() if name not in ("image", "offset")}
+            kept = {name: parameters[name] for name in parameters if name not in (*PICTURES, "offset")}
             page = urlencode({**kept, "offset": offset}, doseq=True)
             return request.build_absolute_uri(f"{request.path}?{page}")
 

@@ -128,7 +128,7 @@ def test_a_picture_is_posted_as_a_file(schema):
     assert set(content) == {"multipart/form-data", "application/json"}
     fields = schema["components"]["schemas"]["SearchForm"]["properties"]
     assert fields["image"]["format"] == "binary"
-    assert set(fields) == {"q", "image", "limit", "offset", "index", "rerank", "collect"}
+    assert set(fields) == {"q", "image", "image_url", "limit", "offset", "index", "rerank", "collect"}
 
 
 def test_filters_are_parameters_of_their_own_names(schema):

@@ -1,0 +1,73 @@
+"""Searching by a picture's address: ``image_url`` of the REST API."""
+
+import pytest
+from django.core.cache import cache
+
+from shopsearch import downloads, indexing
+from shopsearch.downloads import Downloader
+from shopsearch.exceptions import ImageUnavailable
+from tests.services.picture_server import picture_server
+from tests.shop.pictures import RED, picture, product
+
+URL = "/api/search/"
+
+
+@pytest.fixture
+def shop(db, settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None, "FETCH_IMAGE_URLS": True}
+    cache.clear()
+    product(RED, title="red mug")
+    list(indexing.index_pending())
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_picture_may_be_searched_with_by_its_address(client, monkeypatch):
+    product(RED, title="red plate")
+    list(indexing.index_pending())
+    with picture_server() as server:
+        local = Downloader(schemes=("http",), ports=(server.port,), networks=("127.0.0.1/32",))
+        monkeypatch.setattr(downloads, "Downloader", lambda seconds: local)
+        asked = {"image_url": f"{server.address}/good/a.jpg", "q": "red", "limit": 1}
+        for answer in (client.post(URL, asked), client.post(URL, asked, content_type="application/json")):
+            assert answer.status_code == 200, answer.content
+            assert answer.json()["query"] == {"kind": "composed", "text": "red", "filters": {}}
+            # As a picture is, it is to be sent again.
+            assert answer.json()["next"] == f"http://testserver{URL}?q=red&limit=1&offset=1"
+
+
+@pytest.mark.usefixtures("shop")
+def test_what_cannot_be_fetched_is_answered_with_400_without_the_reason(client, caplog):
+    caplog.set_level("INFO", "shopsearch.downloads")
+    answer = client.post(URL, {"image_url": "https://127.0.0.1/a.jpg"})
+    assert answer.status_code == 400
+    assert answer.json() == {"code": "image_unavailable", "detail": str(ImageUnavailable())}
+    assert "not on the public internet" in caplog.text
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_picture_and_an_address_are_too_much(client):
+    answer = client.post(URL, {"image_url": "https://pictures.example/a.jpg", "image": picture()})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "Send a picture or its address, not both.",
+    )
+
+
+@pytest.mark.usefixtures("shop")
+def test_an_address_is_not_taken_by_get(client, monkeypatch):
+    monkeypatch.setattr(downloads, "fetched", lambda address: pytest.fail("it was fetched"))
+    assert client.get(URL, {"image_url": "https://pictures.example/a.jpg"}).status_code == 400
+
+
+@pytest.mark.usefixtures("shop")
+def test_no_address_is_fetched_unless_the_shop_says_so(client, settings, monkeypatch):
+    settings.SHOPSEARCH = {
+        name: value for name, value in settings.SHOPSEARCH.items() if name != "FETCH_IMAGE_URLS"
+    }
+    monkeypatch.setattr(downloads, "_looked_up", lambda *_: pytest.fail("it was looked up"))
+    answer = client.post(URL, {"image_url": "https://pictures.example/a.jpg"})
+    assert answer.status_code == 400
+    assert (
+        answer.json()["detail"]
+        == "Pictures are not fetched by their address here; send the picture as a file."
+    )
