@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from django.core.cache import cache
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, given, note
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -75,6 +75,7 @@ def test_a_store_finds_exactly_what_the_filter_means(name, request):
     @tries
     @given(hostile(held))
     def finds_what_it_means(asked):
+        note(f"asked: {asked!r}")
         allowed = expected(asked, held)
         try:
             condition = filters.parse(asked, FIELDS)
@@ -171,6 +172,7 @@ def test_the_rest_api_finds_exactly_what_the_filter_means(name, request, setting
         st.sampled_from([by_address, by_form, by_json]),
     )
     def finds_what_it_means(asked, send):
+        note(f"asked, {send.__name__}: {asked!r}")
         response, arrives = send(client, asked), arrived(asked, send)
         allowed = expected(arrives, held) if is_text(arrives) else REFUSED
         if allowed == REFUSED:
