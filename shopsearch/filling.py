@@ -73,6 +73,16 @@ def may_fill(index: ImageIndex, collection: Collection) -> bool:
     return target.is_known
 
 
+def obstacle(index: ImageIndex, collection: Collection) -> str:
+    """What keeps it from being filled, as a sentence; "" where nothing does."""
+    if collection.error or may_fill(index, collection):
+        return collection.error
+    return (
+        f"{collection.name} is for another model or other filters than these settings name. Where those of no worker "
+        "do either, `manage.py shopsearch_reindex --cancel` drops it."
+    )
+
+
 def _entries_of(index: ImageIndex, collection: Collection) -> QuerySet[IndexEntry]:
     return changes.entries_of(index, str(collection._state.db))
 

@@ -139,6 +139,10 @@ class Watcher:
 
 def trouble(indexes: Sequence[ImageIndex]) -> str:
     """Why images wait, as far as it can be told."""
+    for index in indexes:
+        collection = serving.unfinished(index)
+        if collection and (obstacle := filling.obstacle(index, collection)):
+            return obstacle
     waiting = [entries_of(index).filter(state__in=outbox.NOT_AT_REST) for index in indexes]
     for rows in waiting:
         if troubled := rows.exclude(error="").first():

@@ -102,3 +102,15 @@ def test_images_that_wait_for_a_rebuild_are_none_of_the_outboxes(settings):
     assert not IndexEntry.objects.exclude(state="indexed").exists()
     work()
     assert live().space == "mirror"
+
+
+def test_a_rebuild_for_a_model_that_the_settings_do_not_name_any_more_says_how_it_ends(settings):
+    colour = settings.SHOPSEARCH["EMBEDDER"]
+    use(settings, MIRROR, colour)
+    reindex("--rebuild", "--no-wait")
+    use(settings, colour)
+    new = serving.unfinished(IMAGES)
+    assert f"{new.name} is for another model" in " ".join(status()[0].split())
+    assert "shopsearch_reindex --cancel" in watching.trouble([IMAGES])
+    reindex("--cancel")
+    assert "another model" not in status()[0] + watching.trouble([IMAGES])

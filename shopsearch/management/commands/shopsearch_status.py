@@ -24,7 +24,7 @@ from shopsearch.changes import databases
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.models import Change, IndexEntry
-from shopsearch.registry import get_indexes
+from shopsearch.registry import get_index, get_indexes
 
 MODEL_SECONDS = 30.0
 STORE_SECONDS = 10.0
@@ -118,6 +118,8 @@ def collect() -> Status:
     database, broker = Part(name=connection.vendor), Part(name="")
     database.ask(lambda: _read_database(indexes))
     identity = model.ask(lambda: _identify(indexes), MODEL_SECONDS) or {"space": None, "dimension": None}
+    if model.reachable and database.reachable:
+        database.ask(lambda: _say_obstacles(indexes))
     store.ask(lambda: _count_entities(indexes), STORE_SECONDS)
     broker.ask(lambda: _connect(broker), BROKER_SECONDS)
     workers = Part(name=settings.INDEX_QUEUE)
@@ -180,6 +182,13 @@ def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
                 "The former model answers; `manage.py shopsearch_reindex --rebuild` changes that."
             )
     return {"space": get_embedder().space, "dimension": get_embedder().dimension}
+
+
+def _say_obstacles(indexes: dict[str, IndexStatus]) -> None:
+    for status in indexes.values():
+        index = get_index(status.name)
+        if status.building and (new := serving.unfinished(index)):
+            status.building[0]["error"] = filling.obstacle(index, new)
 
 
 def _count_entities(indexes: dict[str, IndexStatus]) -> None:
