@@ -112,7 +112,8 @@ def get_reranker() -> Reranker | None:
 
 def schema_of(index: ImageIndex) -> CollectionSchema:
     """What a collection of the index holds that is made under the present settings."""
-    return CollectionSchema(dimension=get_embedder().dimension, fields=index.filter_types)
+    fields = index.field_types if get_vector_store().full_text else index.filter_types
+    return CollectionSchema(dimension=get_embedder().dimension, fields=dict(fields))
 
 
 def forget(**kwargs: Any) -> None:

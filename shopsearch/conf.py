@@ -29,6 +29,10 @@ DEFAULTS: dict[str, Any] = {
     # The deepest result that can be asked for: offset + limit.
     "MAX_RESULTS": 1_000,
     "MAX_QUERY_CHARACTERS": 1_000,
+    # What the words' rank counts where an index declares any, beside the vectors', whose weight is 1; 0: not at all.
+    "WORDS_WEIGHT": 1.0,
+    # The same where the words come with a picture: they say what is to be other than in it.
+    "COMPOSED_WORDS_WEIGHT": 0.0,
     # Limits for pictures, of shoppers and of products alike.
     "MAX_IMAGE_BYTES": 10 * 1024 * 1024,
     "MAX_IMAGE_PIXELS": 40_000_000,

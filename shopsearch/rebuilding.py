@@ -56,8 +56,8 @@ def roll_back(index: ImageIndex) -> Collection:
             f"{index.name}: the earlier collection's model (space {former.space}) is not in the settings; set it as "
             "SHOPSEARCH['EMBEDDER'] again, and the present one as FORMER_EMBEDDER."
         )
-    if not former.fields.items() <= index.filter_types.items():
-        raise Refused(f"{index.name}: the earlier collection has filters that are not declared any more.")
+    if not former.fields.items() <= index.field_types.items():
+        raise Refused(f"{index.name}: the earlier collection has filters or words that are not declared any more.")
     formerly = former.pk
     try:
         with transaction.atomic(using=using):

@@ -9,11 +9,13 @@ from decimal import Decimal
 from typing import Any, TypeVar, get_args, get_origin
 
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models import Manager, Model, QuerySet
 from django.utils.module_loading import autodiscover_modules
 
-from shopsearch.types import FilterType, FilterValue
+from shopsearch import words
+from shopsearch.types import FieldType, FilterType, FilterValue
 
 _TYPES: dict[Any, FilterType] = {
     str: "string",
@@ -58,6 +60,12 @@ class ImageIndex:
     """Filters by name: ``{"category": str, "price": Decimal, "brand": FilterField(str, "brand__name")}``."""
     text_fields: tuple[str, ...] = ()
     """Paths from the product to words that say what it is, for rerankers."""
+    words: tuple[str, ...] = ()
+    """Paths from the product to what it is found by in words, beside its pictures: ``("title", "brand__name")``."""
+    identifiers: tuple[str, ...] = ()
+    """Paths from the product to what it is called, such as ``("sku", "title")``: who searches for one has it first."""
+    language: str = ""
+    """Of the words, such as "es"; LANGUAGE_CODE without one."""
     related: tuple[str, ...] = ()
     """Paths from the product to rows that ``get_queryset`` or ``get_filter_values`` read beside those that ``filters``
     names, such as ``("category", "category__parent")``: a change of theirs is followed too."""
@@ -96,6 +104,21 @@ class ImageIndex:
     def filter_types(self) -> dict[str, FilterType]:
         return {name: field.kind for name, field in self.filter_fields.items()}
 
+    @property
+    def words_language(self) -> str:
+        """Whose endings are known, such as "en"; "" for any other."""
+        return words.known_language(self.language or settings.LANGUAGE_CODE)
+
+    @property
+    def words_field(self) -> str:
+        """The collection's field of words, named by their language as no filter can be; "" without any."""
+        return f"_words_{self.words_language}".rstrip("_") if self.words or self.identifiers else ""
+
+    @property
+    def field_types(self) -> dict[str, FieldType]:
+        """What a collection keeps of each image: the filters, and the words where any are declared."""
+        return {**self.filter_types, **({self.words_field: "words"} if self.words_field else {})}
+
     # What a project may override.
 
     def get_queryset(self) -> QuerySet[Any]:
@@ -113,6 +136,14 @@ class ImageIndex:
             name: _typed(field.kind, _follow(product, field.source or name))
             for name, field in self.filter_fields.items()
         }
+
+    def get_words(self, product: Any) -> list[str]:
+        """The texts that the product is found by, from ``words``."""
+        return _texts(product, self.words)
+
+    def get_identifiers(self, product: Any) -> list[str]:
+        """What the product is called, from ``identifiers``."""
+        return _texts(product, self.identifiers)
 
     def get_title(self, product: Any) -> str:
         return str(product)
@@ -143,6 +174,15 @@ class ImageIndex:
 
     # Not to be overridden.
 
+    def get_field_values(self, image: Any) -> dict[str, FilterValue | None]:
+        """One value per field of ``field_types``."""
+        values = self.get_filter_values(image)
+        if self.words_field:
+            product = self.get_product(image)
+            texts, names = self.get_words(product), self.get_identifiers(product)
+            values = values | {self.words_field: words.kept([*texts, *names], names, self.words_language)}
+        return values
+
     def entity_id(self, image_id: object) -> str:
         """The entity's key: 32 hexadecimal digits that follow from the index's name and the image's key alone."""
         return hashlib.sha256(f"{self.name}\0{image_id}".encode()).hexdigest()[:32]
@@ -154,6 +194,14 @@ def _follow(value: Any, path: str) -> Any:
             return None
         value = getattr(value, attribute)
     return value() if callable(value) and not isinstance(value, Manager) else value
+
+
+def _texts(product: Any, paths: Iterable[str]) -> list[str]:
+    texts: list[str] = []
+    for value in (_follow(product, path) for path in paths):
+        several = value.all() if isinstance(value, Manager) else value
+        texts += map(str, several if isinstance(several, list | tuple | QuerySet) else [value or ""])
+    return [text for text in texts if text]
 
 
 def _typed(kind: FilterType, value: Any) -> FilterValue | None:
@@ -233,8 +281,6 @@ def get_product_image_model() -> type[Model]:
 
     Raises ImproperlyConfigured when it names no model.
     """
-    from django.conf import settings
-
     name = getattr(settings, "SHOPSEARCH_PRODUCT_IMAGE_MODEL", "shopsearch.ProductImage")
     try:
         return apps.get_model(name)

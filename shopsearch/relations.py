@@ -43,10 +43,10 @@ class Relation:
 
 
 def relations_of(index: ImageIndex) -> list[Relation]:
-    """Every relation that ``filters`` and ``related`` declare, each once. What cannot be followed is left out."""
+    """Every relation that the index's paths declare, each once. What cannot be followed is left out."""
     found: dict[str, Relation] = {}
     paths = [field.source or name for name, field in index.filter_fields.items()]
-    for path in [*paths, *index.related]:
+    for path in [*paths, *index.words, *index.identifiers, *index.related]:
         for relation in _steps(index, path):
             known = found.get(relation.lookup)
             found[relation.lookup] = relation if known is None else _merged(known, relation)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from shopsearch import serving
-from shopsearch.backends import embedder_of, get_embedder, get_query_embedder, get_vector_store
+from shopsearch.backends import embedder_of, get_embedder, get_query_embedder
 from shopsearch.calibrations import match_of, weak_below
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmptyQuery, QueryError
@@ -17,18 +18,14 @@ from shopsearch.keys import keys_from
 from shopsearch.metrics import timed
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, get_index, get_indexes
+from shopsearch.retrieval import Replaced, Retrieval
 from shopsearch.types import Hit, Query, Result, Results
+from shopsearch.types import Retrieval as Way
 from shopsearch.vector_stores.entities import conditions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from shopsearch.types import Vector
-
-IMAGES_PER_PRODUCT = 3
-"""How many hits to ask for per product wanted, at first: several images of a product give one result."""
-MOST_HITS = 16_384
-"""Milvus gives no more in one search."""
 ROWS_PER_SELECT = 500
 
 
@@ -47,7 +44,7 @@ def search(
     ``image`` is a picture from ``shopsearch.images.decode``; only a copy of SHOPSEARCH["QUERY_IMAGE_SIDE"] pixels is
     looked at, kept or sent on. ``filters`` is what ``shopsearch.filters.parse``
     takes: ``{"category": ["mug", "plate"], "price__lte": 20}``. ``limit`` is SHOPSEARCH["PAGE_SIZE"] unless
-    given. Only images in the index's queryset are in the answer, whatever the vector store still holds.
+    given; the page that reaches past SHOPSEARCH["MAX_RESULTS"] is shorter. Only images in the index's queryset are in the answer, whatever the vector store still holds.
 
     Raises EmptyQuery, FilterError and QueryError for what the caller can mend; EmbedderError and
     VectorStoreError while a backend is away.
@@ -56,19 +53,20 @@ def search(
     query = Query(text=" ".join(text.split()), image=None if image is None else normalised(image))
     if not query.text and image is None:
         raise EmptyQuery
-    if len(query.text) > settings.MAX_QUERY_CHARACTERS:
+    if len(text) > settings.MAX_QUERY_CHARACTERS:
         raise QueryError(f"The text is too long; use at most {settings.MAX_QUERY_CHARACTERS} characters.")
     limit = settings.PAGE_SIZE if limit is None else limit
     if not 1 <= limit <= settings.MAX_PAGE_SIZE:
         raise QueryError(f"limit must be a number from 1 to {settings.MAX_PAGE_SIZE}.")
-    if offset < 0 or offset + limit > settings.MAX_RESULTS:
+    if not 0 <= offset < settings.MAX_RESULTS:
         raise QueryError(
-            f"offset and limit reach past the first {settings.MAX_RESULTS} results; narrow the search."
+            f"offset must be a number from 0 to {settings.MAX_RESULTS - 1}: narrow the search to see what is further down."
         )
+    limit = min(limit, settings.MAX_RESULTS - offset)
     condition = parse(filters or {}, image_index.filter_types)
 
-    ranked, floor = _ranked(image_index, query, condition, offset + limit + 1)
-    found = ranked[offset:]
+    answer = _answer(image_index, query, condition, offset + limit + 1)
+    found = answer.ranked[offset:]
     return Results(
         query=query,
         results=tuple(
@@ -78,8 +76,9 @@ def search(
         offset=offset,
         limit=limit,
         has_next=len(found) > limit and offset + limit < settings.MAX_RESULTS,
-        weak_below=floor,
-        match=match_of(ranked[0][0].score if ranked else None, floor),
+        weak_below=answer.weak_below,
+        match=match_of(answer.best, answer.weak_below),
+        retrieval=answer.retrieval,
     )
 
 
@@ -90,17 +89,19 @@ def _index_named(name: str) -> ImageIndex:
     return get_index(name)
 
 
-class _Replaced(Exception):
-    """The collection that was live when the search began is not any more, and may be gone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """The best so many products, each by its best hit and that one's image."""
+
+    ranked: list[tuple[Hit, Any]] = field(default_factory=list)
+    best: float | None = None
+    """How well the best of all answers, whatever its place: 1 where it is called what was asked."""
+    weak_below: float | None = None
+    retrieval: Way = "vectors"
 
 
-def _ranked(
-    index: ImageIndex, query: Query, condition: Filter | None, wanted: int
-) -> tuple[list[tuple[Hit, Any]], float | None]:
-    """The best so many products, and the score under which they are a weak match.
-
-    The model that embeds the query is the one that the live collection was made by, whatever goes live meanwhile.
-    """
+def _answer(index: ImageIndex, query: Query, condition: Filter | None, wanted: int) -> _Answer:
+    """The model that embeds the query is the one that the live collection was made by, whatever goes live meanwhile."""
     while True:
         collection = serving.live(index)
         if collection is not None:
@@ -108,11 +109,20 @@ def _ranked(
         space = collection.space if collection else ""
         with timed("embed"):
             vector = get_query_embedder(space).embed([query])[0]
+        floor = weak_below(index.name, embedder_of(space) or get_embedder(), query.kind, vector)
+        if collection is None:
+            return _Answer(weak_below=floor)
+        retrieval = Retrieval(
+            index=index, collection=collection, query=query, vector=vector, condition=condition
+        )
         try:
-            ranked = list(islice(_products(index, collection, vector, condition, wanted), wanted))
-        except _Replaced:
+            ranked = list(islice(_products(retrieval, wanted), wanted))
+        except Replaced:
             continue
-        return ranked, weak_below(index.name, embedder_of(space) or get_embedder(), query.kind, vector)
+        best = retrieval.best
+        if ranked and ranked[0][0].id in retrieval.named:
+            best = 1.0
+        return _Answer(ranked=ranked, best=best, weak_below=floor, retrieval=retrieval.way)
 
 
 def _check_filters(condition: Filter | None, index: ImageIndex, collection: Collection) -> None:
@@ -126,36 +136,24 @@ def _check_filters(condition: Filter | None, index: ImageIndex, collection: Coll
             )
 
 
-def _products(
-    index: ImageIndex, collection: Collection | None, vector: Vector, condition: Filter | None, wanted: int
-) -> Iterator[tuple[Hit, Any]]:
+def _products(retrieval: Retrieval, wanted: int) -> Iterator[tuple[Hit, Any]]:
     """Each visible product's best hit and its image, best first; asks for more hits until ``wanted`` are found."""
-    if collection is None:
-        return
-    store = get_vector_store()
+    index = retrieval.index
     seen_products: set[object] = set()
-    seen_hits: set[str] = set()
-    window = wanted * IMAGES_PER_PRODUCT
-    while True:
-        with timed("store"):
-            hits = store.search(collection.name, vector, limit=min(window, MOST_HITS), filters=condition)
-        if not hits and serving.live(index) != collection:
-            raise _Replaced
-        fresh = [hit for hit in hits if hit.id not in seen_hits]
-        seen_hits.update(hit.id for hit in fresh)
-        for start in range(0, len(fresh), ROWS_PER_SELECT):
-            chunk = fresh[start : start + ROWS_PER_SELECT]
+    for hits in retrieval.hits(wanted):
+        for start in range(0, len(hits), ROWS_PER_SELECT):
+            chunk = hits[start : start + ROWS_PER_SELECT]
             with timed("database"):
                 images = _visible(index, chunk)
+            retrieval.note_best(hit for hit in chunk if hit.image_id in images)
             for hit in chunk:
                 image = images.get(hit.image_id)
                 product = index.get_product(image) if image is not None else None
                 if product is not None and product.pk not in seen_products:
                     seen_products.add(product.pk)
                     yield hit, image
-        if len(seen_products) >= wanted or len(hits) < window or window >= MOST_HITS:
+        if len(seen_products) >= wanted:
             return
-        window *= 4
 
 
 def _visible(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, Any]:

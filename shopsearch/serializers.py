@@ -8,7 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from shopsearch.types import Match, QueryKind, Result, Results
+from shopsearch.types import Match, QueryKind, Result, Results, Retrieval
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -145,6 +145,10 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
     )
     weak_below = serializers.SerializerMethodField(
         help_text="The score under which a result is a weak match of this query, or null."
+    )
+    retrieval = serializers.ChoiceField(
+        get_args(Retrieval),
+        help_text="What found the results: hybrid is words and vectors together, as the index declares.",
     )
     count = serializers.SerializerMethodField(help_text="How many results are on this page.")
     next = serializers.SerializerMethodField(

@@ -59,9 +59,9 @@ def row_of(collection: Collection) -> QuerySet[Collection]:
 
 
 def is_current(index: ImageIndex, collection: Collection) -> bool:
-    """Whether it was made for the model and the filters that are declared now."""
+    """Whether it was made for the model, the filters and the words that are declared now."""
     made_for = (collection.space, collection.dimension, collection.fields)
-    return made_for == (get_embedder().space, get_embedder().dimension, dict(index.filter_types))
+    return made_for == (get_embedder().space, get_embedder().dimension, schema_of(index).fields)
 
 
 def schema(collection: Collection) -> CollectionSchema:
@@ -91,7 +91,7 @@ def create(index: ImageIndex, state: str, using: str, **values: int) -> Collecti
             name=uuid.uuid4().hex,
             space=get_embedder().space,
             dimension=get_embedder().dimension,
-            fields=dict(index.filter_types),
+            fields=schema_of(index).fields,
             state=state,
             **values,
         )
@@ -132,7 +132,7 @@ def point_alias(index: ImageIndex, collection: Collection) -> None:
 
 
 def _kind_of(index: ImageIndex) -> str:
-    return f"{get_embedder().space}_{_digest(index.filter_types)}"
+    return f"{get_embedder().space}_{_digest(schema_of(index).fields)}"
 
 
 def _digest(fields: Mapping[str, str]) -> str:

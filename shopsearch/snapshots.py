@@ -50,7 +50,7 @@ def shown(index: ImageIndex, image_ids: Iterable[str], *, using: str) -> dict[st
 
 
 def take(index: ImageIndex, image: Any) -> Snapshot:
-    """The image with its file, which is read once, its product and its filter values.
+    """The image with its file, which is read once, its product, its filter values and its words.
 
     Raises Unusable when it can never be indexed, and what the file storage and the database raise when they are away.
     """
@@ -64,7 +64,7 @@ def take(index: ImageIndex, image: Any) -> Snapshot:
         raise Unusable(f"The file cannot be read: {error}") from error
     try:
         product_id = str(index.get_product(image).pk)
-        fields = index.get_filter_values(image)
+        fields = index.get_field_values(image)
         fields_hash = hash_fields(product_id, fields)
     except (OperationalError, InterfaceError):
         raise
@@ -81,7 +81,7 @@ def take(index: ImageIndex, image: Any) -> Snapshot:
 
 
 def hash_fields(product_id: str, fields: Mapping[str, FilterValue | None]) -> str:
-    """A digest of the product's key and the filter values, names included."""
+    """A digest of the product's key and the fields, names included."""
     return hashlib.sha256(json.dumps([product_id, fields], sort_keys=True).encode()).hexdigest()
 
 

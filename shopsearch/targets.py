@@ -38,7 +38,7 @@ class Target:
     embedder: Embedder | None
     """The model of its space; None where the settings name none."""
     names: frozenset[str]
-    """Its filters that are declared now with the same type."""
+    """Its fields that are declared now with the same type."""
 
     @property
     def key(self) -> str:
@@ -84,7 +84,7 @@ class Target:
 
 def targets_of(index: ImageIndex, collections: Iterable[Collection]) -> list[Target]:
     """Those of the index's collections that its changes are written to, the live one first."""
-    types = index.filter_types
+    types = index.field_types
     targets = [
         Target(
             collection=each,

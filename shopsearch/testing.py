@@ -25,6 +25,7 @@ from shopsearch.exceptions import VectorStoreError
 from shopsearch.filters import AnyOf, Filter, Range
 from shopsearch.types import CollectionSchema, Entity, FilterValue, Hit, Query
 from shopsearch.vector_stores.base import VectorStore
+from shopsearch.vector_stores.bm25 import bm25
 from shopsearch.vector_stores.entities import (
     checked_collection,
     checked_entities,
@@ -163,6 +164,8 @@ def _see(image: Image) -> npt.NDArray[np.float32]:
 class MemoryStore(VectorStore):
     """An exact vector store in this process's memory: it compares with every entity and forgets with the process."""
 
+    full_text: bool = True
+    """False: a store that finds by vectors alone."""
     _collections: dict[str, tuple[CollectionSchema, dict[str, Entity]]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -224,6 +227,27 @@ class MemoryStore(VectorStore):
     def search(
         self, collection: str, vector: Vector, *, limit: int, filters: Filter | None = None
     ) -> list[Hit]:
+        scored = self._scored(collection, vector, limit, filters)
+        hits = [_hit(entity, score) for entity, score in scored]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit]
+
+    def search_words(
+        self, collection: str, text: str, *, vector: Vector, limit: int, filters: Filter | None = None
+    ) -> list[Hit]:
+        scored = self._scored(collection, vector, limit, filters)
+        with self._lock:
+            schema, held = self._collections.get(self.aliases.get(collection, collection), (None, {}))
+            if schema is None or not schema.words:
+                return []
+            texts = {each.id: str(each.fields[schema.words]) for each in held.values()}
+        answers = bm25(text, texts)
+        found = [_hit(each, score, texts[each.id]) for each, score in scored if each.id in answers]
+        return sorted(found, key=lambda hit: (-answers[hit.id], hit.id))[:limit]
+
+    def _scored(
+        self, collection: str, vector: Vector, limit: int, filters: Filter | None
+    ) -> list[tuple[Entity, float]]:
+        """The entities that pass the filters, each with its cosine."""
         checked_limit(limit)
         with self._lock:
             collection = self.aliases.get(collection, collection)
@@ -238,11 +262,9 @@ class MemoryStore(VectorStore):
         if not entities:
             return []
         scores = np.stack([_unit(entity.vector) for entity in entities]) @ wanted
-        hits = [
-            Hit(id=entity.id, image_id=entity.image_id, product_id=entity.product_id, score=float(score))
-            for entity, score in zip(entities, np.clip(scores, -1, 1), strict=True)
+        return [
+            (entity, float(score)) for entity, score in zip(entities, np.clip(scores, -1, 1), strict=True)
         ]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit]
 
     def count(self, collection: str) -> int:
         with self._lock:
@@ -251,6 +273,11 @@ class MemoryStore(VectorStore):
     def _held(self, collection: str) -> dict[str, Entity]:
         collection = self.aliases.get(collection, collection)
         return self._collections[collection][1] if collection in self._collections else {}
+
+
+def _hit(entity: Entity, score: float, words: str = "") -> Hit:
+    key = {"id": entity.id, "image_id": entity.image_id, "product_id": entity.product_id}
+    return Hit(**key, score=score, words=words)
 
 
 def _passes(fields: Mapping[str, FilterValue | None], filters: Filter | None) -> bool:

@@ -21,6 +21,10 @@ QueryKind = Literal["text", "image", "composed"]
 Match = Literal["good", "weak", "unknown"]
 FilterValue = str | float | bool | tuple[str, ...]
 FilterType = Literal["string", "number", "boolean", "strings"]
+FieldType = FilterType | Literal["words"]
+"""``words`` is a text that is found by its words; a collection has one at most."""
+Retrieval = Literal["hybrid", "vectors"]
+"""What found the results: words and vectors together, or vectors alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,12 @@ class CollectionSchema:
     """What every entity of a collection has beside its id: a vector of this dimension and these typed fields."""
 
     dimension: int
-    fields: Mapping[str, FilterType] = field(default_factory=dict)
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """The name of its field of words; "" where it has none."""
+        return next((name for name, kind in self.fields.items() if kind == "words"), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +64,7 @@ class Entity:
     product_id: str
     vector: Vector
     fields: Mapping[str, FilterValue | None] = field(default_factory=dict)
-    """One value per field of the schema; None where the shop has no value."""
+    """One value per field of the schema; None where the shop has no value, "" where it has no words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +75,8 @@ class Hit:
     image_id: str
     product_id: str
     score: float
+    words: str = field(default="", repr=False)
+    """What it was searched by, where it was found by words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +103,8 @@ class Results:
     """The score under which a result is a weak match of this query; None where nothing was calibrated."""
     match: Match = "unknown"
     """Whether the best result of all pages is one: the shop may not sell what is looked for."""
+    retrieval: Retrieval = "vectors"
+    """What found them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

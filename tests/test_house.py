@@ -12,11 +12,12 @@ PACKAGE = ROOT / "shopsearch"
 
 LAYERS = [
     {"exceptions"},
-    {"types", "conf", "logs", "metrics", "networks"},
+    {"types", "conf", "logs", "metrics", "networks", "words"},
     {
         "admission",
         "downloads",
         "filters",
+        "fusion",
         "image_process",
         "images",
         "keys",
@@ -37,10 +38,11 @@ LAYERS = [
     {"rebuilding", "reconciling", "reranking", "query_log"},
     {"tasks"},
     {"workers", "query_worker", "probes"},
+    {"retrieval"},
     {"search", "signals"},
     {"assertions", "calibrating", "evaluation", "judgements", "testing"},
     {"refusals", "serializers", "checks", "admin", "management", "templatetags"},
-    {"receipts", "queries"},
+    {"openapi", "receipts", "queries"},
     {"views", "pages", "consent", "health", "exposition", "middleware"},
     {"urls", "apps"},
 ]

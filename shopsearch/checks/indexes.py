@@ -1,15 +1,17 @@
-"""Checks of the registered image indexes: E004, E005."""
+"""Checks of the registered image indexes: E004, E005, W011."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models import FileField, ForeignKey, Model
 
 from shopsearch import registry
+from shopsearch.backends import get_vector_store
 from shopsearch.registry import ImageIndex
 from shopsearch.relations import relation
 
@@ -33,7 +35,7 @@ def check_indexes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     return [
         message
         for index in registry.get_indexes()
-        for check in (_check_fields, _check_filters)
+        for check in (_check_fields, _check_filters, _check_words)
         for message in check(index)
     ]
 
@@ -55,17 +57,35 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
             f"product_field: {options.label} has no foreign key {index.product_field!r}.",
             f'Its foreign keys: {keys or "none"}. Where a row is itself the product, set product_field = "".',
         )
-    for path in index.text_fields:
-        if missing := _missing(_product_model(index), path):
-            yield wrong(
-                f"text_fields: {missing}.", "A text field is a path from the product: 'title', 'brand__name'."
-            )
+    for name in ("text_fields", "words", "identifiers"):
+        for path in getattr(index, name):
+            if missing := _missing(_product_model(index), path):
+                yield wrong(
+                    f"{name}: {missing}.", "Name paths from the product to its texts: 'title', 'brand__name'."
+                )
     for path in index.related:
         if missing := _unrelated(_product_model(index), path):
             yield wrong(
                 f"related: {missing}.",
                 "Name paths of foreign keys and many-to-many fields from the product: 'brand', 'brand__country'.",
             )
+
+
+def _check_words(index: ImageIndex) -> Iterator[CheckMessage]:
+    if index.words_field and not _has_full_text():
+        yield checks.Warning(
+            f"{type(index).__name__} declares words, and the vector store finds by vectors alone.",
+            hint="Use a vector store with full text, such as Milvus 2.5 or later; or remove words and identifiers.",
+            obj=index.model,
+            id="shopsearch.W011",
+        )
+
+
+def _has_full_text() -> bool:
+    try:
+        return get_vector_store().full_text
+    except ImproperlyConfigured:  # another check says so
+        return True
 
 
 def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:

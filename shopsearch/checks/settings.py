@@ -24,7 +24,15 @@ from shopsearch.throttling import SCOPES
 from shopsearch.vector_stores.base import VectorStore
 
 MAY_BE_NONE = {"FORMER_EMBEDDER", "QUERY_EMBEDDER", "RERANKER", "THROTTLE_RATE", "METRICS_TOKEN"}
-MAY_BE_ZERO = {"QUERY_CACHE_SECONDS", "RERANK_WEIGHT", "RERANK_LIFT", "RERANK_CACHE_SECONDS", "METRICS_PORT"}
+MAY_BE_ZERO = {
+    "WORDS_WEIGHT",
+    "COMPOSED_WORDS_WEIGHT",
+    "QUERY_CACHE_SECONDS",
+    "RERANK_WEIGHT",
+    "RERANK_LIFT",
+    "RERANK_CACHE_SECONDS",
+    "METRICS_PORT",
+}
 DEFAULT_BACKENDS = {
     "FORMER_EMBEDDER": DEFAULTS["EMBEDDER"],
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"},

@@ -25,6 +25,9 @@ class VectorStore(ABC):
     on a collection that does not exist behave as on an empty one; ``upsert`` raises VectorStoreError.
     """
 
+    full_text: bool = False
+    """Whether it finds by words too. Where it does not, no schema has a field of words, and vectors alone answer."""
+
     @abstractmethod
     def ensure_collection(self, collection: str, schema: CollectionSchema) -> None:
         """Afterwards the collection exists with this schema.
@@ -71,6 +74,17 @@ class VectorStore(ABC):
         self, collection: str, vector: Vector, *, limit: int, filters: Filter | None = None
     ) -> list[Hit]:
         """The nearest entities that pass the filters, best first, at most ``limit`` (up to 16,384)."""
+
+    def search_words(
+        self, collection: str, text: str, *, vector: Vector, limit: int, filters: Filter | None = None
+    ) -> list[Hit]:
+        """The entities that pass the filters and have any of the text's words, by BM25, at most ``limit``.
+
+        Best first by their words, which each hit has along; its score is all the same its cosine with ``vector``.
+        The text is a value: words of letters and digits, whatever their case, and nothing in it is an operator.
+        Nothing is found where the collection has no field of words.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no full text.")
 
     @abstractmethod
     def count(self, collection: str) -> int:

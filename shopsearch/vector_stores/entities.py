@@ -13,7 +13,7 @@ from shopsearch.exceptions import FilterError
 from shopsearch.filters import And, AnyOf, Filter, Range
 
 if TYPE_CHECKING:
-    from shopsearch.types import CollectionSchema, Entity, FilterType, FilterValue, Vector
+    from shopsearch.types import CollectionSchema, Entity, FieldType, FilterValue, Vector
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
@@ -75,7 +75,9 @@ def checked_entities(
     return checked
 
 
-def _typed(kind: FilterType, value: object) -> FilterValue | None:
+def _typed(kind: FieldType, value: object) -> FilterValue | None:
+    if kind == "words":
+        return str(value or "")
     if value is None:
         return None
     if kind == "strings":
@@ -102,7 +104,7 @@ def checked_filter(filters: Filter | None, schema: CollectionSchema) -> None:
     """Raises FilterError for a field that the schema has not, or a value that is not of its field's type."""
     for condition in conditions(filters):
         kind = schema.fields.get(condition.field)
-        if kind is None:
+        if kind is None or kind == "words":
             raise FilterError(f"There is no filter {condition.field!r}.")
         values: tuple[object, ...]
         if isinstance(condition, AnyOf):

@@ -10,7 +10,7 @@ from shopsearch.filters import AnyOf, Filter, Range
 from shopsearch.vector_stores.entities import conditions
 
 if TYPE_CHECKING:
-    from shopsearch.types import CollectionSchema, FilterType, FilterValue
+    from shopsearch.types import CollectionSchema, FieldType, FilterValue
 
 PREFIX = "f_"
 """Before each declared name, so that no filter can be called ``id`` or ``vector``."""
@@ -29,7 +29,7 @@ def expression(filters: Filter | None, schema: CollectionSchema) -> str:
     return " and ".join(_condition(each, schema.fields[each.field]) for each in conditions(filters))
 
 
-def _condition(condition: AnyOf | Range, kind: FilterType) -> str:
+def _condition(condition: AnyOf | Range, kind: FieldType) -> str:
     name = PREFIX + condition.field
     if isinstance(condition, Range):
         bounds = ((">=", condition.minimum), ("<=", condition.maximum))

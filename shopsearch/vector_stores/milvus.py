@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.types import CollectionSchema, Entity, Hit
 from shopsearch.vector_stores.base import VectorStore
-from shopsearch.vector_stores.connection import CollectionMissing, Connection, import_pymilvus
+from shopsearch.vector_stores.connection import CollectionMissing, Connection
 from shopsearch.vector_stores.entities import (
     checked_collection,
     checked_entities,
@@ -22,16 +21,24 @@ from shopsearch.vector_stores.entities import (
     checked_limit,
     checked_vector,
 )
-from shopsearch.vector_stores.expressions import expression, literal
-from shopsearch.vector_stores.rows import collection_schema, entity, milvus_schema, row, row_names
+from shopsearch.vector_stores.expressions import PREFIX, expression, literal
+from shopsearch.vector_stores.rows import (
+    WORDS_VECTOR,
+    collection_schema,
+    cosine,
+    entity,
+    hit,
+    milvus_schema,
+    row,
+    row_names,
+)
+from shopsearch.vector_stores.servers import check_version, indexes
 
 if TYPE_CHECKING:
     from shopsearch.filters import Filter
     from shopsearch.types import Vector
 
 _CONSISTENCY_LEVELS = ("Strong", "Session", "Bounded", "Eventually")
-_OLDEST = (2, 5)
-_HNSW = {"M": 32, "efConstruction": 256}
 _PAGE, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
 
 
@@ -57,6 +64,8 @@ class MilvusStore(VectorStore):
     search_params: Mapping[str, Any] = field(default_factory=lambda: {"ef": 256})
     """What it is searched with; ``ef`` is raised to the limit where it is less."""
     consistency_level: str = "Session"
+    full_text: bool = True
+    """Whether collections are made to be searched by words too; False for a server that cannot."""
     _connection: Connection = field(init=False, repr=False)
     _schemas: dict[str, CollectionSchema] = field(default_factory=dict, init=False, repr=False)
     """As last described by the server, so that a search is one call."""
@@ -82,7 +91,7 @@ class MilvusStore(VectorStore):
             raise ImproperlyConfigured(
                 f"The collection {collection} exists with another schema, {held}: drop it, or use another name."
             )
-        self._ensure_index(collection)
+        self._ensure_indexes(collection, {"vector", WORDS_VECTOR} if schema.words else {"vector"})
         self._call("load_collection", collection)
 
     def drop_collection(self, collection: str) -> None:
@@ -112,7 +121,7 @@ class MilvusStore(VectorStore):
         schema = self._schema(collection)
         if schema is None:
             raise CollectionMissing(f"There is no collection {collection} in the vector store.")
-        rows = [row(*each) for each in checked_entities(entities, schema)]
+        rows = [row(*each, schema.words) for each in checked_entities(entities, schema)]
         # Milvus takes messages up to a limit in bytes, and a vector has four for each number.
         size = max(1, min(_PAGE, _BATCH_BYTES // (4 * schema.dimension)))
         for start in range(0, len(rows), size):
@@ -155,39 +164,68 @@ class MilvusStore(VectorStore):
     def search(
         self, collection: str, vector: Vector, *, limit: int, filters: Filter | None = None
     ) -> list[Hit]:
-        checked_limit(limit)
+        schema = self._schema(collection)
+        if schema is None:
+            return []
+        params = dict(self.search_params)
+        if "ef" in params:
+            params["ef"] = max(params["ef"], limit)
+        search_params = {"metric_type": "COSINE", "params": params}
+        wanted = checked_vector(vector, schema)
+        found = self._find(collection, wanted, limit=limit, filters=filters, search_params=search_params)
+        hits = [hit(each, float(each["distance"])) for each in found]  # Milvus's name for the cosine
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+
+    def search_words(
+        self, collection: str, text: str, *, vector: Vector, limit: int, filters: Filter | None = None
+    ) -> list[Hit]:
+        schema = self._schema(collection)
+        if schema is None or not schema.words:
+            return []
+        wanted = checked_vector(vector, schema)
+        found = self._find(
+            collection,
+            text,
+            limit=limit,
+            filters=filters,
+            more_fields=("vector", PREFIX + schema.words),
+            anns_field=WORDS_VECTOR,
+            search_params={"metric_type": "BM25"},
+        )
+        # Milvus Lite writes BM25's scores below zero. What answers alike comes in one order, whoever is asked.
+        found.sort(key=lambda each: (-abs(each["distance"]), each["id"]))
+        return [hit(each, cosine(each["entity"]["vector"], wanted), schema.words) for each in found]
+
+    def _find(
+        self,
+        collection: str,
+        wanted: Any,
+        *,
+        limit: int,
+        filters: Filter | None,
+        more_fields: Sequence[str] = (),
+        **arguments: Any,
+    ) -> list[Any]:
         schema = self._schema(collection)
         if schema is None:
             return []
         checked_filter(filters, schema)
-        params = dict(self.search_params)
-        if "ef" in params:
-            params["ef"] = max(params["ef"], limit)
         try:
-            found = self._call(
+            [found] = self._call(
                 "search",
                 collection,
-                data=[checked_vector(vector, schema)],
-                limit=limit,
+                data=[wanted],
+                limit=checked_limit(limit),
                 filter=expression(filters, schema),
                 # Named, because without a list Milvus Lite sends each vector too.
-                output_fields=["image_id", "product_id"],
-                search_params={"metric_type": "COSINE", "params": params},
+                output_fields=["image_id", "product_id", *more_fields],
                 consistency_level=self.consistency_level,
+                **arguments,
             )
         except CollectionMissing:
             self._schemas.pop(collection, None)
             return []
-        hits = [
-            Hit(
-                id=hit["id"],
-                image_id=hit["entity"]["image_id"],
-                product_id=hit["entity"]["product_id"],
-                score=min(1.0, max(-1.0, float(hit["distance"]))),  # Milvus's name for the cosine
-            )
-            for hit in found[0]
-        ]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+        return list(found)
 
     def count(self, collection: str) -> int:
         rows = self._read(collection, filter="", output_fields=["count(*)"])
@@ -216,7 +254,7 @@ class MilvusStore(VectorStore):
 
     def _create(self, collection: str, schema: CollectionSchema) -> None:
         """The collection, without its index: given both, pymilvus waits half a second for it."""
-        self._check_version()
+        check_version(str(self._call("get_server_version")))
         self._call(
             "create_collection",
             collection,
@@ -224,27 +262,16 @@ class MilvusStore(VectorStore):
             consistency_level=self.consistency_level,
         )
 
-    def _check_version(self) -> None:
-        """An older server would make the collection all the same, and refuse each entity without a value."""
-        version = str(self._call("get_server_version"))
-        numbers = re.match(r"v?(\d+)\.(\d+)", version)  # Milvus Lite and Zilliz Cloud begin with their names
-        if numbers and tuple(map(int, numbers.groups())) < _OLDEST:
-            raise ImproperlyConfigured(
-                f"The vector store is Milvus {version}: shopsearch needs 2.5 or later."
-            )
-
-    def _ensure_index(self, collection: str) -> None:
-        if self._call("list_indexes", collection):
+    def _ensure_indexes(self, collection: str, names: Set[str]) -> None:
+        lacking = names - set(self._call("list_indexes", collection))
+        if not lacking:
             return
-        lite = str(self._call("get_server_version")).startswith("milvus_lite")
-        kind = self.index_type or ("FLAT" if lite else "HNSW")
-        params = dict(self.index_params) or (_HNSW if kind == "HNSW" else {})
-        index = import_pymilvus().MilvusClient.prepare_index_params()
-        index.add_index("vector", index_type=kind, metric_type="COSINE", params=params)
+        version = str(self._call("get_server_version"))
+        made = indexes(lacking, version, vector_index=self.index_type, params=self.index_params)
         try:
-            self._call("create_index", collection, index_params=index, sync=False)
+            self._call("create_index", collection, index_params=made, sync=False)
         except VectorStoreError:
-            if not self._call("list_indexes", collection):  # otherwise another process was faster
+            if names - set(self._call("list_indexes", collection)):  # otherwise another process was faster
                 raise
 
     def _schema(self, collection: str) -> CollectionSchema | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch.types import CollectionSchema, Entity, FilterType
+from shopsearch.types import CollectionSchema, Entity, FieldType, Hit
 from shopsearch.vector_stores.connection import import_pymilvus
 from shopsearch.vector_stores.expressions import MAX_STRING_BYTES, MAX_STRINGS, PREFIX, stored
 
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from shopsearch.types import Vector
     from shopsearch.vector_stores.entities import Fields
 
-_TYPES: dict[FilterType, str] = {
+WORDS_VECTOR = "words"
+"""Where Milvus keeps what BM25 needs of the field of words."""
+MAX_WORDS_BYTES = 65_535
+
+_TYPES: dict[FieldType, str] = {
     "string": "VARCHAR",
     "number": "DOUBLE",
     "boolean": "BOOL",
     "strings": "ARRAY",
 }
-_KINDS: dict[str, FilterType] = {name: kind for kind, name in _TYPES.items()}
+_KINDS: dict[str, FieldType] = {name: kind for kind, name in _TYPES.items()}
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_]{1,200}")
 _KEY_BYTES = 1024
 
@@ -38,6 +42,8 @@ def milvus_schema(schema: CollectionSchema) -> Any:
     wanted.add_field("product_id", types.VARCHAR, max_length=_KEY_BYTES)
     wanted.add_field("vector", types.FLOAT_VECTOR, dim=schema.dimension)
     for name, kind in schema.fields.items():
+        if kind == "words":
+            continue
         if not _FIELD_NAME.fullmatch(name):
             raise ImproperlyConfigured(
                 f"Milvus cannot name a filter {name!r}: use plain letters, digits and _."
@@ -48,7 +54,26 @@ def milvus_schema(schema: CollectionSchema) -> Any:
         if kind == "strings":
             options |= {"element_type": types.VARCHAR, "max_capacity": MAX_STRINGS}
         wanted.add_field(PREFIX + name, types[_TYPES[kind]], **options)
+    if schema.words:
+        _add_words(wanted, PREFIX + schema.words, pymilvus)
     return wanted
+
+
+def _add_words(wanted: Any, name: str, pymilvus: Any) -> None:
+    """A text of words, and BM25 over it. Languages are not the server's affair: Milvus Lite knows of none."""
+    types = pymilvus.DataType
+    analyzer = {"tokenizer": "standard", "filter": ["lowercase"]}
+    options = {"enable_analyzer": True, "analyzer_params": analyzer, "max_length": MAX_WORDS_BYTES}
+    wanted.add_field(name, types.VARCHAR, **options)
+    wanted.add_field(WORDS_VECTOR, types.SPARSE_FLOAT_VECTOR)
+    wanted.add_function(
+        pymilvus.Function(
+            name="bm25",
+            function_type=pymilvus.FunctionType.BM25,
+            input_field_names=[name],
+            output_field_names=[WORDS_VECTOR],
+        )
+    )
 
 
 def collection_schema(described: Mapping[str, Any]) -> CollectionSchema:
@@ -57,11 +82,16 @@ def collection_schema(described: Mapping[str, Any]) -> CollectionSchema:
     return CollectionSchema(
         dimension=int(fields.get("vector", {}).get("params", {}).get("dim", 0)),
         fields={
-            name.removeprefix(PREFIX): _KINDS[each["type"].name]
+            name.removeprefix(PREFIX): _kind(each)
             for name, each in fields.items()
             if name.startswith(PREFIX) and each["type"].name in _KINDS
         },
     )
+
+
+def _kind(described: Mapping[str, Any]) -> FieldType:
+    is_analyzed = str(described["params"].get("enable_analyzer", "")).lower() == "true"
+    return "words" if is_analyzed else _KINDS[described["type"].name]
 
 
 def row_names(schema: CollectionSchema) -> list[str]:
@@ -69,12 +99,14 @@ def row_names(schema: CollectionSchema) -> list[str]:
     return ["id", "image_id", "product_id", "vector", *(PREFIX + name for name in schema.fields)]
 
 
-def row(entity: Entity, vector: Vector, fields: Fields) -> dict[str, Any]:
-    """The entity as it is written. Raises ValueError for a key that is too long to keep."""
+def row(entity: Entity, vector: Vector, fields: Fields, words: str) -> dict[str, Any]:
+    """The entity as it is written; ``words`` is its field of words. Raises ValueError for a key too long to keep."""
     for key in (entity.image_id, entity.product_id):
         if len(key.encode()) > _KEY_BYTES:
             raise ValueError(f"A primary key of more than {_KEY_BYTES} bytes cannot be indexed: {key[:40]}…")
-    values = {PREFIX + name: stored(value) for name, value in fields.items()}
+    values = {PREFIX + name: stored(value) for name, value in fields.items() if name != words}
+    if words:
+        values[PREFIX + words] = _cut(str(fields[words]))
     return {
         "id": entity.id,
         "image_id": entity.image_id,
@@ -82,6 +114,11 @@ def row(entity: Entity, vector: Vector, fields: Fields) -> dict[str, Any]:
         "vector": vector,
         **values,
     }
+
+
+def _cut(text: str) -> str:
+    encoded = text.encode("utf-8", "replace")
+    return encoded[:MAX_WORDS_BYTES].decode("utf-8", "ignore")
 
 
 def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
@@ -97,3 +134,22 @@ def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
             for name, value in fields.items()
         },
     )
+
+
+def hit(found: Mapping[str, Any], score: float, words: str = "") -> Hit:
+    """The entity as a search found it, with the cosine for its score; ``words`` is the field to be read along."""
+    row = found["entity"]
+    return Hit(
+        id=found["id"],
+        image_id=row["image_id"],
+        product_id=row["product_id"],
+        score=min(1.0, max(-1.0, score)),
+        words=row[PREFIX + words] if words else "",
+    )
+
+
+def cosine(vector: Any, wanted: Vector) -> float:
+    """Of a vector as it was read with the wanted one."""
+    held = np.asarray(vector, dtype=np.float32)
+    lengths = float(np.linalg.norm(held) * np.linalg.norm(wanted))
+    return float(held @ wanted) / lengths if lengths else 0.0
