@@ -12,11 +12,12 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.types import CollectionSchema
 from tests.vector_store_filter_contract import SCHEMA, FilterContract, entity, key, numbers_of, unit
+from tests.vector_store_words_contract import WordsContract
 
 __all__ = ["SCHEMA", "VectorStoreContract", "entity", "key", "unit"]
 
 
-class VectorStoreContract(FilterContract):
+class VectorStoreContract(FilterContract, WordsContract):
     @pytest.fixture
     def store(self):
         raise NotImplementedError
