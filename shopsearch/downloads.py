@@ -88,10 +88,12 @@ class Downloader:
                     address = urljoin(address, location)
             except TimeoutError as error:
                 raise ImageUnavailable(
-                    reason=f"no answer within {self.seconds:g} seconds", may_pass=True
+                    reason=f"no answer: not within {self.seconds:g} seconds", may_pass=True
                 ) from error
             except ssl.SSLCertVerificationError as error:
-                raise ImageUnavailable(reason=f"its certificate: {error.verify_message}") from error
+                raise ImageUnavailable(
+                    reason=f"a certificate that is not believed: {error.verify_message}"
+                ) from error
             except socket.gaierror as error:
                 again = error.errno == socket.EAI_AGAIN
                 raise ImageUnavailable(reason=f"no such host: {error.strerror}", may_pass=again) from error
@@ -132,9 +134,7 @@ class Downloader:
         # One that must not be asked among others that may: somebody is trying something.
         for _, (address, *_) in found:
             if not is_public(address) and not is_in(address, self.networks):
-                raise ImageUnavailable(
-                    reason=f"{target.host} is {address}, which is not on the public internet"
-                )
+                raise ImageUnavailable(reason=f"not on the public internet: {target.host} is {address}")
         failure = OSError("its name has no address")
         tried = found[:_ADDRESSES_TRIED]
         for number, (family, where) in enumerate(tried):
@@ -281,6 +281,6 @@ def _content(response: HTTPResponse) -> bytes:
     if len(content) > limit or (expected or 0) > limit:
         raise ImageTooLarge
     if expected is not None and len(content) < expected:
-        reason = f"the picture broke off after {len(content)} of {expected} bytes"
+        reason = f"the picture broke off: after {len(content)} of {expected} bytes"
         raise ImageUnavailable(reason=reason, may_pass=True)
     return bytes(content)

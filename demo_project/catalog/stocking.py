@@ -74,7 +74,7 @@ def add_pictures(missing: Sequence[Missing], *, processes: int = 1) -> Iterator[
         for start in range(0, len(missing), PICTURES_AT_ONCE):
             batch = missing[start : start + PICTURES_AT_ONCE]
             for _, _, picture in batch:
-                _write(picture.name, next(files))
+                write(picture.name, next(files))
             _add_rows(batch)
             yield len(batch)
 
@@ -103,7 +103,7 @@ def _add_rows(batch: Sequence[Missing]) -> None:
     shopsearch.reindex(ProductImage.objects.filter(image__in=names))
 
 
-def _write(name: str, content: bytes) -> None:
+def write(name: str, content: bytes) -> None:
     # Left behind by an interruption, or else the storage would choose another name.
     if default_storage.exists(name):
         default_storage.delete(name)

@@ -34,12 +34,20 @@ class PictureServer:
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.gate = threading.Event()
-        """Cleared, it holds the answers back."""
-        self.gate.set()
+        self.held_after = None
         self.server = _Server(("127.0.0.1", 0), _Handler)
         self.server.ours = self
         self.port = self.server.server_address[1]
         self.address = f"http://127.0.0.1:{self.port}"
+
+    def hold_after(self, requests):
+        """So many more are answered; those that follow wait until they are released."""
+        self.gate.clear()
+        self.held_after = len(self.requests) + requests
+
+    def release(self):
+        self.held_after = None
+        self.gate.set()
 
     def start(self):
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
@@ -77,7 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
             ours.requests.append((self.path, dict(self.headers)))
             ours.pictures[self.path] += 1
             times = ours.pictures[self.path]
-        ours.gate.wait()
+            is_held = ours.held_after is not None and len(ours.requests) > ours.held_after
+        if is_held:
+            ours.gate.wait()
         behaviour = parts.path.split("/")[1].replace("-", "_")
         answer = getattr(self, f"answer_{behaviour}", self.answer_missing)
         answer(parts, times)
