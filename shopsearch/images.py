@@ -147,7 +147,7 @@ def _check_size(image: Image.Image, content: bytes) -> None:
     if pixels > limit:
         raise ImageTooLarge(
             f"The picture has {_millions(pixels)} pixels; at most {_millions(limit)} are accepted "
-            f"in a {image.format} file. Use a smaller one."
+            f"in {image.format} files. Use a smaller one."
         )
 
 

@@ -50,7 +50,7 @@ def test_staff_write_a_query_with_a_picture_and_judge_it_at_once(admin_client, m
     assert reverse(PICTURE, args=[asked.pk]) in html
     answer = admin_client.get(reverse(PICTURE, args=[asked.pk]))
     assert "no-store" in answer["Cache-Control"]
-    assert max(Image.open(io.BytesIO(answer.content)).size) == 480
+    assert max(Image.open(io.BytesIO(answer.content)).size) == 448
 
 
 @pytest.mark.parametrize(

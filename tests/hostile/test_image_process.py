@@ -1,0 +1,157 @@
+"""shopsearch.image_process: a decoder that takes what it likes takes it from a process that may not have it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shopsearch import image_process
+from shopsearch.conf import DEFAULTS
+from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
+from shopsearch.images import decode
+from tests.hostile.bombs import avif
+from tests.hostile.pictures import NOTE, noise, noted, saved, valid
+from tests.test_images import RED, near
+
+ROOT = Path(__file__).parents[2]
+MEMORY_BYTES = 300 * 1024 * 1024
+
+# In a process that is small itself: a child's peak begins with what its parent held.
+PEAKS = """
+import json, resource, sys
+from django.conf import settings
+settings.configure()
+from shopsearch.exceptions import ImageError
+from shopsearch.images import decode
+verdicts = []
+for path in sys.argv[1:]:
+    try:
+        with open(path, "rb") as file:
+            verdicts.append(decode(file).size)
+    except ImageError as error:
+        verdicts.append(type(error).__name__)
+print(json.dumps([verdicts, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024]))
+"""
+
+
+def peak(tmp_path, *pictures):
+    """What became of each, and the most that any of the processes held that decoded them."""
+    paths = [tmp_path / str(number) for number in range(len(pictures))]
+    for path, content in zip(paths, pictures, strict=True):
+        path.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAKS, *map(str, paths)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_an_avif_that_lies_about_its_size_takes_no_more_than_the_limit(tmp_path):
+    lies = [avif(8_000), avif(16_000), avif(16_000, said=16), avif(8_000, said=3_000)]
+    verdicts, most = peak(tmp_path, *lies)
+    print(verdicts, f"{most / 1024 / 1024:.0f} MB")
+    assert most < MEMORY_BYTES
+    assert "ImageUnreadable" in verdicts, "the largest of them needs more than there is"
+
+
+def test_nor_does_the_largest_honest_one_which_is_read(tmp_path):
+    content = saved(Image.new("RGBA", (4_300, 3_480), (*RED, 128)), "AVIF", speed=10, subsampling="4:4:4")
+    verdicts, most = peak(tmp_path, content)
+    print(f"{most / 1024 / 1024:.0f} MB")
+    assert verdicts == [[1434, 1160]]
+    assert MEMORY_BYTES / 10 < most < MEMORY_BYTES
+
+
+def test_an_honest_one_of_too_many_pixels_is_refused_with_the_limit():
+    with pytest.raises(ImageTooLarge, match="has 64 million pixels; at most 15 million are accepted in AVIF"):
+        decode(avif(8_000, said=0))
+
+
+def test_avif_is_accepted_by_default_and_old_formats_are_not():
+    assert DEFAULTS["IMAGE_FORMATS"] == ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
+    assert near(decode(saved(Image.new("RGB", (40, 40), RED), "AVIF")).getpixel((5, 5)), RED, 8)
+    for kind in ("BMP", "TIFF", "ICO", "JPEG2000"):
+        with pytest.raises(ImageUnreadable):
+            decode(saved(noise(), kind))
+
+
+def test_an_avif_is_upright_and_of_its_notes_nothing_is_left():
+    content = noted()["AVIF"]
+    assert NOTE in content
+    decoded = decode(content)
+    assert (decoded.size, decoded.info, decoded.getexif()) == ((480, 640), {}, {})
+
+
+@pytest.mark.parametrize("kind", ["BLP", "ICO", "JPEG2000", "PCX"])
+def test_a_format_that_a_shop_adds_is_decoded_apart(kind, settings, monkeypatch):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "IMAGE_FORMATS": ["PNG", kind]}
+    monkeypatch.setattr(Image, "open", lambda *args, **options: pytest.fail("it was decoded here"))
+    picture = noise("P") if kind in ("BLP", "PCX") else noise()
+    assert max(decode(saved(picture, kind)).size) in (32, 48)
+
+
+def test_no_process_is_started_for_the_usual_formats_or_for_what_is_no_picture(monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: pytest.fail("it was"))
+    for kind in ("JPEG", "PNG", "WEBP", "GIF"):
+        assert decode(saved(noise(), kind)).size == (48, 32)
+    for content in (b"", b"no picture", saved(noise(), "TIFF"), saved(noise(), "ICO")):
+        with pytest.raises(ImageUnreadable):
+            decode(content)
+
+
+def test_nothing_of_the_environment_is_in_the_process(monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "of the shop")
+    asked = {}
+
+    def run(command, **options):
+        asked.update(options, command=command)
+        return subprocess.CompletedProcess(command, 0, stdout=b'{"size": [1, 1]}\nabc')
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert decode(saved(noise(), "AVIF")).tobytes() == b"abc"
+    assert "SECRET_KEY" not in asked["env"]
+    assert asked["timeout"] == image_process.SECONDS
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sentence"),
+    [
+        (subprocess.TimeoutExpired("x", 10), "takes too long"),
+        (FileNotFoundError("no python"), "cannot be read here"),
+        (b"", "takes too much memory"),
+        (b"[]", "takes too much memory"),
+        (b'{"size": [100, 100]}\nfew', "takes too much memory"),
+        (b'{"size": "large"}\n', "takes too much memory"),
+        (b'{"refused": "SystemExit", "detail": "x"}\n', "takes too much memory"),
+    ],
+)
+def test_however_the_process_ends_it_is_a_picture_that_was_refused(outcome, sentence, monkeypatch):
+    def run(command, **options):
+        if isinstance(outcome, Exception):
+            raise outcome
+        return subprocess.CompletedProcess(command, -9, stdout=outcome)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(ImageUnreadable, match=sentence):
+        decode(saved(noise(), "AVIF"))
+
+
+def test_where_a_server_embeds_python_the_interpreter_beside_it_is_started(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
+    monkeypatch.setattr(sys, "prefix", "/srv/shop/environment")
+    assert image_process._python() == "/srv/shop/environment/bin/python3"
+
+
+def test_a_truncated_avif_is_refused():
+    content = next(each for each in valid() if b"ftypavif" in each)
+    for length in (16, 40, len(content) // 2, len(content) - 9):
+        with pytest.raises(ImageError):
+            decode(content[:length])
