@@ -7,7 +7,12 @@ import pytest
 # Playwright keeps an event loop in the test's thread.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
-for contract in ("vector_store_contract", "vector_store_filter_contract", "embedder_contract"):
+for contract in (
+    "vector_store_contract",
+    "vector_store_filter_contract",
+    "vector_store_words_contract",
+    "embedder_contract",
+):
     pytest.register_assert_rewrite(f"tests.{contract}")
 
 pytest_plugins = [

@@ -1,0 +1,101 @@
+"""Words as they are kept and as they are asked for: what reads alike is alike."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shopsearch.words import LONGEST, asked, kept, known_language, plain, stems
+
+TEXTS = st.text(max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  Teléfono-X  5 ", "telefono x 5"),
+        ("LEO-0042", "leo 0042"),
+        ("Ärmel & Größe", "armel grosse"),
+        ("Ｆｕｌｌ ﬁt", "full fit"),
+        ("İstanbul", "istanbul"),
+        ("_-!?", ""),
+    ],
+)
+def test_case_accents_punctuation_and_spaces_make_no_difference(text, expected):
+    assert plain(text) == expected
+
+
+@given(TEXTS)
+def test_what_is_plain_stays_as_it_is(text):
+    assert plain(plain(text)) == plain(text)
+
+
+@pytest.mark.parametrize(
+    ("language", "alike"),
+    [
+        (
+            "en",
+            ["mug mugs MUGS", "glass glasses", "dress dresses", "box boxes", "berry berries", "case cases"],
+        ),
+        ("en", ["dish dishes", "size sizes", "shoe shoes"]),
+        (
+            "es",
+            ["taza tazas Taza", "rojo roja rojos rojas", "luz luces", "flor flores", "teléfono telefonos"],
+        ),
+    ],
+)
+def test_endings_of_plural_and_gender_make_no_difference(language, alike):
+    for words in alike:
+        assert len({stems(word, language)[0] for word in words.split()}) == 1, words
+
+
+@pytest.mark.parametrize(
+    ("language", "unlike"),
+    [
+        ("en", ["glass glas", "bus bu", "tennis tenni", "mug mud"]),
+        ("es", ["sol sala", "taza tapa"]),
+    ],
+)
+def test_other_words_stay_others(language, unlike):
+    for words in unlike:
+        assert len({stems(word, language)[0] for word in words.split()}) == 2, words
+
+
+def test_words_that_say_nothing_are_left_out_in_a_language_that_is_known():
+    assert stems("a case for the phone", "en") == ["case", "phone"]
+    assert stems("una funda para el móvil", "es-mx") == ["fund", "movil"]
+    assert stems("die Hülle für das Telefon", "de") == ["die", "hulle", "fur", "das", "telefon"]
+    assert [known_language(code) for code in ("en-us", "ES", "es_AR", "de", "")] == ["en", "es", "es", "", ""]
+
+
+def test_a_product_is_called_what_its_identifiers_say_and_nothing_else():
+    words = kept(["Red mug", "of clay"], ["MUG-001", "Red mug"], "en")
+    for name in ("mug-001", " MUG 001", "RED  MÚG", "Red mug!"):
+        assert asked(name, "en").names(words), name
+    for other in ("MUG-00", "mug", "red mugs", "mug red", "Red mug of clay", "", "?"):
+        assert not asked(other, "en").names(words), other
+    assert not asked("red mug", "en", may_be_name=False).names(words)
+
+
+def test_how_many_of_the_querys_words_a_product_has():
+    words = kept(["Red mugs", "of clay"], [], "en")
+    assert asked("a red mug", "en").share_in(words) == 1
+    assert asked("red plate", "en").share_in(words) == 0.5
+    assert asked("the", "en").share_in(words) == 0
+    assert asked("the", "en", may_be_name=False).text == ""
+
+
+@given(st.lists(TEXTS, max_size=4), st.lists(TEXTS, max_size=3), st.sampled_from(["en", "es", "", "de"]))
+def test_whatever_is_kept_is_words_of_letters_and_digits_and_is_found_by_each_of_its_texts(
+    texts, names, language
+):
+    words = kept(texts, names, language)
+    assert all(word.isalnum() for word in words.split())
+    assert all(asked(name, language).names(words) for name in names if plain(name))
+    assert all(asked(text, language).share_in(words) == 1 for text in texts if stems(text, language))
+
+
+def test_a_very_long_text_is_cut_between_two_words_and_never_the_names():
+    words = kept(["elephant " * 5_000], ["SKU-1"], "en")
+    assert len(words) <= LONGEST
+    assert asked("sku-1", "en").names(words)
+    assert set(words.split()[1:]) == {"elephant"}
