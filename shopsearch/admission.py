@@ -18,6 +18,12 @@ from shopsearch.exceptions import Busy
 logger = logging.getLogger(__name__)
 
 Kind = Literal["text", "image"]
+LINE = 4
+"""As many times the places may wait for one."""
+STORM = 0.25
+"""The share of those turned away from which on nobody waits."""
+WEIGHT = 0.05
+"""Of the newest in that share: it is that of about the last twenty."""
 LONGEST_WAIT_SECONDS = 1.0
 """For a place; so long only where a backend hangs."""
 QUIET_SECONDS = 60.0
@@ -27,14 +33,17 @@ QUIET_SECONDS = 60.0
 class Admission:
     """A process's places: MAX_SEARCHES, of which pictures may have MAX_IMAGE_SEARCHES.
 
-    As many as there are places may wait for one, words before pictures; who finds more waiting is turned away. So what
-    is admitted takes two or three times as long as alone, however many come, and pictures give way to words.
+    Who finds no place waits in line, words before pictures, and is turned away where the line is full. In a storm,
+    when more than every fourth is turned away, nobody waits: there is always somebody else to take a place that gets
+    free, and waiting would only make late who is admitted.
     """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._inside: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
+        self._turned_away = 0.0
+        """The share of those who came last."""
         self._said_at = -QUIET_SECONDS
 
     @contextmanager
@@ -48,9 +57,14 @@ class Admission:
                 self._inside[kind] -= 1
                 self._condition.notify_all()
 
+    def refuse_if_full(self) -> None:
+        with self._condition:
+            if not self._has_place("text") and not self._may_wait("text"):
+                self._turn_away("text")
+
     def _enter(self, kind: Kind) -> None:
         if not self._has_place(kind):
-            if self._waiting[kind] >= self._most(kind):
+            if not self._may_wait(kind):
                 self._turn_away(kind)
             self._waiting[kind] += 1
             try:
@@ -59,18 +73,22 @@ class Admission:
                 self._waiting[kind] -= 1
             if not found:
                 self._turn_away(kind)
+        self._turned_away *= 1 - WEIGHT
         self._inside[kind] += 1
 
     def _has_place(self, kind: Kind) -> bool:
         if self._inside.total() >= settings.MAX_SEARCHES:
             return False
-        return kind == "text" or (self._inside["image"] < self._most("image") and not self._waiting["text"])
+        return kind == "text" or (
+            self._inside["image"] < settings.MAX_IMAGE_SEARCHES and not self._waiting["text"]
+        )
 
-    def _most(self, kind: Kind) -> int:
-        most: int = settings.MAX_SEARCHES if kind == "text" else settings.MAX_IMAGE_SEARCHES
-        return most
+    def _may_wait(self, kind: Kind) -> bool:
+        places: int = settings.MAX_SEARCHES if kind == "text" else settings.MAX_IMAGE_SEARCHES
+        return self._waiting[kind] < LINE * places and self._turned_away < STORM
 
     def _turn_away(self, kind: Kind) -> None:
+        self._turned_away += WEIGHT * (1 - self._turned_away)
         metrics.count_shed(kind)
         if time.monotonic() - self._said_at >= QUIET_SECONDS:
             self._said_at = time.monotonic()
@@ -87,6 +105,11 @@ def admitted(kind: Kind) -> AbstractContextManager[None]:
     Raises Busy, at once or after LONGEST_WAIT_SECONDS, where there is none.
     """
     return _admission.admitted(kind)
+
+
+def refuse_if_full() -> None:
+    """Raises Busy where even words would be turned away: before a request has cost anything."""
+    _admission.refuse_if_full()
 
 
 def _after_fork() -> None:

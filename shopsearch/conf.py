@@ -68,8 +68,8 @@ DEFAULTS: dict[str, Any] = {
     # How often a visitor may search, as DRF writes rates; {"search": ..., "image": ..., "rerank": ...} for one each.
     "THROTTLE_RATE": "120/min",
     # How many searches a process answers at once, and how many of them may be by picture.
-    "MAX_SEARCHES": 4,
-    "MAX_IMAGE_SEARCHES": 2,
+    "MAX_SEARCHES": 2,
+    "MAX_IMAGE_SEARCHES": 1,
     # How long /api/health/ready/ waits for the database, the vector store, the embedder and the broker together.
     "HEALTH_SECONDS": 2.0,
     # Who sends this token may read /api/metrics/; None: nobody.

@@ -8,8 +8,7 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from django.http import QueryDict
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.exceptions import Throttled
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.permissions import AllowAny
@@ -22,11 +21,12 @@ from shopsearch import admission, downloads, query_log, reranking, throttling
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageTooLarge, QueryError
 from shopsearch.images import decode
+from shopsearch.openapi import asks_the_shop
 from shopsearch.receipts import link
 from shopsearch.refusals import answer_to_error
 from shopsearch.registry import get_index
 from shopsearch.search import search
-from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm, SearchWords
+from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm
 from shopsearch.throttling import SearchThrottle
 
 NOT_FILTERS = {"q", "image", "limit", "offset", "index", "format", "rerank", "collect", "page", "image_url"}
@@ -38,30 +38,6 @@ MAX_AGE_SECONDS = 30
 
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
-_FILTERS = OpenApiParameter(
-    "filters",
-    type={"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
-    style="form",
-    explode=True,
-    description=(
-        "The filters that the index declares, each a parameter of its own name: `category=mug&category=plate` for any "
-        "of these values, `price__gte=5&price__lte=20` to bound a number, `in_stock=true`. One that is not declared "
-        "is answered with 400 and the names of those that are."
-    ),
-)
-_PARAMETERS = [
-    OpenApiParameter("q", OpenApiTypes.STR, description="Words to search for."),
-    OpenApiParameter("limit", OpenApiTypes.INT, description="Results per page."),
-    OpenApiParameter("offset", OpenApiTypes.INT, description="Results to pass over."),
-    OpenApiParameter(
-        "index", OpenApiTypes.STR, description="Which index to search, where a shop has several."
-    ),
-    OpenApiParameter("rerank", OpenApiTypes.BOOL, description="Whether a better order is wanted too."),
-    OpenApiParameter(
-        "collect", OpenApiTypes.BOOL, description="Whether the shopper lets the shop keep the words."
-    ),
-    _FILTERS,
-]
 _FOUND = OpenApiExample(
     "A red mug",
     response_only=True,
@@ -83,6 +59,7 @@ _FOUND = OpenApiExample(
         ],
         "match": "good",
         "weak_below": 0.6127,
+        "retrieval": "hybrid",
         "count": 1,
         "next": "https://shop.example/api/search/?q=red+mug&limit=1&price__lte=20&offset=1",
         "previous": None,
@@ -117,14 +94,18 @@ class SearchView(APIView):
     parser_classes = (MultiPartParser, FormParser, JSONParser)
     renderer_classes = (JSONRenderer,)
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        admission.refuse_if_full()
+        super().initial(request, *args, **kwargs)
+
     @extend_schema(
         operation_id="search",
         tags=["search"],
         summary="Search by words",
-        parameters=_PARAMETERS,
         responses=_RESPONSES,
         examples=[_FOUND, _NOTHING_ASKED],
     )
+    @asks_the_shop
     def get(self, request: Request) -> Response:
         if "image_url" in request.query_params:
             raise QueryError("Send image_url by POST.")
@@ -140,11 +121,10 @@ class SearchView(APIView):
             "Filters are fields of the form or parameters of the address, which wins. To see the page that `next` "
             "names, post the picture to it again: it is not kept."
         ),
-        parameters=[_FILTERS],
-        request={"multipart/form-data": SearchForm, "application/json": SearchWords},
         responses=_RESPONSES,
         examples=[_FOUND, _NOTHING_ASKED],
     )
+    @asks_the_shop
     def post(self, request: Request) -> Response:
         _refuse_a_large_body(request)
         try:
