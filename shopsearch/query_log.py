@@ -73,10 +73,17 @@ def may_be_kept(text: str) -> bool:
     )
 
 
-def purge() -> int:
-    """Shoppers' queries that nobody judged, and nobody asked for COLLECT_KEEP_DAYS, go. Returns how many."""
-    since = datetime.date.today() - datetime.timedelta(days=settings.COLLECT_KEEP_DAYS)
-    return _unjudged().filter(asked_on__lt=since).delete()[0]
+def purge(*, everything: bool = False) -> int:
+    """Shoppers' queries that nobody judged, and nobody asked for COLLECT_KEEP_DAYS, go. Returns how many.
+
+    With ``everything`` all that shoppers asked goes, judged or not, and its judgements with it.
+    """
+    if everything:
+        queries = EvaluationQuery.objects.filter(source=EvaluationQuery.Source.SHOPPER)
+    else:
+        since = datetime.date.today() - datetime.timedelta(days=settings.COLLECT_KEEP_DAYS)
+        queries = _unjudged().filter(asked_on__lt=since)
+    return queries.delete()[1].get(EvaluationQuery._meta.label, 0)
 
 
 def wait() -> None:

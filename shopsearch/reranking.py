@@ -142,10 +142,12 @@ def expire() -> int:
     return expired
 
 
-def purge() -> int:
-    """Receipts older than RERANK_KEEP_DAYS go. Returns how many."""
-    old = Rerank.objects.filter(created_at__lt=Now() - timedelta(days=settings.RERANK_KEEP_DAYS))
-    return old.exclude(state__in=OPEN).delete()[0]
+def purge(*, everything: bool = False) -> int:
+    """Receipts older than RERANK_KEEP_DAYS go, or all of them, but never those under way. Returns how many."""
+    ended = Rerank.objects.exclude(state__in=OPEN)
+    if not everything:
+        ended = ended.filter(created_at__lt=Now() - timedelta(days=settings.RERANK_KEEP_DAYS))
+    return ended.delete()[0]
 
 
 def has_queued() -> bool:

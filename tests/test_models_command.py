@@ -82,7 +82,7 @@ def test_a_download_asks_for_the_models_files_only_and_says_what_to_set(tmp_path
 
     asked = []
 
-    def snapshot(repository: str, *, allow_patterns: list[str], local_dir: Path) -> None:
+    def snapshot(repository: str, *, revision: None, allow_patterns: list[str], local_dir: Path) -> None:
         asked.append((repository, allow_patterns, local_dir))
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
@@ -95,6 +95,17 @@ def test_a_download_asks_for_the_models_files_only_and_says_what_to_set(tmp_path
         "BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE",
         "OPTIONS": {"model": str(tmp_path), "weights": f"{tmp_path}/Visualized_base_en_v1.5.pth"},
     }
+
+
+def test_a_download_may_be_of_one_commit(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **options: asked.append(options))
+    run("download", "bge-vl-base", tmp_path, "--revision", "0123abc")
+    assert [options["revision"] for options in asked] == ["0123abc"]
+    with pytest.raises(CommandError, match="several repositories, which have no commit in common"):
+        run("download", "visualized-bge-base", tmp_path, "--revision", "0123abc")
 
 
 def test_a_download_that_fails_is_a_sentence(tmp_path, monkeypatch):

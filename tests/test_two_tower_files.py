@@ -147,7 +147,10 @@ class Hub:
     def __init__(self, files: Path, here: Path) -> None:
         self.files, self.here, self.asked = files, here, 0
 
-    def snapshot_download(self, repository: str, *, allow_patterns: list[str], local_files_only: bool) -> str:
+    def snapshot_download(
+        self, repository: str, *, revision: str | None, allow_patterns: list[str], local_files_only: bool
+    ) -> str:
+        self.revision = revision
         if local_files_only:
             if not self.here.is_dir():
                 raise FileNotFoundError(repository)
@@ -175,6 +178,6 @@ def test_a_model_on_the_hub_is_downloaded_once_in_one_format(folder, tmp_path_fa
     weights = {file.name for file in hub.here.iterdir()} - {"config.json", "tokenizer.json"}
     assert weights == {"preprocessor_config.json", "pytorch_model.bin" if pickled else "model.safetensors"}
     asked = hub.asked
-    second = TwoTower(model="openai/clip-vit-base-patch32")
+    second = TwoTower(model="openai/clip-vit-base-patch32", revision="0123abc")
     second.embed(mixed_queries(3))
-    assert (hub.asked, second.space) == (asked, first.space)
+    assert (hub.asked, second.space, hub.revision) == (asked, first.space, "0123abc")

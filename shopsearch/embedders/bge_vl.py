@@ -29,7 +29,7 @@ class BGEVL(FusedTowers):
 
     @cached_property
     def folder(self) -> tower_folder.TowerFolder:
-        folder = tower_folder.read(tower_folder.find(self.model, self.weights), self.weights)
+        folder = tower_folder.read(tower_folder.find(self.model, self.weights, self.revision), self.weights)
         if folder.family != "clip":
             raise ImproperlyConfigured(
                 f"{folder.path} is of a {folder.family}; BGE-VL base and large are CLIPs."

@@ -45,7 +45,7 @@ class MagicLens(TowerEmbedder):
             raise ImproperlyConfigured(
                 "Name the folder that manage.py shopsearch_models convert made of MagicLens's weights."
             )
-        path = tower_folder.find(self.model, self.weights)
+        path = tower_folder.find(self.model, self.weights, self.revision)
         for name in model_folder.FILES:
             if not (path / name).is_file():
                 raise ImproperlyConfigured(f"The model's folder {path} has no {name}.")

@@ -56,11 +56,12 @@ class ModelFolder:
         return digest.hexdigest()
 
 
-def find(model: str, *choices: Sequence[str], optional: Sequence[str] = ()) -> Path:
+def find(model: str, *choices: Sequence[str], optional: Sequence[str] = (), revision: str = "") -> Path:
     """The folder that ``model`` names; "" is the bundled one. A name on the Hugging Face hub is downloaded once.
 
     Of a model on the hub only the files of one of ``choices`` are asked for, the first that it has, and ``optional``
-    ones. What is here already is not asked for again. Raises ImproperlyConfigured when there is none.
+    ones, as they are at ``revision``. What is here already is not asked for again. Raises ImproperlyConfigured when
+    there is none.
     """
     if not model:
         return BUNDLED
@@ -77,7 +78,10 @@ def find(model: str, *choices: Sequence[str], optional: Sequence[str] = ()) -> P
         patterns = [*files, *optional]
         # Which model is the project's choice, and nothing in it is run.
         found = snapshot_download(  # nosec B615
-            model, allow_patterns=patterns, local_files_only=local_files_only
+            model,
+            revision=revision or None,
+            allow_patterns=patterns,
+            local_files_only=local_files_only,
         )
         return Path(found)
 

@@ -102,7 +102,7 @@ class SentenceTransformerEmbedder(TorchEmbedder):
     def folder(self) -> SentenceFolder:
         if not self.model:
             raise ImproperlyConfigured("Name the model: a folder, or a model on the Hugging Face hub.")
-        path = model_folder.find(self.model, *COMPLETE, optional=PATTERNS)
+        path = model_folder.find(self.model, *COMPLETE, optional=PATTERNS, revision=self.revision)
         folder = SentenceFolder(path=path, dimension=self.numbers or _numbers(path))
         for part in folder.parts:
             verify(part)

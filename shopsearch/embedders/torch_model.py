@@ -50,6 +50,8 @@ class TorchEmbedder(Embedder):
 
     model: str = ""
     """A folder, or a name on the Hugging Face hub."""
+    revision: str = ""
+    """The commit on the hub that is meant, for ever, whatever the model's authors change; "" is the newest."""
     weights: str = ""
     """The file of weights, where it is not the folder's own."""
     device: str = "auto"

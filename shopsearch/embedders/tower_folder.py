@@ -67,7 +67,7 @@ class TextTokens:
     """Whether the text is lowered before its tokenizer, which does not do so, sees it."""
 
 
-def find(model: str, weights_path: str = "") -> Path:
+def find(model: str, weights_path: str = "", revision: str = "") -> Path:
     """The folder that ``model`` names, with what embedding needs. A name on the hub is downloaded once.
 
     Raises ImproperlyConfigured when there is none.
@@ -76,7 +76,7 @@ def find(model: str, weights_path: str = "") -> Path:
         raise ImproperlyConfigured("Name the model: a folder, or a model on the Hugging Face hub.")
     files = model_folder.FILES
     choices = [files] if weights_path else [(*files, SAFETENSORS), (*files, PICKLED)]
-    return model_folder.find(model, *choices, optional=OPTIONAL)
+    return model_folder.find(model, *choices, optional=OPTIONAL, revision=revision)
 
 
 def read(path: Path, weights_path: str = "") -> TowerFolder:

@@ -31,7 +31,7 @@ class TowerEmbedder(TorchEmbedder):
 
     @cached_property
     def folder(self) -> tower_folder.TowerFolder:
-        return tower_folder.read(tower_folder.find(self.model, self.weights), self.weights)
+        return tower_folder.read(tower_folder.find(self.model, self.weights, self.revision), self.weights)
 
     def text_features(self, model: Towers, tokenizer: Tokenizer, texts: Sequence[str]) -> Vectors:
         """Shape (n, dimension), in order; truncated to the tower's limit."""

@@ -43,7 +43,7 @@ class VisualizedBGE(TorchEmbedder):
 
     @cached_property
     def folder(self) -> model_folder.ModelFolder:
-        return model_folder.read(model_folder.find(self.model), self.weights)
+        return model_folder.read(model_folder.find(self.model, revision=self.revision), self.weights)
 
     @property
     def calibration(self) -> Path:

@@ -32,6 +32,7 @@ class Command(BaseCommand):
         )
         download.add_argument("name", help="as the list names it")
         download.add_argument("folder", type=Path, help="where its files go")
+        download.add_argument("--revision", default="", help="the commit on the hub; the newest unless given")
         convert = verbs.add_parser("convert", help="Make a folder that loads fast of the authors' file.")
         convert.add_argument("family", choices=["magiclens", "visualized-bge"])
         convert.add_argument("source", type=Path, help="the authors' .pkl or .pth")
@@ -50,7 +51,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         verb = options["verb"]
         if verb == "download":
-            self.download(options["name"], options["folder"])
+            self.download(options["name"], options["folder"], options["revision"])
         elif verb == "convert":
             self.convert(**options)
         elif options["json"]:
@@ -58,7 +59,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write("\n".join(lines_of_all()))
 
-    def download(self, name: str, folder: Path) -> None:
+    def download(self, name: str, folder: Path, revision: str) -> None:
         model = known(name)
         if model is None:
             raise CommandError(f"There is no {name}; known are {', '.join(each.name for each in MODELS)}.")
@@ -66,6 +67,8 @@ class Command(BaseCommand):
             raise CommandError(f"{name} is not on the Hugging Face hub. Get it with {model.elsewhere}.")
         if not model.repositories:
             raise CommandError(f"{name} comes with shopsearch.")
+        if revision and len(model.repositories) > 1:
+            raise CommandError(f"{name} is in several repositories, which have no commit in common.")
         from huggingface_hub import snapshot_download
 
         for repository, patterns in model.repositories.items():
@@ -73,7 +76,7 @@ class Command(BaseCommand):
             try:
                 # Only repositories that this program names, and nothing in them is run.
                 snapshot_download(  # nosec B615
-                    repository, allow_patterns=list(patterns), local_dir=folder
+                    repository, revision=revision or None, allow_patterns=list(patterns), local_dir=folder
                 )
             except Exception as error:  # the hub's, the network's and the disk's errors have no common root
                 raise CommandError(f"{repository} cannot be downloaded: {error}") from error

@@ -1,0 +1,36 @@
+"""manage.py shopsearch_purge: delete what shoppers left behind, when it is due or at once."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from shopsearch import query_log, reranking
+from shopsearch.models import Rerank
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete what was kept of shoppers' searches for as long as the settings say: receipts of reranks, and "
+        "collected queries that nobody judged. The workers' sweep does the same by itself."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--all",
+            action="store_true",
+            help="Whatever its age, judged queries of shoppers and their judgements included.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        reranking.expire()
+        receipts = reranking.purge(everything=options["all"])
+        queries = query_log.purge(everything=options["all"])
+        self.stdout.write(f"Deleted: receipts of reranks {receipts}, collected queries {queries}.")
+        left = Rerank.objects.filter(state__in=reranking.OPEN).count()
+        if options["all"] and left:
+            self.stdout.write(
+                f"Reranks under way: {left}. They end within RERANK_DEADLINE_SECONDS; run this again then."
+            )
