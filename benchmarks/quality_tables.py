@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,12 @@ def write(shop: str, report: Mapping[str, Any]) -> None:
         "",
     ]
     lines += demo(report) if shop == "demo" else storefront(report)
-    begin, end = f"<!-- {shop}: begin -->", f"<!-- {shop}: end -->"
+    put(shop, lines)
+
+
+def put(name: str, lines: Sequence[str]) -> None:
+    """Put these lines between the page's marks of this name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = PAGE.read_text(encoding="utf-8")
     found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     PAGE.write_text(found.sub(lambda _: "\n".join([begin, *lines, end]), text), encoding="utf-8")

@@ -113,8 +113,19 @@ class Retrieval:
 
 
 def finds_by_words(index: ImageIndex, collection: Collection) -> bool:
-    """Whether the index declares words, the collection was made for them, and the vector store can search them."""
-    return collection.fields.get(index.words_field) == "words" and get_vector_store().full_text
+    """Whether the index declares words that the collection has and the vector store can search."""
+    return bool(index.words_field) and not why_vectors_alone(index, collection)
+
+
+def why_vectors_alone(index: ImageIndex, collection: Collection) -> str:
+    """Why the words that the index declares find nothing; "" where they do, and where it declares none."""
+    if not index.words_field:
+        return ""
+    if not get_vector_store().full_text:
+        return "Words find nothing: the vector store has no full text."
+    if collection.fields.get(index.words_field) != "words":
+        return "Words find nothing yet; `manage.py shopsearch_reindex --rebuild` changes that."
+    return ""
 
 
 def _leading(find: Callable[[int], list[Hit]]) -> tuple[list[Hit], bool]:

@@ -10,6 +10,7 @@ from shopsearch.calibrations import Calibration
 from shopsearch.models import ProductImage
 from shopsearch.rebuilding import begin
 from shopsearch.registry import index_for
+from shopsearch.retrieval import why_vectors_alone
 from shopsearch.search import search
 from shopsearch.testing import MemoryStore
 from tests.rebuilds import COLOUR, use, work
@@ -184,6 +185,7 @@ def test_words_declared_later_wait_for_a_rebuild_and_embed_nothing_again(declare
     declare()
     assert not serving.is_current(IMAGES, serving.live(IMAGES))
     assert search("zephyr").retrieval == "vectors"
+    assert "--rebuild" in why_vectors_alone(IMAGES, serving.live(IMAGES))
     get_embedder().embedded = 0
     begin(IMAGES)
     work()
@@ -254,6 +256,7 @@ def test_a_store_without_full_text_answers_by_vectors_and_check_says_so(declare,
     index_everything()
     assert serving.live(IMAGES).fields == IMAGES.filter_types
     assert serving.is_current(IMAGES, serving.live(IMAGES))
+    assert "no full text" in why_vectors_alone(IMAGES, serving.live(IMAGES))
     assert client.get("/api/search/", {"q": "red mug"}).json()["retrieval"] == "vectors"
 
 

@@ -23,6 +23,9 @@ class ProductImageIndex(ImageIndex):
         "brand": str,
     }
     text_fields = ("title",)
+    words = ("title", "description", "brand", "category__name")
+    identifiers = ("sku", "title")
+    language = "en"
 
     def get_queryset(self) -> QuerySet[ProductImage]:
         """Pictures of what is for sale: a product taken off the shop's pages leaves the search too."""

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 
 SATURATION, LENGTH = 1.2, 0.75
 """k1 and b, as Milvus has them: how soon a word said again counts no more, and how much long texts are held back."""
@@ -16,10 +17,10 @@ def bm25(query: str, texts: Mapping[str, str]) -> dict[str, float]:
 
     Words are letters and digits, whatever their case. A word that the query says twice counts twice.
     """
-    counts = {key: Counter(_words(text)) for key, text in texts.items()}
+    counts = {key: _counted(text) for key, text in texts.items()}
     usual = sum(each.total() for each in counts.values()) / len(counts) if counts else 0.0
     scores: dict[str, float] = {}
-    for word, times in Counter(_words(query)).items():
+    for word, times in _counted(query).items():
         having = {key: each[word] for key, each in counts.items() if word in each}
         rarity = math.log(1 + (len(counts) - len(having) + 0.5) / (len(having) + 0.5))
         for key, said in having.items():
@@ -27,6 +28,11 @@ def bm25(query: str, texts: Mapping[str, str]) -> dict[str, float]:
             share = times * rarity * said * (SATURATION + 1) / (said + held_back)
             scores[key] = scores.get(key, 0.0) + share
     return scores
+
+
+@lru_cache(maxsize=10_000)
+def _counted(text: str) -> Counter[str]:
+    return Counter(_words(text))
 
 
 def _words(text: str) -> list[str]:

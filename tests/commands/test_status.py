@@ -33,6 +33,7 @@ def test_all_is_well(red, broken, no_workers):
         "oldest_waiting_seconds": None,
         "collection": serving.live_name(index_for(ProductImage)),
         "space": "colour",
+        "retrieval": "vectors",
         "building": [],
         "problem": "",
         "entities": 1,

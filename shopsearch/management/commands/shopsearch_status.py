@@ -25,6 +25,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.models import Change, IndexEntry
 from shopsearch.registry import get_index, get_indexes
+from shopsearch.retrieval import finds_by_words, why_vectors_alone
 
 MODEL_SECONDS = 30.0
 STORE_SECONDS = 10.0
@@ -70,6 +71,8 @@ class IndexStatus:
     collection: str | None = None
     """The one that answers; "" before anything was indexed."""
     space: str | None = None
+    retrieval: str | None = None
+    """What finds its products: hybrid, or vectors."""
     building: list[dict[str, Any]] = field(default_factory=list)
     """What is filled beside it."""
     problem: str = ""
@@ -161,6 +164,9 @@ def _read_collections(indexes: dict[str, IndexStatus]) -> None:
     for index in get_indexes():
         status, live = indexes[index.name], serving.live(index)
         status.collection, status.space = (live.name, live.space) if live else ("", None)
+        if live:
+            status.problem = why_vectors_alone(index, live)
+            status.retrieval = "hybrid" if finds_by_words(index, live) else "vectors"
         if new := serving.unfinished(index):
             status.building.append(
                 {

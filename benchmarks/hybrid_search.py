@@ -1,0 +1,170 @@
+"""What words add to vectors: the demo's judged queries with and without them, and 500 exact SKUs and titles.
+
+    python -m benchmarks.hybrid_search [--queries 300] [--exact 500] [--keep] [--write-docs]
+
+The shop is in .var/quality-demo, as for benchmarks.search_quality, and made anew unless --keep is given; its entities
+are on a Milvus Lite server of their own, so it is Milvus's full text that is measured. --write-docs puts the table
+into docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from benchmarks import quality_tables, search_quality
+
+if TYPE_CHECKING:
+    from shopsearch.evaluation.evaluation import Evaluation
+    from shopsearch.evaluation.judged import JudgedQuery
+    from shopsearch.types import Query
+
+FOLDER = search_quality.ROOT / ".var" / "quality-demo"
+ALONE = "vectors alone"
+MEASURED = ("R@1", "nDCG@9")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--queries", type=int, default=300, help="of each kind")
+    parser.add_argument("--exact", type=int, default=500, help="exact SKUs and titles together")
+    parser.add_argument("--keep", action="store_true", help="go on with the shop of the last time")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/evaluation.md")
+    options = parser.parse_args()
+    options.shop = "demo"
+    if not options.keep:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    search_quality.set_up(FOLDER)
+
+    from shopsearch.vector_stores.milvus_lite import LiteServer
+
+    server = LiteServer(data_dir=FOLDER / "milvus", port=0)
+    server.start()
+    try:
+        lines = list(_measured(options, server.uri))
+    finally:
+        server.stop()
+    print("\n".join(lines))
+    if options.write_docs:
+        quality_tables.put("hybrid", lines)
+
+
+def _measured(options: argparse.Namespace, uri: str) -> Iterator[str]:
+    from django.conf import settings
+    from tqdm import tqdm
+
+    milvus = {"BACKEND": "shopsearch.vector_stores.milvus.MilvusStore", "OPTIONS": {"uri": uri}}
+    settings.SHOPSEARCH |= {"VECTOR_STORE": milvus}
+    search_quality.stock(options)
+
+    from shopsearch.evaluation.evaluation import Evaluation
+    from shopsearch.evaluation.judged import QueryFile
+    from shopsearch.evaluation.searchers import LiveSearch
+    from shopsearch.registry import get_index
+
+    index = get_index()
+    judged = [_of_its_language(query) for query in QueryFile(search_quality.write_queries(options, FOLDER))]
+    queries = [*judged, *_of_brands(options.queries), *_exact(options.exact)]
+    live = LiveSearch(index=index)
+    evaluation = Evaluation(searchers=[live, VectorsAlone(live=LiveSearch(index=index))])
+    for _ in evaluation.run(tqdm(queries, desc="Searching", unit=" queries")):
+        pass
+    yield from _table(evaluation)
+
+
+@dataclass(kw_only=True)
+class VectorsAlone:
+    """The same search with words switched off."""
+
+    live: Any
+    name: str = ALONE
+
+    def find(self, query: Query) -> Sequence[str] | None:
+        from shopsearch.conf import settings
+
+        with mock.patch.dict(settings._cache, WORDS_WEIGHT=0.0, COMPOSED_WORDS_WEIGHT=0.0):
+            found: Sequence[str] = self.live.find(query)
+            return found
+
+
+def _of_its_language(query: JudgedQuery) -> JudgedQuery:
+    """Told apart by kind and language together."""
+    return replace(query, kind=f"{query.kind}, {query.language}" if query.language else query.kind)
+
+
+def _of_brands(count: int) -> Iterator[JudgedQuery]:
+    """A brand and a thing: no picture shows the brand."""
+    from demo_project.catalog.models import Product
+    from shopsearch.evaluation.judged import JudgedQuery
+
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    for product in Product.objects.select_related("category").exclude(brand=""):
+        thing = product.title.split(",")[0].split()[-1]
+        rows.setdefault((product.brand, thing), {})[str(product.pk)] = 1
+    asked = sorted(rows)
+    for number, (brand, thing) in enumerate(Random("brands").sample(asked, min(count, len(asked)))):
+        yield JudgedQuery(
+            id=f"brand-{number}",
+            text=f"{brand} {thing}",
+            kind="brand + thing, en",
+            relevant=rows[brand, thing],
+        )
+
+
+def _exact(count: int) -> Iterator[JudgedQuery]:
+    """SKUs and full titles in turn, as people write them."""
+    from demo_project.catalog.models import Product
+    from shopsearch.evaluation.judged import JudgedQuery
+
+    dice = Random("exact")
+    products = list(Product.objects.order_by("pk"))
+    dice.shuffle(products)
+    for number in range(count):
+        product = products[number % len(products)]
+        field = ("sku", "title")[number % 2]
+        value = getattr(product, field)
+        alike = {str(each.pk): 1 for each in products if getattr(each, field) == value}
+        kind = "exact SKU" if field == "sku" else "exact title"
+        yield JudgedQuery(id=f"exact-{number}", text=_as_written(value, dice), kind=kind, relevant=alike)
+
+
+def _as_written(text: str, dice: Random) -> str:
+    accented = text.translate(str.maketrans("aeiou", "áéíóú"))
+    spaced = text.replace(" ", "  ").replace("-", " ")
+    return dice.choice([text, text.lower(), text.upper(), accented, spaced, text.replace(",", "")])
+
+
+def _table(evaluation: Evaluation) -> Iterator[str]:
+    yield (
+        "| queries | number | "
+        + " | ".join(f"{each}: {ALONE} | {each}: hybrid" for each in MEASURED)
+        + " | p, R@1 |"
+    )
+    yield "|---|---|" + "---|---|" * len(MEASURED) + "---|"
+    from shopsearch.evaluation.measures import MEASURES
+
+    for group in evaluation.groups:
+        if group.by == "language":
+            continue
+        figures = evaluation.figures(group)
+        cells = []
+        for measure in MEASURED:
+            place = MEASURES.index(measure)
+            for name in (ALONE, "search"):
+                one = (figures[name] or [])[place]
+                cells.append(f"{one.mean:.3f}")
+        chance = evaluation.differences(group, ALONE)[MEASURES.index("R@1")].p_value
+        told = "< 0.001" if chance < 0.001 else f"{chance:.3f}"
+        yield f"| {group.name} | {len(group.places)} | {' | '.join(cells)} | {told} |"
+
+
+if __name__ == "__main__":
+    main()
