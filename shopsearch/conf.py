@@ -69,6 +69,9 @@ DEFAULTS: dict[str, Any] = {
     "THROTTLE_RATE": "120/min",
     # How many searches a process answers at once, and how many of them may be by picture.
     "MAX_SEARCHES": 2,
+    # Who may use the REST API: dotted paths of REST framework's classes.
+    "AUTHENTICATION_CLASSES": (),
+    "PERMISSION_CLASSES": ("rest_framework.permissions.AllowAny",),
     "MAX_IMAGE_SEARCHES": 1,
     # How long /api/health/ready/ waits for the database, the vector store, the embedder and the broker together.
     "HEALTH_SECONDS": 2.0,

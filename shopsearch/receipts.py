@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -21,12 +21,11 @@ from drf_spectacular.utils import (
     extend_schema_serializer,
 )
 from rest_framework import serializers, status
-from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from shopsearch.access import GuardedView
 from shopsearch.conf import settings
 from shopsearch.models import Rerank
 from shopsearch.reranking import current
@@ -62,11 +61,9 @@ class RerankSerializer(serializers.ModelSerializer[Rerank]):
         return order
 
 
-class RerankView(APIView):
+class RerankView(GuardedView):
     """How far a rerank is. Poll it, with Retry-After, until its state is final; it is by its deadline."""
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
     throttle_classes = ()
     """One search asks many times, and an answer costs one row."""
     renderer_classes = (JSONRenderer,)
@@ -81,8 +78,8 @@ class RerankView(APIView):
             404: OpenApiResponse(ErrorSerializer, "There is no such rerank."),
         },
     )
-    def get(self, request: Request, rerank_id: uuid.UUID) -> Response:
-        rerank = current(rerank_id)
+    def get(self, request: Request, rerank_id: str) -> Response:
+        rerank = _named(rerank_id)
         if rerank is None:
             return Response(_UNKNOWN, status=status.HTTP_404_NOT_FOUND)
         tag = _tag(rerank)
@@ -99,7 +96,7 @@ class RerankView(APIView):
         return response
 
 
-async def events(request: HttpRequest, rerank_id: uuid.UUID) -> HttpResponseBase:
+async def events(request: HttpRequest, rerank_id: str) -> HttpResponseBase:
     """Server-sent events: one with each new state, the last with a final one.
 
     Only under ASGI and only where SHOPSEARCH["RERANK_EVENTS"] says so: a WSGI server would hold a thread, or the whole
@@ -107,9 +104,11 @@ async def events(request: HttpRequest, rerank_id: uuid.UUID) -> HttpResponseBase
     """
     if not (settings.RERANK_EVENTS and isinstance(request, ASGIRequest)):
         return JsonResponse(_NO_EVENTS, status=status.HTTP_404_NOT_FOUND)
-    rerank = await sync_to_async(current)(rerank_id)
-    if rerank is None:
-        return JsonResponse(_UNKNOWN, status=status.HTTP_404_NOT_FOUND)
+    seen = await sync_to_async(RerankView.as_view())(request, rerank_id=rerank_id)
+    if seen.status_code not in (status.HTTP_200_OK, status.HTTP_304_NOT_MODIFIED):
+        seen.render()
+        return cast(HttpResponseBase, seen)  # whoever may not see the rerank may not see its events
+    rerank = await sync_to_async(_named)(rerank_id)
     response = StreamingHttpResponse(_stream(rerank), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"

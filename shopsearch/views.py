@@ -11,19 +11,17 @@ from django.http import QueryDict
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.exceptions import Throttled
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
-from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from shopsearch import admission, downloads, query_log, reranking, throttling
+from shopsearch.access import GuardedView
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageTooLarge, QueryError
 from shopsearch.images import decode
 from shopsearch.openapi import asks_the_shop
 from shopsearch.receipts import link
-from shopsearch.refusals import answer_to_error
 from shopsearch.registry import get_index
 from shopsearch.search import search
 from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm
@@ -80,16 +78,13 @@ _RESPONSES = {
 }
 
 
-class SearchView(APIView):
+class SearchView(GuardedView):
     """Search the shop's products by words, by picture, or by both.
 
-    Open to everyone: no session is looked at, so there is nothing that a foreign page could do in a shopper's name,
-    and no CSRF token to send. A picture is looked at once and kept nowhere, unless a rerank is asked for: it is
-    in that one's row then, until it ends.
+    A picture is looked at once and kept nowhere, unless a rerank is asked for: it is in that one's row then, until it
+    ends.
     """
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
     throttle_classes = (SearchThrottle,)
     parser_classes = (MultiPartParser, FormParser, JSONParser)
     renderer_classes = (JSONRenderer,)
@@ -140,9 +135,6 @@ class SearchView(APIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
-
-    def get_exception_handler(self) -> Any:
-        return answer_to_error
 
     def _answer(self, request: Request, parameters: dict[str, list[Any]]) -> Response:
         form = SearchForm(data={name: parameters[name][-1] for name in NOT_FILTERS & parameters.keys()})

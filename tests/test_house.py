@@ -41,7 +41,7 @@ LAYERS = [
     {"retrieval"},
     {"search", "signals"},
     {"assertions", "calibrating", "evaluation", "judgements", "testing"},
-    {"refusals", "serializers", "checks", "admin", "management", "templatetags"},
+    {"access", "refusals", "serializers", "checks", "admin", "management", "templatetags"},
     {"openapi", "receipts", "queries"},
     {"views", "pages", "consent", "health", "exposition", "middleware"},
     {"urls", "apps"},

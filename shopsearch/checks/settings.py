@@ -15,6 +15,8 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
 
 from shopsearch import backends
 from shopsearch.conf import DEFAULTS, settings
@@ -37,6 +39,10 @@ DEFAULT_BACKENDS = {
     "FORMER_EMBEDDER": DEFAULTS["EMBEDDER"],
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"},
 } | {key: default for key, default in DEFAULTS.items() if isinstance(default, dict)}
+CLASSES: dict[str, type[Any]] = {
+    "AUTHENTICATION_CLASSES": BaseAuthentication,
+    "PERMISSION_CLASSES": BasePermission,
+}
 RATE = re.compile(r"[1-9]\d*/[smhd]\w*", re.ASCII)
 PATTERNS = {
     "METRICS_TOKEN": (r"[!-~]{16,}", "Use 16 or more letters, digits and signs, or None for no metrics."),
@@ -103,6 +109,8 @@ def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
     elif key in DEFAULT_BACKENDS:
         fits = isinstance(value, dict) and isinstance(value.get("OPTIONS", {}), dict)
         hint = 'Write {"BACKEND": "dotted.path.of.TheClass", "OPTIONS": {...}}.'
+    elif key in CLASSES:
+        fits, hint = _check_classes(key, value)
     elif isinstance(default, bool):
         fits, hint = isinstance(value, bool), "Write True or False."
     elif isinstance(default, int | float):
@@ -126,6 +134,16 @@ def _check_rates(value: Any) -> tuple[bool, str]:
         "Write a rate such as '120/min', {'search': '120/min', 'image': '30/min', 'rerank': '30/min'} to have some "
         "of their own, or None for no throttle."
     )
+
+
+def _check_classes(key: str, value: Any) -> tuple[bool, str]:
+    base = CLASSES[key]
+    try:
+        found = [import_string(path) for path in value] if isinstance(value, list | tuple) else [None]
+    except (ImportError, TypeError, AttributeError):
+        found = [None]
+    fits = all(inspect.isclass(each) and issubclass(each, base) for each in found)
+    return fits, f"It takes a list of dotted paths of subclasses of REST framework's {base.__name__}."
 
 
 def _check_number(key: str, value: Any) -> tuple[bool, str]:
