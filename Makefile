@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo demo-data test test-faults lint audit train clean system
+.PHONY: demo demo-data reference test test-faults lint audit train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -20,6 +20,12 @@ demo-data: $(VENV)/.demo
 	@test -n "$(IMAGES)" || { echo "make demo-data IMAGES=<a folder with products.jsonl and its pictures>"; exit 2; }
 	@SHOPSEARCH_DEMO_DIR=$${SHOPSEARCH_DEMO_DIR:-.var/own-pictures} \
 		exec $(BIN)/python manage.py demo --port $(PORT) --images "$(IMAGES)"
+
+# The run of the Milvus article: its archive of 900 pictures, or a folder like it, and the leopard's question.
+reference: $(VENV)/.demo
+	@test -n "$(ARCHIVE)" || { echo "make reference ARCHIVE=amazon_reviews_2023_subset.tar.gz"; exit 2; }
+	@SHOPSEARCH_DEMO_DIR=$${SHOPSEARCH_DEMO_DIR:-.var/reference} \
+		exec $(BIN)/python manage.py reference "$(ARCHIVE)" $(ARGS)
 
 # What draws the shop, first: pip unpacks torch on one processor, and the pictures are drawn on the other meanwhile.
 $(VENV)/.pip: constraints.txt

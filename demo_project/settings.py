@@ -137,6 +137,12 @@ SHOPSEARCH: dict[str, Any] = {
     "METRICS_PORT": int(os.environ.get("DEMO_METRICS_PORT", "0")),
     "BASE_TEMPLATE": "catalog/base.html",
 }
+if embedder_model := os.environ.get("DEMO_EMBEDDER_MODEL"):
+    # Visualized BGE as its authors publish it, instead of the bundled model.
+    SHOPSEARCH["EMBEDDER"] = {
+        "BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE",
+        "OPTIONS": {"model": embedder_model, "weights": os.environ.get("DEMO_EMBEDDER_WEIGHTS", "")},
+    }
 if reranker_url := os.environ.get("DEMO_RERANKER_URL"):
     # A vision-language model behind vLLM or another server of OpenAI's protocol.
     SHOPSEARCH["RERANKER"] = {

@@ -98,10 +98,12 @@ class Downloader:
                 again = error.errno == socket.EAI_AGAIN
                 raise ImageUnavailable(reason=f"no such host: {error.strerror}", may_pass=again) from error
             except (OSError, HTTPException) as error:
-                reason = f"the connection failed: {error or type(error).__name__}"
+                # Not the words of an HTTPException: they may be the server's own, and a log is no place for those.
+                words = error.strerror if isinstance(error, OSError) else None
+                reason = f"the connection failed: {words or type(error).__name__}"
                 raise ImageUnavailable(reason=reason, may_pass=True) from error
             except ValueError as error:  # urljoin's; UnicodeError too
-                raise ImageUnavailable(reason=f"not an address: {error}") from error
+                raise ImageUnavailable(reason="the address cannot be read") from error
         raise ImageUnavailable(reason=f"more than {self.redirects} redirects")
 
     def _checked(self, address: str) -> _Target:

@@ -79,13 +79,18 @@ def test_a_redirect_is_followed(server):
         ("/garbage/a.jpg", "the connection failed", True),
         ("/hangs-up/a.jpg", "the connection failed", True),
         ("/loop/", "more than 3 redirects", False),
-        ("/redirect/?to=http://[", "not an address", False),
+        ("/redirect/?to=http://[", "the address cannot be read", False),
     ],
 )
 def test_what_is_wrong_is_said_and_whether_another_try_is_worth_it(server, path, reason, may_pass):
     error = refusal(downloader(server), server.address + path)
     assert error.reason.startswith(reason)
     assert error.may_pass is may_pass
+
+
+def test_nothing_that_a_server_says_gets_into_the_reason(server):
+    said = {refusal(downloader(server), f"{server.address}/garbage/{n}").reason for n in range(20)}
+    assert said <= {"the connection failed: BadStatusLine", "the connection failed: LineTooLong"}
 
 
 def test_strangers_are_told_no_reason(server):

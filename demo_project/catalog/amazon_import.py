@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Protocol
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, reset_queries, transaction
 from django.db.models import Count, Q
 from django.utils.text import slugify
 
@@ -79,7 +79,7 @@ class Report:
             "address": address,
             "reason": reason,
         }
-        self.file.write(json.dumps(failure, ensure_ascii=False) + "\n")
+        self.file.write(json.dumps(failure) + "\n")
         self.file.flush()
         # "the picture broke off: after 3 of 7 bytes" is one of its kind.
         self.kinds[reason.split(":")[0]] += 1
@@ -105,6 +105,7 @@ class Import:
         while batch := list(islice(rest, RECORDS_AT_ONCE)):
             products = _products_of(batch, self.report)
             self._fetch(self._missing(batch, products))
+            reset_queries()  # which Django remembers where DEBUG is on
             for _ in batch:
                 self.on_product()
 
@@ -113,6 +114,7 @@ class Import:
         rest = iter(reviews)
         while batch := list(islice(rest, RECORDS_AT_ONCE)):
             self._fetch(self._missing_of_reviews(batch, most))
+            reset_queries()
 
     def finish(self) -> None:
         """Wait for what is under way."""

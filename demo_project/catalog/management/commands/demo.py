@@ -51,9 +51,7 @@ class Command(BaseCommand):
         mode.add_argument("--one-process", dest="mode", action="store_const", const="one-process",
                           help="everything in this process")  # fmt: skip
 
-    def handle(
-        self, *, port: int, images: str | None, products: int | None, mode: str | None, **options: Any
-    ) -> None:
+    def handle(self, *, port: int, mode: str | None, **options: Any) -> None:
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signal_number, self.interrupt)
         # Threads of torch that wait would otherwise spin, and starve the demo's other parts.
@@ -65,13 +63,11 @@ class Command(BaseCommand):
             try:
                 self.start_servers(demo_dir, port, mode or _best_mode())
                 call_command("migrate", verbosity=0)
-                call_command("seed", images=images, limit=products)
+                self.fill(**options)
                 self.services.start_workers()
                 self.index()
                 self.wait_for_answers(port)
-                self.stdout.write(f"shopsearch demo ready: http://{HOST}:{port}/")
-                self.stdout.flush()
-                self.watch()
+                self.serve(port, **options)
             except ServiceDied as error:
                 raise CommandError(str(error)) from error
             except KeyboardInterrupt:
@@ -79,8 +75,16 @@ class Command(BaseCommand):
             finally:
                 self.stop(demo_dir)
 
+    def fill(self, *, images: str | None, products: int | None, **options: Any) -> None:
+        call_command("seed", images=images, limit=products)
+
+    def serve(self, port: int, **options: Any) -> None:
+        self.stdout.write(f"shopsearch demo ready: http://{HOST}:{port}/")
+        self.stdout.flush()
+        self.watch()
+
     def start_servers(self, demo_dir: Path, port: int, mode: str) -> None:
-        milvus_port = _free_port()
+        milvus_port = free_port()
         if mode == "processes":
             self.services = Processes(demo_dir=demo_dir, port=port, milvus_port=milvus_port)
         else:
@@ -178,7 +182,7 @@ def _require_free_port(port: int) -> None:
             ) from error
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
