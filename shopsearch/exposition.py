@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError
 from django.db.models import Count, Min
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
-from django.views.decorators.http import require_safe
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from shopsearch import changes, metrics
 from shopsearch.conf import settings
+from shopsearch.health import HealthView
 from shopsearch.models import Change, IndexEntry, Rerank
 from shopsearch.registry import get_indexes
+from shopsearch.serializers import ErrorSerializer
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
@@ -43,24 +49,35 @@ _NOT_INSTALLED = {
 _NO_TOKEN = {"code": "unauthorized", "detail": "Send the token: Authorization: Bearer …"}
 
 
-@require_safe
-def metrics_view(request: HttpRequest) -> HttpResponse:
+class MetricsView(HealthView):
     """Prometheus' text format. Served to whoever has SHOPSEARCH["METRICS_TOKEN"]; not at all without that setting."""
-    if not settings.METRICS_TOKEN:
-        return JsonResponse(_NOT_SERVED, status=404)
-    given = request.headers.get("Authorization", "")
-    if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
-        return JsonResponse(_NO_TOKEN, status=401, headers={"WWW-Authenticate": "Bearer"})
-    if not metrics.is_available():
-        return JsonResponse(_NOT_INSTALLED, status=501)
-    from prometheus_client import CollectorRegistry, exposition
 
-    ours = CollectorRegistry()
-    ours.register(_collector)
-    content = exposition.generate_latest(metrics.registry()) + exposition.generate_latest(ours)
-    return HttpResponse(
-        content, content_type=exposition.CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"}
+    @extend_schema(
+        operation_id="metrics",
+        tags=["health"],
+        summary="What this process counted, for Prometheus",
+        description='Send SHOPSEARCH["METRICS_TOKEN"]: `Authorization: Bearer …`.',
+        responses={
+            (200, "text/plain"): OpenApiTypes.STR,
+            401: OpenApiResponse(ErrorSerializer, "Without the token."),
+            404: OpenApiResponse(ErrorSerializer, "Metrics are not served here."),
+            501: OpenApiResponse(ErrorSerializer, "prometheus-client is not installed."),
+        },
     )
+    def get(self, request: Request) -> HttpResponseBase:
+        if not settings.METRICS_TOKEN:
+            return Response(_NOT_SERVED, status=404)
+        given = request.headers.get("Authorization", "")
+        if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
+            return Response(_NO_TOKEN, status=401, headers={"WWW-Authenticate": "Bearer"})
+        if not metrics.is_available():
+            return Response(_NOT_INSTALLED, status=501)
+        from prometheus_client import CollectorRegistry, exposition
+
+        ours = CollectorRegistry()
+        ours.register(_collector)
+        content = exposition.generate_latest(metrics.registry()) + exposition.generate_latest(ours)
+        return HttpResponse(content, content_type=exposition.CONTENT_TYPE_PLAIN_0_0_4)
 
 
 class DatabaseCollector:

@@ -43,7 +43,8 @@ MAX_CHARACTERS = 100_000
 """The most that the values of all conditions may have together."""
 
 _SHOWN = 60  # characters of a wrong value that the error repeats
-_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+"""What forms and people write for a boolean, in small or capital letters."""
 
 
 def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) -> Filter | None:
@@ -80,7 +81,9 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
         if not lookup:
             any_of[name] = AnyOf(name, tuple(_typed(name, kind, value) for value in values))
         elif lookup in ("gte", "lte") and kind == "number":
-            bound = [_typed(name, kind, value) for value in values][-1]
+            if len(values) > 1:
+                raise FilterError(f"The filter {key!r} takes one number, not {len(values)}.")
+            bound = _typed(name, kind, values[0])
             before = ranges.get(name, Range(name))
             ranges[name] = (
                 Range(name, float(bound), before.maximum)
@@ -108,8 +111,8 @@ def _typed(name: str, kind: FilterType, value: object) -> str | float | bool:
     if kind in ("string", "strings"):
         return text
     if kind == "boolean":
-        if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
+        if text.lower() in TRUE + FALSE:
+            return text.lower() in TRUE
         raise FilterError(f"The filter {name!r} takes true or false, not {text[:_SHOWN]!r}.")
     try:
         number = float(text)

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from shopsearch import probes
+from shopsearch.serializers import ErrorSerializer
 
 RETRY_AFTER_SECONDS = 5
 
@@ -89,11 +90,15 @@ class ReadyView(HealthView):
         ],
         responses={
             200: ReadinessSerializer,
+            400: OpenApiResponse(ErrorSerializer, "There is no such part."),
             503: OpenApiResponse(ReadinessSerializer, "A part is away; its reason says so."),
         },
     )
     def get(self, request: Request) -> Response:
         excluded = request.query_params.getlist("exclude")
+        if unknown := [name for name in excluded if name not in probes.PROBES]:
+            detail = f"There is no part {unknown[0][:60]!r}; exclude any of: {', '.join(probes.PROBES)}."
+            return Response({"code": "invalid", "detail": detail}, status=status.HTTP_400_BAD_REQUEST)
         found = probes.ask(name for name in probes.PROBES if name not in excluded)
         is_ready = all(finding.is_ready for finding in found.values())
         parts = {

@@ -141,5 +141,13 @@ def link(rerank: Rerank | None, request: Request) -> dict[str, Any] | None:
     }
 
 
+def _named(rerank_id: str) -> Rerank | None:
+    """Any text may stand in the address; that it is no id is answered as that there is none of this id."""
+    try:
+        return current(uuid.UUID(rerank_id))
+    except ValueError:
+        return None
+
+
 def _tag(rerank: Rerank) -> str:
     return f'"{hashlib.sha256(f"{rerank.pk} {rerank.state}".encode()).hexdigest()[:16]}"'

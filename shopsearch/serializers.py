@@ -8,6 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from shopsearch import filters
 from shopsearch.types import Match, QueryKind, Result, Results, Retrieval
 
 
@@ -16,10 +17,22 @@ class PictureField(serializers.FileField):
     """A file; what is in it is for ``shopsearch.images.decode`` to judge."""
 
 
+class FlagField(serializers.BooleanField):
+    """True or false, as filters understand them."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        written = str(data).lower()
+        if written not in filters.TRUE + filters.FALSE:
+            self.fail("invalid", input=data)
+        return written in filters.TRUE
+
+
 class SearchWords(serializers.Serializer[Any]):
     """A search by words, without its filters."""
 
-    q = serializers.CharField(required=False, allow_blank=True, help_text="Words to search for.")
+    q = serializers.CharField(
+        required=False, allow_blank=True, trim_whitespace=False, help_text="Words to search for."
+    )
     limit = serializers.IntegerField(
         required=False,
         error_messages=dict.fromkeys(
@@ -37,12 +50,12 @@ class SearchWords(serializers.Serializer[Any]):
     index = serializers.CharField(
         required=False, help_text="Which index to search, where a shop has several."
     )
-    rerank = serializers.BooleanField(
+    rerank = FlagField(
         required=False,
         error_messages={"invalid": "rerank must be true or false."},
         help_text="Whether a better order is wanted, to be asked for a moment later.",
     )
-    collect = serializers.BooleanField(
+    collect = FlagField(
         required=False,
         error_messages={"invalid": "collect must be true or false."},
         help_text="Whether the shopper lets the shop keep the words, where the shop collects any.",

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from shopsearch.consent import ConsentView
-from shopsearch.exposition import metrics_view
+from shopsearch.exposition import MetricsView
 from shopsearch.health import LiveView, ReadyView
 from shopsearch.pages import SearchPage
 from shopsearch.receipts import RerankView, events
@@ -15,10 +15,10 @@ urlpatterns = [
     path("search/", SearchPage.as_view(), name="search"),
     path("search/consent/", ConsentView.as_view(), name="consent"),
     path("api/search/", SearchView.as_view(), name="api-search"),
-    path("api/reranks/<uuid:rerank_id>/", RerankView.as_view(), name="api-rerank"),
-    path("api/reranks/<uuid:rerank_id>/events/", events, name="api-rerank-events"),
+    path("api/reranks/<str:rerank_id>/", RerankView.as_view(), name="api-rerank"),
+    path("api/reranks/<str:rerank_id>/events/", events, name="api-rerank-events"),
     path("api/health/", ReadyView.as_view(schema=None), name="api-health"),
     path("api/health/live/", LiveView.as_view(), name="api-health-live"),
     path("api/health/ready/", ReadyView.as_view(), name="api-health-ready"),
-    path("api/metrics/", metrics_view, name="api-metrics"),
+    path("api/metrics/", MetricsView.as_view(), name="api-metrics"),
 ]

@@ -218,6 +218,8 @@ def _merged(*sources: Any) -> dict[str, list[Any]]:
                 raise QueryError(
                     f"{name[:60]!r} takes one value, or a list of them, and nothing nested deeper."
                 )
+            if name in NOT_FILTERS and (len(values) > 1 or isinstance(source.get(name), list)):
+                raise QueryError(f"{name} takes one value.")
             if values:
                 merged[name] = values
     return merged

@@ -135,7 +135,7 @@ def expected(asked, held):
             values = [_number(each) for each in values]
         elif FIELDS[field] == "boolean":
             values = [_flag(each) for each in values]
-        if REFUSED in values:
+        if REFUSED in values or (bound and len(values) > 1):
             return REFUSED
         if not values:
             continue

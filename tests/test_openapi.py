@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from PIL import Image
 
-from shopsearch import indexing
+from shopsearch import indexing, openapi
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.models import ProductImage
 from shopsearch.testing import MemoryStore
@@ -126,16 +126,33 @@ def test_an_answer_that_breaks_the_promise_would_be_noticed(schema):
 def test_a_picture_is_posted_as_a_file(schema):
     content = schema["paths"][URL]["post"]["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json"}
-    fields = schema["components"]["schemas"]["SearchForm"]["properties"]
+    fields = content["multipart/form-data"]["schema"]["properties"]
     assert fields["image"]["format"] == "binary"
-    assert set(fields) == {"q", "image", "image_url", "limit", "offset", "index", "rerank", "collect"}
+    assert set(fields) >= {"q", "image", "limit", "offset", "index", "rerank", "collect", "price__lte"}
+    assert not {"image", "image_url"} & set(content["application/json"]["schema"]["properties"])
 
 
 def test_filters_are_parameters_of_their_own_names(schema):
     parameters = {each["name"]: each for each in schema["paths"][URL]["get"]["parameters"]}
-    assert set(parameters) >= {"q", "limit", "offset", "index", "filters"}
-    assert (parameters["filters"]["style"], parameters["filters"]["explode"]) == ("form", True)
-    assert not any(each.get("required") for each in parameters.values())
+    assert set(parameters) >= {
+        "q",
+        "limit",
+        "offset",
+        "index",
+        "category",
+        "price__gte",
+        "in_stock",
+        "artist",
+    }
+    assert (parameters["category"]["schema"]["type"], parameters["category"]["explode"]) == ("array", True)
+    assert [name for name, each in parameters.items() if each.get("required")] == ["q"]
+
+
+def test_the_limits_and_the_indexes_are_those_of_the_shop(settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_PAGE_SIZE": 7, "MAX_RESULTS": 70, "PAGE_SIZE": 5}
+    limit, offset, index = (openapi.words()[name] for name in ("limit", "offset", "index"))
+    assert (limit["anyOf"][0]["maximum"], limit["default"], offset["anyOf"][0]["maximum"]) == (7, 5, 69)
+    assert set(index["enum"]) == {"shopsearch_productimage", "shop_artwork", "shop_posterimage", ""}
 
 
 def test_the_address_of_the_next_page_in_the_example_is_one(schema):
