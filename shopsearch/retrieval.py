@@ -21,8 +21,9 @@ from shopsearch.words import Asked
 if TYPE_CHECKING:
     from shopsearch.types import Vector
 
-IMAGES_PER_PRODUCT = 3
-"""How many hits to ask for per product wanted, at first: several images of a product give one result."""
+FIRST_HITS = 128
+"""How many hits to ask for at first, and four times as many while they are of too few products. The same for every
+page: the order among equals, and what an approximate index finds, may depend on how many are asked for."""
 MOST_HITS = 16_384
 """Milvus gives no more in one search."""
 FUSED_HITS, FUSED_PRODUCTS = 100, 25
@@ -67,8 +68,8 @@ class Retrieval:
         if self.best is None:
             self.best = max((hit.score for hit in shown), default=None)
 
-    def hits(self, wanted: int) -> Iterator[list[Hit]]:
-        """Every hit once, best first, so many at a time; the more, the more products are wanted.
+    def hits(self) -> Iterator[list[Hit]]:
+        """Every hit once, best first, so many at a time, up to MOST_HITS; always the same ones at the same place.
 
         Raises Replaced where the collection is not the live one any more, and VectorStoreError.
         """
@@ -79,7 +80,7 @@ class Retrieval:
             yield hits
             if is_all:
                 return
-        window = min(wanted * IMAGES_PER_PRODUCT, MOST_HITS)
+        window = FIRST_HITS
         while True:
             hits = self._nearest(window)
             yield [hit for hit in hits if hit.id not in seen]

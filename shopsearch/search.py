@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,8 @@ from shopsearch.calibrations import match_of, weak_below
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmptyQuery, QueryError
 from shopsearch.filters import Filter, parse
+from shopsearch.grouping import products
 from shopsearch.images import normalised
-from shopsearch.keys import keys_from
 from shopsearch.metrics import timed
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, get_index, get_indexes
@@ -25,8 +25,6 @@ from shopsearch.vector_stores.entities import conditions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-ROWS_PER_SELECT = 500
 
 
 @timed("total")
@@ -49,20 +47,13 @@ def search(
     Raises EmptyQuery, FilterError and QueryError for what the caller can mend; EmbedderError and
     VectorStoreError while a backend is away.
     """
-    image_index = _index_named(index)
+    image_index = index_named(index)
     query = Query(text=" ".join(text.split()), image=None if image is None else normalised(image))
     if not query.text and image is None:
         raise EmptyQuery
     if len(text) > settings.MAX_QUERY_CHARACTERS:
         raise QueryError(f"The text is too long; use at most {settings.MAX_QUERY_CHARACTERS} characters.")
-    limit = settings.PAGE_SIZE if limit is None else limit
-    if not 1 <= limit <= settings.MAX_PAGE_SIZE:
-        raise QueryError(f"limit must be a number from 1 to {settings.MAX_PAGE_SIZE}.")
-    if not 0 <= offset < settings.MAX_RESULTS:
-        raise QueryError(
-            f"offset must be a number from 0 to {settings.MAX_RESULTS - 1}: narrow the search to see what is further down."
-        )
-    limit = min(limit, settings.MAX_RESULTS - offset)
+    limit = checked_page(limit, offset)
     condition = parse(filters or {}, image_index.filter_types)
 
     answer = _answer(image_index, query, condition, offset + limit + 1)
@@ -82,7 +73,19 @@ def search(
     )
 
 
-def _index_named(name: str) -> ImageIndex:
+def checked_page(limit: int | None, offset: int) -> int:
+    """How many results the page has at most. Raises QueryError for a page out of bounds, with the bounds."""
+    limit = settings.PAGE_SIZE if limit is None else limit
+    if not 1 <= limit <= settings.MAX_PAGE_SIZE:
+        raise QueryError(f"limit must be a number from 1 to {settings.MAX_PAGE_SIZE}.")
+    deepest = settings.MAX_RESULTS - 1
+    if not 0 <= offset <= deepest:
+        raise QueryError(f"offset must be a number from 0 to {deepest}; narrow the search to see what is further down.")
+    return min(limit, settings.MAX_RESULTS - offset)
+
+
+def index_named(name: str) -> ImageIndex:
+    """The index of this name; without one, that of the shop's product images. Raises QueryError with the names."""
     if name and name not in {known.name for known in get_indexes()}:
         known_names = ", ".join(known.name for known in get_indexes())
         raise QueryError(f"There is no index {name!r}; use one of: {known_names}.")
@@ -105,7 +108,7 @@ def _answer(index: ImageIndex, query: Query, condition: Filter | None, wanted: i
     while True:
         collection = serving.live(index)
         if collection is not None:
-            _check_filters(condition, index, collection)
+            check_filters(condition, index, collection)
         space = collection.space if collection else ""
         with timed("embed"):
             vector = get_query_embedder(space).embed([query])[0]
@@ -116,7 +119,7 @@ def _answer(index: ImageIndex, query: Query, condition: Filter | None, wanted: i
             index=index, collection=collection, query=query, vector=vector, condition=condition
         )
         try:
-            ranked = list(islice(_products(retrieval, wanted), wanted))
+            ranked = list(islice(products(retrieval), wanted))
         except Replaced:
             continue
         best = retrieval.best
@@ -125,7 +128,7 @@ def _answer(index: ImageIndex, query: Query, condition: Filter | None, wanted: i
         return _Answer(ranked=ranked, best=best, weak_below=floor, retrieval=retrieval.way)
 
 
-def _check_filters(condition: Filter | None, index: ImageIndex, collection: Collection) -> None:
+def check_filters(condition: Filter | None, index: ImageIndex, collection: Collection) -> None:
     """Raises BackendError for a filter that was declared after the live collection was made."""
     types = index.filter_types
     for each in conditions(condition):
@@ -135,28 +138,3 @@ def _check_filters(condition: Filter | None, index: ImageIndex, collection: Coll
                 "`manage.py shopsearch_reindex --rebuild` is done."
             )
 
-
-def _products(retrieval: Retrieval, wanted: int) -> Iterator[tuple[Hit, Any]]:
-    """Each visible product's best hit and its image, best first; asks for more hits until ``wanted`` are found."""
-    index = retrieval.index
-    seen_products: set[object] = set()
-    for hits in retrieval.hits(wanted):
-        for start in range(0, len(hits), ROWS_PER_SELECT):
-            chunk = hits[start : start + ROWS_PER_SELECT]
-            with timed("database"):
-                images = _visible(index, chunk)
-            retrieval.note_best(hit for hit in chunk if hit.image_id in images)
-            for hit in chunk:
-                image = images.get(hit.image_id)
-                product = index.get_product(image) if image is not None else None
-                if product is not None and product.pk not in seen_products:
-                    seen_products.add(product.pk)
-                    yield hit, image
-        if len(seen_products) >= wanted:
-            return
-
-
-def _visible(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, Any]:
-    """The hits' images that the shop shows, by ``str(pk)``; not what was deleted or hidden a moment ago."""
-    keys = keys_from(index.model, (hit.image_id for hit in hits))
-    return {str(image.pk): image for image in index.get_queryset().filter(pk__in=keys)}

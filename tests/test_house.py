@@ -39,6 +39,7 @@ LAYERS = [
     {"tasks"},
     {"workers", "query_worker", "probes"},
     {"retrieval"},
+    {"grouping"},
     {"search", "signals"},
     {"assertions", "calibrating", "evaluation", "judgements", "testing"},
     {"access", "refusals", "serializers", "checks", "admin", "management", "templatetags"},
