@@ -19,6 +19,8 @@ _WORDS = r"^[^\x00]*[^\s\x00\x1c-\x1f][^\x00]*$"
 _PICTURE_TYPES = "image/jpeg, image/png, image/webp, image/gif, image/avif, image/bmp, image/tiff"
 _BLANK = {"type": "string", "maxLength": 0}
 """As a form leaves a field that was not filled in: it counts as not given."""
+_DIGITS = {0: "^[0-9]$", 1: "^[1-9]$", None: r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$"}
+"""By the least number: that of an offset, of a limit, of a filter."""
 _FLAG = {"type": "string", "enum": [*TRUE, *FALSE, ""]}
 _FILTER_TYPES: dict[FilterType, dict[str, Any]] = {
     "string": {"type": "string", "pattern": _TEXT},
@@ -167,6 +169,9 @@ def _typed(schema: dict[str, Any]) -> dict[str, Any]:
         typed = {"anyOf": [_FLAG, {"type": "boolean"}, {"type": "integer", "enum": [0, 1]}]}
     elif "pattern" in schema:  # whatever is given is read as its text
         typed = {"anyOf": [schema, {"type": "number"}, {"type": "boolean"}]}
+    elif "anyOf" in schema:  # a number, which may be written as a text
+        digits = _DIGITS[schema["anyOf"][0].get("minimum")]
+        typed = {"anyOf": [*schema["anyOf"], {"type": "string", "pattern": digits}]}
     else:
         typed = dict(schema)
     return {**schema, **typed, "nullable": True} if "description" in schema else {**typed, "nullable": True}
