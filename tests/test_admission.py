@@ -1,0 +1,236 @@
+"""Admission: so many searches at once, words before pictures, the rest turned away at once. Counted, not timed."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from django.core.cache import cache
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from shopsearch import admission
+from shopsearch.admission import LINE, Admission, admitted
+from shopsearch.exceptions import Busy
+from shopsearch.models import Rerank
+from shopsearch.testing import ColourEmbedder
+from tests.services.waiting import wait_until
+from tests.shop.pictures import BLUE, GREEN, RED, picture, product
+from tests.shop.store import index_everything
+
+API, PAGE = "/api/search/", "/search/"
+
+
+@pytest.fixture(autouse=True)
+def _four_places_two_of_them_for_pictures(settings, monkeypatch):
+    cache.clear()
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "THROTTLE_RATE": None,
+        "MAX_SEARCHES": 4,
+        "MAX_IMAGE_SEARCHES": 2,
+    }
+    monkeypatch.setattr(admission, "_admission", Admission())
+    # Nobody waits for the time that a test takes to fill the places.
+    monkeypatch.setattr(admission, "LONGEST_WAIT_SECONDS", 0.01)
+
+
+def upload():
+    return SimpleUploadedFile("query.png", picture(RED).read(), "image/png")
+
+
+def search(client, url, kind):
+    return client.post(url, {"image": upload()}) if kind == "image" else client.get(url, {"q": "red"})
+
+
+def is_busy(response):
+    if response.status_code != 503:
+        assert response.status_code == 200
+        return False
+    assert int(response["Retry-After"]) > 0
+    return True
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("url", [API, PAGE])
+def test_pictures_are_turned_away_while_words_pass_until_their_places_are_taken_too_and_then_all_pass_again(
+    client, url
+):
+    def answers():
+        return [is_busy(search(client, url, kind)) for kind in ("image", "text")]
+
+    with ExitStack() as places:
+        for _ in range(2):
+            assert answers() == [False, False]
+            places.enter_context(admitted("image"))
+        for _ in range(2):
+            assert answers() == [True, False]
+            places.enter_context(admitted("text"))
+        assert answers() == [True, True]
+    assert answers() == [False, False]
+
+
+@pytest.mark.django_db
+def test_who_is_turned_away_is_told_so_by_the_api_and_on_the_page(client):
+    with ExitStack() as places:
+        for _ in range(4):
+            places.enter_context(admitted("text"))
+        response = client.get(API, {"q": "red"})
+        assert response.json() == {"code": "busy", "detail": str(Busy())}
+        assert response["Cache-Control"] == "no-store"
+        for headers in ({}, {"X-Shopsearch-Fragment": "results"}):
+            shown = client.get(PAGE, {"q": "red"}, headers=headers)
+            assert (shown.status_code, shown["Retry-After"]) == (503, "2")
+            assert b"Many are searching at the moment" in shown.content
+        assert client.get(PAGE).status_code == 200  # nothing is searched
+
+
+@pytest.mark.django_db
+def test_a_search_that_fails_gives_its_place_back(client, monkeypatch):
+    def broken(*args, **kwargs):
+        raise MemoryError
+
+    client.raise_request_exception = False
+    with monkeypatch.context() as broken_model:
+        broken_model.setattr(ColourEmbedder, "embed", broken)
+        product(RED)
+        assert [search(client, API, "text").status_code for _ in range(9)] == [500] * 9
+        assert client.post(API, {"image": SimpleUploadedFile("a.png", b"none")}).status_code == 400
+    assert search(client, API, "image").status_code == 200
+
+
+def test_a_storm_leaves_no_more_inside_than_there_are_places(monkeypatch):
+    """200 searches of 40 threads: each is admitted or turned away, never five at once, never three pictures."""
+    monkeypatch.setattr(admission, "LONGEST_WAIT_SECONDS", 30)
+    inside, most, lock = {"text": 0, "image": 0}, [0, 0], threading.Lock()
+
+    def visit(number):
+        kind = "image" if number % 3 == 0 else "text"
+        try:
+            with admitted(kind):
+                with lock:
+                    inside[kind] += 1
+                    most[:] = [max(most[0], sum(inside.values())), max(most[1], inside["image"])]
+                threading.Event().wait(0.001)
+                with lock:
+                    inside[kind] -= 1
+        except Busy:
+            return "busy"
+        return "admitted"
+
+    with ThreadPoolExecutor(40) as threads:
+        came = list(threads.map(visit, range(200)))
+    assert most == [4, 2]
+    assert came.count("admitted") >= 4
+    assert came.count("admitted") + came.count("busy") == 200
+    assert sum(admission._admission._inside.values()) == 0
+
+
+@pytest.fixture
+def visitors(monkeypatch):
+    """Starts visitors that want a place, each in a thread, and keeps note of who came in, in turn."""
+    monkeypatch.setattr(admission, "LONGEST_WAIT_SECONDS", 30)
+    came, leave = [], threading.Event()
+    with ThreadPoolExecutor(32) as threads:
+
+        def visit(kind):
+            with admitted(kind):
+                came.append(kind)
+                leave.wait(30)
+
+        visit.start = lambda kind: threads.submit(visit, kind)
+        visit.came, visit.leave = came, leave
+        yield visit
+        leave.set()
+
+
+def test_words_that_wait_go_before_pictures_that_wait(visitors):
+    line = admission._admission._waiting
+    with ExitStack() as places:
+        for _ in range(4):
+            places.enter_context(admitted("text"))
+        visitors.start("image")
+        wait_until(lambda: line["image"] == 1, "a picture waits")
+        waiting = [visitors.start("text") for _ in range(4)]
+        wait_until(lambda: line["text"] == 4, "words wait too")
+    wait_until(lambda: len(visitors.came) == 4, "the places are taken")
+    assert visitors.came == ["text"] * 4
+    assert line["image"] == 1
+    visitors.leave.set()
+    for each in waiting:
+        each.result(timeout=30)
+    wait_until(lambda: visitors.came[4:] == ["image"], "the picture has its turn")
+
+
+def test_the_line_is_bounded_and_in_a_storm_nobody_waits(visitors):
+    line = admission._admission._waiting
+    with ExitStack() as places:
+        for _ in range(4):
+            places.enter_context(admitted("text"))
+        for _ in range(4 * LINE):
+            visitors.start("text")
+        wait_until(lambda: line["text"] == 4 * LINE, "the line is full")
+        for _ in range(60):
+            with pytest.raises(Busy), admitted("text"):
+                pass
+    visitors.leave.set()
+    wait_until(lambda: len(visitors.came) == 4 * LINE, "whoever waited was admitted")
+    with ExitStack() as places:
+        for _ in range(4):
+            places.enter_context(admitted("text"))
+        with pytest.raises(Busy):  # the storm is not over: at once, though nobody waits
+            admission.refuse_if_full()
+        assert line["text"] == 0
+    for _ in range(20):  # it is over when most are admitted again
+        with admitted("text"):
+            pass
+    with ExitStack() as places:
+        for _ in range(4):
+            places.enter_context(admitted("text"))
+        admission.refuse_if_full()
+
+
+def test_words_that_would_be_turned_away_are_so_before_anything_was_read_or_counted(client, monkeypatch):
+    monkeypatch.setattr(admission._admission, "_may_wait", lambda kind: False)
+    monkeypatch.setattr("shopsearch.throttling.seconds_to_wait", lambda *args: pytest.fail("it was counted"))
+    with ExitStack() as places:
+        for _ in range(4):
+            places.enter_context(admitted("text"))
+        assert client.get(API, {"q": "red"}).status_code == 503
+
+
+@pytest.mark.django_db
+def test_what_is_turned_away_is_counted_by_kind(client):
+    prometheus = pytest.importorskip("prometheus_client")
+
+    def shed(kind):
+        return prometheus.REGISTRY.get_sample_value("shopsearch_shed_total", {"kind": kind}) or 0
+
+    before = {kind: shed(kind) for kind in ("text", "image")}
+    with ExitStack() as places:
+        for kind in ("image", "image"):
+            places.enter_context(admitted(kind))
+        search(client, API, "image")
+        for _ in range(2):
+            places.enter_context(admitted("text"))
+        search(client, API, "text")
+    assert {kind: shed(kind) - before[kind] for kind in before} == {"text": 1, "image": 1}
+
+
+@pytest.mark.django_db
+def test_beyond_the_cap_of_open_reranks_a_search_is_answered_without_one_until_one_has_ended(
+    client, settings
+):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_OPEN_RERANKS": 2}
+    for colour in (RED, BLUE, GREEN):
+        product(colour)
+    index_everything()
+
+    def rerank(words):
+        answer = client.get(API, {"q": words, "rerank": "true"}).json()
+        assert len(answer["results"]) == 3
+        return answer["rerank"]
+
+    assert [bool(rerank(words)) for words in ("red", "blue", "green")] == [True, True, False]
+    assert rerank("red")["state"] == "queued"  # one that there is already is no other
+    Rerank.objects.filter(text="blue").update(state="done")
+    assert rerank("green")["state"] == "queued"
