@@ -74,7 +74,7 @@ class SearchForm(SearchWords):
         required=False,
         allow_empty_file=True,
         error_messages={"invalid": "Send the picture as a file of a multipart form, by POST."},
-        help_text="A picture to search with: a JPEG, PNG, WebP, GIF, BMP or TIFF file.",
+        help_text="A picture to search with: a JPEG, PNG, WebP, GIF or AVIF file.",
     )
 
 

@@ -1,11 +1,15 @@
 """Pictures as strangers send them: of every format, damaged, and with notes of where they were taken."""
 
 import io
+import os
 import random
 import struct
 import zlib
 
 from PIL import Image, PngImagePlugin
+
+MUTATIONS = int(os.environ.get("SHOPSEARCH_TEST_MUTATIONS", "150"))
+IN_FULL = MUTATIONS >= 5_000
 
 NOTE = b"TAKEN-AT-HOME"
 LATITUDE = 48_123_457

@@ -14,7 +14,7 @@ from shopsearch.conf import DEFAULTS
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
 from shopsearch.images import decode
 from tests.hostile.bombs import avif
-from tests.hostile.pictures import NOTE, noise, noted, saved, valid
+from tests.hostile.pictures import IN_FULL, NOTE, noise, noted, saved, valid
 from tests.test_images import RED, near
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +62,7 @@ def test_an_avif_that_lies_about_its_size_takes_no_more_than_the_limit(tmp_path)
     assert "ImageUnreadable" in verdicts, "the largest of them needs more than there is"
 
 
+@pytest.mark.skipif(not IN_FULL, reason="in full only: it takes seconds to write one")
 def test_nor_does_the_largest_honest_one_which_is_read(tmp_path):
     content = saved(Image.new("RGBA", (4_300, 3_480), (*RED, 128)), "AVIF", speed=10, subsampling="4:4:4")
     verdicts, most = peak(tmp_path, content)
@@ -152,6 +153,6 @@ def test_where_a_server_embeds_python_the_interpreter_beside_it_is_started(monke
 
 def test_a_truncated_avif_is_refused():
     content = next(each for each in valid() if b"ftypavif" in each)
-    for length in (16, 40, len(content) // 2, len(content) - 9):
+    for length in (40, len(content) - 9):
         with pytest.raises(ImageError):
             decode(content[:length])

@@ -4,7 +4,6 @@ SHOPSEARCH_TEST_MUTATIONS says how many damaged pictures are sent: 150 unless it
 the odd pictures follow them, and a shop that accepts every format is tried too.
 """
 
-import os
 import random
 from collections import Counter
 
@@ -12,11 +11,9 @@ import pytest
 
 from tests.hostile.bombs import bombs
 from tests.hostile.endpoint import Endpoint
-from tests.hostile.pictures import mutated, noise, saved, valid
+from tests.hostile.pictures import IN_FULL, MUTATIONS, mutated, noise, saved, valid
 from tests.test_odd_images import FILES, needs_the_files
 
-MUTATIONS = int(os.environ.get("SHOPSEARCH_TEST_MUTATIONS", "150"))
-IN_FULL = MUTATIONS >= 5_000
 MEGABYTE = 1024 * 1024
 EVERYTHING = ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "BLP", "ICO", "JPEG2000"]
 """What a careless shop may accept."""
