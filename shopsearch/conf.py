@@ -28,6 +28,10 @@ DEFAULTS: dict[str, Any] = {
     "MAX_PAGE_SIZE": 100,
     # The deepest result that can be asked for: offset + limit.
     "MAX_RESULTS": 1_000,
+    # How many of the most relevant results are put into another order, such as by price.
+    "SORTED_RESULTS": 100,
+    # How many images are read to count a facet that the database cannot count by itself.
+    "FACET_LIMIT": 10_000,
     "MAX_QUERY_CHARACTERS": 1_000,
     # What the words' rank counts where an index declares any, beside the vectors', whose weight is 1; 0: not at all.
     "WORDS_WEIGHT": 1.0,
@@ -65,13 +69,13 @@ DEFAULTS: dict[str, Any] = {
     "RERANK_KEEP_DAYS": 30,
     # Server-sent events beside polling; only under ASGI.
     "RERANK_EVENTS": False,
+    # Who may use the REST API: dotted paths of REST framework's classes.
+    "AUTHENTICATION_CLASSES": (),
+    "PERMISSION_CLASSES": ("rest_framework.permissions.AllowAny",),
     # How often a visitor may search, as DRF writes rates; {"search": ..., "image": ..., "rerank": ...} for one each.
     "THROTTLE_RATE": "120/min",
     # How many searches a process answers at once, and how many of them may be by picture.
     "MAX_SEARCHES": 2,
-    # Who may use the REST API: dotted paths of REST framework's classes.
-    "AUTHENTICATION_CLASSES": (),
-    "PERMISSION_CLASSES": ("rest_framework.permissions.AllowAny",),
     "MAX_IMAGE_SEARCHES": 1,
     # How long /api/health/ready/ waits for the database, the vector store, the embedder and the broker together.
     "HEALTH_SECONDS": 2.0,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shopsearch.exceptions import FilterError
-from shopsearch.types import FilterType
+from shopsearch.types import FilterType, FilterValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,17 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
             )
     found: tuple[AnyOf | Range, ...] = (*any_of.values(), *ranges.values())
     return None if not found else found[0] if len(found) == 1 else And(found)
+
+
+def holds(condition: AnyOf | Range, value: FilterValue | None) -> bool:
+    """Whether a product of this value passes; one without a value passes no condition."""
+    if value is None:
+        return False
+    if isinstance(condition, AnyOf):
+        return not set(condition.values).isdisjoint(value if isinstance(value, tuple) else (value,))
+    least = -math.inf if condition.minimum is None else condition.minimum
+    most = math.inf if condition.maximum is None else condition.maximum
+    return not isinstance(value, str | tuple) and least <= value <= most
 
 
 def _listed(given: object) -> list[object]:

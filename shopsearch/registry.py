@@ -31,11 +31,13 @@ _TYPES: dict[Any, FilterType] = {
 class FilterField:
     """A filter's type, and where its value is found, as a path of attributes from the product.
 
-    ``FilterField(str, "brand__name")`` reads ``product.brand.name``. Without a path it is the filter's own name.
+    ``FilterField(str, "brand__slug")`` reads ``product.brand.slug``; without a path it is the filter's own name.
+    ``label`` is the path to what shoppers read for it: ``FilterField(str, "brand__slug", label="brand__name")``.
     """
 
     type: Any
     source: str = ""
+    label: str = ""
 
     @property
     def kind(self) -> FilterType:
@@ -66,6 +68,8 @@ class ImageIndex:
     """Paths from the product to what it is called, such as ``("sku", "title")``: who searches for one has it first."""
     language: str = ""
     """Of the words, such as "es"; LANGUAGE_CODE without one."""
+    newest = ""
+    """Path from the product to when it came in, such as "created_at", to sort by; without one, none can."""
     related: tuple[str, ...] = ()
     """Paths from the product to rows that ``get_queryset`` or ``get_filter_values`` read beside those that ``filters``
     names, such as ``("category", "category__parent")``: a change of theirs is followed too."""
@@ -133,7 +137,7 @@ class ImageIndex:
         """One typed value per declared filter; None where the product has none."""
         product = self.get_product(image)
         return {
-            name: _typed(field.kind, _follow(product, field.source or name))
+            name: _typed(field.kind, follow(product, field.source or name))
             for name, field in self.filter_fields.items()
         }
 
@@ -150,7 +154,7 @@ class ImageIndex:
 
     def get_text(self, product: Any) -> str:
         """Words that say what the product is, for rerankers: ``text_fields``, or the title without any."""
-        words = (_follow(product, path) for path in self.text_fields)
+        words = (follow(product, path) for path in self.text_fields)
         return " ".join(str(word) for word in words if word) or self.get_title(product)
 
     def get_url(self, product: Any) -> str:
@@ -188,7 +192,8 @@ class ImageIndex:
         return hashlib.sha256(f"{self.name}\0{image_id}".encode()).hexdigest()[:32]
 
 
-def _follow(value: Any, path: str) -> Any:
+def follow(value: Any, path: str) -> Any:
+    """What is at the end of a path of attributes; what can be called there is called."""
     for attribute in path.split("__"):
         if value is None:
             return None
@@ -198,7 +203,7 @@ def _follow(value: Any, path: str) -> Any:
 
 def _texts(product: Any, paths: Iterable[str]) -> list[str]:
     texts: list[str] = []
-    for value in (_follow(product, path) for path in paths):
+    for value in (follow(product, path) for path in paths):
         several = value.all() if isinstance(value, Manager) else value
         texts += map(str, several if isinstance(several, list | tuple | QuerySet) else [value or ""])
     return [text for text in texts if text]
@@ -208,15 +213,13 @@ def _typed(kind: FilterType, value: Any) -> FilterValue | None:
     if value is None:
         return None
     if kind == "strings":
-        values: Iterable[Any] = value.all() if isinstance(value, Manager) else value
-        return tuple(str(each) for each in values)
+        return tuple(map(str, value.all() if isinstance(value, Manager) else value))
     if kind == "boolean":
         return bool(value)
     return float(value) if kind == "number" else str(value)
 
 
 _indexes: dict[type[Model], ImageIndex] = {}
-
 IndexClass = TypeVar("IndexClass", bound=type[ImageIndex])
 
 
@@ -267,9 +270,8 @@ def find_index(name: str) -> ImageIndex | None:
 
 def index_for(model: type[Model]) -> ImageIndex:
     """The index of this model, or of a proxy of the same table. Raises ImproperlyConfigured when there is none."""
-    kin = (
-        index for known, index in _indexes.items() if known._meta.concrete_model is model._meta.concrete_model
-    )
+    table = model._meta.concrete_model
+    kin = (index for known, index in _indexes.items() if known._meta.concrete_model is table)
     index = _indexes.get(model) or next(kin, None)
     if index is None:
         raise ImproperlyConfigured(f"{model._meta.label} is not registered with shopsearch.")

@@ -19,6 +19,7 @@ from shopsearch.metrics import timed
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.retrieval import Replaced, Retrieval
+from shopsearch.sorting import checked_sort, in_order
 from shopsearch.types import Hit, Query, Result, Results
 from shopsearch.types import Retrieval as Way
 from shopsearch.vector_stores.entities import conditions
@@ -36,13 +37,16 @@ def search(
     filters: Mapping[str, object] | None = None,
     limit: int | None = None,
     offset: int = 0,
+    sort: str = "",
 ) -> Results:
     """The products that match the words, the picture, or both together, best first, each once.
 
     ``image`` is a picture from ``shopsearch.images.decode``; only a copy of SHOPSEARCH["QUERY_IMAGE_SIDE"] pixels is
-    looked at, kept or sent on. ``filters`` is what ``shopsearch.filters.parse``
-    takes: ``{"category": ["mug", "plate"], "price__lte": 20}``. ``limit`` is SHOPSEARCH["PAGE_SIZE"] unless
-    given; the page that reaches past SHOPSEARCH["MAX_RESULTS"] is shorter. Only images in the index's queryset are in the answer, whatever the vector store still holds.
+    looked at, kept or sent on. ``filters`` is what ``shopsearch.filters.parse`` takes:
+    ``{"category": ["mug", "plate"], "price__lte": 20}``. ``limit`` is SHOPSEARCH["PAGE_SIZE"] unless given; the page
+    that reaches past SHOPSEARCH["MAX_RESULTS"] is shorter. ``sort`` is one of ``shopsearch.sorting.sort_names``: the
+    SHOPSEARCH["SORTED_RESULTS"] most relevant come in that order, and no others. Only images in the index's queryset
+    are in the answer, whatever the vector store still holds.
 
     Raises EmptyQuery, FilterError and QueryError for what the caller can mend; EmbedderError and
     VectorStoreError while a backend is away.
@@ -56,8 +60,9 @@ def search(
     limit = checked_page(limit, offset)
     condition = parse(filters or {}, image_index.filter_types)
 
-    answer = _answer(image_index, query, condition, offset + limit + 1)
-    found = answer.ranked[offset:]
+    sort = checked_sort(image_index, sort)
+    answer = _answer(image_index, query, condition, settings.SORTED_RESULTS if sort else offset + limit + 1)
+    found = in_order(image_index, sort, answer.ranked)[offset:]
     return Results(
         query=query,
         results=tuple(
@@ -80,7 +85,9 @@ def checked_page(limit: int | None, offset: int) -> int:
         raise QueryError(f"limit must be a number from 1 to {settings.MAX_PAGE_SIZE}.")
     deepest = settings.MAX_RESULTS - 1
     if not 0 <= offset <= deepest:
-        raise QueryError(f"offset must be a number from 0 to {deepest}; narrow the search to see what is further down.")
+        raise QueryError(
+            f"offset must be a number from 0 to {deepest}; narrow the search to see what is further down."
+        )
     return min(limit, settings.MAX_RESULTS - offset)
 
 
@@ -137,4 +144,3 @@ def check_filters(condition: Filter | None, index: ImageIndex, collection: Colle
                 f"The filter {each.field!r} is being built; it works as soon as "
                 "`manage.py shopsearch_reindex --rebuild` is done."
             )
-

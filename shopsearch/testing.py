@@ -7,7 +7,6 @@ shoe: ``assert_finds("red", red_shoe)``.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import threading
 import unicodedata
@@ -22,7 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch.assertions import SETTINGS, SearchTestCase, assert_finds, index_saved, picture, stand_ins
 from shopsearch.embedders.base import Embedder
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.filters import AnyOf, Filter, Range
+from shopsearch.filters import Filter, holds
 from shopsearch.types import CollectionSchema, Entity, FilterValue, Hit, Query
 from shopsearch.vector_stores.base import VectorStore
 from shopsearch.vector_stores.bm25 import bm25
@@ -281,14 +280,4 @@ def _hit(entity: Entity, score: float, words: str = "") -> Hit:
 
 
 def _passes(fields: Mapping[str, FilterValue | None], filters: Filter | None) -> bool:
-    return all(_holds(condition, fields.get(condition.field)) for condition in conditions(filters))
-
-
-def _holds(condition: AnyOf | Range, value: FilterValue | None) -> bool:
-    if value is None:
-        return False
-    if isinstance(condition, AnyOf):
-        return not set(condition.values).isdisjoint(value if isinstance(value, tuple) else (value,))
-    least = -math.inf if condition.minimum is None else condition.minimum
-    most = math.inf if condition.maximum is None else condition.maximum
-    return not isinstance(value, str | tuple) and least <= value <= most
+    return all(holds(condition, fields.get(condition.field)) for condition in conditions(filters))
