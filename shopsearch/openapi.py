@@ -38,12 +38,21 @@ def asks_the_shop(method: Method) -> Method:
     return method
 
 
+def asks_for_a_page(method: Method) -> Method:
+    """As ``asks_the_shop``, without words: only which results."""
+    method.kwargs = {"schema": PageSchema}  # type: ignore[attr-defined]
+    return method
+
+
 class SearchSchema(AutoSchema):  # type: ignore[no-untyped-call]
     """Parameters from the settings and the registered indexes as they are at the moment."""
 
+    def asked(self) -> dict[str, dict[str, Any]]:
+        return {**words(), **filters()}
+
     def get_override_parameters(self) -> list[OpenApiParameter]:
         # A POST may have them too, and they win over its body: too much to say in a schema.
-        described = {**words(), **filters()} if self.method == "GET" else {}
+        described = self.asked() if self.method == "GET" else {}
         return [
             OpenApiParameter(
                 name,
@@ -73,6 +82,12 @@ class SearchSchema(AutoSchema):  # type: ignore[no-untyped-call]
     def _get_request_body(self, direction: str = "request") -> Any:
         body = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         return body and {**body, "required": True}
+
+
+class PageSchema(SearchSchema):
+    def asked(self) -> dict[str, dict[str, Any]]:
+        described = words()
+        return {**{name: described[name] for name in ("limit", "offset", "index")}, **filters()}
 
 
 def words() -> dict[str, dict[str, Any]]:

@@ -1,11 +1,12 @@
 """Include these at the root of a project: ``path("", include("shopsearch.urls"))``."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from shopsearch.consent import ConsentView
 from shopsearch.exposition import MetricsView
 from shopsearch.health import LiveView, ReadyView
 from shopsearch.pages import SearchPage
+from shopsearch.products import SimilarView
 from shopsearch.receipts import RerankView, events
 from shopsearch.views import SearchView
 
@@ -15,6 +16,9 @@ urlpatterns = [
     path("search/", SearchPage.as_view(), name="search"),
     path("search/consent/", ConsentView.as_view(), name="consent"),
     path("api/search/", SearchView.as_view(), name="api-search"),
+    re_path(  # a key may be any text
+        r"^api/products/(?P<product_id>(?s:.+))/similar/\Z", SimilarView.as_view(), name="api-similar"
+    ),
     path("api/reranks/<str:rerank_id>/", RerankView.as_view(), name="api-rerank"),
     path("api/reranks/<str:rerank_id>/events/", events, name="api-rerank-events"),
     path("api/health/", ReadyView.as_view(schema=None), name="api-health"),

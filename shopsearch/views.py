@@ -104,7 +104,7 @@ class SearchView(GuardedView):
     def get(self, request: Request) -> Response:
         if "image_url" in request.query_params:
             raise QueryError("Send image_url by POST.")
-        response = self._answer(request, _merged(request.query_params))
+        response = self._answer(request, merged(request.query_params))
         response["Cache-Control"] = f"private, max-age={MAX_AGE_SECONDS}"
         return response
 
@@ -128,7 +128,7 @@ class SearchView(GuardedView):
             raise QueryError("The request is nested too deeply; send one object of parameters.") from error
         if not isinstance(body, dict):
             raise QueryError("Send one object of parameters.")
-        return self._answer(request, _merged(body, request.query_params))
+        return self._answer(request, merged(body, request.query_params))
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Nothing that was posted, and no error, is to be kept by a cache."""
@@ -198,12 +198,12 @@ def _refuse_a_large_body(request: Request) -> None:
         raise ImageTooLarge(f"The request has more than {allowed // 1024} KB; send a smaller picture.")
 
 
-def _merged(*sources: Any) -> dict[str, list[Any]]:
+def merged(*sources: Any) -> dict[str, list[Any]]:
     """Every parameter's values without blank ones; a later source wins.
 
     Raises QueryError for what is not text, and for a value that is itself a list or an object.
     """
-    merged: dict[str, list[Any]] = {}
+    parameters: dict[str, list[Any]] = {}
     for source in sources:
         for name in source:
             given = source.getlist(name) if isinstance(source, QueryDict) else source[name]
@@ -221,5 +221,5 @@ def _merged(*sources: Any) -> dict[str, list[Any]]:
             if name in NOT_FILTERS and (len(values) > 1 or isinstance(source.get(name), list)):
                 raise QueryError(f"{name} takes one value.")
             if values:
-                merged[name] = values
-    return merged
+                parameters[name] = values
+    return parameters
