@@ -71,7 +71,9 @@ def _measured(options: argparse.Namespace, uri: str) -> Iterator[str]:
     from shopsearch.registry import get_index
 
     index = get_index()
-    judged = [_of_its_language(query) for query in QueryFile(search_quality.write_queries(options, FOLDER))]
+    judged = [
+        _of_its_language(query) for query in QueryFile(path=search_quality.write_queries(options, FOLDER))
+    ]
     queries = [*judged, *_of_brands(options.queries), *_exact(options.exact)]
     live = LiveSearch(index=index)
     evaluation = Evaluation(searchers=[live, VectorsAlone(live=LiveSearch(index=index))])
