@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from drf_spectacular.openapi import AutoSchema
@@ -11,6 +12,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiRequest
 from shopsearch.conf import settings
 from shopsearch.filters import FALSE, TRUE
 from shopsearch.registry import get_indexes
+from shopsearch.sorting import sort_names
 from shopsearch.types import FilterType
 
 # What is no text to a database is none to the API. Python takes four control characters for spaces, most others do not.
@@ -114,6 +116,16 @@ def words() -> dict[str, dict[str, Any]]:
             "enum": [*(index.name for index in get_indexes()), ""],
             "description": "Which index to search, where a shop has several.",
         },
+        "facets": {
+            "type": "string",
+            "pattern": _names(name for index in get_indexes() for name in index.filter_types),
+            "description": "Filters whose values are to be counted, separated by commas; * for all.",
+        },
+        "sort": {
+            "type": "string",
+            "enum": [*dict.fromkeys(sort for index in get_indexes() for sort in sort_names(index)), ""],
+            "description": "Another order of the most relevant results.",
+        },
         "rerank": {
             **_FLAG,
             "description": "Whether a better order is wanted, to be asked for a moment later.",
@@ -123,6 +135,11 @@ def words() -> dict[str, dict[str, Any]]:
             "description": "Whether the shopper lets the shop keep the words, where the shop collects any.",
         },
     }
+
+
+def _names(known: Iterable[str]) -> str:
+    one = "|".join(sorted({re.escape(name) for name in known}))
+    return rf"^(\*|({one})(,({one}))*)?$" if one else r"^\*?$"
 
 
 def form_fields() -> dict[str, dict[str, Any]]:
@@ -175,7 +192,10 @@ def typed_filters() -> dict[str, dict[str, Any]]:
             several = {"type": "array", "items": value}
             typed[name] = {"oneOf": [value, several], "description": schema["description"]}
         else:
-            typed[name] = _typed(schema)
+            value = _typed(schema)
+            blank = {"type": "array", "items": {**_BLANK, "nullable": True}}
+            alone = {"type": "array", "items": value, "maxItems": 1}
+            typed[name] = {"anyOf": [value, alone, blank], "description": schema["description"]}
     return typed
 
 
