@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from shopsearch.conf import settings
+from shopsearch.descriptions import described
 from shopsearch.evaluation.judged import JudgedQuery
 from shopsearch.exceptions import BackendError, QueryError
 from shopsearch.images import decode
@@ -113,9 +114,9 @@ def pool(query: EvaluationQuery, limit: int) -> Pool:
             error = str(refused)
     shown = {product.id for product in found}
     judged = [product_id for product_id in grades if product_id not in shown]
-    described = _described(index, judged) if index is not None and judged else {}
+    descriptions = _descriptions(index, judged) if index is not None and judged else {}
     others = (
-        PooledProduct(id=each, grade=grades[each], description=described.get(each, {})) for each in judged
+        PooledProduct(id=each, grade=grades[each], description=descriptions.get(each, {})) for each in judged
     )
     return Pool(found=tuple(found), others=tuple(others), has_next=has_next, error=error)
 
@@ -130,17 +131,19 @@ def _picture(query: EvaluationQuery) -> bytes | None:
 
 def _found(index: ImageIndex, result: Result, grades: Mapping[str, int]) -> PooledProduct:
     product_id = str(result.product.pk)
-    described = index.describe(result.product, result.image)
-    return PooledProduct(id=product_id, grade=grades.get(product_id), rank=result.rank, description=described)
+    description = described(index, result.product, result.image)
+    return PooledProduct(
+        id=product_id, grade=grades.get(product_id), rank=result.rank, description=description
+    )
 
 
-def _described(index: ImageIndex, product_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+def _descriptions(index: ImageIndex, product_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """By id, those that the shop still has, whether it shows them or not."""
     keys = keys_from(index.product_model, product_ids)  # the shop's keys may have been of another kind then
     images = index.model._default_manager.filter(**{f"{index.product_field or 'pk'}__in": keys})
-    described: dict[str, Mapping[str, Any]] = {}
+    descriptions: dict[str, Mapping[str, Any]] = {}
     for image in images.order_by("pk"):
         product = index.get_product(image)
-        if product is not None and str(product.pk) not in described:
-            described[str(product.pk)] = index.describe(product, image)
-    return described
+        if product is not None and str(product.pk) not in descriptions:
+            descriptions[str(product.pk)] = described(index, product, image)
+    return descriptions

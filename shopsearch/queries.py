@@ -17,6 +17,7 @@ from PIL.Image import Image
 from shopsearch import query_log, reranking
 from shopsearch.backends import get_reranker
 from shopsearch.conf import settings
+from shopsearch.descriptions import described
 from shopsearch.exceptions import ImageUnreadable, QueryError
 from shopsearch.images import decode
 from shopsearch.models import Rerank
@@ -107,7 +108,7 @@ class PageQuery:
         if self.error or not self.similar_id:
             return None
         image = self.similar_image
-        return self.index.describe(self.index.get_product(image), image)
+        return described(self.index, self.index.get_product(image), image)
 
     @cached_property
     def similar_image(self) -> Any:
@@ -245,6 +246,6 @@ class PageQuery:
             parameters["index"] = self.index_name
         return Card(
             result=result,
-            product=self.index.describe(result.product, result.image),
+            product=described(self.index, result.product, result.image),
             similar_url=f"{self.path}?{parameters.urlencode()}",
         )

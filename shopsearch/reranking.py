@@ -23,6 +23,7 @@ from django.db.models.functions import Now
 from shopsearch import images, logs, metrics, wakeups
 from shopsearch.backends import get_reranker
 from shopsearch.conf import settings
+from shopsearch.descriptions import text_of
 from shopsearch.exceptions import ImageError, ShopsearchError
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, get_index
@@ -81,7 +82,7 @@ def _wanted(index: ImageIndex, results: Results) -> Rerank | None:
         {
             "product": _plain(result.product.pk),
             "image": str(result.image.pk),
-            "text": index.get_text(result.product)[:MOST_CHARACTERS],
+            "text": text_of(index, result.product)[:MOST_CHARACTERS],
             "score": round(result.score, 6),
         }
         for result in leading

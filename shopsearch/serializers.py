@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from shopsearch import filters
+from shopsearch.descriptions import described
 from shopsearch.types import Match, QueryKind, Result, Results, Retrieval
 
 
@@ -129,8 +130,8 @@ class ResultSerializer(serializers.Serializer[Result]):
 
     @extend_schema_field(ProductSerializer)
     def get_product(self, result: Result) -> dict[str, Any]:
-        described = self.context["index"].describe(result.product, result.image)
-        return ProductSerializer(described, context=self.context).data
+        product = described(self.context["index"], result.product, result.image)
+        return ProductSerializer(product, context=self.context).data
 
 
 @extend_schema_serializer(component_name="SearchRerankLink")

@@ -16,6 +16,7 @@ LAYERS = [
     {
         "admission",
         "columns",
+        "descriptions",
         "downloads",
         "facets",
         "filters",
