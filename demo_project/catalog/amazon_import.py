@@ -111,7 +111,7 @@ class Import:
 
     def reviews(self, reviews: Iterable[tuple[Origin, Review]], most: int) -> None:
         """Add shoppers' own pictures to the products that the shop has, at most so many to each."""
-        rest = iter(reviews)
+        rest = ((origin, review) for origin, review in reviews if review.pictures)
         while batch := list(islice(rest, RECORDS_AT_ONCE)):
             self._fetch(self._missing_of_reviews(batch, most))
             reset_queries()

@@ -92,7 +92,6 @@ def unpacked(path: Path, beside: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=beside, prefix="pictures-") as name:
         folder = Path(name)
-        (folder / "images").mkdir()
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 inside = PurePosixPath(member.name)
@@ -104,7 +103,8 @@ def unpacked(path: Path, beside: Path) -> Iterator[Path]:
                     continue
                 if member.size > settings.MAX_IMAGE_BYTES or (file := archive.extractfile(member)) is None:
                     continue
-                is_product = inside.parent.name == "images" or len(inside.parts) < 2
-                with file, ((folder / "images" if is_product else folder) / inside.name).open("wb") as to:
-                    shutil.copyfileobj(file, to)
+                to = folder / "images" if inside.parent.name == "images" else folder
+                to.mkdir(exist_ok=True)
+                with file, (to / inside.name).open("wb") as copy:
+                    shutil.copyfileobj(file, copy)
         yield folder

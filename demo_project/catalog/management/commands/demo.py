@@ -51,7 +51,8 @@ class Command(BaseCommand):
         mode.add_argument("--one-process", dest="mode", action="store_const", const="one-process",
                           help="everything in this process")  # fmt: skip
 
-    def handle(self, *, port: int, mode: str | None, **options: Any) -> None:
+    def handle(self, **options: Any) -> None:
+        port, mode = options["port"], options["mode"]
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signal_number, self.interrupt)
         # Threads of torch that wait would otherwise spin, and starve the demo's other parts.
@@ -63,11 +64,11 @@ class Command(BaseCommand):
             try:
                 self.start_servers(demo_dir, port, mode or _best_mode())
                 call_command("migrate", verbosity=0)
-                self.fill(**options)
+                self.fill(options)
                 self.services.start_workers()
                 self.index()
                 self.wait_for_answers(port)
-                self.serve(port, **options)
+                self.serve(port, options)
             except ServiceDied as error:
                 raise CommandError(str(error)) from error
             except KeyboardInterrupt:
@@ -75,10 +76,10 @@ class Command(BaseCommand):
             finally:
                 self.stop(demo_dir)
 
-    def fill(self, *, images: str | None, products: int | None, **options: Any) -> None:
-        call_command("seed", images=images, limit=products)
+    def fill(self, options: dict[str, Any]) -> None:
+        call_command("seed", images=options["images"], limit=options["products"])
 
-    def serve(self, port: int, **options: Any) -> None:
+    def serve(self, port: int, options: dict[str, Any]) -> None:
         self.stdout.write(f"shopsearch demo ready: http://{HOST}:{port}/")
         self.stdout.flush()
         self.watch()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import time
+import zlib
 from argparse import ArgumentParser
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,7 +36,7 @@ class Command(Demo):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.set_defaults(port=0)
+        parser.set_defaults(port=0)  # any that is free
         parser.add_argument("archive", type=Path, metavar="ARCHIVE",
                             help="amazon_reviews_2023_subset.tar.gz, or the folder that is in it")  # fmt: skip
         parser.add_argument(
@@ -45,28 +47,32 @@ class Command(Demo):
                             help=f"what is asked with (default: the archive's {PICTURE}, or the demo's)")  # fmt: skip
         parser.add_argument("--stay", action="store_true", help="go on serving the shop until Ctrl-C")
 
-    def handle(self, *, port: int, archive: Path, **options: Any) -> None:
+    def handle(self, **options: Any) -> None:
         settings.DEMO_DIR.mkdir(parents=True, exist_ok=True)
+        archive: Path = options["archive"]
+        if options["images"]:
+            raise CommandError("The pictures are the archive's; --images is for manage.py demo.")
         with ExitStack() as stack:
             try:
                 folder = stack.enter_context(unpacked(archive, settings.DEMO_DIR))
-            except (OSError, EOFError) as error:  # of tarfile's and zlib's too
+            except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
                 raise CommandError(f"{archive} cannot be read: {error}") from error
-            super().handle(port=port or free_port(), folder=folder, **options)
+            super().handle(**options | {"folder": folder, "port": options["port"] or free_port()})
 
-    def fill(self, *, folder: Path, meta: Path | None, products: int | None, **options: Any) -> None:
-        call_command("import_amazon_reviews", *filter(None, (meta,)), images=folder, limit=products)
+    def fill(self, options: dict[str, Any]) -> None:
+        meta = filter(None, [options["meta"]])
+        call_command("import_amazon_reviews", *meta, images=options["folder"], limit=options["products"])
 
-    def serve(
-        self, port: int, *, folder: Path, words: str, picture: Path | None, stay: bool, **options: Any
-    ) -> None:
-        asked_with = picture or next(
-            (path for path in (folder / PICTURE, folder.parent / PICTURE) if path.is_file()),
+    def serve(self, port: int, options: dict[str, Any]) -> None:
+        folder: Path = options["folder"]
+        pictures = [options["picture"], folder / PICTURE, folder.parent / PICTURE]
+        picture = next(
+            (path for path in pictures if path and path.is_file()),
             settings.ROOT / "demo_project" / "pictures" / PICTURE,
         )
-        self.ask(f"http://{HOST}:{port}/api/search/", words, asked_with)
-        if stay:
-            super().serve(port)
+        self.ask(f"http://{HOST}:{port}/api/search/", options["words"], picture)
+        if options["stay"]:
+            super().serve(port, options)
 
     def ask(self, address: str, words: str, picture: Path) -> None:
         begin = time.monotonic()
