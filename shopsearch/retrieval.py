@@ -26,9 +26,9 @@ FIRST_HITS = 128
 page: the order among equals, and what an approximate index finds, may depend on how many are asked for."""
 MOST_HITS = 16_384
 """Milvus gives no more in one search."""
-FUSED_HITS, FUSED_PRODUCTS = 100, 25
+FUSED_HITS, MOST_FUSED_HITS, FUSED_PRODUCTS = 100, 1_600, 25
 """How many hits of either order are fused: the same for every page, so that pages are parts of one order. Where so many
-are of fewer products than that, more are asked for."""
+are of fewer products than that, more are asked for: four times as many, up to the most."""
 
 
 class Replaced(Exception):
@@ -100,7 +100,8 @@ class Retrieval:
 
         by_vectors, is_all = _leading(self._nearest)
         by_words, _ = _leading(find)
-        self.named = frozenset(hit.id for hit in by_words if asked.names(hit.words))
+        called = {hit.product_id for hit in by_words if asked.names(hit.words)}
+        self.named = frozenset(hit.id for hit in (*by_vectors, *by_words) if hit.product_id in called)
         return fused(by_vectors, by_words, asked=asked, weight=self._weight), is_all
 
     def _nearest(self, limit: int) -> list[Hit]:
@@ -133,8 +134,7 @@ def _leading(find: Callable[[int], list[Hit]]) -> tuple[list[Hit], bool]:
     limit = FUSED_HITS
     while True:
         hits = find(limit)
-        if len(hits) < limit or limit == MOST_HITS:
+        is_enough = limit == MOST_FUSED_HITS or len({hit.product_id for hit in hits}) >= FUSED_PRODUCTS
+        if len(hits) < limit or is_enough:
             return hits, len(hits) < limit
-        if len({hit.product_id for hit in hits}) >= FUSED_PRODUCTS:
-            return hits, False
-        limit = min(limit * 4, MOST_HITS)
+        limit *= 4
