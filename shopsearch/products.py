@@ -37,6 +37,7 @@ class SimilarAnswerSerializer(SearchAnswerSerializer):
     weak_below = None  # type: ignore[assignment]
     retrieval = None  # type: ignore[assignment]
     rerank = None  # type: ignore[assignment]
+    facets = None  # type: ignore[assignment]
 
 
 class SimilarView(SearchView):

@@ -10,7 +10,8 @@ from rest_framework import serializers
 
 from shopsearch import filters
 from shopsearch.descriptions import described
-from shopsearch.types import Match, QueryKind, Result, Results, Retrieval
+from shopsearch.facets import Facet, FacetRange, FacetValue
+from shopsearch.types import FilterType, Match, QueryKind, Result, Results, Retrieval
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -60,6 +61,16 @@ class SearchWords(serializers.Serializer[Any]):
         required=False,
         error_messages={"invalid": "collect must be true or false."},
         help_text="Whether the shopper lets the shop keep the words, where the shop collects any.",
+    )
+    facets = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        help_text="Filters whose values are to be counted, as category,price; * for all.",
+    )
+    sort = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        help_text="Another order of the most relevant results: newest, or a number such as price or -price.",
     )
     image_url = serializers.CharField(
         required=False,
@@ -144,11 +155,49 @@ class RerankLinkSerializer(serializers.Serializer[dict[str, Any]]):
     events_url = serializers.URLField(allow_null=True, help_text="Server-sent events, where they are served.")
 
 
+@extend_schema_serializer(component_name="SearchFacetValue")
+class FacetValueSerializer(serializers.Serializer[FacetValue]):
+    """A value of a filter."""
+
+    value = serializers.SerializerMethodField(help_text="What the filter takes.")
+    label = serializers.CharField(help_text="What shoppers read for it.")
+    count = serializers.IntegerField(min_value=0, help_text="How many products have it.")
+
+    @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "boolean"}]})
+    def get_value(self, value: FacetValue) -> str | bool:
+        return value.value
+
+
+@extend_schema_serializer(component_name="SearchFacetRange")
+class FacetRangeSerializer(serializers.Serializer[FacetRange]):
+    """A range of a number; both bounds are included."""
+
+    gte = serializers.FloatField(source="minimum", allow_null=True, help_text="null: open.")
+    lte = serializers.FloatField(source="maximum", allow_null=True, help_text="null: open.")
+    count = serializers.IntegerField(min_value=0, help_text="How many products lie in it.")
+
+
+@extend_schema_serializer(component_name="SearchFacet")
+class FacetSerializer(serializers.Serializer[Facet]):
+    """What each value of one filter would leave, all other filters being as they are."""
+
+    kind = serializers.ChoiceField(get_args(FilterType))
+    label = serializers.CharField(help_text="What shoppers read for the filter.")
+    exact = serializers.BooleanField(
+        source="is_exact", help_text="false: the shop was too large to look at all, and there may be more."
+    )
+    values = FacetValueSerializer(many=True, help_text="The most frequent first; none of a number.")
+    has_more = serializers.BooleanField(help_text="Whether there are further values.")
+    minimum = serializers.FloatField(allow_null=True, help_text="The least number.")
+    maximum = serializers.FloatField(allow_null=True, help_text="The greatest number.")
+    ranges = FacetRangeSerializer(many=True, help_text="A few round ones; none where there is no choice.")
+
+
 @extend_schema_serializer(component_name="SearchAnswer")
 class SearchAnswerSerializer(serializers.Serializer[Results]):
     """A page of results, best first."""
 
-    # Its context: request, index, filters, and page_url, which makes an offset an address.
+    # Its context: request, index, filters, facets, and page_url, which makes an offset an address.
     query = AskedSerializer(source="*")
     results = ResultSerializer(many=True)
     match = serializers.SerializerMethodField(
@@ -164,6 +213,9 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
         get_args(Retrieval),
         help_text="What found the results: hybrid is words and vectors together, as the index declares.",
     )
+    facets = serializers.DictField(
+        child=FacetSerializer(), required=False, help_text="By filter; only where facets were asked for."
+    )
     count = serializers.SerializerMethodField(help_text="How many results are on this page.")
     next = serializers.SerializerMethodField(
         help_text="The next page's address, or null. A search by picture needs the picture posted to it again."
@@ -172,6 +224,11 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
     rerank = serializers.SerializerMethodField(
         help_text="Where to ask for the better order; null where none was asked for or there is nothing to gain."
     )
+
+    def to_representation(self, results: Results) -> dict[str, Any]:
+        found: list[Facet] | None = self.context.get("facets")
+        told = {} if found is None else {"facets": {each.name: FacetSerializer(each).data for each in found}}
+        return {**super().to_representation(results), **told}
 
     @extend_schema_field({"type": "string", "enum": list(get_args(Match))})
     def get_match(self, results: Results) -> str:

@@ -19,15 +19,20 @@ from shopsearch import admission, downloads, query_log, reranking, throttling
 from shopsearch.access import GuardedView
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageTooLarge, QueryError
+from shopsearch.facets import facet_names, facets
+from shopsearch.filters import parse
 from shopsearch.images import decode
 from shopsearch.openapi import asks_the_shop
 from shopsearch.receipts import link
-from shopsearch.registry import get_index
-from shopsearch.search import search
+from shopsearch.search import index_named, search
 from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm
+from shopsearch.sorting import RELEVANCE
 from shopsearch.throttling import SearchThrottle
 
-NOT_FILTERS = {"q", "image", "limit", "offset", "index", "format", "rerank", "collect", "page", "image_url"}
+NOT_FILTERS = {
+    *("q", "image", "limit", "offset", "index", "format"),
+    *("rerank", "collect", "page", "image_url", "facets", "sort"),
+}
 """Parameters that no filter may be named like."""
 PICTURES = {"image", "image_url"}
 FORM_BYTES = 256 * 1024
@@ -157,13 +162,16 @@ class SearchView(GuardedView):
         if picture is not None:
             with picture:
                 picture = decode(picture)
+        index = index_named(asked.get("index", ""))
+        names = facet_names(index, [asked.get("facets", "")])
         results = search(
             asked.get("q", ""),
             picture,
-            index=asked.get("index", ""),
+            index=index.name,
             filters=filters,
             limit=asked.get("limit"),
             offset=asked.get("offset", 0),
+            sort=asked.get("sort", ""),
         )
 
         def page_url(offset: int) -> str:
@@ -171,14 +179,17 @@ class SearchView(GuardedView):
             page = urlencode({**kept, "offset": offset}, doseq=True)
             return request.build_absolute_uri(f"{request.path}?{page}")
 
-        index = get_index(asked.get("index", ""))
         if asked.get("collect"):
             query_log.collect(results, index)
-        wants_rerank = asked.get("rerank") and not throttling.seconds_to_wait(request, "rerank")
+        is_sorted = asked.get("sort", "") not in ("", RELEVANCE)
+        wants_rerank = (
+            asked.get("rerank") and not is_sorted and not throttling.seconds_to_wait(request, "rerank")
+        )
         context = {
             "request": request,
             "index": index,
             "filters": filters,
+            "facets": facets(index, parse(filters, index.filter_types), names) if "facets" in asked else None,
             "page_url": page_url,
             "rerank": link(reranking.request(index, results) if wants_rerank else None, request),
         }

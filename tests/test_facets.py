@@ -2,21 +2,26 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shopsearch import FilterField, ImageIndex
+from shopsearch import FilterField, ImageIndex, reindex
 from shopsearch.exceptions import FilterError
 from shopsearch.facets import MOST_VALUES, facet_names, facets
 from shopsearch.filters import parse
 from shopsearch.models import ProductImage
+from shopsearch.ranges import MOST_RANGES, merged, round_edges
 from tests import facet_queries
-from tests.shop.models import Category, Product
-from tests.shop.pictures import RED, product
-from tests.shop.store import IMAGES
+from tests.shop.models import Category
+from tests.shop.pictures import RED, picture, product
+from tests.shop.store import IMAGES, index_everything
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["category", "price", "in_stock", "tags"]
@@ -84,3 +89,227 @@ print(agree_on_all())
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 200
+
+
+@pytest.fixture
+def mugs():
+    return Category.objects.create(name="mugs")
+
+
+@pytest.mark.django_db
+def test_a_product_counts_once_however_many_images_it_has(mugs):
+    product(RED, RED, RED, category=mugs, tags=["new"])
+    product(RED, category=mugs, tags=["new", "sale"])
+    found = counted()
+    assert counts(found["category"]) == {"mugs": 2}
+    assert counts(found["tags"]) == {"new": 2, "sale": 1}
+
+
+@pytest.mark.django_db
+def test_what_the_shop_hides_is_not_counted_nor_what_has_no_image(mugs):
+    product(RED, category=mugs, published=False)
+    product(category=mugs)
+    assert counted()["category"].values == ()
+    assert counted()["price"].minimum is None
+
+
+@pytest.mark.django_db
+def test_a_facet_is_counted_without_its_own_condition_and_with_all_others(mugs):
+    plates = Category.objects.create(name="plates")
+    product(RED, category=mugs, price=5)
+    product(RED, category=plates, price=5)
+    product(RED, category=plates, price=50)
+    found = counted({"category": ["mugs"], "price__lte": 10})
+    assert counts(found["category"]) == {"mugs": 1, "plates": 1}
+    assert [value.value for value in found["category"].values if value.is_chosen] == ["mugs"]
+    assert (found["price"].minimum, found["price"].maximum) == (5, 5)
+
+
+@pytest.mark.django_db
+def test_the_most_frequent_values_come_first_then_by_value_and_a_chosen_one_is_always_among_them():
+    names = [f"kind {number:02}" for number in range(MOST_VALUES + 5)]
+    for name in reversed(names):
+        product(RED, category=Category.objects.create(name=name))
+    product(RED, category=Category.objects.get(name=names[-2]))
+    found = counted({"category": [names[-1], "none such"]})["category"]
+    assert [each.value for each in found.values] == [
+        names[-2],
+        *names[: MOST_VALUES - 1],
+        names[-1],
+        "none such",
+    ]
+    assert [each.count for each in found.values][-2:] == [1, 0]
+    assert found.has_more
+    assert not counted(names=["in_stock"])["in_stock"].has_more
+
+
+@pytest.mark.django_db
+def test_what_only_python_knows_is_read_up_to_a_limit_and_said_to_be_no_more_than_that(settings, mugs):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "FACET_LIMIT": 3}
+    for _ in range(3):
+        product(RED, category=mugs, tags=["new"])
+    assert counted()["tags"].is_exact
+    product(RED, category=mugs, tags=["new"])
+    found = counted()
+    assert (counts(found["tags"]), found["tags"].is_exact) == ({"new": 3}, False)
+    assert (counts(found["category"]), found["category"].is_exact) == ({"mugs": 4}, True)
+
+
+@pytest.mark.django_db
+def test_reading_asks_for_no_row_by_itself(mugs, django_assert_max_num_queries):
+    for _ in range(5):
+        product(RED, category=mugs, tags=["new"])
+    with django_assert_max_num_queries(4):
+        counted({"tags": ["new"]}, ["category", "tags"])
+
+
+class Labelled(ImageIndex):
+    filters = {
+        "category": FilterField(str, "category__pk", label="category__name"),
+        "kind": FilterField(str, "category__name", label="category__name"),
+        "sold_out": FilterField(bool, "price"),
+    }
+
+
+@pytest.mark.django_db
+def test_a_value_is_shown_by_its_label_and_a_number_may_be_a_yes_or_no(mugs):
+    product(RED, category=mugs, price=0)
+    product(RED, category=mugs, price=3)
+    index = Labelled(ProductImage)
+    found = counted(names=list(index.filters), index=index)
+    assert [(each.value, each.label) for each in found["category"].values] == [(str(mugs.pk), "mugs")]
+    assert [(each.value, each.label) for each in found["kind"].values] == [("mugs", "mugs")]
+    assert {each.label: each.count for each in found["sold_out"].values} == {"Yes": 1, "No": 1}
+    assert counts(counted({"sold_out": True}, ["kind"], index)["kind"]) == {"mugs": 1}
+
+
+class ByItself(ImageIndex):
+    """Knows better than its paths what the values are."""
+
+    filters = {"category": FilterField(str, "category__name")}
+
+    def get_filter_values(self, image):
+        return {"category": "all the same"}
+
+
+@pytest.mark.django_db
+def test_an_index_that_finds_its_values_by_itself_is_asked_for_them(mugs):
+    product(RED, category=mugs)
+    assert counts(counted(names=["category"], index=ByItself(ProductImage))["category"]) == {
+        "all the same": 1
+    }
+
+
+@pytest.mark.django_db
+def test_a_value_that_no_database_holds_finds_nothing_and_breaks_nothing(mugs):
+    product(RED, category=mugs, price=3)
+    found = counted({"category": ["\0", "\ud800"]})
+    assert counts(found["category"]) == {"mugs": 1, "\0": 0, "\ud800": 0}
+    assert found["price"].minimum is None
+
+
+def test_facets_are_asked_for_by_their_names():
+    assert facet_names(IMAGES, ["price, category,price"]) == ["price", "category"]
+    assert facet_names(IMAGES, ["*"]) == NAMES
+    assert facet_names(IMAGES, [""]) == []
+    with pytest.raises(FilterError, match="The facets of this shop: category, in_stock, price, tags"):
+        facet_names(IMAGES, ["price,colour"])
+
+
+@given(
+    st.lists(
+        st.floats(-1e12, 1e12, allow_nan=False) | st.integers(0, 500).map(float), min_size=1, max_size=60
+    )
+)
+def test_ranges_are_few_round_and_hold_every_number(numbers):
+    edges = round_edges(min(numbers), max(numbers))
+    assert edges == sorted(set(edges))
+
+    def count(low, high):
+        return sum((low is None or low <= each) and (high is None or each <= high) for each in numbers)
+
+    ranges = merged(edges, count)
+    assert len(ranges) <= MOST_RANGES
+    assert all(those == count(low, high) > 0 for low, high, those in ranges)
+    if ranges:
+        assert all(
+            any(
+                count(low, high) and (low is None or low <= n) and (high is None or n <= high)
+                for low, high, _ in ranges
+            )
+            for n in numbers
+        )
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "edges"),
+    [
+        (3, 80, [5, 10, 20, 50]),
+        (0, 1000, [1, 2, 5, 10, 20, 50, 100, 200, 500]),
+        (900, 999, [920, 940, 960, 980]),
+        (
+            -30,
+            30,
+            [-20, -10, -5, -2, -1, -0.5, -0.2, -0.1, -0.05, -0.02, -0.01, 0, 0.01, 0.02, 0.05, 0.1, 0.2],
+        ),
+        (7, 7, []),
+        (None, None, []),
+    ],
+)
+def test_the_edges_of_ranges_are_round(least, most, edges):
+    assert round_edges(least, most)[: len(edges)] == edges
+
+
+URL = "/api/search/"
+
+
+@pytest.mark.django_db
+def test_the_rest_api_tells_facets_where_they_are_asked_for(client, mugs):
+    cache.clear()
+    product(RED, category=mugs, price=3, tags=["new"])
+    product(RED, category=mugs, price=40)
+    index_everything()
+    assert "facets" not in client.get(URL, {"q": "red"}).json()
+    told = client.get(URL, {"q": "red", "facets": "category,price", "tags": "new"}).json()["facets"]
+    assert told["category"] == {
+        "kind": "string",
+        "label": "Category",
+        "exact": True,
+        "values": [{"value": "mugs", "label": "mugs", "count": 1}],
+        "has_more": False,
+        "minimum": None,
+        "maximum": None,
+        "ranges": [],
+    }
+    assert set(told) == {"category", "price"}
+    assert set(client.get(URL, {"q": "red", "facets": "*"}).json()["facets"]) == set(NAMES)
+    ranges = client.get(URL, {"q": "red", "facets": "price"}).json()["facets"]["price"]["ranges"]
+    assert [(each["gte"], each["lte"], each["count"]) for each in ranges] == [(None, 5.0, 1), (20.0, None, 1)]
+    refused = client.get(URL, {"q": "red", "facets": "colour"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_filter")
+
+
+@pytest.mark.django_db
+def test_a_value_finds_as_many_products_as_its_facet_says(client, settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None}
+    facet_queries.fill(products=40)
+    first = ProductImage.objects.first()
+    first.image.save("thing.png", picture())
+    ProductImage.objects.update(image=first.image.name)
+    reindex(ProductImage.objects.all())
+    index_everything()
+    dice, tried = random.Random(8), 0
+    for asked in facet_queries.queries(20):
+        told = client.get(URL, {**asked, "q": "red", "facets": "*"}).json()["facets"]
+        name = dice.choice(["category", "in_stock", "tags"])
+        for each in dice.sample(told[name]["values"], min(2, len(told[name]["values"]))):
+            answer = client.get(URL, {**asked, name: each["value"], "q": "red", "limit": 100}).json()
+            assert answer["count"] == each["count"], (asked, name, each)
+            tried += 1
+        for each in told["price"]["ranges"][:1]:
+            bounds = {f"price__{bound}": each[bound] for bound in ("gte", "lte") if each[bound] is not None}
+            others = {key: value for key, value in asked.items() if not key.startswith("price")}
+            answer = client.get(URL, {**others, **bounds, "q": "red", "limit": 100}).json()
+            assert answer["count"] == each["count"], (asked, each)
+            tried += 1
+    assert tried > 20

@@ -24,8 +24,13 @@ RESERVED = (
         "index",
         "format",
         "rerank",
+        "collect",
+        "facets",
+        "sort",
+        "image_url",
         "page",
         "similar",
+        "picture",
     ),  # the REST API's query string
     *("id", "image_id", "product_id", "vector"),  # what every entity has
 )
@@ -63,6 +68,8 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
                 yield wrong(
                     f"{name}: {missing}.", "Name paths from the product to its texts: 'title', 'brand__name'."
                 )
+    if index.newest and (missing := _missing(_product_model(index), index.newest)):
+        yield wrong(f"newest: {missing}.", "Name the path from the product to when it came in: 'created_at'.")
     for path in index.related:
         if missing := _unrelated(_product_model(index), path):
             yield wrong(
@@ -107,6 +114,8 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
             _ = field.kind
         except ImproperlyConfigured as error:
             yield wrong("its type cannot be filtered by", str(error))
+        if field.label and (missing := _missing(product, field.label)):
+            yield wrong(missing, "Name the path to what shoppers read for it: label='brand__name'.")
         if missing := _missing(product, field.source or name):
             yield wrong(
                 missing, "Name the path from the product to the value: FilterField(str, 'brand__name')."
