@@ -19,13 +19,15 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from shopsearch.conf import settings
-from shopsearch.exceptions import ImageTooLarge, ImageUnavailable, QueryError
+from shopsearch.exceptions import Busy, ImageTooLarge, ImageUnavailable, QueryError
 from shopsearch.networks import is_in, is_public
 
 logger = logging.getLogger(__name__)
 
 USER_AGENT = "shopsearch"
 LONGEST_ADDRESS = 2_000
+FETCHES_AT_ONCE = 8
+"""Of shoppers' pictures: each waits for a stranger's server, and takes a thread of the web server's meanwhile."""
 
 _PORTS = {"https": 443, "http": 80}
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -35,6 +37,7 @@ _ADDRESSES_TRIED = 3
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _NOT_IN_AN_ADDRESS = re.compile(r"[\x00-\x20\x7f\\]")
 
+_fetches = threading.BoundedSemaphore(FETCHES_AT_ONCE)
 _lookups = threading.BoundedSemaphore(32)
 """A name server that does not answer keeps a thread for as long as the system waits for it."""
 
@@ -42,15 +45,20 @@ _lookups = threading.BoundedSemaphore(32)
 def fetched(address: str) -> bytes:
     """The file at an address that a shopper gave, where SHOPSEARCH["FETCH_IMAGE_URLS"] allows it; https only.
 
-    Raises QueryError where it does not, and what ``Downloader.fetch`` raises.
+    Raises QueryError where it does not, Busy while FETCHES_AT_ONCE others are under way in this process, and what
+    ``Downloader.fetch`` raises.
     """
     if not settings.FETCH_IMAGE_URLS:
         raise QueryError("Pictures are not fetched by their address here; send the picture as a file.")
+    if not _fetches.acquire(blocking=False):
+        raise Busy
     try:
         return Downloader(seconds=settings.FETCH_IMAGE_SECONDS).fetch(address)
     except ImageUnavailable as error:
         logger.info("A shopper's picture was not fetched: %s", error.reason)
         raise
+    finally:
+        _fetches.release()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Searching by a picture's address: ``image_url`` of the REST API."""
 
+import threading
+
 import pytest
 from django.core.cache import cache
 
@@ -42,6 +44,25 @@ def test_what_cannot_be_fetched_is_answered_with_400_without_the_reason(client, 
     assert answer.status_code == 400
     assert answer.json() == {"code": "image_unavailable", "detail": str(ImageUnavailable())}
     assert "not on the public internet" in caplog.text
+
+
+@pytest.mark.usefixtures("shop")
+def test_slow_servers_hold_no_more_than_a_few_of_the_shops_threads(client, monkeypatch):
+    monkeypatch.setattr(downloads, "_fetches", threading.BoundedSemaphore(1))
+    answers = []
+
+    def fetch(self, address):
+        """Meanwhile another shopper asks, who is turned away at once."""
+        answers.append(client.post(URL, {"image_url": "https://pictures.example/b.jpg"}))
+        raise ImageUnavailable
+
+    monkeypatch.setattr(Downloader, "fetch", fetch)
+    first = client.post(URL, {"image_url": "https://pictures.example/a.jpg"})
+    assert (first.status_code, [each.status_code for each in answers]) == (400, [503])
+    assert answers[0].json()["code"] == "busy"
+    assert answers[0]["Retry-After"]
+    client.post(URL, {"image_url": "https://pictures.example/a.jpg"})  # the place is free again
+    assert len(answers) == 2
 
 
 @pytest.mark.usefixtures("shop")
