@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,13 @@ from shopsearch import query_log, reranking
 from shopsearch.backends import get_reranker
 from shopsearch.conf import settings
 from shopsearch.descriptions import described
-from shopsearch.exceptions import ImageUnreadable, QueryError
-from shopsearch.images import decode
+from shopsearch.exceptions import ImageError, ImageUnreadable, QueryError
+from shopsearch.images import decode, normalised
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.search import search
-from shopsearch.types import Match, Result
+from shopsearch.similar import similar_to_image
+from shopsearch.types import Match, Query, Result, Results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,13 +209,24 @@ class PageQuery:
 
         Raises what ``search`` raises, ImageError included.
         """
+        self.limit = min(limit, settings.MAX_PAGE_SIZE, max(1, settings.MAX_RESULTS - self.offset))
+        results = self._stored_results(rerank=rerank) or self._results()
+        self.has_next = results.has_next
+        self.match = results.match
+        own = self.index.get_product(self.similar_image).pk if self.similar_id else None
+        self.cards = tuple(self._card(result) for result in results.results if result.product.pk != own)
+        if collect and self.text:
+            query_log.collect(results, self.index)
+        if rerank and not results.query.is_empty:
+            self.rerank = reranking.request(self.index, results)
+
+    def _results(self) -> Results:
         image: Image | None = None
         if self.picture is not None:
             image = decode(self.picture)
         elif self.similar_id:
             image = self._opened()
-        self.limit = min(limit, settings.MAX_PAGE_SIZE, max(1, settings.MAX_RESULTS - self.offset))
-        results = search(
+        return search(
             self.text,
             image,
             index=self.index_name,
@@ -221,14 +234,26 @@ class PageQuery:
             limit=self.limit,
             offset=self.offset,
         )
-        self.has_next = results.has_next
-        self.match = results.match
-        own = self.index.get_product(self.similar_image).pk if self.similar_id else None
-        self.cards = tuple(self._card(result) for result in results.results if result.product.pk != own)
-        if collect:
-            query_log.collect(results, self.index)
-        if rerank:
-            self.rerank = reranking.request(self.index, results)
+
+    def _stored_results(self, *, rerank: bool) -> Results | None:
+        """What looks like a picture of the shop, by its stored vector; None where it has none, or words are asked too.
+
+        Its file is read for a reranker alone.
+        """
+        if not self.similar_id or self.text:
+            return None
+        image: Image | None = None
+        if rerank and get_reranker() is not None:
+            with suppress(ImageError):
+                image = normalised(self._opened())
+        return similar_to_image(
+            self.index,
+            self.similar_image,
+            query=Query(image=image),
+            filters=self.conditions,
+            limit=self.limit,
+            offset=self.offset,
+        )
 
     def _opened(self) -> Image:
         try:

@@ -16,7 +16,7 @@ from shopsearch.grouping import products
 from shopsearch.keys import keys_from
 from shopsearch.metrics import timed
 from shopsearch.models import Collection
-from shopsearch.registry import ImageIndex, get_index, get_indexes, index_for
+from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.retrieval import Replaced, Retrieval
 from shopsearch.search import check_filters, checked_page, index_named
 from shopsearch.types import Hit, Query, Result, Results
@@ -52,6 +52,7 @@ def similar(
 
 
 def similar_to_image(
+    index: ImageIndex,
     image: Any,
     *,
     query: Query,
@@ -63,7 +64,7 @@ def similar_to_image(
 
     ``query`` is what the answer says that was asked.
     """
-    return _results(index_for(type(image)), [image], query, filters, limit, offset)
+    return _results(index, [image], query, filters, limit, offset)
 
 
 def shown_images(index: ImageIndex, product_id: object) -> list[Any]:

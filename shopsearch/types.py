@@ -36,6 +36,11 @@ class Query:
     """Upright, RGB, within the limits: what ``shopsearch.images.decode`` returns."""
 
     @property
+    def is_empty(self) -> bool:
+        """As where stored vectors are searched with: neither words nor a picture were asked for."""
+        return not self.text and self.image is None
+
+    @property
     def kind(self) -> QueryKind:
         if self.image is None:
             return "text"

@@ -162,15 +162,6 @@ def test_a_text_key_is_never_asked_for_with_a_nul_which_postgresql_refuses(clien
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_picture_of_the_shop_whose_file_is_lost_is_a_sentence(client):
-    image = ProductImage.objects.first()
-    image.image.storage.delete(image.image.name)
-    response = client.get("/search/", {"similar": image.pk})
-    assert response.status_code == 400
-    assert b"cannot be opened" in response.content
-
-
-@pytest.mark.usefixtures("shop")
 def test_filters_narrow_the_results_and_show_in_the_form(client):
     response = client.get("/search/", {"q": "red", "price__gte": "3", "price__lte": "9", "category": "mugs"})
     assert {int(title.split()[-1]) for title in titles(response)} <= set(range(3, 10))

@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.cache import cache
+from django.template import Context, Template
 from django.urls import reverse
 
 from shopsearch.backends import get_embedder
@@ -177,3 +178,30 @@ def test_a_wrong_parameter_is_refused(client, shop, parameters, code):
 
 def test_only_get_is_answered(client, shop):
     assert client.post(reverse("shopsearch:api-similar", args=[shop["rose"].pk])).status_code == 405
+
+
+# In a template
+
+
+def shown(product, arguments=""):
+    tag = f"{{% similar_products product {arguments} as alike %}}"
+    template = Template(
+        "{% load shopsearch %}" + tag + "{% for each in alike %}{{ each.product.title }} {% endfor %}"
+    )
+    return template.render(Context({"product": product})).split()
+
+
+def test_a_template_shows_them(shop):
+    assert shown(shop["rose"], "limit=2") == ["cherry", "brick"]
+    assert shown(shop["rose"], "price__gte=8 price__lte=9") == ["cherry", "sea"]
+
+
+def test_a_template_does_without_them_while_the_store_is_away(shop, monkeypatch, caplog):
+    monkeypatch.setattr(MemoryStore, "fetch", lambda *args: (_ for _ in ()).throw(VectorStoreError()))
+    assert shown(shop["rose"]) == []
+    assert "No similar products" in caplog.text
+
+
+def test_a_mistake_in_a_template_is_its_authors(shop):
+    with pytest.raises(FilterError):
+        shown(shop["rose"], "colour='red'")

@@ -1,28 +1,21 @@
-"""The shop's pages: they would be the same without shopsearch, but for the line of similar products."""
+"""The shop's pages: they would be the same without shopsearch."""
 
 from __future__ import annotations
 
-import logging
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 from django.shortcuts import get_object_or_404
 from django.views.generic import DetailView, ListView, TemplateView
 
-from shopsearch.exceptions import ShopsearchError
-from shopsearch.images import decode
 from shopsearch.models import ProductImage
-from shopsearch.search import search
 
 from .forms import ProductFilterForm
 from .models import Category, Product
 
-logger = logging.getLogger(__name__)
-
 FIRST_EXAMPLES = ("leopard", "zebra", "night_sky", "tartan_scarf", "jungle_leaves")
 NEW_PRODUCTS = 8
-SIMILAR_PRODUCTS = 6
 
 
 def published_products() -> QuerySet[Product]:
@@ -79,24 +72,6 @@ class ProductPage(DetailView):  # type: ignore[type-arg]
 
     def get_queryset(self) -> QuerySet[Product]:
         return published_products()
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(similar_products=similar_products(self.object), **kwargs)
-
-
-def similar_products(product: Product) -> list[Product]:
-    """Products whose pictures look like this one's; none while search is away: the page does without."""
-    picture = product.images.first()
-    if picture is None:
-        return []
-    try:
-        with picture.image.open("rb") as file:
-            results = search(image=decode(file.read()), limit=SIMILAR_PRODUCTS + 1).results
-    except (ShopsearchError, OSError) as error:
-        logger.warning("No similar products for %s: %s", product, error)
-        return []
-    similar = [cast(Product, result.product) for result in results if result.product != product]
-    return similar[:SIMILAR_PRODUCTS]
 
 
 def example_pictures() -> list[dict[str, str]]:

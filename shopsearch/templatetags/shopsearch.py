@@ -1,7 +1,8 @@
-"""The widget: ``{% load shopsearch %}{% shopsearch_widget %}``."""
+"""The widget and similar products: ``{% load shopsearch %}``."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django import template
@@ -10,6 +11,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from shopsearch.conf import settings
+from shopsearch.exceptions import BackendError
+from shopsearch.similar import similar
+from shopsearch.types import Result
+
+logger = logging.getLogger(__name__)
 
 register = template.Library()
 
@@ -37,3 +43,17 @@ def shopsearch_widget(
         "similar_removed_url": getattr(search, "dissimilar_url", ""),
         "megabytes": settings.MAX_IMAGE_BYTES // (1024 * 1024),
     }
+
+
+@register.simple_tag
+def similar_products(product: Any, *, limit: int = 6, index: str = "", **filters: Any) -> tuple[Result, ...]:
+    """Results that look like this product: ``{% similar_products product limit=6 in_stock=True as alike %}``.
+
+    Each has its ``product`` and the ``image`` that looks alike. Costs no model, only two calls of the vector store;
+    nothing comes while that is away, and for a product that is not indexed yet. Further names are filters.
+    """
+    try:
+        return similar(product, index=index, filters=filters, limit=limit).results
+    except BackendError as error:
+        logger.warning("No similar products for %s: %s", product.pk, error)
+        return ()
