@@ -10,14 +10,21 @@ from dataclasses import replace
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from shopsearch import serving
+from shopsearch.backends import get_vector_store
+from shopsearch.checks.indexes import check_indexes
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.filters import Range
 from shopsearch.vector_stores.entities import conditions
 from shopsearch.vector_stores.milvus import MilvusStore
 from shopsearch.vector_stores.rows import milvus_schema
+from tests.commands.running import status_json
+from tests.shop.pictures import GREEN, RED, product
+from tests.shop.store import IMAGES, index_everything
 from tests.vector_store_contract import SCHEMA, VectorStoreContract, entity, key, unit
 from tests.vector_store_filter_contract import FILTERS, VALUES, hypothesis
 
@@ -43,7 +50,13 @@ class OldMilvusStore(MilvusStore):
     def upsert(self, collection, entities):
         schema = self._schema(collection)
         empty = {name: EMPTY[kind] for name, kind in schema.fields.items()} if schema else {}
-        super().upsert(collection, [replace(each, fields={**empty, **each.fields}) for each in entities])
+        held = [
+            {name: value for name, value in each.fields.items() if value is not None} for each in entities
+        ]
+        super().upsert(
+            collection,
+            [replace(each, fields={**empty, **fields}) for each, fields in zip(entities, held, strict=True)],
+        )
 
 
 class TestMilvusStandalone(VectorStoreContract):
@@ -60,11 +73,11 @@ class TestMilvusStandalone(VectorStoreContract):
     def store(self, milvus_standalone, request):
         if reason := NOT_KEPT.get(request.function.__name__):
             request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
-        store = OldMilvusStore(uri=milvus_standalone.uri, token=milvus_standalone.token)
+        store = OldMilvusStore(uri=milvus_standalone.uri, token=milvus_standalone.token, full_text=False)
         yield store
         store.close()
 
-    @settings(hypothesis, max_examples=10)
+    @hypothesis_settings(hypothesis, max_examples=10)
     @given(
         st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=6),
         st.lists(FILTERS, min_size=1, max_size=5),
@@ -88,6 +101,32 @@ def test_a_server_that_is_too_old_is_told_from_one_that_is_away(store):
     ):
         store.ensure_collection("shoes", SCHEMA)
     assert "shoes" not in store.collections()
+
+
+@pytest.mark.django_db
+def test_where_the_server_has_no_full_text_vectors_alone_answer_and_say_so(
+    milvus_standalone, settings, monkeypatch, client
+):
+    for name, value in {"words": ("title",), "identifiers": ("title",), "language": "en"}.items():
+        monkeypatch.setattr(type(IMAGES), name, value)
+    options = {"uri": milvus_standalone.uri, "token": milvus_standalone.token, "full_text": False}
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "VECTOR_STORE": {"BACKEND": "tests.test_milvus_standalone.OldMilvusStore", "OPTIONS": options},
+        "THROTTLE_RATE": None,
+    }
+    product(GREEN, title="something green")
+    product(RED, title="red mug")
+    index_everything()
+    try:
+        answer = client.get("/api/search/", {"q": "red mug"}).json()
+        assert answer["retrieval"] == "vectors"
+        assert [each["product"]["title"] for each in answer["results"]] == ["red mug", "something green"]
+        assert [message.id for message in check_indexes(None)] == ["shopsearch.W011"]
+        [status] = [each for each in status_json()[0]["indexes"] if each["name"] == IMAGES.name]
+        assert status["problem"] == "Words find nothing: the vector store has no full text."
+    finally:
+        get_vector_store().drop_collection(serving.live_name(IMAGES))
 
 
 @pytest.mark.parametrize("token", ["", "root:wrong", "nobody:Milvus", "a-key-of-another"])
