@@ -73,7 +73,14 @@ DATABASES: dict[str, Any] = {
 }
 if cache_url := os.environ.get("DEMO_CACHE_URL"):
     # Several processes then count a visitor's searches together, and share the cache of queries.
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": cache_url}}
+    # A cache that hangs costs a search a second or two: it is then embedded, and not throttled.
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": cache_url,
+            "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 1},
+        }
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en"

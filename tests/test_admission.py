@@ -1,5 +1,6 @@
 """Admission: so many searches at once, words before pictures, the rest turned away at once. Counted, not timed."""
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -7,12 +8,15 @@ from contextlib import ExitStack
 import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from PIL import Image
 
 from shopsearch import admission
 from shopsearch.admission import LINE, Admission, admitted
-from shopsearch.exceptions import Busy
+from shopsearch.embedders.remote import WorkerEmbedder
+from shopsearch.exceptions import Busy, EmbedderError
 from shopsearch.models import Rerank
 from shopsearch.testing import ColourEmbedder
+from shopsearch.types import Query
 from tests.services.waiting import wait_until
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.shop.store import index_everything
@@ -214,6 +218,31 @@ def test_what_is_turned_away_is_counted_by_kind(client):
             places.enter_context(admitted("text"))
         search(client, API, "text")
     assert {kind: shed(kind) - before[kind] for kind in before} == {"text": 1, "image": 1}
+
+
+@pytest.mark.services
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_the_line_for_a_query_worker_is_bounded_too_and_shorter_for_pictures(redis_server):
+    embedder = WorkerEmbedder(url=redis_server.url, most_waiting=4, timeout_seconds=0.5)
+    embedder.bind(ColourEmbedder())
+    words, image = Query(text="red"), Query(image=Image.new("RGB", (8, 8)))
+
+    def is_turned_away(query):
+        try:
+            embedder.embed([query])
+        except Busy:
+            return True
+        except EmbedderError:  # there is no worker
+            return False
+
+    client, waiting = redis_server.client(), b"shopsearch-query:1:colour"
+    for length, turned_away in ((1, (False, False)), (2, (False, True)), (4, (True, True))):
+        client.delete(waiting)
+        client.rpush(waiting, *range(length))
+        assert is_turned_away(image) == turned_away[1]
+        client.delete(waiting)
+        client.rpush(waiting, *range(length))
+        assert is_turned_away(words) == turned_away[0]
 
 
 @pytest.mark.django_db

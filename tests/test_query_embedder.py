@@ -46,7 +46,14 @@ def test_a_worker_embedder_needs_redis_and_check_says_so(settings):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"timeout_seconds": 0}, {"batch_size": 0}, {"picture_side": 4000}, {"queue": ""}, {"url": "http://x"}],
+    [
+        {"timeout_seconds": 0},
+        {"most_waiting": 0},
+        {"batch_size": 0},
+        {"picture_side": 4000},
+        {"queue": ""},
+        {"url": "http://x"},
+    ],
     ids=str,
 )
 def test_a_wrong_option_of_the_query_embedder_is_E030(settings, wrong):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PAUSE_SECONDS = 5.0
+"""After a failure of the cache, how long it is not asked again: one that hangs delays one query, not each."""
+
 
 @dataclass(kw_only=True, eq=False)
 class CachedEmbedder(Embedder):
@@ -31,6 +35,7 @@ class CachedEmbedder(Embedder):
     embedder: Embedder
     seconds: float
     _is_failing: bool = field(default=False, init=False, repr=False)
+    _asked_again_at: float = field(default=0.0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.batch_size = self.embedder.batch_size
@@ -64,6 +69,8 @@ class CachedEmbedder(Embedder):
     def _read(self, keys: list[str]) -> dict[str, Vector]:
         import numpy as np
 
+        if time.monotonic() < self._asked_again_at:
+            return {}
         try:
             held = cache.get_many(keys)
         except Exception as error:  # whatever the project's cache raises
@@ -77,6 +84,8 @@ class CachedEmbedder(Embedder):
         return {key: vector for key, vector in vectors.items() if np.isfinite(vector).all()}
 
     def _write(self, vectors: dict[str, Vector]) -> None:
+        if time.monotonic() < self._asked_again_at:
+            return
         try:
             cache.set_many(
                 {key: vector.astype("<f4").tobytes() for key, vector in vectors.items()}, self.seconds
@@ -90,6 +99,7 @@ class CachedEmbedder(Embedder):
         level = logging.DEBUG if self._is_failing else logging.WARNING
         logger.log(level, "The cache of queries is away, so every query is embedded: %s", error)
         self._is_failing = True
+        self._asked_again_at = time.monotonic() + PAUSE_SECONDS
 
 
 def _digest(query: Query) -> str:

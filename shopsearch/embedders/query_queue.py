@@ -80,6 +80,10 @@ class QueryQueue:
         reply = pipeline.execute()[-1]
         return None if reply is None else reply[1]
 
+    def waiting(self) -> int:
+        """How many requests no worker has taken yet."""
+        return int(self.client.llen(self._list))  # type: ignore[arg-type]
+
     def take(self, most: int) -> list[tuple[bytes, bytes]]:
         """At most so many requests that still are waited for, with their ids; [] when there is none for a while."""
         wait = min(LONGEST_WAIT_SECONDS, self.timeout_seconds / 2)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch import metrics
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.query_messages import MOST_PIXELS, read_reply, write_request
 from shopsearch.embedders.query_queue import QueryQueue, broker_prefix, broker_url
-from shopsearch.exceptions import EmbedderError
+from shopsearch.exceptions import Busy, EmbedderError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,7 +29,8 @@ class WorkerEmbedder(Embedder):
     """Asks `manage.py shopsearch_query_worker` through Redis; for SHOPSEARCH["QUERY_EMBEDDER"].
 
     Space and dimension are those of SHOPSEARCH["EMBEDDER"], which the worker runs. An answer comes, or EmbedderError
-    does, within ``timeout_seconds``; the next query is sent as if nothing had happened.
+    does, within ``timeout_seconds``; Busy does at once where too many wait. The next query is sent as if nothing had
+    happened.
     """
 
     url: str = field(default="", repr=False)
@@ -38,6 +40,8 @@ class WorkerEmbedder(Embedder):
     timeout_seconds: float = 5.0
     batch_size: int = 32
     """The most requests that a worker takes at once."""
+    most_waiting: int = 128
+    """So many requests may wait for a worker, and half as many where the query is a picture; then Busy is raised."""
     picture_side: int = 512
     """A picture's shorter side when it is sent, where the embedder does not say how small it may be."""
     _embedder: Embedder | None = field(default=None, init=False, repr=False)
@@ -95,7 +99,8 @@ class WorkerEmbedder(Embedder):
             query if query.image is None else replace(query, image=self.reduced(query.image))
             for query in queries
         ]
-        reply = self._reply(write_request(self.space, small), deadline)
+        kind = "text" if all(query.image is None for query in queries) else "image"
+        reply = self._reply(write_request(self.space, small), deadline, kind)
         if reply is None:
             raise EmbedderError(
                 f"No query worker answered within {self.timeout_seconds:g} seconds; is "
@@ -103,13 +108,17 @@ class WorkerEmbedder(Embedder):
             )
         return read_reply(reply, self.space, count=len(queries), dimension=self.dimension)
 
-    def _reply(self, content: bytes, deadline: float) -> bytes | None:
+    def _reply(self, content: bytes, deadline: float, kind: str) -> bytes | None:
         import redis
 
+        most_waiting = self.most_waiting if kind == "text" else math.ceil(self.most_waiting / 2)
         for is_last in (False, True):
             if (seconds := deadline - time.monotonic()) <= 0:
                 return None
             try:
+                if self.requests.waiting() >= most_waiting:
+                    metrics.count_shed(kind)
+                    raise Busy
                 return self.requests.ask(content, seconds)
             except redis.ConnectionError as error:
                 if is_last:  # not the first: a kept connection may be one to a Redis that has been restarted
@@ -125,6 +134,8 @@ class WorkerEmbedder(Embedder):
     def _wrong(self) -> Iterator[str]:
         if not self.timeout_seconds > 0:
             yield "The query embedder's timeout_seconds must be above 0."
+        if self.most_waiting < 1:
+            yield "The query embedder's most_waiting must be at least 1."
         if self.batch_size < 1 or not 1 <= self.picture_side <= math.isqrt(MOST_PIXELS):
             most = math.isqrt(MOST_PIXELS)
             yield f"The query embedder's batch_size must be at least 1, and picture_side from 1 to {most}."
