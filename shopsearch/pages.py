@@ -98,7 +98,7 @@ class SearchPage(View):
     def seconds_to_wait(self, request: HttpRequest, query: PageQuery) -> int:
         """The API's count and the page's are one. Like the API, the page looks at no session."""
         seconds = throttling.seconds_to_wait(request, "search")
-        if query.picture is not None and not seconds:
+        if (query.picture is not None or query.similar_id) and not seconds:
             seconds = throttling.seconds_to_wait(request, "image")
         return seconds
 
