@@ -33,9 +33,9 @@ class SearchPage(View):
     """Answers an address (GET) and a posted picture (POST, multipart); what is wrong is a sentence on the page.
 
     The address holds all there is to a search but the picture: ``q``, ``similar`` (the id of an image of the shop),
-    ``index``, ``offset``, filters by name, with ``__gte`` and ``__lte`` for bounds, and ``picture``, by which the
-    shopper's browser finds the picture again that it has to post. A POST may carry them as fields too. A mistake is
-    answered with 400, too many searches with 429, a backend that is away with 503.
+    ``index``, ``offset``, ``sort``, filters by name, with ``__gte`` and ``__lte`` for bounds, and ``picture``, by
+    which the shopper's browser finds the picture again that it has to post. A POST may carry them as fields too. A
+    mistake is answered with 400, too many searches with 429, a backend that is away with 503.
 
     It is exempt from CSRF protection because a search changes nothing, whoever sends it; a token would tie every page
     that shows the widget to one visitor's cookie, and no such page could be cached.
@@ -78,6 +78,7 @@ class SearchPage(View):
         by_script = self.asked_by_script(request)
         parted = query.picture is not None and not by_script
         query.can_be_refined = not parted
+        query.is_continued = by_script
         try:
             limit = settings.PAGE_SIZE * (UNSCRIPTED_PAGES if parted else 1)
             rerank = by_script and not throttling.seconds_to_wait(request, "rerank")

@@ -11,7 +11,6 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils.functional import cached_property
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from PIL.Image import Image
 
@@ -22,9 +21,11 @@ from shopsearch.descriptions import described
 from shopsearch.exceptions import ImageError, ImageUnreadable, QueryError
 from shopsearch.images import decode, normalised
 from shopsearch.models import Rerank
+from shopsearch.refinements import Refinements
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.search import search
 from shopsearch.similar import similar_to_image
+from shopsearch.sorting import RELEVANCE
 from shopsearch.types import Match, Query, Result, Results
 
 
@@ -36,22 +37,6 @@ class Card:
     product: Mapping[str, Any]
     """What the index's ``describe`` says of it."""
     similar_url: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilterInput:
-    """A filter as the page's form shows it: two bounds of a number, a box to tick, or a chosen value to take off."""
-
-    name: str
-    kind: str
-    value: str = ""
-    minimum: str = ""
-    maximum: str = ""
-    without_url: str = ""
-
-    @property
-    def label(self) -> str:
-        return capfirst(_(self.name.replace("_", " ")))
 
 
 @dataclass(kw_only=True)
@@ -68,6 +53,8 @@ class PageQuery:
     limit: int = 0
     can_be_refined: bool = True
     """Not where the picture has stayed with the form that posted it: an address would lose it."""
+    is_continued: bool = False
+    """Whether further cards join those of the page before, which shows all the rest already."""
     rerank: Rerank | None = None
 
     @property
@@ -160,30 +147,26 @@ class PageQuery:
     def unfiltered_url(self) -> str:
         return self.address(without=tuple(self.conditions))
 
-    @property
-    def kept_parameters(self) -> list[tuple[str, str]]:
-        """What the form of filters must carry along."""
-        inputs = {name for name, kind in self.index.filter_types.items() if kind in ("number", "boolean")}
-        return [
-            (name, value)
-            for name, values in self.parameters.lists()
-            if name != "offset" and name.partition("__")[0] not in inputs
-            for value in values
-        ]
+    @cached_property
+    def refinements(self) -> Refinements | None:
+        """None where there is nothing to narrow or to sort, or no address to do it by."""
+        if not self.can_be_refined or (self.is_continued and self.offset):
+            return None
+        return Refinements(self.index, self.path, self.parameters, self.conditions)
 
     @property
-    def filters(self) -> list[FilterInput]:
-        get, inputs = self.parameters.get, []
-        for name, kind in self.index.filter_types.items():
-            if kind in ("string", "strings"):
-                value = ", ".join(each for each in self.parameters.getlist(name) if each)
-                if value:
-                    without_url = self.address(without=(name,))
-                    inputs.append(FilterInput(name=name, kind="string", value=value, without_url=without_url))
-            else:
-                bounds = {"minimum": get(f"{name}__gte", ""), "maximum": get(f"{name}__lte", "")}
-                inputs.append(FilterInput(name=name, kind=kind, value=get(name, ""), **bounds))
-        return inputs
+    def sort(self) -> str:
+        """Relevance, or another order; what is like a picture of the shop has no other."""
+        return self.parameters.get("sort", "") if self.can_be_sorted else ""
+
+    @property
+    def ends_sorted(self) -> bool:
+        """Whether there are further results, which the order that was asked for leaves out."""
+        return self.sort not in ("", RELEVANCE) and self.offset + len(self.cards) >= settings.SORTED_RESULTS
+
+    @property
+    def can_be_sorted(self) -> bool:
+        return bool(self.text or not self.similar_id)
 
     @property
     def is_weak(self) -> bool:
@@ -193,7 +176,8 @@ class PageQuery:
     @property
     def can_be_reranked(self) -> bool:
         """Whether the page has a place for a better order: its script then asks for one."""
-        return self.can_be_refined and not self.offset and len(self.cards) > 1 and get_reranker() is not None
+        is_leading = not self.offset and self.sort in ("", RELEVANCE)
+        return self.can_be_refined and is_leading and len(self.cards) > 1 and get_reranker() is not None
 
     @property
     def rerank_url(self) -> str:
@@ -217,7 +201,7 @@ class PageQuery:
         self.cards = tuple(self._card(result) for result in results.results if result.product.pk != own)
         if collect and self.text:
             query_log.collect(results, self.index)
-        if rerank and not results.query.is_empty:
+        if rerank and self.sort in ("", RELEVANCE) and not results.query.is_empty:
             self.rerank = reranking.request(self.index, results)
 
     def _results(self) -> Results:
@@ -233,6 +217,7 @@ class PageQuery:
             filters=self.conditions,
             limit=self.limit,
             offset=self.offset,
+            sort=self.sort,
         )
 
     def _stored_results(self, *, rerank: bool) -> Results | None:

@@ -50,7 +50,7 @@ LAYERS = [
     {"similar"},
     {"assertions", "calibrating", "evaluation", "judgements", "testing"},
     {"access", "refusals", "serializers", "checks", "admin", "management", "templatetags"},
-    {"openapi", "receipts", "queries"},
+    {"openapi", "receipts", "refinements", "queries"},
     {"views", "pages", "consent", "health", "exposition", "middleware"},
     {"products"},
     {"urls", "apps"},

@@ -69,7 +69,7 @@ def test_words_in_the_address_find_cards_and_stay_in_the_box(client):
     assert titles(response)[0].startswith("red")
     assert len(titles(response)) == 4
     assert elements(response).all("input", name="q", value="red")
-    cell = elements(response).all("li")[0]
+    cell = elements(response).all("li", **{"class": "shopsearch-grid__cell"})[0]
     assert cell["data-product-id"]
     assert cell["data-image-id"]
 

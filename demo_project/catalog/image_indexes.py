@@ -16,12 +16,13 @@ from .models import Product
 @register(ProductImage)
 class ProductImageIndex(ImageIndex):
     filters = {
-        "category": FilterField(str, "category__slug"),
+        "category": FilterField(str, "category__slug", label="category__name"),
         "price": Decimal,
-        "in_stock": bool,
+        "in_stock": FilterField(bool, "stock"),
         "colour": str,
         "brand": str,
     }
+    newest = "created"
     text_fields = ("title",)
     words = ("title", "description", "brand", "category__name")
     identifiers = ("sku", "title")

@@ -124,20 +124,27 @@ async function show(url, region, { again = false } = {}) {
     }
     shown = url;
     document.title = body.querySelector("[data-shopsearch-title]")?.dataset.shopsearchTitle ?? document.title;
+    const isOpen = before.some((node) => node.querySelector?.("[data-shopsearch-refine][open]"));
     region.replaceChildren(...body.childNodes);
+    region.querySelector("[data-shopsearch-refine]")?.toggleAttribute("open", isOpen);
     tellFound(url, region);
     if (focused && document.activeElement === document.body) focus(region, focused);
     if (region.getBoundingClientRect().top < 0) region.scrollIntoView();
   });
 }
 
-const selectorOf = (element) => (element.name ? `[name="${CSS.escape(element.name)}"]` : "[type=submit]");
+function selectorOf({ name, dataset: { shopsearchChoice: choice } }) {
+  if (name) return `[name="${CSS.escape(name)}"]:not([type=hidden])`;
+  return choice ? `[data-shopsearch-choice="${CSS.escape(choice)}"]` : ".shopsearch-results__title";
+}
 
 /** What had the focus was replaced: go on at its successor, or where the answer begins. */
 function focus(region, selector) {
   const heading = region.querySelector(".shopsearch-results__title");
   heading?.setAttribute("tabindex", "-1");
-  (region.querySelector(selector) ?? heading)?.focus({ preventScroll: true });
+  const successor = region.querySelector(selector);
+  successor?.closest("details:not([data-shopsearch-refine])")?.setAttribute("open", ""); // “Show all”
+  (successor ?? heading)?.focus({ preventScroll: true });
 }
 
 async function showMore(link) {
@@ -208,7 +215,7 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("change", (event) => {
-  if (event.target.matches?.("[data-shopsearch-filters] [type=checkbox]")) event.target.form.requestSubmit();
+  if (event.target.matches?.("[data-shopsearch-filters] :is([type=checkbox], select)")) event.target.form.requestSubmit();
 });
 
 document.addEventListener("click", (event) => {
