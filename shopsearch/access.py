@@ -28,8 +28,8 @@ class GuardedView(APIView):
     do in a shopper's name, and no CSRF token to send.
     """
 
-    authentication_classes = ClassesOf("AUTHENTICATION_CLASSES")  # type: ignore[assignment]
-    permission_classes = ClassesOf("PERMISSION_CLASSES")  # type: ignore[assignment]
+    authentication_classes = ClassesOf("AUTHENTICATION_CLASSES")
+    permission_classes = ClassesOf("PERMISSION_CLASSES")
 
     def get_exception_handler(self) -> Any:
         return answer_to_error

@@ -82,7 +82,7 @@ class QueryQueue:
 
     def waiting(self) -> int:
         """How many requests no worker has taken yet."""
-        return int(self.client.llen(self._list))  # type: ignore[arg-type]
+        return int(self.client.llen(self._list))
 
     def take(self, most: int) -> list[tuple[bytes, bytes]]:
         """At most so many requests that still are waited for, with their ids; [] when there is none for a while."""
