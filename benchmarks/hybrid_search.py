@@ -13,6 +13,7 @@ import argparse
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -65,6 +66,7 @@ def _measured(options: argparse.Namespace, uri: str) -> Iterator[str]:
     settings.SHOPSEARCH |= {"VECTOR_STORE": milvus}
     search_quality.stock(options)
 
+    from shopsearch.backends import get_embedder
     from shopsearch.evaluation.evaluation import Evaluation
     from shopsearch.evaluation.judged import QueryFile
     from shopsearch.evaluation.searchers import LiveSearch
@@ -79,6 +81,8 @@ def _measured(options: argparse.Namespace, uri: str) -> Iterator[str]:
     evaluation = Evaluation(searchers=[live, VectorsAlone(live=LiveSearch(index=index))])
     for _ in evaluation.run(tqdm(queries, desc="Searching", unit=" queries")):
         pass
+    yield f"Measured {date.today()}, {len(evaluation):,} queries, space `{get_embedder().space}`, Milvus Lite."
+    yield ""
     yield from _table(evaluation)
 
 
