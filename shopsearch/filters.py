@@ -65,7 +65,7 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
     for key, given in conditions.items():
         name, _, lookup = (key, "", "") if key in declared else key.rpartition("__")
         kind = declared.get(name)
-        if kind is None:
+        if kind is None or (not lookup and key != name):
             known = ", ".join(sorted(declared)) or "none"
             raise FilterError(f"There is no filter {key[:_SHOWN]!r}. The filters of this shop: {known}.")
         values = _listed(given)

@@ -129,7 +129,11 @@ def expected(asked, held):
     for key, given in asked.items():
         field, _, bound = (key, "", "") if key in FIELDS else key.rpartition("__")
         values = [each for each in given if each != ""]
-        if field not in FIELDS or (bound and (FIELDS[field] != "number" or bound not in ("gte", "lte"))):
+        if (
+            field not in FIELDS
+            or (not bound and key != field)
+            or (bound and (FIELDS[field] != "number" or bound not in ("gte", "lte")))
+        ):
             return REFUSED
         if FIELDS[field] == "number":
             values = [_number(each) for each in values]

@@ -97,6 +97,7 @@ def test_conditions_mean_this_filter(conditions, expected):
     [
         ({"colour": "red"}, "There is no filter 'colour'. The filters of this shop: a__b, category,"),
         ({"colour__gte": 1}, "There is no filter 'colour__gte'."),
+        ({"category": "mug", "category__": "plate"}, "There is no filter 'category__'."),
         ({"price": "cheap"}, "The filter 'price' takes a number, not 'cheap'."),
         ({"price__gte": "nan"}, "The filter 'price' takes a number, not 'nan'."),
         ({"price__gte": [1, 2]}, "The filter 'price__gte' takes one number, not 2."),
