@@ -180,7 +180,10 @@ def filters() -> dict[str, dict[str, Any]]:
 
 def typed_words() -> dict[str, dict[str, Any]]:
     """The parameters of a search by words, without its filters."""
-    return {name: schema if name == "q" else _typed(schema) for name, schema in words().items()}
+    described = words()
+    words_or_number = {**described["q"], "anyOf": [{"type": "string"}, {"type": "number"}]}
+    del words_or_number["type"]
+    return {**{name: _typed(schema) for name, schema in described.items()}, "q": words_or_number}
 
 
 def typed_filters() -> dict[str, dict[str, Any]]:
