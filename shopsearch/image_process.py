@@ -11,7 +11,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,11 +32,11 @@ _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
 """What a Python may need to start. The rest stays here: an environment has secrets in it."""
 
 
-def decode(content: bytes, formats: Sequence[str]) -> Image:
+def decode(content: bytes, formats: list[str]) -> Image:
     """What ``images.decode_here`` returns and raises, within SECONDS and MEMORY_BYTES, whatever the file does."""
     from PIL import Image
 
-    limits = {"IMAGE_FORMATS": list(formats)} | {name: getattr(settings, name) for name in _LIMITS}
+    limits = {"IMAGE_FORMATS": formats} | {name: getattr(settings, name) for name in _LIMITS}
     try:
         done = subprocess.run(  # noqa: S603
             [_python(), "-B", "-P", "-m", __name__, json.dumps(limits)],
@@ -107,6 +106,7 @@ def _main() -> None:
 
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # every thread of a decoder takes memory of its own
     _bound()
+    answer: dict[str, object]
     try:
         picture = images.decode_here(sys.stdin.buffer.read(), limits["IMAGE_FORMATS"])
         answer, pixels = {"size": picture.size}, picture.tobytes()

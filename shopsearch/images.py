@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from io import BytesIO
 from typing import BinaryIO
 
@@ -60,7 +59,7 @@ def decode(data: bytes | BinaryIO) -> Image.Image:
     return decode_here(content, [name for name in formats if name in _BOUNDED])
 
 
-def decode_here(content: bytes, formats: Sequence[str]) -> Image.Image:
+def decode_here(content: bytes, formats: list[str]) -> Image.Image:
     """As ``decode`` does, in this process, with the decoders of these formats alone."""
     try:
         # Only these decoders see the bytes.

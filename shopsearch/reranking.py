@@ -213,7 +213,9 @@ def _judge(rerank: Rerank) -> tuple[Judgement, Order]:
     reranker = get_reranker()
     if reranker is None:
         return Judgement(), Order(positions=tuple(range(len(rerank.candidates))), repairs={})
-    query = Query(text=rerank.text, image=images.decode(bytes(rerank.picture)) if rerank.picture else None)
+    # A copy of our own, whatever formats are accepted from strangers.
+    image = images.decode_here(bytes(rerank.picture), ["JPEG"]) if rerank.picture else None
+    query = Query(text=rerank.text, image=image)
     seen = _candidates(get_index(rerank.index), rerank.candidates)
     places = sorted(seen)
     judgement = reranker.rerank(query, [seen[place] for place in places])

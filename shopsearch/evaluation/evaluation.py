@@ -146,7 +146,7 @@ def _answered(batch: Sequence[JudgedQuery], searchers: Sequence[Searcher]) -> It
     found: list[list[Sequence[str] | None]] = [[] for _ in searchers]
     for judged in batch:
         try:
-            image = None if judged.image is None else images.decode(judged.image)
+            image = None if judged.image is None else images.normalised(images.decode(judged.image))
             query = Query(text=judged.text, image=image)
             for products, searcher in zip(found, searchers, strict=True):
                 products.append(searcher.find(query))
