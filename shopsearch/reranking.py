@@ -44,8 +44,8 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
     """A rerank of these results' leading products, queued, or the one that was made for the same query before.
 
     None where there is nothing to gain: no reranker, no broker to reach one by, fewer than two results, not the first
-    page, or scores so far apart that retrieval is sure (RERANK_GATE); where MAX_OPEN_RERANKS are open; and where
-    the database takes no row, being locked or for reading only: the search is answered all the same. The workers are
+    page, a first result that is called what was asked, or scores so far apart that retrieval is sure (RERANK_GATE);
+    where MAX_OPEN_RERANKS are open; and where the database takes no row, being locked or for reading only: the search is answered all the same. The workers are
     woken after commit; this never waits for them.
     """
     wanted = _wanted(index, results) if wakeups.has_workers() else None
@@ -71,7 +71,7 @@ def order_of(index: ImageIndex, results: Results) -> Order | None:
 def _wanted(index: ImageIndex, results: Results) -> Rerank | None:
     """The rerank of these results, not recorded yet; None where there is nothing to gain."""
     reranker = get_reranker()
-    if reranker is None or results.offset or len(results.results) < 2:
+    if reranker is None or results.offset or len(results.results) < 2 or results.is_named:
         return None
     leading = results.results[: reranker.most_candidates]
     if leading[0].score - leading[-1].score >= settings.RERANK_GATE:

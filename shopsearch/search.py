@@ -75,6 +75,7 @@ def search(
         weak_below=answer.weak_below,
         match=match_of(answer.best, answer.weak_below),
         retrieval=answer.retrieval,
+        is_named=answer.is_named,
     )
 
 
@@ -108,6 +109,7 @@ class _Answer:
     """How well the best of all answers, whatever its place: 1 where it is called what was asked."""
     weak_below: float | None = None
     retrieval: Way = "vectors"
+    is_named: bool = False
 
 
 def _answer(index: ImageIndex, query: Query, condition: Filter | None, wanted: int) -> _Answer:
@@ -129,10 +131,14 @@ def _answer(index: ImageIndex, query: Query, condition: Filter | None, wanted: i
             ranked = list(islice(products(retrieval), wanted))
         except Replaced:
             continue
-        best = retrieval.best
-        if ranked and ranked[0][0].id in retrieval.named:
-            best = 1.0
-        return _Answer(ranked=ranked, best=best, weak_below=floor, retrieval=retrieval.way)
+        is_named = bool(ranked) and ranked[0][0].id in retrieval.named
+        return _Answer(
+            ranked=ranked,
+            best=1.0 if is_named else retrieval.best,
+            weak_below=floor,
+            retrieval=retrieval.way,
+            is_named=is_named,
+        )
 
 
 def check_filters(condition: Filter | None, index: ImageIndex, collection: Collection) -> None:

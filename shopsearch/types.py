@@ -110,6 +110,8 @@ class Results:
     """Whether the best result of all pages is one: the shop may not sell what is looked for."""
     retrieval: Retrieval = "vectors"
     """What found them."""
+    is_named: bool = False
+    """Whether the best result of all pages is called just what was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shopsearch import calibrations, serving
+from shopsearch import calibrations, changes, reranking, serving
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
 from shopsearch.calibrations import Calibration
-from shopsearch.models import ProductImage
+from shopsearch.models import Collection, IndexEntry, ProductImage
 from shopsearch.rebuilding import begin
 from shopsearch.registry import index_for
 from shopsearch.retrieval import why_vectors_alone
@@ -66,6 +66,14 @@ def shop(declare):
     product(BLUE, title="Plate Boreas", category=kitchen, price=20)
     for shade in range(6):
         product((220, 30 + shade, 30), title=f"Scarf {shade}", price=30)
+    index_everything()
+
+
+def index_again():
+    """Into the store that a change of the settings has emptied."""
+    IndexEntry.objects.all().delete()
+    Collection.objects.all().delete()
+    changes.note_all(IMAGES)
     index_everything()
 
 
@@ -151,6 +159,17 @@ def test_words_in_spanish(declare):
     index_everything()
     for query in ("tazas esmaltadas", "TAZA ESMALTADA", "las tazas rojas"):
         assert titles(search(query))[0] == "Taza esmaltada roja"
+
+
+@pytest.mark.usefixtures("shop")
+def test_what_is_called_so_stays_first_no_rerank_is_made(settings):
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "RERANKER": {"BACKEND": "shopsearch.rerankers.joint.JointReranker"},
+    }
+    index_again()
+    assert reranking.order_of(IMAGES, search("plate boreas")) is None
+    assert reranking.order_of(IMAGES, search("a plate")) is not None
 
 
 # What changes
