@@ -45,8 +45,8 @@ def request(index: ImageIndex, results: Results) -> Rerank | None:
 
     None where there is nothing to gain: no reranker, no broker to reach one by, fewer than two results, not the first
     page, a first result that is called what was asked, or scores so far apart that retrieval is sure (RERANK_GATE);
-    where MAX_OPEN_RERANKS are open; and where the database takes no row, being locked or for reading only: the search is answered all the same. The workers are
-    woken after commit; this never waits for them.
+    where MAX_OPEN_RERANKS are open; and where the database takes no row, being locked or for reading only: the search
+    is answered all the same. The workers are woken after commit; this never waits for them.
     """
     wanted = _wanted(index, results) if wakeups.has_workers() else None
     if wanted is None:
