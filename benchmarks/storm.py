@@ -204,6 +204,8 @@ def wrong(calm: Sequence[Answer], storm: Sequence[Answer], after: Sequence[Answe
             if not times <= most:
                 found.append(f"{kind} {name}: {times:.2f} ×")
     refused = [each for each in storm if each.status != 200]
+    if strange := Counter((each.kind, each.status) for each in refused if each.status not in REFUSALS):
+        print(f"Other answers in the storm, 0 being none: {dict(strange)}.")
     without = sum(each.status not in REFUSALS or not each.may_retry for each in refused)
     print(f"{len(refused)} were turned away in the storm, {without} not by 429 or 503 with Retry-After.")
     if without or not refused:
