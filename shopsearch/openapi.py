@@ -46,13 +46,13 @@ def asks_for_a_page(method: Method) -> Method:
     return method
 
 
-class SearchSchema(AutoSchema):  # type: ignore[no-untyped-call]
+class SearchSchema(AutoSchema):
     """Parameters from the settings and the registered indexes as they are at the moment."""
 
     def asked(self) -> dict[str, dict[str, Any]]:
         return {**words(), **filters()}
 
-    def get_override_parameters(self) -> list[OpenApiParameter]:
+    def get_override_parameters(self) -> list[Any]:
         # A POST may have them too, and they win over its body: too much to say in a schema.
         described = self.asked() if self.method == "GET" else {}
         return [
@@ -203,13 +203,12 @@ def typed_filters() -> dict[str, dict[str, Any]]:
 
 
 def _typed(schema: dict[str, Any]) -> dict[str, Any]:
-    if "enum" in schema and schema["enum"] == _FLAG["enum"]:
-        typed = {"anyOf": [_FLAG, {"type": "boolean"}, {"type": "integer", "enum": [0, 1]}]}
+    notes = {key: value for key, value in schema.items() if key in ("description", "default")}
+    kinds = schema.get("anyOf", [{key: value for key, value in schema.items() if key not in notes}])
+    if kinds == [_FLAG]:
+        kinds = [_FLAG, {"type": "boolean"}, {"type": "integer", "enum": [0, 1]}]
     elif "pattern" in schema:  # whatever is given is read as its text
-        typed = {"anyOf": [schema, {"type": "number"}, {"type": "boolean"}]}
+        kinds = [*kinds, {"type": "number"}, {"type": "boolean"}]
     elif "anyOf" in schema:  # a number, which may be written as a text
-        digits = _DIGITS[schema["anyOf"][0].get("minimum")]
-        typed = {"anyOf": [*schema["anyOf"], {"type": "string", "pattern": digits}]}
-    else:
-        typed = dict(schema)
-    return {**schema, **typed, "nullable": True} if "description" in schema else {**typed, "nullable": True}
+        kinds = [*kinds, {"type": "string", "pattern": _DIGITS[kinds[0].get("minimum")]}]
+    return {"anyOf": kinds, "nullable": True, **notes}

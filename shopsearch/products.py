@@ -66,7 +66,7 @@ class SimilarView(SearchView):
         },
     )
     @asks_for_a_page
-    def get(self, request: Request, product_id: str) -> Response:
+    def get(self, request: Request, product_id: str) -> Response:  # type: ignore[override]
         """Nothing, rather than an error, while the product is not indexed yet."""
         parameters = merged(request.query_params)
         if strange := (NOT_FILTERS - PARAMETERS) & parameters.keys():

@@ -84,12 +84,12 @@ def checked_page(limit: int | None, offset: int) -> int:
     limit = settings.PAGE_SIZE if limit is None else limit
     if not 1 <= limit <= settings.MAX_PAGE_SIZE:
         raise QueryError(f"limit must be a number from 1 to {settings.MAX_PAGE_SIZE}.")
-    deepest = settings.MAX_RESULTS - 1
+    deepest: int = settings.MAX_RESULTS - 1
     if not 0 <= offset <= deepest:
         raise QueryError(
             f"offset must be a number from 0 to {deepest}; narrow the search to see what is further down."
         )
-    return min(limit, settings.MAX_RESULTS - offset)
+    return min(limit, deepest + 1 - offset)
 
 
 def index_named(name: str) -> ImageIndex:
