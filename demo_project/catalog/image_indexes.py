@@ -6,11 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext_noop
 
 from shopsearch import FilterField, ImageIndex, register
 from shopsearch.models import ProductImage
 
 from .models import Product
+
+gettext_noop("in stock")  # how the search page names that filter; the others are named like their fields
 
 
 @register(ProductImage)
