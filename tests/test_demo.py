@@ -47,7 +47,8 @@ for number in range(30):
     colour = ("red", "blue", "green")[number % 3]
     product = Product.objects.create(
         title=f"{colour.capitalize()} mug {number}", slug=f"mug-{number}", category=mugs, colour=colour,
-        price=1000 + number, stock=number % 5, description="Holds 350 ml.", published=number != 29,
+        price=None if number == 28 else 1000 + number, stock=number % 5, description="Holds 350 ml.",
+        published=number != 29, sku=f"MUG-{number}", brand="Kerb", store="Clay & Co", details={"Material": "<Clay>"},
     )
     picture = io.BytesIO()
     Image.new("RGB", (40, 40), colour).save(picture, "JPEG")
@@ -70,6 +71,7 @@ PATHS = (
     "/categories/mugs/?colour=beige&price_from=cheap&page=1",
     "/categories/mugs/?price_to=1",
     "/products/mug-3/",
+    "/products/mug-28/",
     "/products/mug-29/",
     "/search/",
     "/search/?q=red",
@@ -149,6 +151,17 @@ def test_a_product_page_does_without_similar_products_while_search_is_away(pages
     assert page["status"] == 200
     assert titles(page) == []
     assert "Similar products" not in page["html"]
+
+
+def test_a_product_page_has_what_the_supplier_says_and_no_price_that_nobody_knows(pages):
+    page = pages["/products/mug-28/"]
+    assert page["status"] == 200
+    for fact in ("MUG-28", "Kerb", "Clay &amp; Co", "Material", "&lt;Clay&gt;"):
+        assert fact in page["html"]
+    assert "product__price" not in page["html"]
+    assert "None" not in page["html"]
+    assert pages["/categories/mugs/?page=2"]["status"] == 200
+    assert "None" not in pages["/categories/mugs/?page=2"]["html"]
 
 
 def test_a_product_that_is_not_published_has_no_page(pages):

@@ -40,6 +40,7 @@ def photographs():
     }
 
 
+@pytest.mark.services
 def test_from_the_archive_to_the_leopards_phone_cases_in_one_command(tmp_path):
     archive = archive_of(
         tmp_path / "amazon_reviews_2023_subset.tar.gz",
