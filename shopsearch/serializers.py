@@ -159,12 +159,12 @@ class RerankLinkSerializer(serializers.Serializer[dict[str, Any]]):
 class FacetValueSerializer(serializers.Serializer[FacetValue]):
     """A value of a filter."""
 
-    value = serializers.SerializerMethodField(help_text="What the filter takes.")
-    label = serializers.CharField(help_text="What shoppers read for it.")
+    value = serializers.SerializerMethodField("told", help_text="What the filter takes.")
+    label = serializers.CharField(help_text="What shoppers read for it.")  # type: ignore[assignment]
     count = serializers.IntegerField(min_value=0, help_text="How many products have it.")
 
     @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "boolean"}]})
-    def get_value(self, value: FacetValue) -> str | bool:
+    def told(self, value: FacetValue) -> str | bool:
         return value.value
 
 
@@ -182,7 +182,7 @@ class FacetSerializer(serializers.Serializer[Facet]):
     """What each value of one filter would leave, all other filters being as they are."""
 
     kind = serializers.ChoiceField(get_args(FilterType))
-    label = serializers.CharField(help_text="What shoppers read for the filter.")
+    label = serializers.CharField(help_text="What shoppers read for the filter.")  # type: ignore[assignment]
     exact = serializers.BooleanField(
         source="is_exact", help_text="false: the shop was too large to look at all, and there may be more."
     )

@@ -2,26 +2,21 @@
 
 import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from django.core.cache import cache
-from hypothesis import given
-from hypothesis import strategies as st
 
-from shopsearch import FilterField, ImageIndex, reindex
+from shopsearch import FilterField, ImageIndex
 from shopsearch.exceptions import FilterError
 from shopsearch.facets import MOST_VALUES, facet_names, facets
 from shopsearch.filters import parse
 from shopsearch.models import ProductImage
-from shopsearch.ranges import MOST_RANGES, merged, round_edges
 from tests import facet_queries
 from tests.shop.models import Category
-from tests.shop.pictures import RED, picture, product
-from tests.shop.store import IMAGES, index_everything
+from tests.shop.pictures import RED, product
+from tests.shop.store import IMAGES
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["category", "price", "in_stock", "tags"]
@@ -214,102 +209,3 @@ def test_facets_are_asked_for_by_their_names():
     assert facet_names(IMAGES, [""]) == []
     with pytest.raises(FilterError, match="The facets of this shop: category, in_stock, price, tags"):
         facet_names(IMAGES, ["price,colour"])
-
-
-@given(
-    st.lists(
-        st.floats(-1e12, 1e12, allow_nan=False) | st.integers(0, 500).map(float), min_size=1, max_size=60
-    )
-)
-def test_ranges_are_few_round_and_hold_every_number(numbers):
-    edges = round_edges(min(numbers), max(numbers))
-    assert edges == sorted(set(edges))
-
-    def count(low, high):
-        return sum((low is None or low <= each) and (high is None or each <= high) for each in numbers)
-
-    ranges = merged(edges, count)
-    assert len(ranges) <= MOST_RANGES
-    assert all(those == count(low, high) > 0 for low, high, those in ranges)
-    if ranges:
-        assert all(
-            any(
-                count(low, high) and (low is None or low <= n) and (high is None or n <= high)
-                for low, high, _ in ranges
-            )
-            for n in numbers
-        )
-
-
-@pytest.mark.parametrize(
-    ("least", "most", "edges"),
-    [
-        (3, 80, [5, 10, 20, 50]),
-        (0, 1000, [1, 2, 5, 10, 20, 50, 100, 200, 500]),
-        (900, 999, [920, 940, 960, 980]),
-        (
-            -30,
-            30,
-            [-20, -10, -5, -2, -1, -0.5, -0.2, -0.1, -0.05, -0.02, -0.01, 0, 0.01, 0.02, 0.05, 0.1, 0.2],
-        ),
-        (7, 7, []),
-        (None, None, []),
-    ],
-)
-def test_the_edges_of_ranges_are_round(least, most, edges):
-    assert round_edges(least, most)[: len(edges)] == edges
-
-
-URL = "/api/search/"
-
-
-@pytest.mark.django_db
-def test_the_rest_api_tells_facets_where_they_are_asked_for(client, mugs):
-    cache.clear()
-    product(RED, category=mugs, price=3, tags=["new"])
-    product(RED, category=mugs, price=40)
-    index_everything()
-    assert "facets" not in client.get(URL, {"q": "red"}).json()
-    told = client.get(URL, {"q": "red", "facets": "category,price", "tags": "new"}).json()["facets"]
-    assert told["category"] == {
-        "kind": "string",
-        "label": "Category",
-        "exact": True,
-        "values": [{"value": "mugs", "label": "mugs", "count": 1}],
-        "has_more": False,
-        "minimum": None,
-        "maximum": None,
-        "ranges": [],
-    }
-    assert set(told) == {"category", "price"}
-    assert set(client.get(URL, {"q": "red", "facets": "*"}).json()["facets"]) == set(NAMES)
-    ranges = client.get(URL, {"q": "red", "facets": "price"}).json()["facets"]["price"]["ranges"]
-    assert [(each["gte"], each["lte"], each["count"]) for each in ranges] == [(None, 5.0, 1), (20.0, None, 1)]
-    refused = client.get(URL, {"q": "red", "facets": "colour"})
-    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_filter")
-
-
-@pytest.mark.django_db
-def test_a_value_finds_as_many_products_as_its_facet_says(client, settings):
-    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None}
-    facet_queries.fill(products=40)
-    first = ProductImage.objects.first()
-    first.image.save("thing.png", picture())
-    ProductImage.objects.update(image=first.image.name)
-    reindex(ProductImage.objects.all())
-    index_everything()
-    dice, tried = random.Random(8), 0
-    for asked in facet_queries.queries(20):
-        told = client.get(URL, {**asked, "q": "red", "facets": "*"}).json()["facets"]
-        name = dice.choice(["category", "in_stock", "tags"])
-        for each in dice.sample(told[name]["values"], min(2, len(told[name]["values"]))):
-            answer = client.get(URL, {**asked, name: each["value"], "q": "red", "limit": 100}).json()
-            assert answer["count"] == each["count"], (asked, name, each)
-            tried += 1
-        for each in told["price"]["ranges"][:1]:
-            bounds = {f"price__{bound}": each[bound] for bound in ("gte", "lte") if each[bound] is not None}
-            others = {key: value for key, value in asked.items() if not key.startswith("price")}
-            answer = client.get(URL, {**others, **bounds, "q": "red", "limit": 100}).json()
-            assert answer["count"] == each["count"], (asked, each)
-            tried += 1
-    assert tried > 20
