@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
+from django.http import JsonResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
@@ -41,6 +42,12 @@ def answer_to_error(error: Exception, context: dict[str, Any]) -> Response | Non
     elif response is not None:
         response.data = {"code": "not_found", "detail": "There is nothing here in that format; ask for JSON."}
     return response
+
+
+def turned_away(error: Busy) -> JsonResponse:
+    """The same answer without REST framework."""
+    headers = {"Retry-After": str(error.retry_after_seconds), "Cache-Control": "no-store"}
+    return JsonResponse({"code": error.code, "detail": str(error)}, status=503, headers=headers)
 
 
 def _first(found: Any) -> str:

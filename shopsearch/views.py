@@ -18,12 +18,13 @@ from rest_framework.response import Response
 from shopsearch import admission, downloads, query_log, reranking, throttling
 from shopsearch.access import GuardedView
 from shopsearch.conf import settings
-from shopsearch.exceptions import ImageTooLarge, QueryError
+from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
 from shopsearch.facets import facet_names, facets
 from shopsearch.filters import parse
 from shopsearch.images import decode
 from shopsearch.openapi import asks_the_shop
 from shopsearch.receipts import link
+from shopsearch.refusals import turned_away
 from shopsearch.search import index_named, search
 from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm
 from shopsearch.sorting import RELEVANCE
@@ -94,9 +95,13 @@ class SearchView(GuardedView):
     parser_classes = (MultiPartParser, FormParser, JSONParser)
     renderer_classes = (JSONRenderer,)
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        admission.refuse_if_full()
-        super().initial(request, *args, **kwargs)
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """In a storm turning away has to cost next to nothing: it is done before REST framework has begun."""
+        try:
+            admission.refuse_if_full()
+        except Busy as error:
+            return turned_away(error)
+        return super().dispatch(request, *args, **kwargs)
 
     @extend_schema(
         operation_id="search",
