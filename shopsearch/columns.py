@@ -55,7 +55,7 @@ class Column:
 
 def column(index: ImageIndex, name: str) -> Column | None:
     """The filter's column; None where its value is an attribute or a method that only Python knows."""
-    if _finds_its_own_way(index):
+    if finds_its_own_way(index):
         return None
     declared = index.filter_fields[name]
     path = declared.source or name
@@ -112,7 +112,8 @@ def narrowed(
     return found
 
 
-def _finds_its_own_way(index: ImageIndex) -> bool:
+def finds_its_own_way(index: ImageIndex) -> bool:
+    """Whether the project overrides how values are found, so that the declared paths say nothing."""
     kind = type(index)
     return (kind.get_filter_values, kind.get_product) != (
         ImageIndex.get_filter_values,

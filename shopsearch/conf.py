@@ -30,8 +30,8 @@ DEFAULTS: dict[str, Any] = {
     "MAX_RESULTS": 1_000,
     # How many of the most relevant results are put into another order, such as by price.
     "SORTED_RESULTS": 100,
-    # How many images are read to count a facet that the database cannot count by itself.
-    "FACET_LIMIT": 10_000,
+    # How many products or images are read to count a facet that the database cannot count by itself.
+    "FACET_LIMIT": 5_000,
     "MAX_QUERY_CHARACTERS": 1_000,
     # What the words' rank counts where an index declares any, beside the vectors', whose weight is 1; 0: not at all.
     "WORDS_WEIGHT": 1.0,

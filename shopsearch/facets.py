@@ -47,7 +47,7 @@ class Facet:
     name: str
     kind: FilterType
     is_exact: bool = True
-    """Else only SHOPSEARCH["FACET_LIMIT"] images were looked at, and there may be more of everything."""
+    """Else only SHOPSEARCH["FACET_LIMIT"] products or images were looked at; there may be more of everything."""
     values: tuple[FacetValue, ...] = ()
     """The most frequent first, among equals by value; then the chosen ones that are not among them."""
     has_more: bool = False
@@ -80,8 +80,8 @@ def facet_names(index: ImageIndex, asked: Iterable[object]) -> list[str]:
 def facets(index: ImageIndex, condition: Filter | None, names: Sequence[str]) -> list[Facet]:
     """One facet per name: over the products that the shop shows and that pass all conditions but the facet's own.
 
-    Filters that are columns of the shop's database are counted there, exactly. For others the shop's images are read,
-    SHOPSEARCH["FACET_LIMIT"] of them at most.
+    Filters that are columns of the shop's database are counted there, exactly. For others the values are read, of
+    SHOPSEARCH["FACET_LIMIT"] products or images at most.
     """
     chosen = list(conditions(condition))
     columns = {name: column(index, name) for name in {*names, *(each.field for each in chosen)}}
@@ -97,7 +97,8 @@ def facets(index: ImageIndex, condition: Filter | None, names: Sequence[str]) ->
     to_read = [name for name in names if is_read(name)]
     narrowing = [each for each in chosen if columns[each.field] and each.field not in to_read]
     limit = settings.FACET_LIMIT
-    read = readings(index, narrowing, to_read, limit + 1)
+    needed = list(dict.fromkeys([*to_read, *(each.field for each in chosen)])) if to_read else []
+    read = readings(index, narrowing, needed, limit + 1)
 
     def tally(name: str) -> Tally:
         known = columns[name]

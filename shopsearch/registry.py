@@ -137,7 +137,7 @@ class ImageIndex:
         """One typed value per declared filter; None where the product has none."""
         product = self.get_product(image)
         return {
-            name: _typed(field.kind, follow(product, field.source or name))
+            name: typed(field.kind, follow(product, field.source or name))
             for name, field in self.filter_fields.items()
         }
 
@@ -209,7 +209,7 @@ def _texts(product: Any, paths: Iterable[str]) -> list[str]:
     return [text for text in texts if text]
 
 
-def _typed(kind: FilterType, value: Any) -> FilterValue | None:
+def typed(kind: FilterType, value: Any) -> FilterValue | None:
     if value is None:
         return None
     if kind == "strings":

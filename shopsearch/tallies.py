@@ -10,10 +10,10 @@ from typing import Any
 
 from django.db.models import Count, Max, Min, Q
 
-from shopsearch.columns import Column, is_text, narrowed, products
+from shopsearch.columns import Column, field_at, finds_its_own_way, is_text, narrowed, products
 from shopsearch.filters import AnyOf, Range, holds
 from shopsearch.ranges import Counted, merged, round_edges
-from shopsearch.registry import ImageIndex, follow
+from shopsearch.registry import ImageIndex, follow, typed
 from shopsearch.relations import relations_of
 from shopsearch.types import FilterValue
 
@@ -100,7 +100,7 @@ class DatabaseTally(Tally):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What an image says of its product."""
+    """What is known of a product, by one of its images where these may differ."""
 
     product: object
     values: dict[str, FilterValue | None]
@@ -110,22 +110,37 @@ class Reading:
 def readings(
     index: ImageIndex, conditions: Sequence[Condition], names: Sequence[str], limit: int
 ) -> list[Reading]:
-    """The first images, by key, of products that pass these conditions; none where no filter is to be read."""
+    """The values of these filters, of the first products, by key, that pass these conditions."""
     if not names:
         return []
-    images = index.get_queryset().order_by("pk")
+    fields = index.filter_fields
+    paths = {name: fields[name].source or name for name in names}
+    labels = {name: fields[name].label for name in names if fields[name].label}
+    found = narrowed(products(index), index, conditions)
+    asked = {*paths.values(), *labels.values()}
+    if not finds_its_own_way(index) and all(field_at(index, path) is not None for path in asked):
+        return [
+            Reading(
+                product=row["pk"],
+                values={name: typed(fields[name].kind, row[path]) for name, path in paths.items()},
+                labels={name: str(row[path] or "") for name, path in labels.items()},
+            )
+            for row in found.order_by("pk").values("pk", *asked)[:limit].iterator(chunk_size=1_000)
+        ]
+    images = index.get_queryset().order_by("pk").prefetch_related(*_lookups(index))
     if conditions:
         key = f"{index.product_field}__pk__in" if index.product_field else "pk__in"
-        images = images.filter(**{key: narrowed(products(index), index, conditions).values("pk")})
-    paths = {name: index.filter_fields[name].label for name in names}
-    found = []
-    images = images.prefetch_related(*_lookups(index))
-    for image in images[:limit].iterator(chunk_size=1_000):
-        product = index.get_product(image)
-        if product is not None:
-            labels = {name: str(follow(product, path) or "") for name, path in paths.items() if path}
-            found.append(Reading(product=product.pk, values=index.get_filter_values(image), labels=labels))
-    return found
+        images = images.filter(**{key: found.values("pk")})
+    pairs = ((index.get_product(image), image) for image in images[:limit].iterator(chunk_size=1_000))
+    return [
+        Reading(
+            product=product.pk,
+            values=index.get_filter_values(image),
+            labels={name: str(follow(product, path) or "") for name, path in labels.items()},
+        )
+        for product, image in pairs
+        if product is not None
+    ]
 
 
 def _lookups(index: ImageIndex) -> list[str]:

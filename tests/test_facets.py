@@ -13,8 +13,9 @@ from shopsearch.exceptions import FilterError
 from shopsearch.facets import MOST_VALUES, facet_names, facets
 from shopsearch.filters import parse
 from shopsearch.models import ProductImage
+from shopsearch.registry import index_for
 from tests import facet_queries
-from tests.shop.models import Category
+from tests.shop.models import Category, Edition, Label, Poster, PosterImage
 from tests.shop.pictures import RED, product
 from tests.shop.store import IMAGES
 
@@ -209,3 +210,22 @@ def test_facets_are_asked_for_by_their_names():
     assert facet_names(IMAGES, [""]) == []
     with pytest.raises(FilterError, match="The facets of this shop: category, in_stock, price, tags"):
         facet_names(IMAGES, ["price,colour"])
+
+
+@pytest.mark.django_db
+def test_what_is_on_other_rows_and_in_methods_is_counted_too():
+    index = index_for(PosterImage)
+    labels = [Label.objects.create(name=name) for name in ("new", "rare")]
+    for sold in (0, 5, 50):
+        poster = Poster.objects.create(title="poster")
+        poster.labels.set(labels if sold else labels[:1])
+        Edition.objects.create(poster=poster, sold=sold)
+        for name in ("a.png", "b.png"):
+            PosterImage.objects.create(product=poster, image=name)
+    found = counted({"labels": ["rare"]}, ["labels", "sold"], index)
+    assert counts(found["labels"]) == {"new": 3, "rare": 2}
+    assert (found["sold"].minimum, found["sold"].maximum) == (5, 50)
+    assert [(each.minimum, each.maximum, each.count) for each in found["sold"].ranges] == [
+        (None, 10, 1),
+        (40, None, 1),
+    ]
