@@ -228,6 +228,7 @@ def test_the_demo_starts_answers_stops_and_embeds_nothing_twice(start, mode):
     indexed = first.entries()
     assert first.stop(signal.SIGTERM) == 0
     assert first.processes() == {}
+    assert not [line for line in first.lines if " INFO " in line], "logs are for files, not for the terminal"
 
     second = start(mode, "--products", "24")
     second.wait_until_ready()
