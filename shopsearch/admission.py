@@ -24,8 +24,8 @@ STORM = 0.25
 """The share of those turned away from which on nobody waits."""
 WEIGHT = 0.05
 """Of the newest in that share: it is that of about the last twenty."""
-LONGEST_WAIT_SECONDS = 1.0
-"""For a place; so long only where a backend hangs."""
+LONGEST_WAIT_SECONDS = 0.5
+"""For a place; so long only where a backend hangs, or words keep going before a picture."""
 QUIET_SECONDS = 60.0
 """A process that turns searches away says so in its log no more often than this."""
 
