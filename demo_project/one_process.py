@@ -47,8 +47,6 @@ class OneProcess:
         from shopsearch.conf import settings
 
         server = web.make_server(self.port)
-        self.milvus.start()
-        self.stoppers.append(("Milvus Lite", self.milvus.stop))
         worker = Worker(
             app=app,
             pool_cls="solo",
@@ -61,6 +59,8 @@ class OneProcess:
         )
         # Now: making a worker sets up Django once more, its logging included.
         self._log_to_file()
+        self.milvus.start()
+        self.stoppers.append(("Milvus Lite", self.milvus.stop))
         self._start("The worker", worker.start, self._stop_worker)
         self._start("The web server", lambda: server.serve_forever(poll_interval=0.1), server.shutdown)
         web.warm_up()
