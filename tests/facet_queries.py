@@ -13,7 +13,7 @@ TAGS = ["new", "sale", "gift", "blue, striped", "c'est beau"]
 PRICES = ["0", "0.10", "4.99", "5", "9.99", "10.00", "20", "49.5", "100", "999999.99"]
 
 
-def fill(products=80, seed=8):
+def fill(products=60, seed=8):
     """Products of every kind: without a category, without tags, hidden, without a picture, with several."""
     dice = random.Random(seed)
     categories = [Category.objects.create(name=name) for name in CATEGORIES]
