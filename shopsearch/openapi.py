@@ -207,7 +207,7 @@ def _typed(schema: dict[str, Any]) -> dict[str, Any]:
     kinds = schema.get("anyOf", [{key: value for key, value in schema.items() if key not in notes}])
     if kinds == [_FLAG]:
         kinds = [_FLAG, {"type": "boolean"}, {"type": "integer", "enum": [0, 1]}]
-    elif "pattern" in schema:  # whatever is given is read as its text
+    elif schema.get("pattern") == _TEXT:  # whatever is given is read as its text
         kinds = [*kinds, {"type": "number"}, {"type": "boolean"}]
     elif "anyOf" in schema:  # a number, which may be written as a text
         kinds = [*kinds, {"type": "string", "pattern": _DIGITS[kinds[0].get("minimum")]}]
