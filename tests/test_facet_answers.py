@@ -1,16 +1,22 @@
 """Facets in the REST API's answers, and that what they say is what the search then finds."""
 
 import random
+from collections import Counter
 
 import pytest
 from django.core.cache import cache
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 
 from shopsearch import reindex
+from shopsearch.exceptions import FilterError
+from shopsearch.facets import facets
+from shopsearch.filters import parse
 from shopsearch.models import ProductImage
-from tests import facet_queries
-from tests.shop.models import Category
+from tests import facet_queries, hostile_filters
+from tests.shop.models import Category, Product
 from tests.shop.pictures import RED, picture, product
-from tests.shop.store import index_everything
+from tests.shop.store import IMAGES, index_everything
 
 URL = "/api/search/"
 
@@ -71,3 +77,40 @@ def test_a_value_finds_as_many_products_as_its_facet_says(client, settings):
             assert answer["count"] == each["count"], (asked, each)
             tried += 1
     assert tried > 20
+
+
+@pytest.mark.django_db
+def test_hostile_filters_count_what_they_mean():
+    held = hostile_filters.rows()
+    kinds = {row.category: Category.objects.create(name=row.category) for row in held}
+    Product.objects.bulk_create(
+        Product(
+            title="red",
+            category=kinds[row.category],
+            price=row.price,
+            in_stock=row.in_stock,
+            tags=list(row.tags),
+        )
+        for row in held
+    )
+    ProductImage.objects.bulk_create(
+        ProductImage(product=product, image="thing.png") for product in Product.objects.all()
+    )
+    counted = Counter()
+
+    @hypothesis_settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(hostile_filters.filters(held))
+    def counts_what_it_means(asked):
+        others = {key: values for key, values in asked.items() if key != "in_stock"}
+        allowed = hostile_filters.expected(others, held)
+        try:
+            condition = parse(asked, IMAGES.filter_types)
+        except FilterError:
+            counted["refused"] += 1
+            return
+        [stock] = facets(IMAGES, condition, ["in_stock"])
+        assert sum(each.count for each in stock.values) == len(allowed)
+        counted["found" if allowed else "nothing"] += 1
+
+    counts_what_it_means()
+    assert counted["found"] > 0 < counted["refused"]
