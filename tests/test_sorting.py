@@ -5,7 +5,8 @@ import random
 import pytest
 from django.core.cache import cache
 
-from shopsearch import registry
+from shopsearch import FilterField, registry
+from shopsearch.checks.indexes import check_indexes
 from shopsearch.exceptions import QueryError
 from shopsearch.models import ProductImage
 from shopsearch.search import search
@@ -117,3 +118,12 @@ def test_every_order_is_said_to_the_shopper():
         "In stock: low to high",
         "Price: high to low",
     ]
+
+
+def test_check_finds_paths_that_lead_nowhere(monkeypatch):
+    monkeypatch.setattr(type(IMAGES), "newest", "created")
+    labelled = {"category": FilterField(str, "category__name", label="category__title")}
+    monkeypatch.setattr(type(IMAGES), "filters", labelled)
+    found = {message.id: message.msg for message in check_indexes(None)}
+    assert "newest: shop.Product has no field or attribute 'created'" in found["shopsearch.E004"]
+    assert "shop.Category has no field or attribute 'title'" in found["shopsearch.E005"]
