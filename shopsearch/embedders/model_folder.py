@@ -76,8 +76,7 @@ def find(model: str, *choices: Sequence[str], optional: Sequence[str] = (), revi
 
     def snapshot(files: Sequence[str], *, local_files_only: bool) -> Path:
         patterns = [*files, *optional]
-        # Which model is the project's choice, and nothing in it is run.
-        found = snapshot_download(  # nosec B615
+        found = snapshot_download(
             model,
             revision=revision or None,
             allow_patterns=patterns,

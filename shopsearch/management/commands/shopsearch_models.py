@@ -74,8 +74,7 @@ class Command(BaseCommand):
         for repository, patterns in model.repositories.items():
             self.stdout.write(f"{repository} …")
             try:
-                # Only repositories that this program names, and nothing in them is run.
-                snapshot_download(  # nosec B615
+                snapshot_download(
                     repository, revision=revision or None, allow_patterns=list(patterns), local_dir=folder
                 )
             except Exception as error:  # the hub's, the network's and the disk's errors have no common root

@@ -217,7 +217,7 @@ def _waiting_and_total() -> tuple[int, int]:
 
 def _trouble_with(url: str, *, timeout: float) -> str:
     try:
-        with urlopen(url, timeout=timeout):  # noqa: S310 # nosec B310 # our own address
+        with urlopen(url, timeout=timeout):  # noqa: S310 -- our own address
             return ""
     except HTTPError as error:
         return f"{error.code} {error.reason}"
