@@ -57,7 +57,9 @@ def roll_back(index: ImageIndex) -> Collection:
             "SHOPSEARCH['EMBEDDER'] again, and the present one as FORMER_EMBEDDER."
         )
     if not former.fields.items() <= index.field_types.items():
-        raise Refused(f"{index.name}: the earlier collection has filters or words that are not declared any more.")
+        raise Refused(
+            f"{index.name}: the earlier collection has filters or words that are not declared any more."
+        )
     formerly = former.pk
     try:
         with transaction.atomic(using=using):

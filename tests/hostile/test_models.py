@@ -34,7 +34,9 @@ CALLS = list(calls())
 
 
 def test_nothing_unpickles_more_than_bytes_and_torch_reads_nothing_but_tensors(tmp_path):
-    loading = re.compile(r"^\s*(?:import|from) (?:.*\b)?(pickle|dill|cloudpickle|joblib|marshal|shelve)\b", re.M)
+    loading = re.compile(
+        r"^\s*(?:import|from) (?:.*\b)?(pickle|dill|cloudpickle|joblib|marshal|shelve)\b", re.M
+    )
     importing = {path.name for path in PACKAGE.rglob("*.py") if loading.search(path.read_text())}
     assert importing == {"flax_checkpoint.py"}
     assert not [each for each in CALLS if each[1] in ("pickle.load", "pickle.loads", "pickle.Unpickler")]
