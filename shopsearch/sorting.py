@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from django.db import InterfaceError, OperationalError
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from shopsearch.exceptions import QueryError
 from shopsearch.registry import ImageIndex, follow
+
+logger = logging.getLogger(__name__)
 
 RELEVANCE, NEWEST = "relevance", "newest"
 
@@ -53,9 +57,15 @@ def in_order(index: ImageIndex, sort: str, found: Sequence[tuple[Found, Any]]) -
     name = sort.removeprefix("-")
 
     def value(image: Any) -> Any:
-        if sort == NEWEST:
-            return follow(index.get_product(image), index.newest)
-        return index.get_filter_values(image)[name]
+        try:
+            if sort == NEWEST:
+                return follow(index.get_product(image), index.newest)
+            return index.get_filter_values(image)[name]
+        except (OperationalError, InterfaceError):  # the database is away, and not for this image alone
+            raise
+        except Exception:  # the shop's own code
+            logger.exception("%s: image %s has nothing to be sorted by.", index.name, image.pk)
+            return None
 
     values = [(value(image), (hit, image)) for hit, image in found]
     known = [(each, pair) for each, pair in values if each is not None]

@@ -127,3 +127,18 @@ def test_check_finds_paths_that_lead_nowhere(monkeypatch):
     found = {message.id: message.msg for message in check_indexes(None)}
     assert "newest: shop.Product has no field or attribute 'created'" in found["shopsearch.E004"]
     assert "shop.Category has no field or attribute 'title'" in found["shopsearch.E005"]
+
+
+def test_a_product_whose_own_code_raises_comes_last_and_takes_no_page_down(monkeypatch):
+    for price in (30, 10, 20):
+        product(RED, price=price)
+    index_everything()
+    values = type(IMAGES).get_filter_values
+
+    def raise_for_the_cheapest(index, image):
+        if image.product.price == 10:
+            raise ZeroDivisionError
+        return values(index, image)
+
+    monkeypatch.setattr(type(IMAGES), "get_filter_values", raise_for_the_cheapest)
+    assert prices(search("red", sort="price")) == [20, 30, 10]
