@@ -39,9 +39,9 @@ class Watcher:
     quiet: bool
 
     def watch_indexing(self, indexes: Sequence[ImageIndex], noted: int) -> None:
-        """Until nothing waits; with ``here``, until nothing can be done here at the moment.
+        """Until nothing of these waits; with ``here``, or until nothing can be done here at the moment.
 
-        Raises CommandError where something waits then all the same.
+        Raises CommandError where something waits then all the same. Others' changes may come all the while.
         """
         started = time.monotonic()
         total = max(noted, outbox.waiting(indexes))
@@ -54,7 +54,11 @@ class Watcher:
             for left in steps:
                 bar.total = total = max(total, left)
                 bar.update(total - left - bar.n)
-        if left := waiting():
+                if not left:
+                    break
+            else:
+                left = waiting()
+        if left:
             raise CommandError(
                 f"{images(left)} could not be done now and are tried again: {trouble(indexes)}"
             )

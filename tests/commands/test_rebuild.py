@@ -9,6 +9,7 @@ from shopsearch.management import watching
 from shopsearch.models import IndexEntry
 from tests.commands.running import INDEX, reindex, status, status_json, the_index
 from tests.rebuilds import MIRROR, KeptStore, live, states, use, work
+from tests.shop.pictures import RED, product
 from tests.shop.store import IMAGES
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("shop")]
@@ -72,6 +73,19 @@ def test_a_rebuild_that_was_interrupted_goes_on_when_it_is_asked_for_again(monke
             reindex("--rebuild", "--here")
     assert states() == ["live", "building"]
     assert "is being filled; going on with it" in reindex("--rebuild", "--here")
+    assert states() == ["retired", "live"]
+
+
+def test_a_rebuild_begins_and_ends_although_changes_never_do(monkeypatch):
+    index_batch, made = watching.indexing.index_batch, []
+
+    def beside_a_change():
+        assert len(made) < 50, "it goes on for ever"
+        made.append(product(RED))
+        return index_batch()
+
+    monkeypatch.setattr(watching.indexing, "index_batch", beside_a_change)
+    reindex("--rebuild", "--here")
     assert states() == ["retired", "live"]
 
 
