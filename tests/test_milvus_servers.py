@@ -29,7 +29,7 @@ class Rows:
         schema.add_field("price", DataType.DOUBLE)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=8)
         self.call("create_collection", schema=schema)
-        self.store._ensure_index("lenient")
+        self.store._ensure_indexes("lenient", {"vector"})
         self.call("load_collection")
 
     def row(self, number, price=1.0, vector=None):

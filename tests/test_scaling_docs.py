@@ -13,7 +13,7 @@ import pytest
 from benchmarks import capacity
 from shopsearch.conf import DEFAULTS
 from shopsearch.embedders.remote import WorkerEmbedder
-from shopsearch.vector_stores import milvus
+from shopsearch.vector_stores import servers
 from shopsearch.vector_stores.milvus import MilvusStore
 
 ROOT = Path(__file__).parent.parent
@@ -71,7 +71,7 @@ def test_what_the_page_says_of_shopsearch_is_so():
     assert {"index_type", "index_params", "search_params", "consistency_level"} <= {
         each.name for each in fields(MilvusStore)
     }
-    assert milvus._HNSW["M"] == capacity.HNSW_LINKS
+    assert servers._HNSW["M"] == capacity.HNSW_LINKS
     assert MilvusStore().consistency_level == "Session"
     assert MilvusStore().search_params == {"ef": 256}
     assert WorkerEmbedder.picture_side == 512
