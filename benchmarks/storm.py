@@ -55,6 +55,7 @@ REFUSALS = (429, 503)
 MOST_TIMES, MOST_TIMES_AFTER = 3.0, 1.5
 PATIENCE_SECONDS = 60.0
 DICE = random.Random(7)
+BOUNDARY = b"what-no-picture-has-in-it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,15 @@ class Shoppers:
             query = urlencode({"q": f"{words} {DICE.randrange(10**9)}"})
             return f"GET /api/search/?{query} HTTP/1.1\r\n{headers}\r\n".encode()
         body = (
-            b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
-            b"Content-Type: image/jpeg\r\n\r\n" + DICE.choice(self.pictures) + b"\r\n--x--\r\n"
+            b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
+            b"Content-Type: image/jpeg\r\n\r\n"
+            + DICE.choice(self.pictures)
+            + b"\r\n--"
+            + BOUNDARY
+            + b"--\r\n"
         )
-        headers += f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}\r\n"
+        headers += f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}\r\n"
+        headers += f"Content-Length: {len(body)}\r\n"
         return f"POST /api/search/ HTTP/1.1\r\n{headers}\r\n".encode() + body
 
 

@@ -142,6 +142,8 @@ SHOPSEARCH: dict[str, Any] = {
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"}
     if ADDRESSES.query_worker
     else None,
+    # The model, Milvus and this process share two cores on most machines that the demo runs on: one search at a time.
+    "MAX_SEARCHES": 1,
     "METRICS_TOKEN": os.environ.get("DEMO_METRICS_TOKEN") or None,
     "METRICS_HOST": os.environ.get("DEMO_METRICS_HOST", "127.0.0.1"),
     "METRICS_PORT": int(os.environ.get("DEMO_METRICS_PORT", "0")),
