@@ -1,8 +1,8 @@
 """A rebuild for another model under load, killed in the middle: `python -m benchmarks.rebuild [--images 20000]`.
 
-Beside `shopsearch_reindex --rebuild --here`, which is killed -9 halfway and run again, one process makes 20 searches a
-second and one 20 writes a second. It counts failed searches, searches that missed a product that was there all the time
-(as in a half-full collection), what differs between the shop and the new collection at the end, and pictures that were
+Beside `shopsearch_reindex --rebuild --here`, which is killed -9 halfway and run again, four processes make 20 searches
+a second together and one 20 writes. It counts failed searches, searches that missed a product that was there all the
+time (as in a half-full collection), what differs between the shop and the new collection at the end, and pictures that were
 embedded twice. Peak memory is that of the command that was not killed. Real processes, Milvus Lite's server, SQLite;
 pictures of random blocks, and an embedder that costs next to nothing, so that everything else is under stress. The shop
 is filled without the outbox, many images at once. A rebuild gives way to writes: at a rate above what the machine
@@ -30,6 +30,8 @@ STABLE = 4
 """All but one in so many products are there all the time; those are changed and deleted."""
 AT_ONCE = 32
 """Pictures in one call of the embedder: a kill costs no more than these."""
+ASKERS = 4
+"""Processes that search, each for its share: one that waits for an answer asks nothing meanwhile."""
 PRELUDE = "import django; django.setup();"
 
 
@@ -61,10 +63,9 @@ def _measure(images: int, rate: int, folder: Path, uri: str) -> dict[str, Any]:
     after = _settings(uri, folder, _logged(folder / "embedded"), former=colour)
     asking = _settings(uri, folder, _logged(folder / "asked"), former=colour)
     volatile = str(images // STABLE)
-    load = [
-        _start("ask", folder, asking, volatile, str(rate)),
-        _start("write", folder, after, volatile, str(rate)),
-    ]
+    load = [_start("write", folder, after, volatile, str(rate))]
+    for number in range(ASKERS):
+        load.append(_start("ask", folder, asking, volatile, str(rate / ASKERS), str(number)))
     (folder / "embedded").touch()
     command = _start("rebuild", folder, after)
     while _cursor(folder / "db") < images // 2:
@@ -93,7 +94,7 @@ def _measure(images: int, rate: int, folder: Path, uri: str) -> dict[str, Any]:
             "from then on": round(rebuilt - again),
         },
         "exit code": os.waitstatus_to_exitcode(status),
-        **json.loads((folder / "ask.json").read_text()),
+        **_sums([json.loads((folder / f"ask-{number}.json").read_text()) for number in range(ASKERS)]),
         **json.loads((folder / "write.json").read_text()),
         **report,
         "pictures embedded": len(times),
@@ -101,6 +102,10 @@ def _measure(images: int, rate: int, folder: Path, uri: str) -> dict[str, Any]:
         "of these in the hands of the killed": len(twice & in_hand),
         "peak memory of the command in MB": round(usage.ru_maxrss / 1024, 1),
     }
+
+
+def _sums(told: list[dict[str, int]]) -> dict[str, int]:
+    return {name: sum(each[name] for each in told) for name in told[0]}
 
 
 def _logged(log: Path) -> dict[str, Any]:
