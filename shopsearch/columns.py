@@ -25,6 +25,7 @@ from django.db.models import (
 from django.db.models.functions import Cast
 
 from shopsearch.filters import AnyOf, Range
+from shopsearch.keys import is_storable
 from shopsearch.registry import ImageIndex
 from shopsearch.types import FilterType
 
@@ -104,7 +105,7 @@ def narrowed(
             raise ValueError(f"{condition.field!r} has no column.")
         found = found.alias(**{alias: known.expression})
         if isinstance(condition, AnyOf):
-            found = found.filter(**{f"{alias}__in": [each for each in condition.values if is_text(each)]})
+            found = found.filter(**{f"{alias}__in": [each for each in condition.values if is_storable(each)]})
         if isinstance(condition, Range) and condition.minimum is not None:
             found = found.filter(**{f"{alias}__gte": condition.minimum})
         if isinstance(condition, Range) and condition.maximum is not None:
@@ -119,10 +120,3 @@ def finds_its_own_way(index: ImageIndex) -> bool:
         ImageIndex.get_filter_values,
         ImageIndex.get_product,
     )
-
-
-def is_text(value: object) -> bool:
-    """Not so where no database holds it: half a surrogate pair, and a NUL, which PostgreSQL refuses."""
-    if not isinstance(value, str):
-        return True
-    return "\0" not in value and not any("\ud800" <= each <= "\udfff" for each in value)

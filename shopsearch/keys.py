@@ -55,6 +55,11 @@ def _fits(value: Any) -> bool:
     """Drivers refuse with errors of their own a number longer than any database has, and a text that is none."""
     if isinstance(value, int):
         return -LONGEST <= value < LONGEST
+    return is_storable(value)
+
+
+def is_storable(value: object) -> bool:
+    """Not a text that no database holds: with half a surrogate pair, or with a NUL, which PostgreSQL refuses."""
     return not (isinstance(value, str) and _NOT_TEXT.search(value))
 
 

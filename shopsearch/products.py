@@ -21,7 +21,7 @@ from shopsearch.openapi import asks_for_a_page
 from shopsearch.search import index_named
 from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchWords
 from shopsearch.similar import shown_images, similar
-from shopsearch.views import MAX_AGE_SECONDS, NOT_FILTERS, SearchView, merged
+from shopsearch.views import MAX_AGE_SECONDS, NOT_FILTERS, REFUSALS, SearchView, merged
 
 PARAMETERS = {"limit", "offset", "index", "format"}
 
@@ -59,10 +59,8 @@ class SimilarView(SearchView):
         ],
         responses={
             200: SimilarAnswerSerializer,
-            400: OpenApiResponse(ErrorSerializer, "The request must be changed; `detail` says how."),
             404: OpenApiResponse(ErrorSerializer, "The shop shows no such product."),
-            429: OpenApiResponse(ErrorSerializer, "Too many requests; see Retry-After."),
-            503: OpenApiResponse(ErrorSerializer, "Search is away for the moment; see Retry-After."),
+            **REFUSALS,
         },
     )
     @asks_for_a_page

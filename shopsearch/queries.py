@@ -22,10 +22,10 @@ from shopsearch.exceptions import ImageError, ImageUnreadable, QueryError
 from shopsearch.images import decode, normalised
 from shopsearch.models import Rerank
 from shopsearch.refinements import Refinements
-from shopsearch.registry import ImageIndex, get_index, get_indexes
+from shopsearch.registry import ImageIndex, find_index, get_index
 from shopsearch.search import search
 from shopsearch.similar import similar_to_image
-from shopsearch.sorting import RELEVANCE
+from shopsearch.sorting import is_relevance
 from shopsearch.types import Match, Query, Result, Results
 
 
@@ -64,7 +64,7 @@ class PageQuery:
     @cached_property
     def index(self) -> ImageIndex:
         name = self.index_name
-        if name and name not in {index.name for index in get_indexes()}:
+        if name and find_index(name) is None:
             raise QueryError(_("This shop has no such search. Search again from the box above."))
         return get_index(name)
 
@@ -162,7 +162,7 @@ class PageQuery:
     @property
     def ends_sorted(self) -> bool:
         """Whether there are further results, which the order that was asked for leaves out."""
-        return self.sort not in ("", RELEVANCE) and self.offset + len(self.cards) >= settings.SORTED_RESULTS
+        return not is_relevance(self.sort) and self.offset + len(self.cards) >= settings.SORTED_RESULTS
 
     @property
     def can_be_sorted(self) -> bool:
@@ -176,7 +176,7 @@ class PageQuery:
     @property
     def can_be_reranked(self) -> bool:
         """Whether the page has a place for a better order: its script then asks for one."""
-        is_leading = not self.offset and self.sort in ("", RELEVANCE)
+        is_leading = not self.offset and is_relevance(self.sort)
         return self.can_be_refined and is_leading and len(self.cards) > 1 and get_reranker() is not None
 
     @property
@@ -201,7 +201,7 @@ class PageQuery:
         self.cards = tuple(self._card(result) for result in results.results if result.product.pk != own)
         if collect and self.text:
             query_log.collect(results, self.index)
-        if rerank and self.sort in ("", RELEVANCE) and not results.query.is_empty:
+        if rerank and is_relevance(self.sort) and not results.query.is_empty:
             self.rerank = reranking.request(self.index, results)
 
     def _results(self) -> Results:

@@ -15,7 +15,7 @@ from shopsearch.conf import settings
 from shopsearch.facets import Facet, FacetRange, FacetValue, facets
 from shopsearch.filters import parse
 from shopsearch.registry import ImageIndex
-from shopsearch.sorting import RELEVANCE, sort_label, sort_names
+from shopsearch.sorting import RELEVANCE, is_relevance, sort_label, sort_names
 from shopsearch.types import FilterType
 
 FIRST_CHOICES = 8
@@ -133,7 +133,7 @@ class Refinements:
     def sort(self) -> str:
         """The empty text for relevance."""
         given = self.parameters.get("sort", "")
-        return "" if given == RELEVANCE else given
+        return "" if is_relevance(given) else given
 
     @property
     def most_sorted(self) -> int:

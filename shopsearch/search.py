@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from shopsearch.grouping import products
 from shopsearch.images import normalised
 from shopsearch.metrics import timed
 from shopsearch.models import Collection
-from shopsearch.registry import ImageIndex, get_index, get_indexes
+from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.retrieval import Replaced, Retrieval
 from shopsearch.sorting import checked_sort, in_order
 from shopsearch.types import Hit, Query, Result, Results
@@ -62,16 +62,13 @@ def search(
 
     sort = checked_sort(image_index, sort)
     answer = _answer(image_index, query, condition, settings.SORTED_RESULTS if sort else offset + limit + 1)
-    found = in_order(image_index, sort, answer.ranked)[offset:]
-    return Results(
-        query=query,
-        results=tuple(
-            Result(rank=offset + place, score=hit.score, product=image_index.get_product(row), image=row)
-            for place, (hit, row) in enumerate(found[:limit], start=1)
-        ),
-        offset=offset,
-        limit=limit,
-        has_next=len(found) > limit and offset + limit < settings.MAX_RESULTS,
+    ranked = in_order(image_index, sort, answer.ranked)
+    return page_of(
+        image_index,
+        ranked,
+        query,
+        limit,
+        offset,
         weak_below=answer.weak_below,
         match=match_of(answer.best, answer.weak_below),
         retrieval=answer.retrieval,
@@ -92,9 +89,26 @@ def checked_page(limit: int | None, offset: int) -> int:
     return min(limit, deepest + 1 - offset)
 
 
+def page_of(
+    index: ImageIndex, ranked: Sequence[tuple[Hit, Any]], query: Query, limit: int, offset: int, **said: Any
+) -> Results:
+    """This page of products, each with its best hit's image; ``said`` is what else Results has."""
+    return Results(
+        query=query,
+        results=tuple(
+            Result(rank=offset + place, score=hit.score, product=index.get_product(row), image=row)
+            for place, (hit, row) in enumerate(ranked[offset : offset + limit], start=1)
+        ),
+        offset=offset,
+        limit=limit,
+        has_next=len(ranked) > offset + limit and offset + limit < settings.MAX_RESULTS,
+        **said,
+    )
+
+
 def index_named(name: str) -> ImageIndex:
     """The index of this name; without one, that of the shop's product images. Raises QueryError with the names."""
-    if name and name not in {known.name for known in get_indexes()}:
+    if name and find_index(name) is None:
         known_names = ", ".join(known.name for known in get_indexes())
         raise QueryError(f"There is no index {name!r}; use one of: {known_names}.")
     return get_index(name)

@@ -10,7 +10,6 @@ import numpy as np
 
 from shopsearch import serving
 from shopsearch.backends import get_vector_store
-from shopsearch.conf import settings
 from shopsearch.filters import Filter, parse
 from shopsearch.grouping import products
 from shopsearch.keys import keys_from
@@ -18,8 +17,8 @@ from shopsearch.metrics import timed
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.retrieval import Replaced, Retrieval
-from shopsearch.search import check_filters, checked_page, index_named
-from shopsearch.types import Hit, Query, Result, Results
+from shopsearch.search import check_filters, checked_page, index_named, page_of
+from shopsearch.types import Hit, Query, Results
 
 if TYPE_CHECKING:
     from shopsearch.types import Vector
@@ -47,8 +46,7 @@ def similar(
     image_index = index_named(index) if index else _index_of(product)
     images = shown_images(image_index, product.pk)
     found = _results(image_index, images, Query(), filters, limit, offset)
-    limit = checked_page(limit, offset)
-    return found or Results(query=Query(), results=(), offset=offset, limit=limit, has_next=False)
+    return found or page_of(image_index, [], Query(), checked_page(limit, offset), offset)
 
 
 def similar_to_image(
@@ -86,19 +84,7 @@ def _results(
     limit = checked_page(limit, offset)
     condition = parse(filters or {}, index.filter_types)
     found = _found(index, images, condition, offset + limit + 1)
-    if found is None:
-        return None
-    page = found[offset : offset + limit]
-    return Results(
-        query=query,
-        results=tuple(
-            Result(rank=offset + place, score=hit.score, product=index.get_product(row), image=row)
-            for place, (hit, row) in enumerate(page, start=1)
-        ),
-        offset=offset,
-        limit=limit,
-        has_next=len(found) > offset + limit and offset + limit < settings.MAX_RESULTS,
-    )
+    return None if found is None else page_of(index, found, query, limit, offset)
 
 
 def _found(

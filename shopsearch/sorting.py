@@ -40,9 +40,14 @@ def sort_label(sort: str) -> str:
     }
 
 
+def is_relevance(sort: str) -> bool:
+    """Whether this order is the one that the search finds anyway."""
+    return sort in ("", RELEVANCE)
+
+
 def checked_sort(index: ImageIndex, sort: str) -> str:
     """The order's name; "" for relevance. Raises QueryError with the names there are."""
-    if sort in ("", RELEVANCE):
+    if is_relevance(sort):
         return ""
     names = sort_names(index)
     if sort not in names:

@@ -10,8 +10,9 @@ from typing import Any
 
 from django.db.models import Count, Max, Min, Q
 
-from shopsearch.columns import Column, field_at, finds_its_own_way, is_text, narrowed, products
+from shopsearch.columns import Column, field_at, finds_its_own_way, narrowed, products
 from shopsearch.filters import AnyOf, Range, holds
+from shopsearch.keys import is_storable
 from shopsearch.ranges import Counted, merged, round_edges
 from shopsearch.registry import ImageIndex, follow, typed
 from shopsearch.relations import relations_of
@@ -63,7 +64,7 @@ class DatabaseTally(Tally):
         found = self._found.exclude(shopsearch_value="") if self._column.kind == "string" else self._found
         top = self._counted(found, most + 1)
         known = {each.value for each in top[:most]}
-        missing = [each for each in including if each not in known and is_text(each)]
+        missing = [each for each in including if each not in known and is_storable(each)]
         further = self._counted(found.filter(shopsearch_value__in=missing), len(missing)) if missing else []
         return [*top[:most], *further], len(top) > most
 

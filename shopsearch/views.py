@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from io import BytesIO
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -22,12 +21,13 @@ from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
 from shopsearch.facets import facet_names, facets
 from shopsearch.filters import parse
 from shopsearch.images import decode
+from shopsearch.keys import is_storable
 from shopsearch.openapi import asks_the_shop
 from shopsearch.receipts import link
 from shopsearch.refusals import turned_away
 from shopsearch.search import index_named, search
 from shopsearch.serializers import ErrorSerializer, SearchAnswerSerializer, SearchForm
-from shopsearch.sorting import RELEVANCE
+from shopsearch.sorting import is_relevance
 from shopsearch.throttling import SearchThrottle
 
 NOT_FILTERS = {
@@ -39,8 +39,6 @@ PICTURES = {"image", "image_url"}
 FORM_BYTES = 256 * 1024
 """What a request may weigh beside its picture."""
 MAX_AGE_SECONDS = 30
-
-_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 _FOUND = OpenApiExample(
     "A red mug",
@@ -76,12 +74,12 @@ _NOTHING_ASKED = OpenApiExample(
     status_codes=["400"],
     value={"code": "empty_query", "detail": "Type some words or add a picture to search for."},
 )
-_RESPONSES = {
-    200: SearchAnswerSerializer,
+REFUSALS = {
     400: OpenApiResponse(ErrorSerializer, "The request must be changed; `detail` says how."),
     429: OpenApiResponse(ErrorSerializer, "Too many requests; see Retry-After."),
     503: OpenApiResponse(ErrorSerializer, "Search is away for the moment; see Retry-After."),
 }
+_RESPONSES = {200: SearchAnswerSerializer, **REFUSALS}
 
 
 class SearchView(GuardedView):
@@ -186,9 +184,10 @@ class SearchView(GuardedView):
 
         if asked.get("collect"):
             query_log.collect(results, index)
-        is_sorted = asked.get("sort", "") not in ("", RELEVANCE)
         wants_rerank = (
-            asked.get("rerank") and not is_sorted and not throttling.seconds_to_wait(request, "rerank")
+            asked.get("rerank")
+            and is_relevance(asked.get("sort", ""))
+            and not throttling.seconds_to_wait(request, "rerank")
         )
         context = {
             "request": request,
@@ -228,7 +227,7 @@ def merged(*sources: Any) -> dict[str, list[Any]]:
                 for value in (given if isinstance(given, list) else [given])
                 if value is not None and value != ""
             ]
-            if any(isinstance(text, str) and _NOT_TEXT.search(text) for text in (name, *values)):
+            if not all(map(is_storable, (name, *values))):
                 raise QueryError("The request has characters that are not text; type it anew.")
             if any(isinstance(value, dict | list) for value in values):
                 raise QueryError(
