@@ -5,7 +5,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
+from collections import Counter
+from concurrent import futures
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,12 +16,15 @@ from django.core.management import CommandError, call_command
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.vector_stores import milvus_lite as lite
 from shopsearch.vector_stores.milvus import MilvusStore
-from shopsearch.vector_stores.milvus_lite import LiteServer, Writes
+from shopsearch.vector_stores.milvus_lite import Calls, LiteServer
 from tests.services.milvus import MilvusLiteProcess, eventually, free_port
 from tests.vector_store_contract import SCHEMA, entity, key, unit
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 60
+SERVICE = "/milvus.proto.milvus.MilvusService/"
+REQUEST = SimpleNamespace(db_name="", collection_name="shoes")
+CONTEXT = SimpleNamespace(invocation_metadata=lambda: [("dbname", "default")])
 
 
 def listens(port, host="127.0.0.1"):
@@ -87,44 +91,95 @@ def test_by_default_only_this_machine_reaches_it(server):
     assert not listens(server.port, "127.0.0.2")
 
 
-def test_writes_are_handled_one_at_a_time():
-    under_way, most, lock = 0, 0, threading.Lock()
+def test_a_write_has_no_other_write_and_no_search_beside_it():
+    calls, lock = Calls(servicer=None), threading.Lock()
+    under_way, seen = Counter(), []
 
-    def handle(request, context):
-        nonlocal under_way, most
-        with lock:
-            under_way += 1
-            most = max(most, under_way)
-        time.sleep(0.001)
-        with lock:
-            under_way -= 1
+    def handler(name):
+        def handle(request, context):
+            with lock:
+                under_way[name] += 1
+                seen.append(Counter(under_way))
+            os.sched_yield()
+            with lock:
+                under_way[name] -= 1
 
-    write = Writes(servicer=None).one_at_a_time("/milvus.proto.milvus.MilvusService/Flush", handle)
-    threads = [threading.Thread(target=write, args=(None, None)) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1
+        return calls.handler(SERVICE + name, handle)
+
+    with futures.ThreadPoolExecutor(20) as threads:
+        for name in 200 * ["Search", "Flush", "Query", "Upsert"]:
+            threads.submit(handler(name), REQUEST, CONTEXT)
+    assert len(seen) == 800
+    writes = [each for each in seen if each["Flush"] or each["Upsert"]]
+    assert len(writes) == 400
+    assert {each.total() for each in writes} == {1}
+
+
+def test_searches_go_on_together():
+    together = threading.Barrier(3, timeout=PATIENCE_SECONDS)
+    search = Calls(servicer=None).handler(SERVICE + "Search", lambda request, context: together.wait())
+    with futures.ThreadPoolExecutor(3) as threads:
+        assert sorted(threads.map(search, 3 * [REQUEST], 3 * [CONTEXT])) == [0, 1, 2]
+
+
+def test_a_call_that_fails_keeps_nobody_waiting():
+    calls = Calls(servicer=None)
+    for name in ("Search", "Flush"):
+        with pytest.raises(ZeroDivisionError):
+            calls.handler(SERVICE + name, lambda request, context: 1 / 0)(None, CONTEXT)
+    for name in ("Search", "Flush"):
+        assert calls.handler(SERVICE + name, lambda request, context: "done")(None, CONTEXT) == "done"
+
+
+@pytest.mark.services
+def test_while_rows_are_on_their_way_into_a_segment_no_search_is_under_way(server, monkeypatch):
+    from milvus_lite.engine import collection
+
+    swaps = []
+
+    class NewLog(
+        collection.WAL
+    ):  # opened when the memtable has been emptied and the segment is not there yet
+        def __init__(self, *args, **kwargs):
+            swaps.append((server._calls._turn.locked(), server._calls._reads))
+            super().__init__(*args, **kwargs)
+
+    store, done = MilvusStore(uri=server.uri), threading.Event()
+    store.ensure_collection("shoes", SCHEMA)
+    monkeypatch.setattr(collection, "WAL", NewLog)
+
+    def search():
+        while not done.is_set():
+            store.search("shoes", unit(1), limit=9)
+
+    with futures.ThreadPoolExecutor() as threads:
+        searching = threads.submit(search)
+        store.upsert("shoes", [entity(1)])
+        eventually(lambda: swaps)
+        done.set()
+        searching.result()
+    assert set(swaps) == {(True, 0)}
 
 
 def test_only_collections_that_were_written_are_settled_and_each_once():
     flushed = []
     servicer = SimpleNamespace(Flush=lambda request, context: flushed.append(list(request.collection_names)))
-    writes = Writes(servicer)
-    upsert = writes.one_at_a_time("/milvus.proto.milvus.MilvusService/Upsert", lambda request, context: None)
-    context = SimpleNamespace(invocation_metadata=lambda: [("dbname", "default")])
+    calls = Calls(servicer)
+    upsert = calls.handler(SERVICE + "Upsert", lambda request, context: None)
     for _ in range(3):
-        upsert(SimpleNamespace(db_name="", collection_name="shoes"), context)
-    writes.settle()
-    writes.settle()
+        upsert(REQUEST, CONTEXT)
+    calls.settle()
+    calls.settle()
     assert flushed == [["shoes"]]
 
 
 def test_every_rpc_that_does_not_wait_is_one_that_milvus_lite_has_and_does_not_write():
     from milvus_lite.adapter.grpc.servicer import MilvusServicer
 
-    names = {method.removeprefix(lite._SERVICE) for method in lite._READS | lite._ENTITY_WRITES}
+    names = {
+        method.removeprefix(lite._SERVICE)
+        for method in lite._READS | lite._ENTITY_READS | lite._ENTITY_WRITES
+    }
     assert {name for name in names if not hasattr(MilvusServicer, name)} == set()
     changing = (
         "Insert",
@@ -140,7 +195,9 @@ def test_every_rpc_that_does_not_wait_is_one_that_milvus_lite_has_and_does_not_w
         "Truncate",
     )
     assert not [
-        method for method in lite._READS if method.removeprefix(lite._SERVICE).startswith(tuple(changing))
+        method
+        for method in lite._READS | lite._ENTITY_READS
+        if method.removeprefix(lite._SERVICE).startswith(tuple(changing))
     ]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from shopsearch.vector_stores.connection import import_pymilvus
 
 _SERVICE = "/milvus.proto.milvus.MilvusService/"
 _ENTITY_WRITES = {_SERVICE + name for name in ("Insert", "Upsert", "Delete")}
+_ENTITY_READS = {_SERVICE + name for name in ("Query", "Search", "HybridSearch", "GetCollectionStatistics")}
 _READS = {
     _SERVICE + name
     for name in (
@@ -41,9 +44,9 @@ _QUIET_SECONDS = 0.5
 class LiteServer:
     """Serves a directory's collections to every process of this machine until it is stopped.
 
-    Unlike the server that Milvus Lite brings, it takes one write at a time (concurrent ones lose rows), never shares
-    its port with another server, listens to this machine alone by default, and stops gracefully. It has no password:
-    whoever reaches the port may read and write.
+    Unlike the server that Milvus Lite brings, it takes one write at a time (concurrent ones lose rows) and none beside
+    a search (which would miss what is just being moved), never shares its port with another server, listens to this
+    machine alone by default, and stops gracefully. It has no password: whoever reaches the port may read and write.
     """
 
     data_dir: str | Path
@@ -52,7 +55,7 @@ class LiteServer:
     """0 takes a free one; ``port`` and ``uri`` say which after ``start()``."""
     _grpc_server: Any = field(default=None, init=False, repr=False)
     _database: Any = field(default=None, init=False, repr=False)
-    _writes: Writes = field(init=False, repr=False)
+    _calls: Calls = field(init=False, repr=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _settler: threading.Thread | None = field(default=None, init=False, repr=False)
 
@@ -94,10 +97,10 @@ class LiteServer:
         grpc = importlib.import_module("grpc")
         services = importlib.import_module("pymilvus.grpc_gen.milvus_pb2_grpc")
         servicer = importlib.import_module("milvus_lite.adapter.grpc.servicer").MilvusServicer(database)
-        self._writes = Writes(servicer)
+        self._calls = Calls(servicer)
         server = grpc.server(
             futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="milvus-lite"),
-            interceptors=[_interceptor(self._writes)],
+            interceptors=[_interceptor(self._calls)],
             options=[
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -122,55 +125,86 @@ class LiteServer:
 
     def _settle(self) -> None:
         while not self._stopping.wait(_QUIET_SECONDS):
-            self._writes.settle()
+            self._calls.settle()
 
 
-class Writes:
-    """One write at a time, and the collections that were written since they were last settled."""
+class Calls:
+    """One write at a time and no search beside it, and the collections that were written since they were last settled.
+
+    When Milvus Lite moves its memtable into a segment, there is a moment when the rows are in neither.
+    """
 
     def __init__(self, servicer: Any) -> None:
         self._servicer = servicer
-        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._reads = 0
+        self._read_ended = threading.Condition()
         self._unsettled: set[tuple[str, str]] = set()
 
-    def one_at_a_time(self, method: str, handle: Any) -> Any:
-        """The handler of this RPC, made to wait until no other write is under way."""
+    def handler(self, method: str, handle: Any) -> Any:
+        """The handler of this RPC, made to wait for what must not run beside it."""
 
-        def handle_alone(request: Any, context: Any) -> Any:
-            with self._lock:
+        def read(request: Any, context: Any) -> Any:
+            with self._beside_other_reads():
+                return handle(request, context)
+
+        def write(request: Any, context: Any) -> Any:
+            with self._alone():
                 if method in _ENTITY_WRITES:
                     metadata = {key.lower(): value for key, value in context.invocation_metadata()}
                     database = request.db_name or metadata.get("dbname", "")
                     self._unsettled.add((database, request.collection_name))
                 return handle(request, context)
 
-        return handle_alone
+        if method in _ENTITY_READS:
+            return read
+        return handle if method in _READS else write
 
     def settle(self) -> None:
         """Move what was written lately out of the memtable, where a search is ten times slower, into segments."""
+        if not self._unsettled:
+            return
         messages = importlib.import_module("pymilvus.grpc_gen.milvus_pb2")
-        with self._lock:
+        with self._alone():
             unsettled, self._unsettled = self._unsettled, set()
             for database, collection in unsettled:
                 request = messages.FlushRequest(db_name=database, collection_names=[collection])
                 self._servicer.Flush(request, None)
 
+    @contextmanager
+    def _beside_other_reads(self) -> Iterator[None]:
+        with self._turn, self._read_ended:  # who writes keeps the turn: neither side waits for ever
+            self._reads += 1
+        try:
+            yield
+        finally:
+            with self._read_ended:
+                self._reads -= 1
+                self._read_ended.notify_all()
 
-def _interceptor(writes: Writes) -> Any:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._turn:
+            with self._read_ended:
+                self._read_ended.wait_for(lambda: not self._reads)
+            yield
+
+
+def _interceptor(calls: Calls) -> Any:
     grpc = importlib.import_module("grpc")
 
-    class OneWriteAtATime(grpc.ServerInterceptor):  # type: ignore[misc,name-defined]  # grpc is imported at run time
+    class EachInItsTurn(grpc.ServerInterceptor):  # type: ignore[misc,name-defined]  # grpc is imported at run time
         def intercept_service(self, continuation: Any, details: Any) -> Any:
             handler = continuation(details)
-            if handler is None or handler.unary_unary is None or details.method in _READS:
+            if handler is None or handler.unary_unary is None:
                 return handler
             return grpc.unary_unary_rpc_method_handler(
-                writes.one_at_a_time(details.method, handler.unary_unary),
+                calls.handler(details.method, handler.unary_unary),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
 
-    return OneWriteAtATime()
+    return EachInItsTurn()
 
 
 def _import_milvus_lite() -> Any:
