@@ -69,13 +69,15 @@ class _Question:
 class Probe:
     """One part and how to ask it. At most one question is under way: who asks meanwhile waits for its answer."""
 
-    def __init__(self, question: Callable[[], None], *, away: str) -> None:
+    def __init__(self, name: str, question: Callable[[], None], *, away: str) -> None:
+        self.name = name
         self.question = question
         self.away = away
         """What to say of a part that is away. Its client's own words may name hosts: they are for the log."""
         self._lock = threading.Lock()
         self._asked: _Question | None = None
         self._logged = ""
+        """The reason that the log has; "" when it says that nothing is wrong."""
 
     def ask(self) -> _Question:
         """A question that is on its way, or has just been answered."""
@@ -105,7 +107,7 @@ class Probe:
     def _said(self, reason: str, error: Exception | None = None, seconds: float | None = None) -> Finding:
         if reason != self._logged:  # once per outage, however often it is asked
             self._logged = reason
-            logger.warning("%s", reason or f"It is back: {self.away}", exc_info=error)
+            logger.warning("%s", reason or f"{self.name} answers again.", exc_info=error)
         return Finding(reason=reason, seconds=seconds)
 
 
@@ -134,19 +136,33 @@ def _ask_broker() -> None:
     if not wakeups.has_workers():
         raise ImproperlyConfigured("Celery has no broker (W001).")
     with wakeups.connection_of(current_app) as connection:
-        connection.connect()
+        connection.ensure_connection(
+            max_retries=1, interval_start=0
+        )  # otherwise it rests for two seconds between
 
 
 PROBES = {
-    "database": Probe(_ask_database, away="The database cannot be read; has `manage.py migrate` been run?"),
-    "vector_store": Probe(_ask_vector_store, away="The vector store cannot be reached, so searches fail."),
-    "embedder": Probe(
-        _ask_embedder,
-        away="No query can be embedded, so searches fail; the model may be loading, or no query worker runs.",
-    ),
-    "broker": Probe(
-        _ask_broker, away="Celery's broker cannot be reached: searches go on, new pictures and reranks wait."
-    ),
+    probe.name: probe
+    for probe in (
+        Probe(
+            "database", _ask_database, away="The database cannot be read; has `manage.py migrate` been run?"
+        ),
+        Probe(
+            "vector_store",
+            _ask_vector_store,
+            away="The vector store cannot be reached, so searches fail.",
+        ),
+        Probe(
+            "embedder",
+            _ask_embedder,
+            away="No query can be embedded, so searches fail; the model may be loading, or no query worker runs.",
+        ),
+        Probe(
+            "broker",
+            _ask_broker,
+            away="Celery's broker cannot be reached: searches go on, new pictures and reranks wait.",
+        ),
+    )
 }
 
 

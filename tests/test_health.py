@@ -10,7 +10,6 @@ import jsonschema
 import pytest
 from celery import current_app
 from django.core.management import call_command
-from django.db import connections
 from django.urls import reverse
 
 from shopsearch import conf, probes
@@ -23,8 +22,10 @@ PARTS = ["database", "vector_store", "embedder", "broker"]
 
 
 @pytest.fixture(autouse=True)
-def _asked_anew(settings):
+def _asked_anew(settings, monkeypatch):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH}
+    for probe in probes.PROBES.values():
+        monkeypatch.setattr(probe, "_logged", "")  # of an outage in an earlier test
     probes.forget()
     yield
     probes.forget()
@@ -203,12 +204,23 @@ def test_the_answer_names_no_host_and_no_error_but_the_log_does(client, monkeypa
         assert "127.0.0.1" not in body
         assert "milvus.internal" not in body
         assert "Traceback" not in body
-    told = [record for record in caplog.records if record.name == "shopsearch.probes"]
-    assert sorted(record.getMessage().split()[1] for record in told) == [
-        "broker",
-        "vector",
-    ]  # once per outage
-    assert any("milvus.internal" in str(record.exc_info[1]) for record in told)
+    told = [record for record in caplog.records if "vector store cannot be reached" in record.getMessage()]
+    assert [str(record.exc_info[1]) for record in told] == [
+        "http://user:hunter2@milvus.internal:19530 refused"  # once per outage
+    ]
+
+
+@pytest.mark.django_db
+def test_the_log_says_which_part_is_back(client, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryStore, "collections", lambda store: 1 / 0)
+        client.get(READY)
+    probes.forget()
+    caplog.clear()
+    client.get(READY)
+    assert [record.getMessage() for record in caplog.records if record.name == "shopsearch.probes"] == [
+        "vector_store answers again."
+    ]
 
 
 @pytest.mark.django_db
@@ -233,12 +245,12 @@ def test_many_who_ask_at_once_have_a_part_asked_once(client, monkeypatch, waits_
 
 @pytest.mark.django_db
 def test_probes_leave_no_connection_to_the_database_behind(client, monkeypatch):
-    opened = []
-    monkeypatch.setattr(
-        probes.connections, "close_all", lambda: opened.append(connections["default"].connection)
-    )
+    closed = set()
+    monkeypatch.setattr(probes.connections, "close_all", lambda: closed.add(threading.current_thread()))
     client.get(READY)
-    assert len(opened) == len(PARTS)
+    asked = {probe.ask().thread for probe in probes.PROBES.values()}
+    assert len(asked) == len(PARTS)
+    assert asked <= closed  # threads of earlier tests may end meanwhile too
 
 
 @pytest.mark.django_db
