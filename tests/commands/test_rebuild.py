@@ -80,12 +80,14 @@ def test_a_rebuild_begins_and_ends_although_changes_never_do(monkeypatch):
     index_batch, made = watching.indexing.index_batch, []
 
     def beside_a_change():
-        assert len(made) < 50, "it goes on for ever"
-        made.append(product(RED))
+        if serving.unfinished(IMAGES):
+            assert len(made) < 50, "it goes on for ever"
+            made.append(product(RED))
         return index_batch()
 
     monkeypatch.setattr(watching.indexing, "index_batch", beside_a_change)
     reindex("--rebuild", "--here")
+    assert made
     assert states() == ["retired", "live"]
 
 
