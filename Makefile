@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo demo-data reference test test-faults lint audit train clean system
+.PHONY: demo demo-data reference test test-shuffled test-faults lint audit train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -55,6 +55,10 @@ system:
 
 test: $(VENV)/.dev system
 	$(BIN)/python -m pytest $(ARGS)
+
+# The same tests in another order and with other examples each time: finds what leans on an earlier test or on luck.
+test-shuffled: $(VENV)/.dev
+	SHOPSEARCH_TEST_HYPOTHESIS=default $(BIN)/python -m pytest -o addopts="-ra --strict-markers -p no:cacheprovider" $(ARGS)
 
 # A thousand random schedules of everything that may go wrong; `make test` plays two hundred of them.
 test-faults: $(VENV)/.dev

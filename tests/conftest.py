@@ -3,9 +3,14 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 # Playwright keeps an event loop in the test's thread.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+# The same examples in each run; `make test-shuffled` looks for others.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile(os.environ.get("SHOPSEARCH_TEST_HYPOTHESIS", "repeatable"))
 
 for contract in (
     "vector_store_contract",
