@@ -104,6 +104,7 @@ CONTENT_SECURITY_POLICY = (
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "NUM_PROXIES": int(os.environ.get("DEMO_PROXIES", "0")),
 }
 SPECTACULAR_SETTINGS = {"TITLE": "shopsearch demo", "VERSION": "0.1.0", "SERVE_INCLUDE_SCHEMA": False}
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from django.core.cache import cache
+from django.core.checks import run_checks
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import RequestFactory, override_settings
 from rest_framework.settings import api_settings
 
 from shopsearch import throttling
+from shopsearch.checks.deployment import check_proxies
 from shopsearch.checks.settings import check_settings
 from shopsearch.models import Rerank
 from shopsearch.throttling import seconds_to_wait, visitor
@@ -81,6 +83,7 @@ threads, each = int(sys.argv[1]), int(sys.argv[2])
 settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": sys.argv[3]}
 import django
 django.setup()
+from django.core.checks import run_checks
 from django.test import RequestFactory
 from shopsearch.throttling import seconds_to_wait
 def visit(_):
@@ -184,6 +187,18 @@ def test_behind_proxies_the_visitor_is_whom_the_outermost_own_proxy_saw(
     monkeypatch.setattr(api_settings, "NUM_PROXIES", proxies)
     one, other = (visitor(RequestFactory().get("/", headers={"X-Forwarded-For": each})) for each in forwarded)
     assert (one == other) is same
+
+
+def test_a_deployment_that_believes_every_visitors_header_is_warned(settings, monkeypatch):
+    [warning] = check_proxies(None)
+    assert warning.id == "shopsearch.W012"
+    assert warning in run_checks(tags=["shopsearch"], include_deployment_checks=True)
+    assert warning not in run_checks(tags=["shopsearch"])
+    with monkeypatch.context() as patch:
+        patch.setattr(api_settings, "NUM_PROXIES", 0)
+        assert check_proxies(None) == []
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None}
+    assert check_proxies(None) == []
 
 
 @pytest.mark.parametrize(

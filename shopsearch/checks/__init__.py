@@ -5,7 +5,13 @@ Every check reads settings and declarations only: it loads no model, opens no co
 
 from django.core.checks import register
 
-from shopsearch.checks.deployment import check_cache, check_celery, check_embedder, check_uploads
+from shopsearch.checks.deployment import (
+    check_cache,
+    check_celery,
+    check_embedder,
+    check_proxies,
+    check_uploads,
+)
 from shopsearch.checks.indexes import check_indexes
 from shopsearch.checks.settings import check_backends, check_models, check_settings
 from shopsearch.checks.workers import check_workers
@@ -14,5 +20,5 @@ TAG = "shopsearch"
 
 for _check in (check_models, check_settings, check_backends, check_indexes, check_celery, check_uploads):
     register(_check, TAG)
-for _check in (check_cache, check_embedder, check_workers):
+for _check in (check_cache, check_proxies, check_embedder, check_workers):
     register(_check, TAG, deploy=True)

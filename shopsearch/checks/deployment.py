@@ -1,4 +1,4 @@
-"""Checks of what surrounds shopsearch in a deployment, Celery, uploads and caches: W001 to W006."""
+"""Checks of what surrounds shopsearch in a deployment, Celery, uploads and caches: W001 to W006, W012."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from rest_framework.settings import api_settings
 
 from shopsearch import backends
 from shopsearch.checks.settings import is_readable
@@ -79,6 +80,20 @@ def check_cache(app_configs: object, **kwargs: object) -> list[CheckMessage]:
             f"{settings.THROTTLE_RATE} in every process.",
             hint="Set CACHES['default'] to a cache that is shared, such as RedisCache.",
             id="shopsearch.W005",
+        )
+    ]
+
+
+def check_proxies(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if not is_readable() or settings.THROTTLE_RATE is None or api_settings.NUM_PROXIES is not None:
+        return []
+    return [
+        CheckWarning(
+            "REST framework believes any X-Forwarded-For header, so a visitor who writes a new one each time is never "
+            "throttled.",
+            hint="Set REST_FRAMEWORK['NUM_PROXIES'] to the number of proxies before the web server; 0 where there is "
+            "none.",
+            id="shopsearch.W012",
         )
     ]
 
