@@ -39,9 +39,14 @@ def arrays(path: str) -> dict[str, Any]:
 
 def weights(name: str) -> dict[str, Any]:
     """The case's tensors, under the authors' keys; each is checked against its checksum."""
+    return weights_of(case(name))
+
+
+def weights_of(described: dict[str, Any]) -> dict[str, Any]:
+    """The same of a case that is described elsewhere."""
     generated = {}
-    for key, shape, _, checksum, *_ in case(name)["keys"]:
-        values = _values(case(name), key, shape)
+    for key, shape, _, checksum, *_ in described["keys"]:
+        values = _values(described, key, shape)
         assert zlib.crc32(values.astype("<f4").tobytes()) == checksum, key
         generated[key] = values
     return generated

@@ -155,6 +155,22 @@ MODELS = (
         queries=("text", "image"),
         repositories={"google/siglip2-base-patch16-224": TOWER_FILES},
     ),
+    *(
+        KnownModel(
+            name=f"marqo-ecommerce-embeddings-{size.lower()}",
+            backend=TWO_TOWER,
+            dimension=dimension,
+            languages="English",
+            licence="Apache-2.0",
+            megabytes=megabytes,
+            good_at="words to pictures of what shops sell, which it was trained on",
+            queries=("text", "image"),
+            repositories={
+                f"Marqo/marqo-ecommerce-embeddings-{size}": (*TOWER_FILES, "open_clip_config.json")
+            },
+        )
+        for size, dimension, megabytes in (("B", 768, 816), ("L", 1024, 2_612))
+    ),
     KnownModel(
         name="qwen3-vl-embedding-2b",
         backend=SENTENCE_TRANSFORMER,

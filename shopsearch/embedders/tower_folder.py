@@ -11,12 +11,12 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch.embedders import model_folder, weights
+from shopsearch.embedders import model_folder, open_clip, weights
 from shopsearch.embedders.preprocessing import CenterCrop, Preprocessing, Squash
 
 FAMILIES = ("clip", "siglip")
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
-OPTIONAL = ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
+OPTIONAL = ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json", open_clip.CONFIG)
 HALF = (0.5, 0.5, 0.5)
 
 ARITHMETIC = 1
@@ -33,6 +33,8 @@ class TowerFolder:
     """What config.json says."""
     preprocessing: Preprocessing
     tokens: TextTokens
+    open_clip: bool = False
+    """Whether the weights and the texts are OpenCLIP's."""
 
     @property
     def family(self) -> str:
@@ -43,6 +45,12 @@ class TowerFolder:
         if self.family == "siglip":
             return int(self.config["vision_config"].get("hidden_size", 768))
         return int(self.config.get("projection_dim", 512))
+
+    def prepared(self, text: str) -> str:
+        """The text as the tokenizer is to see it."""
+        if self.open_clip:
+            return open_clip.canonical(text)
+        return text.lower() if self.tokens.lower else text
 
     def fingerprint(self) -> str:
         """Changes with the weights, the tokenizer, the architecture and the preprocessing; not with the place."""
@@ -91,8 +99,13 @@ def read(path: Path, weights_path: str = "") -> TowerFolder:
             f"{path / 'config.json'} is of a model of type {family!r}, not {' or '.join(FAMILIES)}; "
             "shopsearch.embedders.sentence_transformer reads other kinds."
         )
-    towers = {name: config.get(name) or {} for name in ("text_config", "vision_config")}
+    from_open_clip = open_clip.NAMED in config
+    if from_open_clip and not (path / open_clip.CONFIG).is_file():
+        raise ImproperlyConfigured(f"The model's folder {path} has no {open_clip.CONFIG}.")
     try:
+        if from_open_clip:
+            config = open_clip.configuration(read_json(path / open_clip.CONFIG))
+        towers = {name: config.get(name) or {} for name in ("text_config", "vision_config")}
         return TowerFolder(
             path=path,
             weights=_weights(path, weights_path),
@@ -101,6 +114,7 @@ def read(path: Path, weights_path: str = "") -> TowerFolder:
                 path, family, int(towers["vision_config"].get("image_size", 224))
             ),
             tokens=_text_tokens(path, family, towers["text_config"]),
+            open_clip=from_open_clip,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImproperlyConfigured(f"{path} does not describe a model of two towers: {error!r}.") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shopsearch.embedders import tower_folder
+from shopsearch.embedders import open_clip, tower_folder
 from shopsearch.embedders.torch_model import TorchEmbedder, read_tokenizer, truncate
 from shopsearch.types import Query
 
@@ -35,8 +35,8 @@ class TowerEmbedder(TorchEmbedder):
 
     def text_features(self, model: Towers, tokenizer: Tokenizer, texts: Sequence[str]) -> Vectors:
         """Shape (n, dimension), in order; truncated to the tower's limit."""
-        limit, lower = model.tokens.limit, model.tokens.lower
-        rows = [truncate(tokenizer.encode(text.lower() if lower else text).ids, limit) for text in texts]
+        prepared, limit = self.folder.prepared, model.tokens.limit
+        rows = [truncate(tokenizer.encode(prepared(text)).ids, limit) for text in texts]
         # Shortest first: a batch is as long as its longest text.
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
         return self._in_batches(rows, order, model.text_features)
@@ -72,6 +72,8 @@ class TowerEmbedder(TorchEmbedder):
         from shopsearch.embedders.towers import Towers
 
         folder = self.folder
+        if folder.open_clip:
+            state = open_clip.renamed(state)
         model = Towers.load(state, config=folder.config, tokens=folder.tokens, dtype=dtype, device=device)
         tokenizer = read_tokenizer(folder.path)
         model.check_closing_id(tokenizer.encode("").ids)
