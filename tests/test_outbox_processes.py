@@ -95,8 +95,6 @@ def test_the_outbox_does_on_postgresql_what_it_does_on_sqlite(postgres):
         "tests/test_changes_together.py",
         "tests/test_pauses.py",
         "-q",
-        "-p",
-        "no:randomly",
         "--ds",
         "tests.services.settings",
     ]

@@ -67,9 +67,9 @@ def missing():
     return ""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # even idle it keeps a fifth of a core busy
 def milvus_standalone():
-    """A Milvus 2.3.5 that all tests share: its ``uri`` and ``token``; take collections with names of your own."""
+    """A Milvus 2.3.5 that a module's tests share: its ``uri`` and ``token``; take collections of your own."""
     if reason := missing():
         pytest.skip(reason)
     folder = tempfile.mkdtemp(prefix="shopsearch-milvus-")

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from django.db import connections
 
 from tests.services.milvus import free_port
 
@@ -68,3 +69,12 @@ def postgres():
     cluster = PostgresCluster(found[-1].parent).start()
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(request, django_db_modify_db_settings):
+    """With SHOPSEARCH_TEST_DATABASE=postgresql every test that has a database has one there, in place of SQLite."""
+    if os.environ.get("SHOPSEARCH_TEST_DATABASE") == "postgresql":
+        there = request.getfixturevalue("postgres").create_database("shop")
+        del connections["default"]
+        connections.settings = connections.configure_settings({"default": there})
