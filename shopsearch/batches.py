@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shopsearch import images, outbox, serving, snapshots
+from django.db import transaction
+
+from shopsearch import images, kept_vectors, outbox, serving, snapshots
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.exceptions import BackendError, EmbedderError, ImageError
 from shopsearch.models import IndexEntry
@@ -41,7 +43,7 @@ class _Item:
     entry: IndexEntry
     snapshot: Snapshot
     vectors: dict[str, Vector]
-    """Those that the store has of the picture, by space."""
+    """Those that there are of the picture, by space."""
     fields: dict[Target, Mapping[str, FilterValue | None]] = field(default_factory=dict)
     """What is to be written to each target that does not hold it."""
     held: dict[str, Hashes] = field(default_factory=dict)
@@ -95,6 +97,12 @@ class IndexBatch:
         self.targets = targets_of(self.index, self.collections)
         self._remove({entry: "" for entry in entries if entry.pk not in present})
         held = stored(self.index, (self.open[pk] for pk in present), self.targets, self.collections)
+        wanting = [
+            self.open[pk].image_id
+            for pk in present
+            if any(target.key not in held.get(pk, {}) for target in self.targets)
+        ]
+        self.kept = kept_vectors.kept(self.index, wanting, using=self.using)
         for pk, image in present.items():
             if entry := self.open.get(pk):  # its claim may have been lost meanwhile
                 self._look_at(entry, image, held.get(pk, {}))
@@ -109,7 +117,9 @@ class IndexBatch:
     def _look_at(self, entry: IndexEntry, image: Any, held: Mapping[str, Stored]) -> None:
         try:
             snapshot = snapshots.take(self.index, image)
-            vectors = vectors_in(held, snapshot.image_hash, self.collections)
+            kept = self.kept.get(entry.image_id, ())
+            vectors = {each.space: each.vector for each in kept if each.image_hash == snapshot.image_hash}
+            vectors |= vectors_in(held, snapshot.image_hash, self.collections)
             item = _Item(entry=entry, snapshot=snapshot, vectors=vectors)
             for target in self.targets:
                 self._plan(item, target, held.get(target.key))
@@ -195,14 +205,28 @@ class IndexBatch:
             self._postpone([item.entry], error)
 
     def _remove(self, entries: Mapping[IndexEntry, str]) -> None:
-        """Have the store forget these images: they are gone, or FAILED where a reason is given."""
-        held = self._held(list(entries))
+        """Have the store forget these images: they are gone or hidden, or FAILED where a reason is given."""
+        held = self._let_go(entries) if entries else set()
         ids = [self.index.entity_id(entry.image_id) for entry in held]
         for collection in self._collections() if held else ():
             get_vector_store().delete(collection, ids)
         for outcome in ("deleted", "failed"):
             chosen = [entry for entry in held if bool(entries[entry]) == (outcome == "failed")]
             self._settle(outcome, [Settlement(entry=entry, error=entries[entry]) for entry in chosen])
+
+    def _let_go(self, entries: Iterable[IndexEntry]) -> set[IndexEntry]:
+        """Those that are still ours to delete. Vectors are kept of images that the shop has still."""
+        alive = [entry for entry in entries if entry.state != IndexEntry.State.DELETING]
+        there = kept_vectors.there(self.index, (entry.image_id for entry in alive), using=self.using)
+        alive = [entry for entry in alive if entry.image_id in there]
+        found = kept_vectors.read(self.index, alive, self.collections)
+        # In one step: whoever looks at these rows next finds either what they say, or that it is kept.
+        with transaction.atomic(using=self.using):
+            held = self._held(list(entries))
+            ids = {entry.image_id for entry in held}
+            kept_vectors.keep([each for each in found if each.image_id in ids], using=self.using)
+            kept_vectors.forget(self.index.name, ids - there, using=self.using)
+        return held
 
     def _collections(self) -> list[str]:
         """All of this index: an older one may still be searched elsewhere, or serve again after a rollback."""
@@ -247,7 +271,15 @@ class IndexBatch:
         targets = {key for target in self.targets for key in target.keys}
         others = {str(each.pk) for each in self.collections} - targets
         held = {key: hashes for key, hashes in item.entry.held.items() if key in others}
-        return Settlement(entry=item.entry, held=held | item.kept | item.held)
+        # What a collection that is kept for a rollback lacks, it may yet ask for.
+        needed = {each.space for each in self.collections}
+        needed -= {target.space for target in self.targets if target.key in item.held}
+        forgotten = [
+            each.pk
+            for each in self.kept.get(item.entry.image_id, ())
+            if each.space not in needed or each.image_hash != item.hash
+        ]
+        return Settlement(entry=item.entry, held=held | item.kept | item.held, forgotten=forgotten)
 
     def _entity(self, item: _Item, target: Target) -> Entity:
         vector = item.vectors.get(target.space)

@@ -26,7 +26,7 @@ class Batch:
     embedded: int = 0
     """Written with a new vector."""
     updated: int = 0
-    """Written with the vector that the store had: only the filter values or the collection were new."""
+    """Written with a vector that there was: only the filter values or the collection were new, or it is shown again."""
     unchanged: int = 0
     deleted: int = 0
     failed: int = 0

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch.calibrations import Calibration as Calibration
+from shopsearch.kept_vectors import KeptVector as KeptVector
 from shopsearch.querysets import ProductImageQuerySet as ProductImageQuerySet
 
 # ProductImage needs a target before the project has chosen one. With neither setting given, check E001 stops

@@ -21,10 +21,10 @@ from django.db import connections, transaction
 from django.db.models import Case, Count, DurationField, ExpressionWrapper, F, QuerySet, Value, When
 from django.db.models.functions import Greatest, Now
 
-from shopsearch import changes, registry
+from shopsearch import changes, kept_vectors, registry
 from shopsearch.changes import databases
 from shopsearch.conf import settings
-from shopsearch.models import Change, IndexEntry
+from shopsearch.models import Change, IndexEntry, KeptVector
 from shopsearch.registry import ImageIndex
 
 State = IndexEntry.State
@@ -44,6 +44,8 @@ class Settlement:
     held: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """As in ``IndexEntry.held``."""
     error: str = ""
+    forgotten: Collection[int] = ()
+    """The keys of kept vectors that nobody needs any more."""
 
 
 def has_due(*, beyond: int = 0) -> bool:
@@ -80,8 +82,10 @@ def renew(entries: Sequence[IndexEntry], keys: Collection[str] | None = None) ->
             rows = IndexEntry.objects.using(using).filter(pk__in=locked, claim=mine[0].claim)
             rows.update(available_at=_lease_end())
             alive = set(rows.values_list("pk", flat=True))
-            for doubted, pks in _doubted([entry for entry in mine if entry.pk in alive], keys):
-                rows.filter(pk__in=pks).update(held=doubted)
+            for doubted, doubtful in _doubted([entry for entry in mine if entry.pk in alive], keys):
+                rows.filter(pk__in=[entry.pk for entry in doubtful]).update(held=doubted)
+                for entry in doubtful:
+                    entry.held = doubted
         renewed += [entry for entry in mine if entry.pk in alive]
     return renewed
 
@@ -97,6 +101,8 @@ def settle(settlements: Sequence[Settlement]) -> None:
         with transaction.atomic(using=using):
             locked = _lock(using, (entry.pk for entry in mine))
             lost = [entry for entry in mine if entry.pk not in locked or not _settle(using, by_pk[entry.pk])]
+            forgotten = [key for entry in mine for key in by_pk[entry.pk].forgotten]
+            KeptVector.objects.using(using).filter(pk__in=forgotten).delete()
         for entry in lost:
             _doubt(using, entry)
 
@@ -256,13 +262,13 @@ def _ages(using: str, entries: Iterable[IndexEntry]) -> dict[int, float]:
 
 def _doubted(
     entries: Iterable[IndexEntry], keys: Collection[str] | None
-) -> Iterator[tuple[dict[str, Any], list[int]]]:
+) -> Iterator[tuple[dict[str, Any], list[IndexEntry]]]:
     """What is left of what the entries held, where that is less, and whose it is."""
-    changed: dict[str, tuple[dict[str, Any], list[int]]] = {}
+    changed: dict[str, tuple[dict[str, Any], list[IndexEntry]]] = {}
     for entry in entries:
         left = {key: None if keys is None or key in keys else held for key, held in entry.held.items()}
         if left != entry.held:
-            changed.setdefault(json.dumps(left, sort_keys=True), (left, []))[1].append(entry.pk)
+            changed.setdefault(json.dumps(left, sort_keys=True), (left, []))[1].append(entry)
     yield from changed.values()
 
 
@@ -270,8 +276,10 @@ def _doubt(using: str, entry: IndexEntry) -> None:
     """Have it looked at again, and whoever is at it doubt as well: nobody knows whose write to the store came last."""
     rows = IndexEntry.objects.using(using).filter(index=entry.index, image_id=entry.image_id)
     marks: dict[str, Any] = {"state": State.PENDING, "attempts": 0, "error": "", "changed_at": Now()}
-    if not rows.update(version=uuid.uuid4(), claim=None, held={}, **marks):
-        changes.note(registry.get_index(entry.index), [entry.image_id], using=using)
+    with transaction.atomic(using=using):
+        if not rows.update(version=uuid.uuid4(), claim=None, held={}, **marks):
+            changes.note(registry.get_index(entry.index), [entry.image_id], using=using)
+        kept_vectors.forget(entry.index, [entry.image_id], using=using)
 
 
 def _by_database(entries: Sequence[IndexEntry]) -> Iterator[tuple[str, list[IndexEntry]]]:

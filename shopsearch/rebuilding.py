@@ -12,7 +12,7 @@ from django.db import IntegrityError, router, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
-from shopsearch import changes, serving
+from shopsearch import changes, kept_vectors, serving
 from shopsearch.backends import embedder_of, get_vector_store
 from shopsearch.filling import done, forget_lost
 from shopsearch.models import Collection
@@ -99,6 +99,7 @@ def cancel(index: ImageIndex) -> Collection:
     key = collection.pk
     collection.delete()
     get_vector_store().drop_collection(collection.name)
+    kept_vectors.tidy(index, serving.collections_of(index))
     collection.pk = key
     return collection
 
@@ -112,6 +113,7 @@ def prune(index: ImageIndex) -> list[str]:
     # The store first: what is made after this has its row by the time that rows are read.
     names = [name for name in get_vector_store().collections() if _is_ours(index, name)]
     serving.collections_of(index, using).filter(state=State.RETIRED).delete()
+    kept_vectors.tidy(index, serving.collections_of(index, using))
     kept = {
         name
         for each in changes.databases()

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from django.db import router
 
-from shopsearch import changes, outbox, serving, snapshots
+from shopsearch import changes, kept_vectors, outbox, serving, snapshots
 from shopsearch.backends import get_vector_store
 from shopsearch.keys import chunks_of, keys_of
 from shopsearch.models import Change, Collection, IndexEntry
@@ -57,9 +57,11 @@ def reconcile(index: ImageIndex, *, fix: bool = False) -> Iterator[Part]:
     """Every difference there is, part by part; reads each image's file, and embeds nothing.
 
     Memory does not grow with the catalogue. Safe beside live traffic: an image that changes while it is looked at is
-    left to the workers, and a difference is told when two looks have found it. With ``fix`` the workers are told, too.
-    Raises VectorStoreError while the store is away.
+    left to the workers, and a difference is told when two looks have found it. With ``fix`` the workers are told, too,
+    and vectors are forgotten that were kept of images that are gone. Raises VectorStoreError while the store is away.
     """
+    if fix:
+        kept_vectors.tidy(index, serving.collections_of(index))
     live = serving.live(index)
     comparison = _Comparison(index, live)
     for keys in keys_of(index.get_queryset()):

@@ -35,7 +35,7 @@ LAYERS = [
         "vector_stores",
         "rerankers",
     },
-    {"backends", "calibrations", "models"},
+    {"backends", "calibrations", "kept_vectors", "models"},
     {"changes", "outbox", "serving", "snapshots", "vectors", "wakeups"},
     {"targets"},
     {"batches"},

@@ -1,5 +1,6 @@
 """The oracle: what the live collection ought to hold, from the database and the files alone."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shopsearch import serving
 from shopsearch.backends import embedder_of, get_vector_store
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.models import IndexEntry, KeptVector, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork
 
@@ -16,7 +17,7 @@ IMAGES, ARTWORKS = index_for(ProductImage), index_for(Artwork)
 
 def differences():
     """Sentences: what is lost, a ghost or stale in the live collections, and what the rows say that is not so."""
-    return [*of(IMAGES, shown_images()), *of(ARTWORKS, shown_artworks())]
+    return [*of(IMAGES, shown_images()), *of(ARTWORKS, shown_artworks()), *kept(IMAGES), *kept(ARTWORKS)]
 
 
 def of(index, shown):
@@ -43,6 +44,28 @@ def of(index, shown):
     if rows != shown.keys():
         said.append(f"{index.name}: the rows of {rows ^ shown.keys()} are not as they should be")
     return said
+
+
+def kept(index):
+    """Of pictures that are embedded once and for all: nothing but what is true and needed."""
+    live, said = serving.live(index), []
+    there = {str(image.pk): getattr(image, index.image_field) for image in index.model.objects.all()}
+    found = set(get_vector_store().ids(live.name)) if live else set()
+    for row in KeptVector.objects.filter(index=index.name):
+        if row.image_id not in there:
+            said.append(f"{row} is kept, and gone")
+        elif row.space == live.space and index.entity_id(row.image_id) in found:
+            said.append(f"{row} is kept, and held")
+        elif row.image_hash == hash_of(there[row.image_id]) and not np.allclose(
+            row.vector, embedder_of(row.space).see(first_pixel(there[row.image_id])), atol=1e-5
+        ):
+            said.append(f"{row} is kept as another picture's")
+    return said
+
+
+def hash_of(file):
+    with file.open() as opened:
+        return hashlib.sha256(opened.read()).hexdigest()
 
 
 def shown_images():

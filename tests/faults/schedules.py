@@ -11,8 +11,8 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from shopsearch import changes, filling, outbox, rebuilding, serving, tasks, wakeups, workers
-from shopsearch.models import Change, Collection, IndexEntry, ProductImage
+from shopsearch import changes, filling, kept_vectors, outbox, rebuilding, serving, tasks, wakeups, workers
+from shopsearch.models import Change, Collection, IndexEntry, KeptVector, ProductImage
 from shopsearch.vectors import AWAY
 from tests.faults.comparing import ARTWORKS, IMAGES, differences
 from tests.faults.keeping import Keeper
@@ -196,7 +196,7 @@ class Schedule:
 
     @contextmanager
     def world(self):
-        models = (ProductImage, Artwork, Product, Category, IndexEntry, Change, Collection)
+        models = (ProductImage, Artwork, Product, Category, IndexEntry, Change, Collection, KeptVector)
         for model in models:
             model.objects.all()._raw_delete("default")
         # The keys begin anew: a schedule is the same alone as after others.
@@ -219,6 +219,7 @@ class Schedule:
             for owner, name in (
                 *((outbox, "claim"), (outbox, "look_again"), (outbox, "forget"), (changes, "fold")),
                 *((filling, "_switch"), (serving, "create"), (changes, "note"), (rebuilding, "_start")),
+                (kept_vectors, "read"),
             ):
                 patch(owner, name, self.interruptible(getattr(owner, name)))
             patch(timezone, "now", self.skewed(timezone.now))
