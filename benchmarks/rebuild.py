@@ -1,10 +1,12 @@
 """A rebuild for another model under load, killed in the middle: `python -m benchmarks.rebuild [--images 20000]`.
 
+`--standalone` asks a Milvus standalone in place of Milvus Lite's server, which computes in Python.
+
 Beside `shopsearch_reindex --rebuild --here`, which is killed -9 halfway and run again, four processes make 20
 searches a second together and one 20 writes. It counts failed searches, searches that missed a product that was
 there all the time (as in a half-full collection), what differs between the shop and the new collection at the end,
 and pictures that were embedded twice. Peak memory is that of the command that was not killed. Real processes,
-Milvus Lite's server, SQLite; pictures of random blocks, and an embedder that costs next to nothing, so that
+a Milvus server, SQLite; pictures of random blocks, and an embedder that costs next to nothing, so that
 everything else is under stress. The shop is filled without the outbox, many images at once. A rebuild gives way to
 writes: at a rate above what the machine indexes it does not end. What was measured is in docs/why.md.
 """
@@ -21,7 +23,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,29 +42,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[2_000, 20_000])
     parser.add_argument("--rate", type=int, default=20, help="Searches a second, and writes a second.")
+    parser.add_argument("--standalone", action="store_true", help="Milvus 2.3.5 of the package milvus.")
     options = parser.parse_args()
     for images in options.images:
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(measure(images, options.rate, Path(folder)), indent=2), flush=True)
+            with _standalone(Path(folder)) if options.standalone else _lite(Path(folder)) as store:
+                report = measure(images, options.rate, Path(folder), store)
+            print(json.dumps(report, indent=2), flush=True)
 
 
-def measure(images: int, rate: int, folder: Path) -> dict[str, Any]:
+@contextmanager
+def _lite(folder: Path) -> Iterator[dict[str, Any]]:
     from tests.services.milvus import MilvusLiteProcess
 
-    milvus = MilvusLiteProcess(folder / "milvus").start()
-    try:
-        return _measure(images, rate, folder, milvus.uri)
-    finally:
-        milvus.stop()
+    server = MilvusLiteProcess(folder / "milvus").start()
+    yield {
+        "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
+        "OPTIONS": {"uri": server.uri},
+    }
+    server.stop()
 
 
-def _measure(images: int, rate: int, folder: Path, uri: str) -> dict[str, Any]:
+@contextmanager
+def _standalone(folder: Path) -> Iterator[dict[str, Any]]:
+    from tests.services.milvus_standalone import MilvusStandaloneProcess
+
+    server = MilvusStandaloneProcess(folder).start()
+    yield {
+        "BACKEND": "tests.test_milvus_standalone.OldMilvusStore",
+        "OPTIONS": {"uri": server.uri, "token": server.token, "full_text": False},
+    }
+    server.kill()
+
+
+def measure(images: int, rate: int, folder: Path, store: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     colour = {"BACKEND": "shopsearch.testing.ColourEmbedder"}
-    _call("fill", folder, _settings(uri, folder, colour), str(images))
+    _call("fill", folder, _settings(store, folder, colour), str(images))
     indexed = time.monotonic()
-    after = _settings(uri, folder, _logged(folder / "embedded"), former=colour)
-    asking = _settings(uri, folder, _logged(folder / "asked"), former=colour)
+    after = _settings(store, folder, _logged(folder / "embedded"), former=colour)
+    asking = _settings(store, folder, _logged(folder / "asked"), former=colour)
     volatile = str(images // STABLE)
     load = [_start("write", folder, after, volatile, str(rate))]
     for number in range(ASKERS):
@@ -113,14 +133,11 @@ def _logged(log: Path) -> dict[str, Any]:
     return {"BACKEND": "tests.rebuilds.LoggedEmbedder", "OPTIONS": options}
 
 
-def _settings(uri: str, folder: Path, embedder: object, former: object = None) -> dict[str, str]:
+def _settings(store: dict[str, Any], folder: Path, embedder: object, former: object = None) -> dict[str, str]:
     shopsearch = {
         "EMBEDDER": embedder,
         "FORMER_EMBEDDER": former,
-        "VECTOR_STORE": {
-            "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
-            "OPTIONS": {"uri": uri},
-        },
+        "VECTOR_STORE": store,
         "LEASE_SECONDS": 10,
         "QUERY_CACHE_SECONDS": 0,
     }
