@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.utils.module_loading import import_string
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiResponse
+from rest_framework.permissions import AllowAny
 from rest_framework.views import APIView
 
 from shopsearch.conf import settings
 from shopsearch.refusals import answer_to_error
+from shopsearch.serializers import ErrorSerializer
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_KEPT_OUT = {
+    "401": OpenApiResponse(ErrorSerializer, "The project asks who you are; see WWW-Authenticate."),
+    "403": OpenApiResponse(ErrorSerializer, "The project does not let you in; `detail` may say why."),
+}
 
 
 class ClassesOf:
@@ -33,3 +45,23 @@ class GuardedView(APIView):
 
     def get_exception_handler(self) -> Any:
         return answer_to_error
+
+
+class GuardedSchema(AutoSchema):
+    """Tells of 401 and 403, too, where the settings do not let everyone in."""
+
+    def _get_response_bodies(self, direction: Any = "response") -> Any:
+        bodies = super()._get_response_bodies(direction)
+        if not self.view.authentication_classes and {*self.view.permission_classes} <= {AllowAny}:
+            return bodies
+        kept_out = {
+            code: self._get_response_for_code(refusal, code, direction=direction)  # type: ignore[no-untyped-call]
+            for code, refusal in _KEPT_OUT.items()
+        }
+        return dict(sorted((bodies | kept_out).items()))
+
+
+def guarded(method: Method) -> Method:
+    """The schema tells who may call this method of a view: put it below ``@extend_schema``."""
+    method.kwargs = {"schema": GuardedSchema}  # type: ignore[attr-defined]  # where drf-spectacular keeps it
+    return method

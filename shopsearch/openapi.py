@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiRequest
 
+from shopsearch.access import GuardedSchema
 from shopsearch.conf import settings
 from shopsearch.filters import FALSE, TRUE
 from shopsearch.registry import get_indexes
@@ -46,7 +46,7 @@ def asks_for_a_page(method: Method) -> Method:
     return method
 
 
-class SearchSchema(AutoSchema):
+class SearchSchema(GuardedSchema):
     """Parameters from the settings and the registered indexes as they are at the moment."""
 
     def asked(self) -> dict[str, dict[str, Any]]:

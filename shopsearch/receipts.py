@@ -25,7 +25,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from shopsearch.access import GuardedView
+from shopsearch.access import GuardedView, guarded
 from shopsearch.conf import settings
 from shopsearch.models import Rerank
 from shopsearch.reranking import current
@@ -78,6 +78,7 @@ class RerankView(GuardedView):
             404: OpenApiResponse(ErrorSerializer, "There is no such rerank."),
         },
     )
+    @guarded
     def get(self, request: Request, rerank_id: str) -> Response:
         rerank = _named(rerank_id)
         if rerank is None:

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import AsyncClient, Client, override_settings
+from drf_spectacular.generators import SchemaGenerator
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission, IsAuthenticated
@@ -180,6 +181,21 @@ def test_the_address_of_a_receipt_cannot_be_guessed_listed_or_changed(client, re
     for method in ("post", "put", "patch", "delete"):
         assert getattr(client, method)(rerank_url).status_code == 405
     assert Rerank.objects.get().state == rerank.state
+
+
+def test_the_schema_tells_of_being_kept_out_where_somebody_is(allow):
+    def answers():
+        paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
+        guarded = [API, "/api/products/{product_id}/similar/", "/api/reranks/{rerank_id}/"]
+        return [set(method["responses"]) for path in guarded for method in paths[path].values()]
+
+    allow()
+    assert not any({"401", "403"} & each for each in answers())
+    allow(IS_AUTHENTICATED)
+    assert len(answers()) == 4
+    assert all({"200", "401", "403"} <= each for each in answers())
+    allow(authentication=SESSIONS)
+    assert all({"401", "403"} <= each for each in answers())
 
 
 @pytest.mark.parametrize(
