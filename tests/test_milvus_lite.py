@@ -5,10 +5,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import Counter
 from concurrent import futures
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,15 +14,12 @@ from django.core.management import CommandError, call_command
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.vector_stores import milvus_lite as lite
 from shopsearch.vector_stores.milvus import MilvusStore
-from shopsearch.vector_stores.milvus_lite import Calls, LiteServer
+from shopsearch.vector_stores.milvus_lite import LiteServer
 from tests.services.milvus import MilvusLiteProcess, eventually, free_port
 from tests.vector_store_contract import SCHEMA, entity, key, unit
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 60
-SERVICE = "/milvus.proto.milvus.MilvusService/"
-REQUEST = SimpleNamespace(db_name="", collection_name="shoes")
-CONTEXT = SimpleNamespace(invocation_metadata=lambda: [("dbname", "default")])
 
 
 def listens(port, host="127.0.0.1"):
@@ -91,46 +86,6 @@ def test_by_default_only_this_machine_reaches_it(server):
     assert not listens(server.port, "127.0.0.2")
 
 
-def test_a_write_has_no_other_write_and_no_search_beside_it():
-    calls, lock = Calls(servicer=None), threading.Lock()
-    under_way, seen = Counter(), []
-
-    def handler(name):
-        def handle(request, context):
-            with lock:
-                under_way[name] += 1
-                seen.append(Counter(under_way))
-            os.sched_yield()
-            with lock:
-                under_way[name] -= 1
-
-        return calls.handler(SERVICE + name, handle)
-
-    with futures.ThreadPoolExecutor(20) as threads:
-        for name in 200 * ["Search", "Flush", "Query", "Upsert"]:
-            threads.submit(handler(name), REQUEST, CONTEXT)
-    assert len(seen) == 800
-    writes = [each for each in seen if each["Flush"] or each["Upsert"]]
-    assert len(writes) == 400
-    assert {each.total() for each in writes} == {1}
-
-
-def test_searches_go_on_together():
-    together = threading.Barrier(3, timeout=PATIENCE_SECONDS)
-    search = Calls(servicer=None).handler(SERVICE + "Search", lambda request, context: together.wait())
-    with futures.ThreadPoolExecutor(3) as threads:
-        assert sorted(threads.map(search, 3 * [REQUEST], 3 * [CONTEXT])) == [0, 1, 2]
-
-
-def test_a_call_that_fails_keeps_nobody_waiting():
-    calls = Calls(servicer=None)
-    for name in ("Search", "Flush"):
-        with pytest.raises(ZeroDivisionError):
-            calls.handler(SERVICE + name, lambda request, context: 1 / 0)(None, CONTEXT)
-    for name in ("Search", "Flush"):
-        assert calls.handler(SERVICE + name, lambda request, context: "done")(None, CONTEXT) == "done"
-
-
 @pytest.mark.services
 def test_while_rows_are_on_their_way_into_a_segment_no_search_is_under_way(server, monkeypatch):
     from milvus_lite.engine import collection
@@ -161,16 +116,19 @@ def test_while_rows_are_on_their_way_into_a_segment_no_search_is_under_way(serve
     assert set(swaps) == {(True, 0)}
 
 
-def test_only_collections_that_were_written_are_settled_and_each_once():
-    flushed = []
-    servicer = SimpleNamespace(Flush=lambda request, context: flushed.append(list(request.collection_names)))
-    calls = Calls(servicer)
-    upsert = calls.handler(SERVICE + "Upsert", lambda request, context: None)
-    for _ in range(3):
-        upsert(REQUEST, CONTEXT)
-    calls.settle()
-    calls.settle()
-    assert flushed == [["shoes"]]
+@pytest.mark.services
+def test_stopping_waits_for_a_call_that_outlasts_the_grace(server):
+    store = MilvusStore(uri=server.uri)
+    store.ensure_collection("shoes", SCHEMA)
+    closed, close = [], server._database.close
+    server._database.close = lambda: (closed.append(True), close())
+    stopping = threading.Thread(target=server.stop)
+    with server._calls.alone():  # as a long write is
+        stopping.start()
+        eventually(lambda: not listens(server.port) and not server._settler.is_alive())
+        assert closed == []
+    stopping.join()
+    assert closed == [True]
 
 
 def test_every_rpc_that_does_not_wait_is_one_that_milvus_lite_has_and_does_not_write():

@@ -90,7 +90,8 @@ class LiteServer:
         self._grpc_server.stop(grace=5).wait()
         if self._settler is not None:
             self._settler.join()
-        self._database.close()
+        with self._calls.alone():  # a call that took longer than the grace is still at it
+            self._database.close()
         self._grpc_server = None
 
     def _serve(self, database: Any) -> None:
@@ -146,10 +147,12 @@ class Calls:
 
         def read(request: Any, context: Any) -> Any:
             with self._beside_other_reads():
+                _drop_if_abandoned(context)
                 return handle(request, context)
 
         def write(request: Any, context: Any) -> Any:
-            with self._alone():
+            with self.alone():
+                _drop_if_abandoned(context)
                 if method in _ENTITY_WRITES:
                     metadata = {key.lower(): value for key, value in context.invocation_metadata()}
                     database = request.db_name or metadata.get("dbname", "")
@@ -165,7 +168,7 @@ class Calls:
         if not self._unsettled:
             return
         messages = importlib.import_module("pymilvus.grpc_gen.milvus_pb2")
-        with self._alone():
+        with self.alone():
             unsettled, self._unsettled = self._unsettled, set()
             for database, collection in unsettled:
                 request = messages.FlushRequest(db_name=database, collection_names=[collection])
@@ -183,11 +186,17 @@ class Calls:
                 self._read_ended.notify_all()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         with self._turn:
             with self._read_ended:
                 self._read_ended.wait_for(lambda: not self._reads)
             yield
+
+
+def _drop_if_abandoned(context: Any) -> None:
+    """Who waited for its turn may have a client that has given up, and does it again."""
+    if not context.is_active():
+        context.abort(importlib.import_module("grpc").StatusCode.CANCELLED, "The client has given up.")
 
 
 def _interceptor(calls: Calls) -> Any:
