@@ -136,9 +136,8 @@ def _ask_broker() -> None:
     if not wakeups.has_workers():
         raise ImproperlyConfigured("Celery has no broker (W001).")
     with wakeups.connection_of(current_app) as connection:
-        connection.ensure_connection(
-            max_retries=1, interval_start=0
-        )  # otherwise it rests for two seconds between
+        # Each address once, as a wake-up does; by itself it would rest for two seconds between two tries.
+        connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0)
 
 
 PROBES = {

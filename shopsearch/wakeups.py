@@ -95,7 +95,9 @@ def connection_of(app: Celery) -> Connection:
     Our own, so that the project's broker settings, made for its own tasks, stay as they are.
     """
     connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
-    options = {**(connection.transport_options or {}), "max_retries": 0}
+    # Each address of a broker that has several is tried once.
+    retries = max(0, len(connection.alt) - 1)
+    options = {**(connection.transport_options or {}), "max_retries": retries, "interval_start": 0}
     if connection.transport.driver_type == "redis":
         options |= {
             "socket_timeout": ANSWER_SECONDS,

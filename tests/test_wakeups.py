@@ -7,7 +7,7 @@ import pytest
 import redis
 from celery import current_app
 
-from shopsearch import tasks, wakeups
+from shopsearch import probes, tasks, wakeups
 from shopsearch.models import Change, IndexEntry
 from tests.services.milvus import free_port
 from tests.services.waiting import wait_until
@@ -83,6 +83,18 @@ def test_a_broker_with_a_password_hears_of_a_save(broker, redis_with_password, s
     assert wait_until(lambda: client.llen(QUEUE), "a wake-up is in the queue") == 1
     with pytest.raises(redis.AuthenticationError):
         redis.Redis(port=redis_with_password.port).llen(QUEUE)
+
+
+@pytest.mark.services
+def test_of_a_broker_of_several_addresses_the_one_that_answers_hears_of_it(broker, redis_server, sender):
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    broker(f"{away};{away};{redis_server.url}")
+    wakeups.wake()
+    assert wait_until(lambda: redis_server.client().llen(QUEUE), "a wake-up is in the queue") == 1
+    probes.forget()
+    found = probes.ask(["broker"])["broker"]
+    probes.forget()
+    assert found.is_ready
 
 
 @pytest.mark.services
