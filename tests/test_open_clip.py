@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import string
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 import torch
 from django.core.management import call_command
 from django.utils.module_loading import import_string
+from hypothesis import example, given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from shopsearch.backends import get_embedder
@@ -129,6 +132,15 @@ def test_the_command_downloads_what_loads_by_the_setting_that_it_prints(publishe
 def test_texts_are_cleaned_as_open_clip_does(embedder):
     for name, text in CASE["texts"].items():
         assert embedder.folder.prepared(text) == CASE["cleaned"][name], name
+
+
+@given(st.text() | st.from_regex(r"(&(amp;)?#x?[0-9a-f]{1,12};? ?)+", fullmatch=True))
+@example("&#" + "9" * 5_000 + ";")
+@example("&amp;#" + "9" * 5_000 + ";")
+def test_any_text_can_be_cleaned_and_is_clean_then(text):
+    cleaned = open_clip.canonical(text)
+    assert not set(cleaned) & set(string.punctuation)
+    assert cleaned == " ".join(cleaned.split())
 
 
 def test_the_token_ids_are_open_clips_and_nothing_but_fillers_follows(embedder):

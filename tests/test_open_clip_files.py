@@ -129,8 +129,12 @@ def test_a_model_of_another_size_than_its_name_says_is_refused(folder):
         ),
         (lambda model: model.update(quick_gelu=True), "quick_gelu is not known here"),
         (lambda model: model.pop("text_cfg"), "does not describe a model of two towers"),
+        (
+            lambda model: model["text_cfg"].update(context_length=float("inf")),
+            "does not describe a model of two towers",
+        ),
     ],
-    ids=["trunk", "projection", "pooling", "cleaning", "activation", "an option", "no text"],
+    ids=["trunk", "projection", "pooling", "cleaning", "activation", "an option", "no text", "no number"],
 )
 @pytest.mark.usefixtures("small_trunk")
 def test_an_open_clip_model_of_another_kind_is_refused(
@@ -141,6 +145,11 @@ def test_an_open_clip_model_of_another_kind_is_refused(
     (folder / "open_clip_config.json").write_text(json.dumps(described))
     assert sentence in refusal(folder)
     assert len(TwoTower(model=str(folder)).check()) == 1
+
+
+def test_a_file_that_nests_without_end_is_refused(folder):
+    (folder / "open_clip_config.json").write_text('{"a":' * 100_000)
+    assert "is not JSON" in refusal(folder)
 
 
 def test_a_folder_without_open_clips_configuration_is_refused_by_name(folder):

@@ -71,6 +71,8 @@ RULES: list[tuple[str, *tuple[str, ...]]] = [
 ]
 """Their key, and ours: where there are several, each is given an equal part of the rows."""
 
+ENDLESS = re.compile(r"&#\d{8,};?")
+"""No character has such a number, and Python reads none of thousands of digits."""
 CURLY = "\u02bc\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f"
 """Quotes that OpenCLIP makes straight before it removes them."""
 CLEANED: dict[int, str | None] = {ord(sign): None for sign in string.punctuation + CURLY}
@@ -161,5 +163,7 @@ def canonical(text: str) -> str:
     It also repairs what was decoded wrongly and drops control characters, which is not done here. Of single characters
     of other kinds only ŉ is another, once the tokenizer has composed them.
     """
-    composed = unicodedata.normalize("NFC", unescape(unescape(text)))
+    for _ in range(2):
+        text = unescape(ENDLESS.sub("\ufffd", text))
+    composed = unicodedata.normalize("NFC", text)
     return " ".join(composed.translate(CLEANED).lower().split())

@@ -116,7 +116,7 @@ def read(path: Path, weights_path: str = "") -> TowerFolder:
             tokens=_text_tokens(path, family, towers["text_config"]),
             open_clip=from_open_clip,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise ImproperlyConfigured(f"{path} does not describe a model of two towers: {error!r}.") from error
 
 
@@ -124,7 +124,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a file; {} where there is no file. Raises ImproperlyConfigured when it holds something else."""
     try:
         read = json.loads(path.read_bytes()) if path.is_file() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ImproperlyConfigured(f"{path} is not JSON: {error}.") from error
     if not isinstance(read, dict):
         raise ImproperlyConfigured(f"{path} does not hold a JSON object.")
