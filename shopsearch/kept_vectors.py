@@ -106,7 +106,8 @@ def tidy(index: ImageIndex, collections: models.QuerySet[Collection]) -> None:
     """
     using = collections.db
     rows = KeptVector.objects.using(using).filter(index=index.name)
-    rows.exclude(space__in=list(collections.values_list("space", flat=True))).delete()
+    for pks in keys_of(rows.exclude(space__in=list(collections.values_list("space", flat=True)))):
+        rows.filter(pk__in=pks).delete()
     for pks in keys_of(rows):
         image_ids = set(rows.filter(pk__in=pks).values_list("image_id", flat=True))
         forget(index.name, image_ids - there(index, image_ids, using=using), using=using)

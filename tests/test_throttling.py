@@ -194,9 +194,10 @@ def test_a_deployment_that_believes_every_visitors_header_is_warned(settings, mo
     assert warning.id == "shopsearch.W012"
     assert warning in run_checks(tags=["shopsearch"], include_deployment_checks=True)
     assert warning not in run_checks(tags=["shopsearch"])
-    with monkeypatch.context() as patch:
-        patch.setattr(api_settings, "NUM_PROXIES", 0)
-        assert check_proxies(None) == []
+    for proxies, is_fine in ((0, True), (2, True), ("1", False), (1.5, False), (-1, False), (True, False)):
+        with monkeypatch.context() as patch:
+            patch.setattr(api_settings, "NUM_PROXIES", proxies)
+            assert (check_proxies(None) == []) is is_fine
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None}
     assert check_proxies(None) == []
 

@@ -85,14 +85,14 @@ def check_cache(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 
 def check_proxies(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    if not is_readable() or settings.THROTTLE_RATE is None or api_settings.NUM_PROXIES is not None:
+    proxies = api_settings.NUM_PROXIES
+    if not is_readable() or settings.THROTTLE_RATE is None or (type(proxies) is int and proxies >= 0):
         return []
     return [
         CheckWarning(
-            "REST framework believes any X-Forwarded-For header, so a visitor who writes a new one each time is never "
-            "throttled.",
-            hint="Set REST_FRAMEWORK['NUM_PROXIES'] to the number of proxies before the web server; 0 where there is "
-            "none.",
+            f"REST_FRAMEWORK['NUM_PROXIES'] is {proxies!r}: while it is no number, any X-Forwarded-For header is "
+            "believed, and a visitor who writes a new one each time is never throttled.",
+            hint="Set it to the number of proxies before the web server, an int; 0 where there is none.",
             id="shopsearch.W012",
         )
     ]
