@@ -115,5 +115,4 @@ def tidy(index: ImageIndex, collections: models.QuerySet[Collection]) -> None:
 
 def _held(entry: IndexEntry, collection: Collection) -> Any:
     """The hashes that the entry tells of the collection; None where that is nothing or not certain."""
-    keys = (str(collection.pk), str(collection.formerly))
-    return next((entry.held[key] for key in keys if key in entry.held), None)
+    return next((entry.held[key] for key in collection.keys if key in entry.held), None)

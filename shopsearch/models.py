@@ -171,6 +171,11 @@ class Collection(models.Model):
     def __str__(self) -> str:
         return f"{self.name} {self.state}"
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Under which entries tell what it holds of them, the present one first."""
+        return tuple(str(key) for key in (self.pk, self.formerly) if key is not None)
+
 
 class Rerank(models.Model):
     """The receipt of one rerank: what was asked about which candidates, what the model said, and what came of it.

@@ -47,7 +47,7 @@ class Target:
     @property
     def keys(self) -> tuple[str, ...]:
         """Under which entries tell what it holds of them, the present one first."""
-        return (self.key,) if self.collection.formerly is None else (self.key, str(self.collection.formerly))
+        return self.collection.keys
 
     @property
     def space(self) -> str:
