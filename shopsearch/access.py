@@ -61,7 +61,12 @@ class GuardedSchema(AutoSchema):
         return dict(sorted((bodies | kept_out).items()))
 
 
+def described_by(schema: type[GuardedSchema], method: Method) -> Method:
+    """The method of a view, with this schema beneath what ``@extend_schema`` says of it."""
+    method.kwargs = {"schema": schema}  # type: ignore[attr-defined]  # where drf-spectacular keeps it
+    return method
+
+
 def guarded(method: Method) -> Method:
     """The schema tells who may call this method of a view: put it below ``@extend_schema``."""
-    method.kwargs = {"schema": GuardedSchema}  # type: ignore[attr-defined]  # where drf-spectacular keeps it
-    return method
+    return described_by(GuardedSchema, method)

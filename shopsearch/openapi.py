@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiRequest
 
-from shopsearch.access import GuardedSchema
+from shopsearch.access import GuardedSchema, Method, described_by
 from shopsearch.conf import settings
 from shopsearch.filters import FALSE, TRUE
 from shopsearch.registry import get_indexes
@@ -31,19 +31,15 @@ _FILTER_TYPES: dict[FilterType, dict[str, Any]] = {
     "boolean": _FLAG,
 }
 
-Method = TypeVar("Method", bound=Callable[..., Any])
-
 
 def asks_the_shop(method: Method) -> Method:
     """The parameters of this method of a view are the shop's: put it below ``@extend_schema``."""
-    method.kwargs = {"schema": SearchSchema}  # type: ignore[attr-defined]  # where drf-spectacular keeps it
-    return method
+    return described_by(SearchSchema, method)
 
 
 def asks_for_a_page(method: Method) -> Method:
     """As ``asks_the_shop``, without words: only which results."""
-    method.kwargs = {"schema": PageSchema}  # type: ignore[attr-defined]
-    return method
+    return described_by(PageSchema, method)
 
 
 class SearchSchema(GuardedSchema):
