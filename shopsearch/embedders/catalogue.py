@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shopsearch.embedders import open_clip
+
 TWO_TOWER = "shopsearch.embedders.two_tower.TwoTower"
 VISUALIZED_BGE = "shopsearch.embedders.visualized_bge.VisualizedBGE"
 BGE_VL = "shopsearch.embedders.bge_vl.BGEVL"
@@ -165,9 +167,7 @@ MODELS = (
             megabytes=megabytes,
             good_at="words to pictures of what shops sell, which it was trained on",
             queries=("text", "image"),
-            repositories={
-                f"Marqo/marqo-ecommerce-embeddings-{size}": (*TOWER_FILES, "open_clip_config.json")
-            },
+            repositories={f"Marqo/marqo-ecommerce-embeddings-{size}": (*TOWER_FILES, open_clip.CONFIG)},
         )
         for size, dimension, megabytes in (("B", 768, 816), ("L", 1024, 2_612))
     ),

@@ -18,18 +18,12 @@ from shopsearch.vector_stores.connection import import_pymilvus
 _SERVICE = "/milvus.proto.milvus.MilvusService/"
 _ENTITY_WRITES = {_SERVICE + name for name in ("Insert", "Upsert", "Delete")}
 _ENTITY_READS = {_SERVICE + name for name in ("Query", "Search", "HybridSearch", "GetCollectionStatistics")}
-_READS = {
+_OTHER_READS = {
     _SERVICE + name
     for name in (
         *("Connect", "GetVersion", "CheckHealth", "HasCollection", "DescribeCollection", "ShowCollections"),
-        *("Query", "Search", "HybridSearch", "DescribeIndex", "GetLoadingProgress", "GetLoadState"),
-        *(
-            "HasPartition",
-            "ShowPartitions",
-            "GetFlushState",
-            "GetCollectionStatistics",
-            "GetPartitionStatistics",
-        ),
+        *("DescribeIndex", "GetLoadingProgress", "GetLoadState", "HasPartition", "ShowPartitions"),
+        *("GetFlushState", "GetPartitionStatistics"),
         *("ListDatabases", "DescribeDatabase", "DescribeAlias", "ListAliases", "GetCompactionState"),
     )
 }
@@ -161,7 +155,7 @@ class Calls:
 
         if method in _ENTITY_READS:
             return read
-        return handle if method in _READS else write
+        return handle if method in _OTHER_READS else write
 
     def settle(self) -> None:
         """Move what was written lately out of the memtable, where a search is ten times slower, into segments."""
