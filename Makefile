@@ -1,5 +1,5 @@
 # make demo   the shop, ready to search          make test   everything CI runs but lint and types
-# make lint   ruff, mypy and bandit              make clean  forget the environment and the demo's data
+# make lint   ruff, mypy, imports, bandit     make clean  forget the environment and the demo's data
 # make train  the bundled model from nothing, in an hour or two
 # make audit  known holes in the pinned packages, as far as the advisory service can be reached
 VENV ?= .venv
@@ -69,6 +69,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive shopsearch demo_project training
 
 # Known holes in what is pinned. It asks PyPI, so it is no part of CI; where it gets no answer it fails.

@@ -21,8 +21,8 @@ from unittest import mock
 from benchmarks import quality_tables, search_quality
 
 if TYPE_CHECKING:
-    from shopsearch.evaluation.evaluation import Evaluation
-    from shopsearch.evaluation.judged import JudgedQuery
+    from shopsearch.evaluation.query_files import JudgedQuery
+    from shopsearch.evaluation.run import Evaluation
     from shopsearch.types import Query
 
 FOLDER = search_quality.ROOT / ".var" / "quality-demo"
@@ -45,7 +45,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     search_quality.set_up(FOLDER)
 
-    from shopsearch.vector_stores.milvus_lite import LiteServer
+    from shopsearch.vector_stores.milvus.lite import LiteServer
 
     server = LiteServer(data_dir=FOLDER / "milvus", port=0)
     server.start()
@@ -67,8 +67,8 @@ def _measured(options: argparse.Namespace, uri: str) -> Iterator[str]:
     search_quality.stock(options)
 
     from shopsearch.backends import get_embedder
-    from shopsearch.evaluation.evaluation import Evaluation
-    from shopsearch.evaluation.judged import QueryFile
+    from shopsearch.evaluation.query_files import QueryFile
+    from shopsearch.evaluation.run import Evaluation
     from shopsearch.evaluation.searchers import LiveSearch
     from shopsearch.registry import get_index
 
@@ -109,7 +109,7 @@ def _of_its_language(query: JudgedQuery) -> JudgedQuery:
 def _of_brands(count: int) -> Iterator[JudgedQuery]:
     """A brand and a thing: no picture shows the brand."""
     from demo_project.catalog.models import Product
-    from shopsearch.evaluation.judged import JudgedQuery
+    from shopsearch.evaluation.query_files import JudgedQuery
 
     rows: dict[tuple[str, str], dict[str, int]] = {}
     for product in Product.objects.select_related("category").exclude(brand=""):
@@ -128,7 +128,7 @@ def _of_brands(count: int) -> Iterator[JudgedQuery]:
 def _exact(count: int) -> Iterator[JudgedQuery]:
     """SKUs and full titles in turn, as people write them."""
     from demo_project.catalog.models import Product
-    from shopsearch.evaluation.judged import JudgedQuery
+    from shopsearch.evaluation.query_files import JudgedQuery
 
     dice = Random("exact")
     products = list(Product.objects.order_by("pk"))

@@ -53,12 +53,12 @@ def shop(products: int, log: Path) -> None:
     from django.db import transaction
 
     import tests.services.celery  # noqa: F401  # the project's Celery application
-    from shopsearch import indexing, outbox
     from shopsearch.backends import get_vector_store
     from shopsearch.filters import Range
+    from shopsearch.indexing import changes, outbox
+    from shopsearch.indexing.collections import live_name
     from shopsearch.models import ProductImage
     from shopsearch.registry import get_index
-    from shopsearch.serving import live_name
     from tests.shop.models import Product
     from tests.shop.pictures import picture
 
@@ -69,7 +69,7 @@ def shop(products: int, log: Path) -> None:
         [ProductImage(product=each, image=name) for each in Product.objects.all()]
     )
     begun = time.perf_counter()
-    indexing.reindex(ProductImage.objects.all())
+    changes.reindex(ProductImage.objects.all())
     while outbox.waiting([index]):
         time.sleep(0.1)
     first = time.perf_counter() - begun
@@ -104,7 +104,7 @@ def shop(products: int, log: Path) -> None:
     @transaction.atomic
     def update(price: int) -> None:
         Product.objects.update(price=price)
-        indexing.reindex(ProductImage.objects.all())
+        changes.reindex(ProductImage.objects.all())
 
     report = {
         "products": products,

@@ -47,16 +47,17 @@ def _hold(rows: list[Any]) -> None:
     """Have the store and the outbox hold these images as indexing would, but many at once: `compare` looks at all."""
     from django.db import router
 
-    from shopsearch import images, serving, snapshots
+    from shopsearch import images
     from shopsearch.backends import get_embedder, get_vector_store
+    from shopsearch.indexing import collections, snapshots
+    from shopsearch.indexing.targets import targets_of
     from shopsearch.models import Change, IndexEntry
     from shopsearch.registry import index_for
-    from shopsearch.targets import targets_of
     from shopsearch.types import Entity, Query
 
     index = index_for(type(rows[0]))
     using = router.db_for_write(index.model)
-    [target] = targets_of(index, [serving.live(index, using) or serving.begin_live(index, using)])
+    [target] = targets_of(index, [collections.live(index, using) or collections.begin_live(index, using)])
     taken = [snapshots.take(index, row) for row in rows]
     vectors = get_embedder().embed([Query(image=images.decode(each.content)) for each in taken])
     entities = [
@@ -88,7 +89,7 @@ def rebuild(folder: str) -> None:
 
 def ask(folder: str, volatile: str, rate: str, number: str) -> None:
     """Search by the picture of a product that is there all the time: it has to be the first result."""
-    from shopsearch.search import search
+    from shopsearch.search.engine import search
     from tests.shop.models import Product
 
     titles = list(
@@ -149,18 +150,19 @@ def write(folder: str, volatile: str, rate: str) -> None:
 
 def compare(folder: str) -> None:
     """Once everything is at rest, the live collection against the shop, entity by entity."""
-    from shopsearch import images, indexing, outbox, serving
+    from shopsearch import images
     from shopsearch.backends import get_vector_store
-    from shopsearch.keys import keys_of
+    from shopsearch.indexing import batch, collections, outbox
     from shopsearch.models import ProductImage
     from shopsearch.registry import index_for
+    from shopsearch.registry.keys import keys_of
     from shopsearch.types import Query
     from tests.rebuilds import MirrorEmbedder
 
     index, store, embedder = index_for(ProductImage), get_vector_store(), MirrorEmbedder()
     while outbox.waiting([index]):
-        indexing.index_batch()
-    live = serving.live(index)
+        batch.index_batch()
+    live = collections.live(index)
     if live is None or live.space != embedder.space:
         raise RuntimeError("The new collection does not answer.")
     lost = stale = shown = 0

@@ -41,9 +41,9 @@ def measure(path: Any) -> tuple[Any, Any, Any]:
     from tqdm import tqdm
 
     from shopsearch.backends import get_reranker
-    from shopsearch.evaluation.evaluation import Evaluation
-    from shopsearch.evaluation.judged import QueryFile
     from shopsearch.evaluation.measures import MEASURES
+    from shopsearch.evaluation.query_files import QueryFile
+    from shopsearch.evaluation.run import Evaluation
     from shopsearch.evaluation.searchers import LiveSearch, Reranked
     from shopsearch.models import ProductImage
     from shopsearch.registry import index_for

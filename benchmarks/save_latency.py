@@ -96,12 +96,12 @@ class Shop:
         django.setup()
         from django.core.management import call_command
 
-        from shopsearch import signals
+        from shopsearch.indexing import receivers
         from shopsearch.models import ProductImage
         from tests.shop.pictures import RED, product
 
         call_command("migrate", run_syncdb=True, verbosity=0, skip_checks=True)
-        self.followers = signals._followers(ProductImage)
+        self.followers = receivers._followers(ProductImage)
         self.known = dict(self.followers)
         self.image = product(RED).images.get()
 

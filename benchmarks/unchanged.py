@@ -115,8 +115,8 @@ def _random_base(folder: Path) -> str:
     from safetensors.torch import save_file
 
     from shopsearch.embedders import model_folder
-    from shopsearch.embedders.eva02 import Eva02Config
-    from shopsearch.embedders.vista import Vista
+    from shopsearch.embedders.visualized_bge.eva02 import Eva02Config
+    from shopsearch.embedders.visualized_bge.vista import Vista
 
     folder.mkdir()
     (folder / "tokenizer.json").write_bytes((model_folder.BUNDLED / "tokenizer.json").read_bytes())

@@ -15,7 +15,7 @@ from demo_project import web
 from demo_project.addresses import Addresses
 from demo_project.celery import app
 from demo_project.supervisor import ServiceDied
-from shopsearch.vector_stores.milvus_lite import LiteServer
+from shopsearch.vector_stores.milvus.lite import LiteServer
 
 STOP_SECONDS = 15
 

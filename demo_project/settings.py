@@ -166,10 +166,10 @@ if reranker_url := os.environ.get("DEMO_RERANKER_URL"):
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "shopsearch.logs.RequestIDFilter"}},
+    "filters": {"request_id": {"()": "shopsearch.telemetry.logs.RequestIDFilter"}},
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s"},
-        "json": {"()": "shopsearch.logs.JSONFormatter"},
+        "json": {"()": "shopsearch.telemetry.logs.JSONFormatter"},
     },
     "handlers": {
         "console": {

@@ -10,7 +10,8 @@ class ShopsearchConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from shopsearch import checks, registry, signals, tasks, workers  # noqa: F401
+        from shopsearch import checks, registry, tasks  # noqa: F401
+        from shopsearch.indexing import receivers
 
         registry.autodiscover()
-        signals.connect()
+        receivers.connect()

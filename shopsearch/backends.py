@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -13,7 +14,7 @@ from django.utils.module_loading import import_string
 from shopsearch.conf import settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.cached import CachedEmbedder
-from shopsearch.embedders.remote import WorkerEmbedder
+from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import EmbedderError
 from shopsearch.registry import ImageIndex
 from shopsearch.rerankers.base import Reranker
@@ -21,7 +22,6 @@ from shopsearch.types import CollectionSchema
 from shopsearch.vector_stores.base import VectorStore
 
 Backend = TypeVar("Backend", Embedder, VectorStore, Reranker)
-
 _lock = threading.Lock()
 _instances: dict[tuple[int, str], Any] = {}
 """By process id: a model or a connection that was made before a fork is of no use after it."""
@@ -124,3 +124,10 @@ def forget(**kwargs: Any) -> None:
 
 
 setting_changed.connect(forget)
+
+
+def wants_gpu() -> bool:
+    """What the models will choose, found without torch: asking CUDA is what spoils a process for forking."""
+    devices = {str(getattr(backend, "device", "")) for backend in (get_embedder(), get_reranker())}
+    chosen = any(device.startswith("cuda") for device in devices)
+    return chosen or ("auto" in devices and Path("/dev/nvidiactl").exists())

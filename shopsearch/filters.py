@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shopsearch.exceptions import FilterError
 from shopsearch.types import FilterType, FilterValue
+
+if TYPE_CHECKING:
+    from shopsearch.types import FilterValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,15 @@ class And:
 
 
 Filter = AnyOf | Range | And
-
 MAX_CONDITIONS = 100
 MAX_VALUES = 1_000
 """The most values that one condition may list."""
+
 MAX_CHARACTERS = 100_000
 """The most that the values of all conditions may have together."""
 
 _SHOWN = 60  # characters of a wrong value that the error repeats
+
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 """What forms and people write for a boolean, in small or capital letters."""
 
@@ -132,3 +137,9 @@ def _typed(name: str, kind: FilterType, value: object) -> str | float | bool:
     if not math.isfinite(number):
         raise FilterError(f"The filter {name!r} takes a number, not {text[:_SHOWN]!r}.")
     return number
+
+
+def conditions(filters: Filter | None) -> Iterator[AnyOf | Range]:
+    """The conditions that must all hold."""
+    if filters is not None:
+        yield from filters.filters if isinstance(filters, And) else (filters,)

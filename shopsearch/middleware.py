@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from shopsearch import logs
+from shopsearch.telemetry import logs
 
 HEADER = "X-Request-ID"
 
@@ -17,8 +17,8 @@ HEADER = "X-Request-ID"
 class RequestIDMiddleware:
     """Takes the X-Request-ID of a proxy if it is sane, and makes one otherwise; the answer has it in the same header.
 
-    Put it first. With ``shopsearch.logs.RequestIDFilter`` the lines that are logged meanwhile carry the id, and so do
-    those of the query worker and of the rerank worker that work for the request.
+    Put it first. With ``shopsearch.telemetry.logs.RequestIDFilter`` every log line of the request carries the id, and so
+    do those of the query worker and of the rerank worker that work for it.
     """
 
     sync_capable = True

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import asdict
+from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_ready, worker_shutting_down
+from django.db import connections
+from PIL import Image
 
-from shopsearch import filling, indexing, metrics, outbox, reconciling, reranking, wakeups
+from shopsearch import broker
+from shopsearch.backends import get_embedder, wants_gpu
 from shopsearch.conf import settings
+from shopsearch.evaluation import query_log
+from shopsearch.indexing import batch, fill, outbox
+from shopsearch.indexing import reconcile as reconciling
 from shopsearch.registry import get_indexes
+from shopsearch.search import reranking
+from shopsearch.telemetry import metrics
+from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name=wakeups.TASK, ignore_result=True)
+@shared_task(name=broker.TASK, ignore_result=True)
 def index() -> None:
     """Index one batch; where there is more, have another worker begin with it now, and go on with the rest later.
 
     At most one wake-up waits in the queue: however many workers, one message brings them all to work, one by one.
     """
     if outbox.has_due(beyond=settings.BATCH_SIZE):
-        wakeups.wake()
-    outcomes = asdict(indexing.index_batch())
+        broker.wake()
+    outcomes = asdict(batch.index_batch())
     outcomes.pop("claimed")
     metrics.count_indexed(outcomes)
-    if filling.advance() or outbox.has_due():
-        wakeups.wake()
+    if fill.advance() or outbox.has_due():
+        broker.wake()
 
 
 @shared_task(name="shopsearch.reconcile", ignore_result=True)
@@ -40,8 +52,95 @@ def reconcile() -> None:
                 )
 
 
-@shared_task(name=wakeups.RERANK_TASK, ignore_result=True)
+@shared_task(name=broker.RERANK_TASK, ignore_result=True)
 def rerank() -> None:
     """Answer the rerank that has waited longest; where more wait, have them answered next."""
     if reranking.answer_next() and reranking.has_queued():
-        wakeups.wake_rerankers()
+        broker.wake_rerankers()
+
+
+class Sweeper:
+    """A daemon thread that wakes the workers, at once and then every SWEEP_SECONDS, whenever something is due.
+
+    It heals what a wake-up cannot: one that was lost, a lease that ran out, a wait that is over.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._now = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to sweep; where that was begun already, sweep now."""
+        self._now.set()
+        if self._thread is None or not self._thread.is_alive():
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._run, name="shopsearch-sweeper", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Sweep no more. Does not wait for a sweep under way; may be called from a signal handler."""
+        self._stopping.set()
+        self._now.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._now.clear()
+            sweep()
+            self._now.wait(settings.SWEEP_SECONDS)
+
+
+def sweep() -> None:
+    """Wake the workers if anything is due, and end the reranks whose time is over. Never raises."""
+    try:
+        if fill.advance() or outbox.has_due():
+            broker.wake()
+        reranking.expire()
+        if reranking.has_queued():
+            broker.wake_rerankers()
+        reranking.purge()
+        query_log.purge()
+    except Exception as error:
+        logger.warning("The outbox could not be swept: %s", error)
+    finally:
+        if threading.current_thread() is not threading.main_thread():
+            # Idle for long, and in the parent of forks: no connection is kept.
+            connections.close_all()
+
+
+sweeper = Sweeper()
+
+
+@worker_ready.connect(dispatch_uid="shopsearch")
+def ready(sender: Any, **kwargs: object) -> None:
+    """A worker has connected to its broker, for the first time or again."""
+    ours = {settings.INDEX_QUEUE, settings.RERANK_QUEUE} & set(sender.app.amqp.queues.consume_from)
+    if not ours:
+        return
+    pool = type(sender.pool).__module__.rpartition(".")[2]
+    if pool == "prefork" and wants_gpu():
+        logger.critical(
+            "This worker does no work for shopsearch: its pool forks, and a GPU cannot be used across a fork. Start "
+            'it with `-P solo`, one worker per GPU, or set the models\' option device to "cpu". '
+            "Until then the images stay in the outbox."
+        )
+        for queue in ours:
+            sender.cancel_task_queue(queue)
+        return
+    if pool == "solo":
+        _load_model()
+    metrics.serve()
+    sweeper.start()
+
+
+@worker_shutting_down.connect(dispatch_uid="shopsearch")
+def shutting_down(**kwargs: object) -> None:
+    sweeper.stop()
+
+
+def _load_model() -> None:
+    try:
+        # Words and picture together: some models read no words alone.
+        get_embedder().embed([Query(text="warm up", image=Image.new("RGB", (64, 64)))])
+    except Exception as error:
+        logger.warning("The embedder is not ready yet: %s", error)

@@ -2,13 +2,12 @@
 
 from django.urls import path, re_path
 
-from shopsearch.consent import ConsentView
-from shopsearch.exposition import MetricsView
-from shopsearch.health import LiveView, ReadyView
-from shopsearch.pages import SearchPage
-from shopsearch.products import SimilarView
-from shopsearch.receipts import RerankView, events
-from shopsearch.views import SearchView
+from shopsearch.api.health import LiveView, ReadyView
+from shopsearch.api.metrics import MetricsView
+from shopsearch.api.reranks import RerankView, events
+from shopsearch.api.views import SearchView, SimilarView
+from shopsearch.storefront.consent import ConsentView
+from shopsearch.storefront.views import SearchPage
 
 app_name = "shopsearch"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from shopsearch.embedders.magiclens_conversion import convert
+from shopsearch.embedders.magiclens.conversion import convert
 from tests import flax_files, two_tower_models
 
 WIDTH, HEADS, TEXT, VISION = 32, 4, 48, 64

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 
-from shopsearch import filling, indexing, serving
 from shopsearch.backends import get_vector_store
+from shopsearch.indexing import batch as indexing
+from shopsearch.indexing import collections, fill
 from shopsearch.models import Collection
-from shopsearch.search import search
+from shopsearch.search.engine import search
 from shopsearch.testing import ColourEmbedder, MemoryStore
 from tests.shop.store import IMAGES
 
@@ -70,12 +71,12 @@ def work():
     """What workers do until nothing is left to do."""
     while True:
         batches = list(indexing.index_pending())
-        if not filling.advance() and not any(batch.claimed for batch in batches):
+        if not fill.advance() and not any(batch.claimed for batch in batches):
             return
 
 
 def live():
-    return serving.live(IMAGES)
+    return collections.live(IMAGES)
 
 
 def states():
@@ -90,9 +91,9 @@ def found(words="red", **filters):
 
 def step():
     """One batch, as a worker does it."""
-    filling.advance()
+    fill.advance()
     indexing.index_batch()
-    filling.advance()
+    fill.advance()
 
 
 def in_live():

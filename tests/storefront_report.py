@@ -12,10 +12,11 @@ from typing import Any
 
 
 def report() -> dict[str, Any]:
-    from shopsearch import images, outbox
-    from shopsearch.indexing import index_pending
+    from shopsearch import images
+    from shopsearch.indexing import outbox
+    from shopsearch.indexing.batch import index_pending
     from shopsearch.models import ProductImage
-    from shopsearch.search import search
+    from shopsearch.search.engine import search
 
     embedded = sum(batch.embedded for batch in index_pending())
     found = []

@@ -13,10 +13,10 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission, IsAuthenticated
 
-from shopsearch import reranking
+from shopsearch.api.views import SearchView
 from shopsearch.checks.settings import check_settings
 from shopsearch.models import Rerank
-from shopsearch.views import SearchView
+from shopsearch.search import reranking
 from tests.services.event_loop import run_in_a_loop_of_its_own
 from tests.shop.pictures import BLUE, GREEN, RED, product
 from tests.shop.store import index_everything

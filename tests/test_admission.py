@@ -10,9 +10,9 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
-from shopsearch import admission
-from shopsearch.admission import LINE, Admission, admitted
-from shopsearch.embedders.remote import WorkerEmbedder
+from shopsearch.api import admission
+from shopsearch.api.admission import LINE, Admission, admitted
+from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import Busy, EmbedderError
 from shopsearch.models import Rerank
 from shopsearch.testing import ColourEmbedder
@@ -195,7 +195,9 @@ def test_the_line_is_bounded_and_in_a_storm_nobody_waits(visitors):
 
 def test_words_that_would_be_turned_away_are_so_before_anything_was_read_or_counted(client, monkeypatch):
     monkeypatch.setattr(admission._admission, "_may_wait", lambda kind: False)
-    monkeypatch.setattr("shopsearch.throttling.seconds_to_wait", lambda *args: pytest.fail("it was counted"))
+    monkeypatch.setattr(
+        "shopsearch.api.throttling.seconds_to_wait", lambda *args: pytest.fail("it was counted")
+    )
     with ExitStack() as places:
         for _ in range(4):
             places.enter_context(admitted("text"))

@@ -9,9 +9,9 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from shopsearch import indexing
+from shopsearch.api.views import SearchView
+from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
-from shopsearch.views import SearchView
 from tests.shop.models import Artwork, Category, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 
@@ -36,7 +36,7 @@ def shop():
     product(RED, title="red mug", category=mugs, price=8)
     product(GREEN, title="green mug", category=mugs, price=12, in_stock=False, tags=["gift", "tea"])
     product(BLUE, title="blue plate", price=20, tags=["gift"])
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
 
 def get(client, **parameters):
@@ -130,7 +130,7 @@ def test_the_filters_asked_for_are_told(client):
 
 def test_a_filter_value_is_never_an_expression(client):
     product(RED, title="red")
-    list(indexing.index_pending())
+    list(batch.index_pending())
     assert titles(get(client, q="red", category='x" or 1 == 1 or category == "')) == []
 
 
@@ -149,7 +149,7 @@ def follow(client, response):
 def test_pages_neither_overlap_nor_leave_out(client, limit):
     for number in range(11):
         product((200, 20 * number, 20), (20 * number, 20, 200), title=f"mug {number}")
-    list(indexing.index_pending())
+    list(batch.index_pending())
     found = list(follow(client, get(client, q="red", limit=limit)))
     assert [rank for rank, _ in found] == list(range(1, 12))
     assert sorted(title for _, title in found) == sorted(f"mug {number}" for number in range(11))
@@ -182,7 +182,7 @@ def test_the_page_before_is_named(client):
 def test_several_images_of_a_product_give_one_result(client):
     product(RED, (200, 20, 20), (240, 40, 40), title="red mug")
     product(BLUE, title="blue mug")
-    list(indexing.index_pending())
+    list(batch.index_pending())
     assert titles(get(client, q="red")) == ["red mug", "blue mug"]
 
 
@@ -195,7 +195,7 @@ def test_a_hidden_product_is_in_no_answer(client):
 
 def test_another_index_is_searched_by_its_name(client):
     Artwork.objects.create(code="sunset", original=picture(RED, "sunset.png"))
-    list(indexing.index_pending())
+    list(batch.index_pending())
     answer = get(client, q="red", index="shop_artwork").json()
     assert answer["results"][0]["product"]["id"] == "sunset"
     assert answer["results"][0]["image_id"] == "sunset"
@@ -206,7 +206,7 @@ def test_another_index_is_searched_by_its_name(client):
 def test_a_better_order_is_promised_only_when_it_is_asked_for(client):
     product(RED, title="red mug")
     product(BLUE, title="blue mug")
-    list(indexing.index_pending())
+    list(batch.index_pending())
     assert get(client, q="red").json()["rerank"] is None
     rerank = get(client, q="red", rerank="true").json()["rerank"]
     assert rerank["state"] == "queued"
@@ -251,7 +251,7 @@ def test_more_results_take_no_more_database_queries(client, django_assert_num_qu
         product(
             (200, 20 * number, 20), title=f"mug {number}", category=Category.objects.create(name=str(number))
         )
-    list(indexing.index_pending())
+    list(batch.index_pending())
     get(client, q="green")  # calibrations are read once in a while
     with django_assert_num_queries(2):  # which collection answers, and the images
         assert len(titles(get(client, q="red", limit=2))) == 2

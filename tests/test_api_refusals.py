@@ -116,7 +116,7 @@ def test_a_picture_of_too_many_pixels(client, change):
 def test_a_body_of_too_many_bytes_is_refused_before_it_is_read(client, change, monkeypatch):
     change(MAX_IMAGE_BYTES=1000)
     monkeypatch.setattr(
-        "shopsearch.views.MultiPartParser.parse", lambda *args, **kw: pytest.fail("it was read")
+        "shopsearch.api.views.MultiPartParser.parse", lambda *args, **kw: pytest.fail("it was read")
     )
     refused(client.post(URL, {"image": SimpleUploadedFile("a.png", bytes(300_000))}), "image_too_large", "KB")
 

@@ -15,7 +15,7 @@ from PIL import Image
 from shopsearch.backends import get_vector_store
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
-from shopsearch.search import search
+from shopsearch.search.engine import search
 from shopsearch.testing import SETTINGS, MemoryStore, SearchTestCase, assert_finds, picture, stand_ins
 from tests.shop.models import Artwork, Product
 

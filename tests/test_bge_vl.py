@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders.bge_vl import BGEVL
-from shopsearch.embedders.two_tower import TwoTower
+from shopsearch.embedders.two_tower.embedder import TwoTower
 from shopsearch.types import Query
 from tests import two_tower_models
 from tests.embedder_contract import EmbedderContract, picture

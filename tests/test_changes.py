@@ -4,10 +4,10 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from shopsearch import changes, keys, outbox
+from shopsearch.indexing import changes, outbox
+from shopsearch.indexing.outbox import Settlement
 from shopsearch.models import Change, IndexEntry, ProductImage
-from shopsearch.outbox import Settlement
-from shopsearch.registry import index_for
+from shopsearch.registry import index_for, keys
 
 pytestmark = pytest.mark.django_db
 

@@ -5,9 +5,9 @@ import threading
 import pytest
 from django.db import connection, transaction
 
-from shopsearch import changes, outbox
+from shopsearch.indexing import changes, outbox
+from shopsearch.indexing.outbox import Settlement
 from shopsearch.models import IndexEntry, ProductImage
-from shopsearch.outbox import Settlement
 from shopsearch.registry import index_for
 from tests.shop.pictures import RED, product
 

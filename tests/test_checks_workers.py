@@ -9,7 +9,6 @@ from django.core.checks import run_checks
 from django.test import override_settings
 from kombu import Queue
 
-from shopsearch import tasks  # noqa: F401 -- so that Celery knows them
 from shopsearch.checks import workers
 from shopsearch.testing import ColourEmbedder
 from tests.services.celery import app as the_tests_app
@@ -93,9 +92,9 @@ def test_W040_and_W041_are_silent_without_a_card(found):
 
 def test_W040_auto_is_a_card_where_there_is_one(found, monkeypatch):
     monkeypatch.setattr(ColourEmbedder, "device", "auto", raising=False)
-    monkeypatch.setattr("shopsearch.workers.Path.exists", lambda path: False)
+    monkeypatch.setattr("shopsearch.tasks.Path.exists", lambda path: False)
     assert found(worker_pool="prefork") == {}
-    monkeypatch.setattr("shopsearch.workers.Path.exists", lambda path: str(path) == "/dev/nvidiactl")
+    monkeypatch.setattr("shopsearch.tasks.Path.exists", lambda path: str(path) == "/dev/nvidiactl")
     assert "W040" in found(worker_pool="prefork")
 
 

@@ -6,11 +6,11 @@ import pytest
 from django.core.cache import cache
 from django.db import OperationalError
 
-from shopsearch.descriptions import described
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
-from shopsearch.reranking import order_of
-from shopsearch.search import search
+from shopsearch.registry.index import described
+from shopsearch.search.engine import search
+from shopsearch.search.reranking import order_of
 from tests.shop.models import Product
 from tests.shop.pictures import GREEN, RED, product
 from tests.shop.store import index_everything

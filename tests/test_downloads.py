@@ -7,10 +7,9 @@ import subprocess
 
 import pytest
 
-from shopsearch import downloads
-from shopsearch.downloads import Downloader
 from shopsearch.exceptions import ImageTooLarge, ImageUnavailable, ImageUnreadable
-from shopsearch.images import decode
+from shopsearch.images import decode, download
+from shopsearch.images.download import Downloader
 from tests.services.picture_server import jpeg, picture_server
 
 LOCAL = ("127.0.0.1/32",)
@@ -122,7 +121,7 @@ def test_what_only_says_that_it_is_a_picture_is_for_the_decoder_to_refuse(server
 
 
 def test_a_name_server_that_does_not_answer_costs_no_more_than_the_deadline(server, monkeypatch):
-    monkeypatch.setattr(downloads.socket, "getaddrinfo", lambda *_, **__: server.stopping.wait())
+    monkeypatch.setattr(download.socket, "getaddrinfo", lambda *_, **__: server.stopping.wait())
     assert refusal(Downloader(seconds=0.2), "https://pictures.example/a.jpg").may_pass
 
 
@@ -154,7 +153,7 @@ def test_a_name_server_that_does_not_answer_costs_no_more_than_the_deadline(serv
     ],
 )
 def test_an_address_that_is_not_to_be_asked_is_not_even_looked_up(address, monkeypatch):
-    monkeypatch.setattr(downloads, "_looked_up", lambda *_: pytest.fail("it was looked up"))
+    monkeypatch.setattr(download, "_looked_up", lambda *_: pytest.fail("it was looked up"))
     refusal(Downloader(), address)
 
 
@@ -198,7 +197,7 @@ def resolver(*answers):
 def test_a_name_server_that_changes_its_mind_gains_nothing(server, monkeypatch):
     """What was checked is what is connected to: the name is looked up once for each request."""
     look_up, asked = resolver(["127.0.0.1"], ["127.0.0.2"])
-    monkeypatch.setattr(downloads.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(download.socket, "getaddrinfo", look_up)
     address = f"http://pictures.example:{server.port}"
     assert downloader(server).fetch(f"{address}/good/a.jpg") == jpeg("/good/a.jpg")
     assert asked == ["pictures.example"]
@@ -208,14 +207,14 @@ def test_a_name_server_that_changes_its_mind_gains_nothing(server, monkeypatch):
 
 def test_a_name_with_one_private_address_among_others_is_refused(server, monkeypatch):
     look_up, _ = resolver(["127.0.0.1", "10.0.0.1"])
-    monkeypatch.setattr(downloads.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(download.socket, "getaddrinfo", look_up)
     assert "10.0.0.1" in refusal(downloader(server), f"http://pictures.example:{server.port}/good/").reason
     assert server.requests == []
 
 
 def test_where_one_address_is_dead_the_next_one_is_asked(server, monkeypatch):
     look_up, _ = resolver(["127.0.0.3", "127.0.0.1"])
-    monkeypatch.setattr(downloads.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(download.socket, "getaddrinfo", look_up)
     # The server listens at 127.0.0.1 alone.
     found = downloader(server, networks=("127.0.0.0/8",)).fetch(f"http://a.example:{server.port}/good/a.jpg")
     assert found == jpeg("/good/a.jpg")
@@ -249,9 +248,9 @@ def tls(tmp_path, monkeypatch):
         capture_output=True,
     )
     trusting = ssl.create_default_context(cafile=certificate)
-    monkeypatch.setattr(downloads, "_tls", lambda: trusting)
+    monkeypatch.setattr(download, "_tls", lambda: trusting)
     look_up, _ = resolver(["127.0.0.1"])
-    monkeypatch.setattr(downloads.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(download.socket, "getaddrinfo", look_up)
     with picture_server() as running:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)

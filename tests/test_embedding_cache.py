@@ -10,8 +10,8 @@ from PIL import Image
 
 from shopsearch.backends import get_embedder, get_query_embedder
 from shopsearch.embedders.cached import CachedEmbedder
-from shopsearch.embedders.visualized_bge import VisualizedBGE
-from shopsearch.search import search
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
+from shopsearch.search.engine import search
 from shopsearch.testing import ColourEmbedder
 from shopsearch.types import Query
 from tests.embedder_contract import EmbedderContract, mixed_queries, picture

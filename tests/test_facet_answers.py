@@ -10,9 +10,9 @@ from hypothesis import settings as hypothesis_settings
 
 from shopsearch import reindex
 from shopsearch.exceptions import FilterError
-from shopsearch.facets import facets
 from shopsearch.filters import parse
 from shopsearch.models import ProductImage
+from shopsearch.search.facets import facets
 from tests import facet_queries, hostile_filters
 from tests.shop.models import Category, Product
 from tests.shop.pictures import RED, picture, product

@@ -10,10 +10,10 @@ import pytest
 
 from shopsearch import FilterField, ImageIndex
 from shopsearch.exceptions import FilterError
-from shopsearch.facets import MOST_VALUES, facet_names, facets
 from shopsearch.filters import parse
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
+from shopsearch.search.facets import MOST_VALUES, facet_names, facets
 from tests import facet_queries
 from tests.shop.models import Category, Edition, Label, Poster, PosterImage
 from tests.shop.pictures import RED, product

@@ -5,9 +5,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsearch.fusion import fused
+from shopsearch.registry.analyzer import asked, kept
+from shopsearch.search.retrieval import fused
 from shopsearch.types import Hit
-from shopsearch.words import asked, kept
 
 SHOP = {
     "1": kept(["red mug"], ["MUG-1"], "en"),

@@ -12,7 +12,8 @@ from celery import current_app
 from django.core.management import call_command
 from django.urls import reverse
 
-from shopsearch import conf, probes
+from shopsearch import conf
+from shopsearch.api import health
 from shopsearch.exceptions import EmbedderError, VectorStoreError
 from shopsearch.testing import ColourEmbedder, MemoryStore
 
@@ -24,11 +25,11 @@ PARTS = ["database", "vector_store", "embedder", "broker"]
 @pytest.fixture(autouse=True)
 def _asked_anew(settings, monkeypatch):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH}
-    for probe in probes.PROBES.values():
+    for probe in health.PROBES.values():
         monkeypatch.setattr(probe, "_logged", "")  # of an outage in an earlier test
-    probes.forget()
+    health.forget()
     yield
-    probes.forget()
+    health.forget()
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def ready(client):
     """What is answered, asked anew: the status, and the reasons of the parts that are away."""
 
     def ask(query=""):
-        probes.forget()
+        health.forget()
         response = client.get(READY + query)
         answer = response.json()
         assert answer["ready"] is (response.status_code == 200)
@@ -83,7 +84,7 @@ def test_the_addresses_are_those_that_the_docs_give():
 
 def test_live_answers_without_asking_anybody(client, monkeypatch):
     # Without the database fixture a query is an error; a probe is one too.
-    monkeypatch.setattr(probes, "ask", None)
+    monkeypatch.setattr(health, "ask", None)
     response = client.get(LIVE)
     assert (response.status_code, response.json()) == (200, {"live": True})
     assert response["Cache-Control"] == "no-store"
@@ -198,7 +199,7 @@ def test_the_answer_names_no_host_and_no_error_but_the_log_does(client, monkeypa
     monkeypatch.setattr(MemoryStore, "collections", away)
     monkeypatch.setitem(current_app.conf, "broker_url", "redis://:hunter2@127.0.0.1:1/0")
     for _ in range(3):
-        probes.forget()
+        health.forget()
         body = client.get(READY).content.decode()
         assert "hunter2" not in body
         assert "127.0.0.1" not in body
@@ -215,10 +216,10 @@ def test_the_log_says_which_part_is_back(client, monkeypatch, caplog):
     with monkeypatch.context() as patch:
         patch.setattr(MemoryStore, "collections", lambda store: 1 / 0)
         client.get(READY)
-    probes.forget()
+    health.forget()
     caplog.clear()
     client.get(READY)
-    assert [record.getMessage() for record in caplog.records if record.name == "shopsearch.probes"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "shopsearch.api.health"] == [
         "vector_store answers again."
     ]
 
@@ -246,9 +247,9 @@ def test_many_who_ask_at_once_have_a_part_asked_once(client, monkeypatch, waits_
 @pytest.mark.django_db
 def test_probes_leave_no_connection_to_the_database_behind(client, monkeypatch):
     closed = set()
-    monkeypatch.setattr(probes.connections, "close_all", lambda: closed.add(threading.current_thread()))
+    monkeypatch.setattr(health.connections, "close_all", lambda: closed.add(threading.current_thread()))
     client.get(READY)
-    asked = {probe.ask().thread for probe in probes.PROBES.values()}
+    asked = {probe.ask().thread for probe in health.PROBES.values()}
     assert len(asked) == len(PARTS)
     assert asked <= closed  # threads of earlier tests may end meanwhile too
 
@@ -268,7 +269,7 @@ def test_real_answers_are_as_the_schema_promises(client, monkeypatch):
                 '"number", "format": "double", "nullable": true', '"number"'
             )
         )
-        probes.forget()
+        health.forget()
         response = client.get(path)
         assert response.status_code == status
         jsonschema.Draft202012Validator({**promise, "components": components}).validate(response.json())
@@ -288,8 +289,8 @@ def test_a_process_that_was_forked_asks_for_itself(client):
     assert client.get(READY).status_code == 200
     child = os.fork()
     if child == 0:
-        probes.forget()
-        asked = probes.PROBES["vector_store"].ask()
+        health.forget()
+        asked = health.PROBES["vector_store"].ask()
         asked.thread.join(30)
         os._exit(0 if asked.error is None and asked.answered_at else 1)
     assert os.waitpid(child, 0)[1] == 0

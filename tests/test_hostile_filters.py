@@ -15,12 +15,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shopsearch import filters
+from shopsearch.api.views import NOT_FILTERS
 from shopsearch.exceptions import FilterError
 from shopsearch.models import ProductImage
 from shopsearch.testing import MemoryStore
 from shopsearch.types import CollectionSchema
-from shopsearch.vector_stores.milvus import MilvusStore
-from shopsearch.views import NOT_FILTERS
+from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.hostile_filters import FIELDS, FRAGMENTS, NO_TEXT, REFUSED, expected, rows
 from tests.hostile_filters import filters as hostile
 from tests.shop.models import Category, Product

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
-from shopsearch.images import MAX_SIDE, decode
+from shopsearch.images import decode
+from shopsearch.images.decoding import MAX_SIDE
 from tests.test_images import RED, near, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")

@@ -15,8 +15,10 @@ from celery import current_app
 from django.core.cache import cache, caches
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from shopsearch import probes, reranking, throttling, wakeups
+from shopsearch import broker as wakeups
+from shopsearch.api import health, throttling
 from shopsearch.models import Change, Rerank
+from shopsearch.search import reranking
 from tests.services.query_worker import WORKER_EMBEDDER, QueryWorkerProcess
 from tests.services.waiting import wait_until
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
@@ -53,12 +55,12 @@ def within(seconds):
 @pytest.fixture(autouse=True)
 def _fresh_parts(monkeypatch):
     cache.clear()
-    probes.forget()
+    health.forget()
     monkeypatch.setattr(throttling, "_counter", throttling._Counter())
     for name in ("_sender", "_rerank_sender"):
         monkeypatch.setattr(wakeups, name, wakeups._Sender(getattr(wakeups, name).task))
     yield
-    probes.forget()
+    health.forget()
 
 
 @pytest.fixture
@@ -204,7 +206,7 @@ def test_a_cache_that_hangs_costs_one_search_its_timeouts_and_the_next_ones_noth
         with within(2 * SHORT_SECONDS):
             assert search().status_code == 200  # and nobody is throttled
     said = [record.name for record in caplog.records if record.levelno >= logging.WARNING]
-    assert sorted(said) == ["shopsearch.embedders.cached", "shopsearch.throttling"]
+    assert sorted(said) == ["shopsearch.embedders.cached", "shopsearch.api.throttling"]
 
 
 def test_a_vector_store_that_hangs(shop, searches, save, client, admin_client, hung_port):

@@ -8,9 +8,9 @@ import pytest
 from shopsearch.backends import get_vector_store
 from shopsearch.models import Collection, ProductImage
 from shopsearch.registry import index_for
-from shopsearch.retrieval import Retrieval
+from shopsearch.registry.analyzer import kept
+from shopsearch.search.retrieval import Retrieval
 from shopsearch.types import CollectionSchema, Entity, Query
-from shopsearch.words import kept
 
 IMAGES = index_for(ProductImage)
 EXACT = 500

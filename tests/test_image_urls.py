@@ -5,9 +5,10 @@ import threading
 import pytest
 from django.core.cache import cache
 
-from shopsearch import downloads, indexing
-from shopsearch.downloads import Downloader
 from shopsearch.exceptions import ImageUnavailable
+from shopsearch.images import download
+from shopsearch.images.download import Downloader
+from shopsearch.indexing import batch
 from tests.services.picture_server import picture_server
 from tests.shop.pictures import RED, picture, product
 
@@ -19,16 +20,16 @@ def shop(db, settings):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None, "FETCH_IMAGE_URLS": True}
     cache.clear()
     product(RED, title="red mug")
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
 
 @pytest.mark.usefixtures("shop")
 def test_a_picture_may_be_searched_with_by_its_address(client, monkeypatch):
     product(RED, title="red plate")
-    list(indexing.index_pending())
+    list(batch.index_pending())
     with picture_server() as server:
         local = Downloader(schemes=("http",), ports=(server.port,), networks=("127.0.0.1/32",))
-        monkeypatch.setattr(downloads, "Downloader", lambda seconds: local)
+        monkeypatch.setattr(download, "Downloader", lambda seconds: local)
         asked = {"image_url": f"{server.address}/good/a.jpg", "q": "red", "limit": 1}
         for answer in (client.post(URL, asked), client.post(URL, asked, content_type="application/json")):
             assert answer.status_code == 200, answer.content
@@ -39,7 +40,7 @@ def test_a_picture_may_be_searched_with_by_its_address(client, monkeypatch):
 
 @pytest.mark.usefixtures("shop")
 def test_what_cannot_be_fetched_is_answered_with_400_without_the_reason(client, caplog):
-    caplog.set_level("INFO", "shopsearch.downloads")
+    caplog.set_level("INFO", "shopsearch.images.download")
     answer = client.post(URL, {"image_url": "https://127.0.0.1/a.jpg"})
     assert answer.status_code == 400
     assert answer.json() == {"code": "image_unavailable", "detail": str(ImageUnavailable())}
@@ -48,7 +49,7 @@ def test_what_cannot_be_fetched_is_answered_with_400_without_the_reason(client, 
 
 @pytest.mark.usefixtures("shop")
 def test_slow_servers_hold_no_more_than_a_few_of_the_shops_threads(client, monkeypatch):
-    monkeypatch.setattr(downloads, "_fetches", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(download, "_fetches", threading.BoundedSemaphore(1))
     answers = []
 
     def fetch(self, address):
@@ -76,7 +77,7 @@ def test_a_picture_and_an_address_are_too_much(client):
 
 @pytest.mark.usefixtures("shop")
 def test_an_address_is_not_taken_by_get(client, monkeypatch):
-    monkeypatch.setattr(downloads, "fetched", lambda address: pytest.fail("it was fetched"))
+    monkeypatch.setattr(download, "fetched", lambda address: pytest.fail("it was fetched"))
     assert client.get(URL, {"image_url": "https://pictures.example/a.jpg"}).status_code == 400
 
 
@@ -85,7 +86,7 @@ def test_no_address_is_fetched_unless_the_shop_says_so(client, settings, monkeyp
     settings.SHOPSEARCH = {
         name: value for name, value in settings.SHOPSEARCH.items() if name != "FETCH_IMAGE_URLS"
     }
-    monkeypatch.setattr(downloads, "_looked_up", lambda *_: pytest.fail("it was looked up"))
+    monkeypatch.setattr(download, "_looked_up", lambda *_: pytest.fail("it was looked up"))
     answer = client.post(URL, {"image_url": "https://pictures.example/a.jpg"})
     assert answer.status_code == 400
     assert (

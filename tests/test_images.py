@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from shopsearch.exceptions import ImageUnreadable
-from shopsearch.images import MAX_SIDE, decode, jpeg, normalised
+from shopsearch.images import decode, jpeg, normalised
+from shopsearch.images.decoding import MAX_SIDE
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
 

@@ -4,8 +4,9 @@ import pytest
 from django.db.migrations.state import ModelState
 
 import shopsearch
-from shopsearch import changes, indexing
 from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.indexing import batch as indexing
+from shopsearch.indexing import changes
 from shopsearch.models import Change, ProductImage, ProductImageQuerySet
 from tests.shop.models import Artwork, PosterImage, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product

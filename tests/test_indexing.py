@@ -4,8 +4,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F
 
-from shopsearch import batches, changes, outbox, reindex
+from shopsearch import reindex
 from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.indexing import batch as batches
+from shopsearch.indexing import changes, outbox
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, Poster, PosterImage, Product

@@ -7,10 +7,12 @@ from django.core.files.storage import FileSystemStorage
 from django.db import OperationalError
 from django.db.models.functions import Now
 
-from shopsearch import batches, indexing, outbox
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.exceptions import EmbedderError, VectorStoreError
-from shopsearch.indexing import Batch
+from shopsearch.indexing import batch as batches
+from shopsearch.indexing import batch as indexing
+from shopsearch.indexing import outbox
+from shopsearch.indexing.batch import Batch
 from shopsearch.models import IndexEntry, ProductImage
 from tests.shop.models import Product
 from tests.shop.pictures import BLUE, GREEN, RED, product

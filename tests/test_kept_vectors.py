@@ -4,9 +4,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from shopsearch import changes, indexing, reconciling
 from shopsearch.backends import get_embedder, get_vector_store
-from shopsearch.batches import MAX_ATTEMPTS
+from shopsearch.indexing import batch, changes, reconcile
+from shopsearch.indexing.batch import MAX_ATTEMPTS
 from shopsearch.models import IndexEntry, KeptVector, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Edition, Poster, PosterImage, Product
@@ -146,7 +146,7 @@ def test_a_worker_that_is_killed_between_keeping_and_deleting_costs_no_embedding
     with monkeypatch.context() as patch:
         patch.setattr(store, "delete", killed)
         with pytest.raises(Killed):
-            indexing.index_batch()
+            batch.index_batch()
     assert is_kept()
     due_now()
     hide()
@@ -155,7 +155,7 @@ def test_a_worker_that_is_killed_between_keeping_and_deleting_costs_no_embedding
     with monkeypatch.context() as patch:
         patch.setattr(store, "delete", killed)
         with pytest.raises(Killed):
-            indexing.index_batch()
+            batch.index_batch()
     due_now()
     assert show() == 0, "it never left the store, but nobody believed that"
     assert not is_kept()
@@ -174,7 +174,7 @@ def test_a_worker_that_lost_its_image_to_another_keeps_nothing_of_it(image, stor
 
     publish(False)
     monkeypatch.setattr(store, "fetch", overtaken)
-    assert indexing.index_batch().postponed == 1
+    assert batch.index_batch().postponed == 1
     assert not is_kept()
     assert looks(image, GREEN)
 
@@ -194,7 +194,7 @@ def test_what_a_slow_worker_wrote_last_is_not_taken_for_the_picture_that_was_hid
 
     replace_file(image, GREEN)
     monkeypatch.setattr(store, "upsert", late)
-    indexing.index_batch()
+    batch.index_batch()
     index_everything()
     show()
     assert looks(image, BLUE)
@@ -241,9 +241,9 @@ def test_reconciling_forgets_what_was_deleted_behind_our_back_while_it_was_hidde
     index_everything()
     hide()
     ProductImage.objects.filter(pk=image.pk)._raw_delete("default")
-    list(reconciling.reconcile(IMAGES))
+    list(reconcile.reconcile(IMAGES))
     assert KeptVector.objects.count() == 2
-    list(reconciling.reconcile(IMAGES, fix=True))
+    list(reconcile.reconcile(IMAGES, fix=True))
     assert [kept.image_id for kept in KeptVector.objects.all()] == [str(other.pk)]
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from shopsearch import keys
-from shopsearch.keys import keys_from, keys_of
 from shopsearch.models import Rerank
+from shopsearch.registry import keys
+from shopsearch.registry.keys import keys_from, keys_of
 from tests.shop.models import Artwork, Category, Product
 
 pytestmark = pytest.mark.django_db

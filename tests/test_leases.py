@@ -3,8 +3,8 @@
 import pytest
 from django.db.models.functions import Now
 
-from shopsearch import indexing
 from shopsearch.backends import get_embedder
+from shopsearch.indexing import batch as indexing
 from shopsearch.models import IndexEntry
 from tests.shop.pictures import BLUE, GREEN, RED, product
 from tests.shop.store import index_everything

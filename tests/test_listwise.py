@@ -13,7 +13,7 @@ from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers import prompts
 from shopsearch.rerankers.listwise import ListwiseReranker
 from shopsearch.rerankers.ordering import arrange
-from shopsearch.rerankers.vision_language import VisionLanguageModel
+from shopsearch.rerankers.vision_models.base import VisionLanguageModel
 from shopsearch.types import Candidate, Query
 from tests import tiny_models
 

@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from shopsearch import logs, reranking
-from shopsearch.embedders.query_messages import read_request, write_request
+from shopsearch.embedders.remote.messages import read_request, write_request
 from shopsearch.middleware import RequestIDMiddleware
 from shopsearch.models import ProductImage, Rerank
+from shopsearch.search import reranking
+from shopsearch.telemetry import logs
 from shopsearch.types import Query
 from tests.services.event_loop import run_in_a_loop_of_its_own
 from tests.services.query_worker import WORKER_EMBEDDER, QueryWorkerProcess
@@ -203,7 +204,7 @@ def test_the_query_workers_line_carries_the_id_of_the_pages_request(
         worker.stop()
     lines = [json.loads(line) for line in worker.log.read_text().splitlines() if line.startswith("{")]
     (line,) = [line for line in lines if line["request_id"] == "from-the-page"]
-    assert line["logger"] == "shopsearch.query_worker"
+    assert line["logger"] == "shopsearch.embedders.remote.worker"
     assert line["message"].startswith("Embedded in ")
 
 
@@ -215,17 +216,17 @@ def test_the_rerank_workers_lines_carry_the_id_of_the_pages_request(
     for number in range(3):
         product = Product.objects.create(title=f"red mug {number}")
         ProductImage.objects.create(product=product, image=ContentFile(content.getvalue(), "mug.png"))
-    from shopsearch import indexing
+    from shopsearch.indexing import batch
 
-    list(indexing.index_pending())
-    monkeypatch.setattr("shopsearch.wakeups.wake_rerankers", lambda: None)
+    list(batch.index_pending())
+    monkeypatch.setattr("shopsearch.broker.wake_rerankers", lambda: None)
     monkeypatch.setitem(current_app.conf, "broker_url", "memory://")
     response = client.get("/api/search/?q=red&rerank=true", headers={"X-Request-ID": "from-the-page"})
     assert response.json()["rerank"]["state"] == "queued"
     assert Rerank.objects.get().request_id == "from-the-page"
     before = len(written())
     assert reranking.answer_next()
-    lines = [line for line in written()[before:] if line["logger"] == "shopsearch.reranking"]
+    lines = [line for line in written()[before:] if line["logger"] == "shopsearch.search.reranking"]
     assert [line["request_id"] for line in lines] == ["from-the-page"]
     assert lines[0]["message"] == f"Rerank {Rerank.objects.get().pk} is done."
     assert logs.get_request_id() == ""

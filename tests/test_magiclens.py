@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from shopsearch.embedders import flax_checkpoint
-from shopsearch.embedders.magiclens import MagicLens
-from shopsearch.embedders.magiclens_conversion import convert
+from shopsearch.embedders.magiclens import flax
+from shopsearch.embedders.magiclens.conversion import convert
+from shopsearch.embedders.magiclens.embedder import MagicLens
 from shopsearch.exceptions import QueryError
 from shopsearch.types import Query
 from tests import embedder_contract, flax_files, magiclens_files
@@ -168,13 +168,13 @@ def test_no_bytes_make_the_reader_fail_otherwise(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.pkl"
     path.write_bytes(pickle.dumps(content))
     with suppress(ImproperlyConfigured):
-        flax_checkpoint.read(path)
+        flax.read(path)
 
 
 @pytest.mark.parametrize("form", ["float16", "float32", "float64"])
 def test_numbers_of_any_precision_are_read_as_float32(tmp_path, form):
     array = np.arange(6, dtype=form).reshape(2, 3)
-    read = flax_checkpoint.read(flax_files.write(tmp_path / "x.pkl", {"a/b": array}))
+    read = flax.read(flax_files.write(tmp_path / "x.pkl", {"a/b": array}))
     np.testing.assert_array_equal(read["params/a/b"], array.astype(np.float32))
 
 

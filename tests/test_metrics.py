@@ -13,10 +13,12 @@ from django.urls import reverse
 from PIL import Image
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from shopsearch import exposition, reranking, tasks
+from shopsearch import tasks
+from shopsearch.api import metrics
 from shopsearch.exceptions import EmptyQuery, VectorStoreError
 from shopsearch.models import Change, IndexEntry, ProductImage, Rerank
-from shopsearch.search import search
+from shopsearch.search import reranking
+from shopsearch.search.engine import search
 from shopsearch.testing import MemoryStore
 from tests.prometheus import Since, value_in
 from tests.shop.models import Product
@@ -57,7 +59,7 @@ def png():
 @pytest.fixture(autouse=True)
 def _an_empty_store(settings, monkeypatch):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH}
-    monkeypatch.setattr(exposition, "_collector", exposition.DatabaseCollector())
+    monkeypatch.setattr(metrics, "_collector", metrics.DatabaseCollector())
 
 
 def test_the_address_is_the_one_that_the_docs_give():
@@ -126,7 +128,7 @@ def test_a_worker_counts_what_became_of_the_images(red_mug):
 
 
 def test_the_outbox_is_read_from_the_database(red_mug, scrape, monkeypatch):
-    monkeypatch.setattr(exposition, "INDEXED_SECONDS", -1)
+    monkeypatch.setattr(metrics, "INDEXED_SECONDS", -1)
     assert scrape("shopsearch_outbox_oldest_waiting_seconds", index=INDEX) < 60
     Change.objects.update(available_at="2020-01-01T00:00Z")
     IndexEntry.objects.update(changed_at="2020-01-01T00:00Z")
@@ -177,7 +179,7 @@ def test_a_database_that_is_away_leaves_the_other_metrics(scrape, monkeypatch):
     def away(*args):
         raise DatabaseError
 
-    monkeypatch.setattr(exposition, "_rows_by_state", away)
+    monkeypatch.setattr(metrics, "_rows_by_state", away)
     assert scrape("shopsearch_outbox_rows", index=INDEX, state="indexed") is None
     assert scrape("process_resident_memory_bytes") > 0
 
@@ -185,13 +187,13 @@ def test_a_database_that_is_away_leaves_the_other_metrics(scrape, monkeypatch):
 @pytest.mark.django_db
 def test_an_endpoint_of_the_projects_own_shows_them_too(red_mug):
     registry = CollectorRegistry()
-    registry.register(exposition.DatabaseCollector())
+    registry.register(metrics.DatabaseCollector())
     assert registry.get_sample_value("shopsearch_outbox_rows", {"index": INDEX, "state": "failed"}) == 0
     assert "shopsearch_search_seconds" in {family.name for family in REGISTRY.collect()}
 
 
 def test_no_metric_that_the_docs_name_is_missing_and_none_is_left_out(db):
-    families = [*REGISTRY.collect(), *exposition.DatabaseCollector().collect()]
+    families = [*REGISTRY.collect(), *metrics.DatabaseCollector().collect()]
     ours = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in families

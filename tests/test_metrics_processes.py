@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from shopsearch import metrics
+from shopsearch.telemetry import metrics
 from tests.prometheus import value_in
 from tests.services.milvus import free_port
 from tests.services.waiting import wait_until

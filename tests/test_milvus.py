@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.types import CollectionSchema
-from shopsearch.vector_stores.milvus import MilvusStore
+from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.vector_store_contract import SCHEMA, VectorStoreContract, entity, key, unit
 
 ELSEWHERE = os.environ.get("SHOPSEARCH_TEST_MILVUS_URI", "")

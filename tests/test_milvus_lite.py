@@ -12,9 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.vector_stores import milvus_lite as lite
-from shopsearch.vector_stores.milvus import MilvusStore
-from shopsearch.vector_stores.milvus_lite import LiteServer
+from shopsearch.vector_stores.milvus import lite as lite
+from shopsearch.vector_stores.milvus.lite import LiteServer
+from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.services.milvus import MilvusLiteProcess, eventually, free_port
 from tests.vector_store_contract import SCHEMA, entity, key, unit
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from shopsearch.vector_stores.milvus_lite import Calls
+from shopsearch.vector_stores.milvus.lite import Calls
 
 PATIENCE_SECONDS = 60
 SERVICE = "/milvus.proto.milvus.MilvusService/"

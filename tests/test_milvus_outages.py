@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.vector_stores.milvus import MilvusStore
+from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.services.milvus import MilvusLiteProcess, eventually, free_port
 from tests.vector_store_contract import SCHEMA, entity, key, unit
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.vector_stores.milvus import MilvusStore
+from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.services.milvus import free_port
 from tests.vector_store_contract import SCHEMA, entity, unit
 

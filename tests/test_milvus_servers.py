@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.vector_stores.milvus import MilvusStore
+from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.vector_store_contract import key, unit
 
 pytestmark = pytest.mark.services

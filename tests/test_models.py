@@ -2,7 +2,7 @@
 
 import pytest
 
-from shopsearch import changes
+from shopsearch.indexing import changes
 from shopsearch.models import Change, IndexEntry, ProductImage
 from tests.shop.models import Product
 from tests.shop.pictures import RED, product

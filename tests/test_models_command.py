@@ -15,9 +15,9 @@ from django.utils.module_loading import import_string
 from safetensors.torch import load_file
 
 from shopsearch.embedders.catalogue import MODELS
-from shopsearch.embedders.magiclens import MagicLens
+from shopsearch.embedders.magiclens.embedder import MagicLens
 from shopsearch.embedders.model_folder import BUNDLED
-from shopsearch.embedders.visualized_bge import VisualizedBGE
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from shopsearch.types import Query
 from tests import magiclens_files
 from tests.embedder_contract import mixed_queries, picture

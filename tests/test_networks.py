@@ -7,10 +7,9 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from shopsearch import downloads
-from shopsearch.downloads import Downloader
 from shopsearch.exceptions import ImageUnavailable
-from shopsearch.networks import is_in, is_public
+from shopsearch.images import download
+from shopsearch.images.download import Downloader, is_in, is_public
 
 NOT_PUBLIC = (
     "0.0.0.0 10.0.0.1 100.64.0.1 127.0.0.1 127.8.9.1 169.254.169.254 172.16.0.1 172.31.255.255 192.0.0.8 "
@@ -81,8 +80,8 @@ def test_whatever_is_asked_only_public_addresses_and_the_https_port_are_connecte
 
     with pytest.MonkeyPatch.context() as patch:
         answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 443)) for each in found]
-        patch.setattr(downloads, "_looked_up", lambda target, _: [(a[0], a[4]) for a in answer])
-        patch.setattr(downloads.socket, "socket", Network)
+        patch.setattr(download, "_looked_up", lambda target, _: [(a[0], a[4]) for a in answer])
+        patch.setattr(download.socket, "socket", Network)
         with pytest.raises(ImageUnavailable):
             Downloader().fetch(address)
     assert all(is_public(host) and port == 443 for host, port in connected)

@@ -12,8 +12,9 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
-from shopsearch import images, indexing
+from shopsearch import images
 from shopsearch.exceptions import ImageError
+from shopsearch.indexing import batch
 from shopsearch.models import IndexEntry, ProductImage
 from tests.shop.models import Product
 
@@ -55,7 +56,7 @@ def test_each_as_a_products_image_is_indexed_or_failed_with_a_reason():
     for path in FILES:
         image = ProductImage.objects.create(product=product, image=ContentFile(path.read_bytes(), path.name))
         names[str(image.pk)] = path.name
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
     entries = IndexEntry.objects.filter(image_id__in=names)
     assert len(entries) == len(FILES)

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from shopsearch.backends import get_embedder
-from shopsearch.embedders import open_clip
-from shopsearch.embedders.two_tower import TwoTower
+from shopsearch.embedders.two_tower import open_clip
+from shopsearch.embedders.two_tower.embedder import TwoTower
 from shopsearch.types import Query
 from tests import open_clip_models
 from tests.embedder_contract import mixed_queries, picture

@@ -13,8 +13,8 @@ import torch
 from django.core.exceptions import ImproperlyConfigured
 from safetensors.torch import load_file, save_file
 
-from shopsearch.embedders import open_clip
-from shopsearch.embedders.two_tower import TwoTower
+from shopsearch.embedders.two_tower import open_clip
+from shopsearch.embedders.two_tower.embedder import TwoTower
 from tests import open_clip_models
 from tests.embedder_contract import mixed_queries
 from tests.open_clip_models import CASE, TRUNK

@@ -12,8 +12,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from PIL import Image
 
-from shopsearch import indexing, openapi
+from shopsearch.api import schema as openapi
 from shopsearch.exceptions import VectorStoreError
+from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
 from shopsearch.testing import MemoryStore
 from tests.shop.models import Artwork, Product
@@ -71,7 +72,7 @@ def test_real_answers_are_as_the_schema_promises(schema, client):
         product = Product.objects.create(title=f"red mug {number}")
         ProductImage.objects.create(product=product, image=ContentFile(picture(), "mug.png"))
     Artwork.objects.create(code="sunset", original=ContentFile(picture(), "sunset.png"))
-    list(indexing.index_pending())
+    list(batch.index_pending())
     for query in ("q=red&limit=1", "q=red&limit=1&offset=1&tags=x&tags=y", "q=red&index=shop_artwork"):
         response = keeps_its_promise(schema, "get", client.get(f"{URL}?{query}"))
         assert response.status_code == 200

@@ -7,9 +7,9 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from shopsearch import changes, outbox
+from shopsearch.indexing import changes, outbox
+from shopsearch.indexing.outbox import Settlement
 from shopsearch.models import IndexEntry, ProductImage
-from shopsearch.outbox import Settlement
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork
 

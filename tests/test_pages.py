@@ -10,8 +10,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
 
-from shopsearch import indexing, registry
+from shopsearch import registry
 from shopsearch.exceptions import VectorStoreError
+from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
 from shopsearch.testing import MemoryStore
 from tests.shop.models import Category, Product
@@ -46,7 +47,7 @@ def shop():
             title=f"{colour} thing {number}", category=mugs, price=number, in_stock=number % 2 == 0
         )
         ProductImage.objects.create(product=product, image=ContentFile(picture(colour).read(), "thing.png"))
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
 
 def elements(response):

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shopsearch import retrieval, serving
 from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.indexing import collections
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
-from shopsearch.search import search
+from shopsearch.search import retrieval
+from shopsearch.search.engine import search
 from shopsearch.testing import MemoryStore
 from shopsearch.types import Entity, Query
 from tests.shop.models import Product
@@ -58,7 +59,10 @@ def stock(shown):
     """The shop has these products, and the live collection their pictures. Gives the products' keys."""
     for model in (ProductImage, Product):
         model.objects.all()._raw_delete("default")
-    collection, store = serving.live(INDEX) or serving.begin_live(INDEX, "default"), get_vector_store()
+    collection, store = (
+        collections.live(INDEX) or collections.begin_live(INDEX, "default"),
+        get_vector_store(),
+    )
     store.delete(collection.name, list(store.ids(collection.name)))
     products = Product.objects.bulk_create(
         Product(title=str(number), published=each.is_published) for number, each in enumerate(shown)

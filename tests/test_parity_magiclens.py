@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from shopsearch.backends import get_embedder
-from shopsearch.embedders.magiclens import MagicLens
-from shopsearch.embedders.magiclens_conversion import convert
+from shopsearch.embedders.magiclens.conversion import convert
+from shopsearch.embedders.magiclens.embedder import MagicLens
 from tests import flax_files, parity
 
 pytestmark = parity.needs_parity

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from shopsearch.backends import get_embedder
-from shopsearch.embedders.two_tower import FusedTowers
+from shopsearch.embedders.two_tower.embedder import FusedTowers
 from tests import parity
 
 pytestmark = parity.needs_parity

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from shopsearch.embedders.preprocessing import Preprocessing
-from shopsearch.embedders.visualized_bge import VisualizedBGE
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from tests import parity
 
 pytestmark = parity.needs_parity

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from shopsearch import changes, outbox
+from shopsearch.indexing import changes, outbox
 from shopsearch.models import Change, ProductImage
 from shopsearch.registry import index_for
 

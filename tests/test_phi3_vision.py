@@ -6,11 +6,11 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from PIL import Image
 
-from shopsearch.rerankers import phi3_vision
 from shopsearch.rerankers.listwise import ListwiseReranker
-from shopsearch.rerankers.phi3_vision import Phi3Vision
 from shopsearch.rerankers.pointwise import PointwiseReranker
 from shopsearch.rerankers.prompts import Prompt
+from shopsearch.rerankers.vision_models import phi3
+from shopsearch.rerankers.vision_models.phi3 import Phi3Vision
 from shopsearch.types import Candidate, Query
 from tests.test_listwise import LEOPARD, NINE
 
@@ -72,7 +72,7 @@ def folder(tmp_path_factory):
     (path / "config.json").write_text(json.dumps(raw))
     (path / "tokenizer_config.json").write_text("{}")
     torch.manual_seed(0)
-    whole = phi3_vision._build(*phi3_vision._configurations(raw))
+    whole = phi3._build(*phi3._configurations(raw))
     state = {name: torch.randn_like(tensor) * 0.2 for name, tensor in whole.state_dict().items()}
     save_file({published(name): tensor for name, tensor in state.items()}, path / "model.safetensors")
     return path
@@ -87,7 +87,7 @@ def model(folder):
 def test_a_picture_is_as_many_tokens_as_the_authors_say(model, size):
     import torch
 
-    fitted = phi3_vision._fitted(Image.new("RGB", size))
+    fitted = phi3._fitted(Image.new("RGB", size))
     rows, columns = fitted.height // 336, fitted.width // 336
     assert fitted.size == (columns * 336, rows * 336)
     assert rows * columns <= 4
@@ -97,7 +97,7 @@ def test_a_picture_is_as_many_tokens_as_the_authors_say(model, size):
 
 
 def test_a_picture_keeps_its_proportions_on_white():
-    fitted = phi3_vision._fitted(Image.new("RGB", (400, 300), (0, 90, 0)))
+    fitted = phi3._fitted(Image.new("RGB", (400, 300), (0, 90, 0)))
     assert fitted.size == (672, 672)
     assert fitted.getpixel((10, 10)) == (255, 255, 255)
     assert fitted.getpixel((10, 100)) == (0, 90, 0)

@@ -6,7 +6,7 @@ from PIL import Image
 from shopsearch.rerankers import prompts
 from shopsearch.rerankers.ordering import arrange
 from shopsearch.rerankers.pointwise import PointwiseReranker
-from shopsearch.rerankers.vision_language import VisionLanguageModel
+from shopsearch.rerankers.vision_models.base import VisionLanguageModel
 from shopsearch.types import Candidate, Query
 from tests import tiny_models
 

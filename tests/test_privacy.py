@@ -24,9 +24,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from PIL import Image
 
-from shopsearch import metrics, query_log, reranking, search, workers
-from shopsearch.embedders.query_queue import QueryQueue
+from shopsearch import tasks
+from shopsearch.embedders.remote.queue import QueryQueue
+from shopsearch.evaluation import query_log
 from shopsearch.models import EvaluationQuery, Judgement, Rerank
+from shopsearch.search import engine, reranking
+from shopsearch.telemetry import metrics
 from tests.hostile.pictures import noise, saved
 from tests.services.waiting import wait_until
 from tests.shop.pictures import BLUE, GREEN, RED, product
@@ -73,13 +76,13 @@ def test_an_uploaded_picture_is_gone_when_the_request_ends(shop, client, tmp_pat
     shop.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
     large = saved(Image.effect_noise((1200, 1000), 90).convert("RGB"), "PNG")
     assert len(large) > shop.FILE_UPLOAD_MAX_MEMORY_SIZE
-    seen, normalised = [], search.normalised
+    seen, normalised = [], engine.normalised
 
     def look(picture):
         seen.append(list(tmp_path.iterdir()))
         return normalised(picture)
 
-    monkeypatch.setattr(search, "normalised", look)
+    monkeypatch.setattr(engine, "normalised", look)
     ask(client, large)
     ask(client, large, at="/search/")
     assert any(seen), "meanwhile it lay in a file"
@@ -89,7 +92,7 @@ def test_an_uploaded_picture_is_gone_when_the_request_ends(shop, client, tmp_pat
 def test_what_is_searched_with_is_a_small_copy_without_metadata(shop):
     noisy = noise(size=(900, 600))
     noisy.info = {"exif": b"at home", "comment": b"at home"}
-    found = search.search(image=noisy).query.image
+    found = engine.search(image=noisy).query.image
     assert (found.mode, found.size, found.info) == ("RGB", (448, 299), {})
 
 
@@ -138,7 +141,7 @@ def test_the_picture_of_a_rerank_goes_when_the_rerank_ends(shop, client, end, mo
         monkeypatch.setattr(reranking, "_judge", lambda rerank: 1 / 0)
     if end == "expired":
         Rerank.objects.update(deadline_at=Now() - timedelta(seconds=1))
-        workers.sweep()
+        tasks.sweep()
     else:
         reranking.answer_next()
     rerank = Rerank.objects.get()
@@ -157,13 +160,13 @@ def test_receipts_go_after_their_days_or_all_at_once(shop, client):
     ask(client, saved(noise(), "JPEG"), rerank="true")  # under way
     assert "receipts of reranks 0" in purged()
     Rerank.objects.filter(state="done").update(created_at=Now() - timedelta(days=29))
-    workers.sweep()
+    tasks.sweep()
     assert Rerank.objects.count() == 2
     said = purged("--all")
     assert "receipts of reranks 1" in said
     assert "under way: 1" in said
     Rerank.objects.update(deadline_at=Now() - timedelta(seconds=1), created_at=Now() - timedelta(days=31))
-    workers.sweep()
+    tasks.sweep()
     assert Rerank.objects.count() == 0
 
 

@@ -11,7 +11,8 @@ from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsearch import query_log, workers
+from shopsearch import tasks
+from shopsearch.evaluation import query_log
 from shopsearch.models import EvaluationQuery, Judgement
 from tests.shop.pictures import RED, picture, product
 from tests.shop.store import index_everything
@@ -139,7 +140,7 @@ def test_one_text_is_one_row_with_its_language_and_its_day_and_nothing_that_says
 
 def found(words, **more):
     from shopsearch.registry import get_index
-    from shopsearch.search import search
+    from shopsearch.search.engine import search
 
     return search(words, **more), get_index("")
 
@@ -247,5 +248,5 @@ def test_the_workers_purge_what_nobody_judged_or_asked_again_in_time():
     query("recent", recent)
     query("ours", old, source="staff")
     Judgement.objects.create(query=query("judged", old), product_id="1", grade=3)
-    workers.sweep()
+    tasks.sweep()
     assert set(EvaluationQuery.objects.values_list("text", flat=True)) == {"recent", "ours", "judged"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from shopsearch.embedders.query_messages import (
+from shopsearch.embedders.remote.messages import (
     BadMessage,
     read_reply,
     read_request,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsearch.ranges import MOST_RANGES, merged, round_edges
+from shopsearch.search.facet_counts import MOST_RANGES, merged, round_edges
 
 
 @given(

@@ -8,8 +8,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
-from shopsearch import reranking
 from shopsearch.models import Rerank
+from shopsearch.search import reranking
 from tests.services.event_loop import run_in_a_loop_of_its_own
 from tests.shop.pictures import BLUE, GREEN, RED, product
 from tests.shop.store import index_everything

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 from django.core.files.storage import default_storage
 
-from shopsearch import changes, reconciling, tasks
+from shopsearch import tasks
 from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.indexing import changes, reconcile
+from shopsearch.indexing.collections import live_name
 from shopsearch.models import IndexEntry, ProductImage
-from shopsearch.serving import live_name
 from tests.shop.models import Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.shop.store import IMAGES, entities, index_everything, looks
@@ -32,7 +33,7 @@ def images():
 def found(fix=False):
     return [
         (finding.kind, finding.image_id)
-        for part in reconciling.reconcile(IMAGES, fix=fix)
+        for part in reconcile.reconcile(IMAGES, fix=fix)
         for finding in part.findings
     ]
 
@@ -166,14 +167,14 @@ def test_an_image_that_changes_between_two_looks_is_left_to_the_workers(images, 
 
 
 def test_no_more_is_held_than_a_chunk(images, store, monkeypatch):
-    monkeypatch.setattr("shopsearch.keys.CHUNK", 2)
+    monkeypatch.setattr("shopsearch.registry.keys.CHUNK", 2)
     asked = []
     fetch = store.fetch
     monkeypatch.setattr(store, "fetch", lambda name, ids: asked.append(len(ids)) or fetch(name, ids))
-    parts = list(reconciling.reconcile(IMAGES))
+    parts = list(reconcile.reconcile(IMAGES))
     assert [part.looked_at for part in parts] == [2, 1, 2, 1]
     assert max(asked) == 2
-    assert reconciling.total(IMAGES) == 6
+    assert reconcile.total(IMAGES) == 6
 
 
 def test_before_anything_is_indexed_everything_is_lost(store):

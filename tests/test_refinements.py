@@ -4,8 +4,8 @@ import pytest
 from django.core.cache import cache
 from django.utils import translation
 
-from shopsearch import refinements
 from shopsearch.models import ProductImage
+from shopsearch.storefront import refinements
 from tests.shop.models import Category
 from tests.shop.pictures import BLUE, RED, product
 from tests.shop.store import index_everything

@@ -3,12 +3,14 @@
 import pytest
 from django.core.checks import run_checks
 
-from shopsearch import ImageIndex, indexing, keys, signals
+from shopsearch import ImageIndex
 from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.indexing import batch as indexing
+from shopsearch.indexing import receivers
 from shopsearch.models import Change, ProductImage
-from shopsearch.registry import index_for
-from shopsearch.relations import relations_of
-from shopsearch.search import search
+from shopsearch.registry import index_for, keys
+from shopsearch.registry.relations import relations_of
+from shopsearch.search.engine import search
 from tests.shop.models import (
     Artist,
     Category,
@@ -186,7 +188,7 @@ def test_what_a_declaration_does_not_name_as_a_relation_is_left_out():
 
 
 def test_connecting_twice_follows_once():
-    signals.connect()
+    receivers.connect()
     mugs = Category.objects.create(name="mugs")
     product(RED, category=mugs)
     Change.objects.all().delete()

@@ -10,11 +10,11 @@ import pytest
 import redis
 from PIL import Image
 
-from shopsearch.embedders import query_queue
-from shopsearch.embedders.query_messages import read_request, write_request
-from shopsearch.embedders.remote import WorkerEmbedder
+from shopsearch.embedders.remote import queue
+from shopsearch.embedders.remote.embedder import WorkerEmbedder
+from shopsearch.embedders.remote.messages import read_request, write_request
+from shopsearch.embedders.remote.worker import QueryWorker
 from shopsearch.exceptions import EmbedderError, QueryError
-from shopsearch.query_worker import QueryWorker
 from shopsearch.testing import ColourEmbedder
 from shopsearch.types import Query
 from tests.embedder_contract import EmbedderContract, mixed_queries, picture
@@ -182,7 +182,7 @@ def test_a_kept_connection_to_a_redis_that_was_restarted_costs_no_query(redis_se
 @pytest.fixture
 def run_worker(monkeypatch):
     """Runs workers of this process, ``run_worker(remote, embedder)``, and ends them."""
-    monkeypatch.setattr(query_queue, "LONGEST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(queue, "LONGEST_WAIT_SECONDS", 0.1)
     running = []
 
     def start(remote, embedder):

@@ -1,4 +1,4 @@
-"""shopsearch.reranking: every request ends in a final state by its deadline, with a permutation or with nothing."""
+"""Reranking: every request ends in a final state by its deadline, with a permutation or with nothing."""
 
 import io
 from datetime import timedelta
@@ -9,13 +9,15 @@ from django.db import connection
 from django.db.models.functions import Now
 from PIL import Image
 
-from shopsearch import changes, indexing, reranking, wakeups
+from shopsearch import broker
 from shopsearch.conf import DEFAULTS
 from shopsearch.exceptions import RerankerError
+from shopsearch.indexing import batch, changes
 from shopsearch.models import ProductImage, Rerank
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
-from shopsearch.search import search
+from shopsearch.search import reranking
+from shopsearch.search.engine import search
 from shopsearch.types import Judgement
 from tests.shop.models import Product
 
@@ -45,7 +47,7 @@ def configure(settings):
     def override(**options):
         settings.SHOPSEARCH = {**settings.SHOPSEARCH, **options}
         changes.note_all(index_for(ProductImage))
-        list(indexing.index_pending())
+        list(batch.index_pending())
 
     return override
 
@@ -260,7 +262,7 @@ def test_a_reason_is_given_only_when_it_speaks_for_the_product_that_stands_first
 
 @pytest.mark.usefixtures("shop")
 def test_no_rerank_is_made_where_nobody_can_be_woken_to_answer_it(monkeypatch):
-    monkeypatch.setattr(wakeups, "has_workers", lambda: False)
+    monkeypatch.setattr(broker, "has_workers", lambda: False)
     assert asked() is None
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks import capacity
 from shopsearch.conf import DEFAULTS
-from shopsearch.embedders.remote import WorkerEmbedder
-from shopsearch.vector_stores import servers
-from shopsearch.vector_stores.milvus import MilvusStore
+from shopsearch.embedders.remote.embedder import WorkerEmbedder
+from shopsearch.vector_stores.milvus import rows
+from shopsearch.vector_stores.milvus.store import MilvusStore
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/scaling.md").read_text()
@@ -71,7 +71,7 @@ def test_what_the_page_says_of_shopsearch_is_so():
     assert {"index_type", "index_params", "search_params", "consistency_level"} <= {
         each.name for each in fields(MilvusStore)
     }
-    assert servers._HNSW["M"] == capacity.HNSW_LINKS
+    assert rows._HNSW["M"] == capacity.HNSW_LINKS
     assert MilvusStore().consistency_level == "Session"
     assert MilvusStore().search_params == {"ef": 256}
     assert WorkerEmbedder.picture_side == 512

@@ -15,10 +15,11 @@ import pytest
 from django.core.cache import cache
 from django.core.management import call_command
 
-from shopsearch import registry, reranking
+from shopsearch import registry
 from shopsearch.models import ProductImage
 from shopsearch.registry import get_index
-from shopsearch.search import search
+from shopsearch.search import reranking
+from shopsearch.search.engine import search
 from tests.shop.pictures import BLUE, GREEN, RED, product
 from tests.shop.store import index_everything
 

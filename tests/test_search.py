@@ -6,12 +6,12 @@ import pytest
 from django.core.files.base import ContentFile
 from PIL import Image
 
-from shopsearch import indexing, serving
 from shopsearch.backends import get_vector_store
 from shopsearch.exceptions import EmptyQuery, FilterError, QueryError
+from shopsearch.indexing import batch, collections
 from shopsearch.models import ProductImage
 from shopsearch.registry import get_index, index_for
-from shopsearch.search import search
+from shopsearch.search.engine import search
 from tests.shop.models import Artwork, Category, Product
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ def product(title, *colours, **fields):
 
 
 def index_everything():
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
 
 def titles(results):
@@ -176,6 +176,6 @@ def test_an_answer_takes_two_queries_of_the_database(django_assert_num_queries):
 
 @pytest.mark.usefixtures("shop")
 def test_the_collection_is_named_after_index_and_space():
-    name = serving.live_name(index_for(ProductImage))
+    name = collections.live_name(index_for(ProductImage))
     assert name.startswith("shopsearch_shopsearch_productimage_")
     assert get_vector_store().count(name) == 3

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from safetensors.torch import load_file, save_file
 
 from shopsearch.embedders.sentence_transformer import SentenceTransformerEmbedder
-from shopsearch.embedders.two_tower import TwoTower
+from shopsearch.embedders.two_tower.embedder import TwoTower
 from shopsearch.types import Query
 from tests import tiny_models, two_tower_models
 from tests.embedder_contract import EmbedderContract, mixed_queries, picture

@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shopsearch import changes, indexing, reranking
 from shopsearch.exceptions import RerankerError
+from shopsearch.indexing import batch, changes
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
 from shopsearch.rerankers.ordering import arrange
 from shopsearch.rerankers.server import ServerReranker
-from shopsearch.search import search
+from shopsearch.search import reranking
+from shopsearch.search.engine import search
 from shopsearch.types import Candidate, Query
 from tests.shop.models import Product
 
@@ -177,7 +178,7 @@ def queued(model_server, settings, db):
         ProductImage.objects.create(product=product, image=ContentFile(content.getvalue(), "mug.png"))
     index = index_for(ProductImage)
     changes.note_all(index)
-    list(indexing.index_pending())
+    list(batch.index_pending())
     return reranking.request(index, search("red"))
 
 

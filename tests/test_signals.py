@@ -8,7 +8,9 @@ from django.core import serializers
 from django.db import IntegrityError, models, transaction
 from django.db.models.signals import post_save
 
-from shopsearch import changes, signals, wakeups
+from shopsearch import broker
+from shopsearch.indexing import changes
+from shopsearch.indexing import receivers as signals
 from shopsearch.models import Change, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, Category, Poster, PosterImage, Product
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.django_db
 def wakes(monkeypatch):
     """One per wake-up that a commit has caused."""
     sent = []
-    monkeypatch.setattr(wakeups, "wake", lambda: sent.append(True))
+    monkeypatch.setattr(broker, "wake", lambda: sent.append(True))
     return sent
 
 
@@ -163,7 +165,7 @@ def test_a_save_succeeds_even_if_waking_raises(monkeypatch):
     def broken():
         raise RuntimeError("a mistake in a wake-up")
 
-    monkeypatch.setattr(wakeups, "wake", broken)
+    monkeypatch.setattr(broker, "wake", broken)
     product(RED)
     assert len(rows()) == 1
 

@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from shopsearch.backends import get_embedder
 from shopsearch.exceptions import FilterError, QueryError, VectorStoreError
-from shopsearch.similar import similar
+from shopsearch.search.engine import similar
 from shopsearch.testing import MemoryStore
 from tests.shop.models import Artist, Artwork, Poster, PosterImage, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product

@@ -9,8 +9,8 @@ from shopsearch import FilterField, registry
 from shopsearch.checks.indexes import check_indexes
 from shopsearch.exceptions import QueryError
 from shopsearch.models import ProductImage
-from shopsearch.search import search
-from shopsearch.sorting import sort_label, sort_names
+from shopsearch.search.engine import search
+from shopsearch.search.sorting import sort_label, sort_names
 from tests.shop.pictures import BLUE, RED, product
 from tests.shop.store import IMAGES, index_everything
 

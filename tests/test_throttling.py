@@ -15,11 +15,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import RequestFactory, override_settings
 from rest_framework.settings import api_settings
 
-from shopsearch import throttling
+from shopsearch.api import throttling
+from shopsearch.api.throttling import seconds_to_wait, visitor
 from shopsearch.checks.deployment import check_proxies
 from shopsearch.checks.settings import check_settings
 from shopsearch.models import Rerank
-from shopsearch.throttling import seconds_to_wait, visitor
 from tests.shop.pictures import BLUE, RED, picture, product
 from tests.shop.store import index_everything
 
@@ -168,7 +168,7 @@ def test_a_cache_that_is_away_refuses_nobody_is_asked_again_after_a_pause_and_is
             now[0] += throttling.PAUSE_SECONDS
     assert len(asked) == 3
     said = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert [record.name for record in said] == ["shopsearch.throttling"]
+    assert [record.name for record in said] == ["shopsearch.api.throttling"]
     assert [bool(seconds_to_wait(request, "search")) for _ in range(2)] == [False, True]
 
 

@@ -15,7 +15,7 @@ from demo_project.rendering.absences import ABSENT_THINGS
 from demo_project.rendering.palettes import PATTERNS
 from demo_project.rendering.products import SHOP_VARIANTS, TRAINING_VARIANTS
 from demo_project.rendering.vocabulary import CATEGORY_NAMES
-from shopsearch.embedders.visualized_bge import VisualizedBGE
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from shopsearch.types import Query
 from tests.services.catalogue import QUERY_VARIANTS
 from training import model_files

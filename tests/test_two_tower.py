@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shopsearch.embedders import torch_model, weights
-from shopsearch.embedders.two_tower import TwoTower
+from shopsearch.embedders.two_tower.embedder import TwoTower
 from shopsearch.exceptions import EmbedderError
 from shopsearch.types import Query
 from tests import two_tower_models

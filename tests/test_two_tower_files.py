@@ -12,7 +12,7 @@ import torch
 from django.core.exceptions import ImproperlyConfigured
 from safetensors.torch import load_file, save_file
 
-from shopsearch.embedders.two_tower import TwoTower
+from shopsearch.embedders.two_tower.embedder import TwoTower
 from tests import two_tower_models
 from tests.embedder_contract import mixed_queries
 

@@ -11,11 +11,12 @@ from django.core.exceptions import ImproperlyConfigured
 from PIL import Image
 
 from shopsearch.exceptions import RerankerError
-from shopsearch.rerankers import checkpoints, vision_language
+from shopsearch.rerankers import vision_language
 from shopsearch.rerankers.listwise import ListwiseReranker
 from shopsearch.rerankers.pointwise import PointwiseReranker
 from shopsearch.rerankers.prompts import Prompt
-from shopsearch.rerankers.vision_language import VisionLanguageModel
+from shopsearch.rerankers.vision_models import checkpoints
+from shopsearch.rerankers.vision_models.base import VisionLanguageModel
 from tests import tiny_models
 
 PICTURE = Image.new("RGB", (80, 60), (200, 40, 40))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from shopsearch.backends import get_embedder
 from shopsearch.embedders import torch_model, weights
 from shopsearch.embedders.model_folder import BUNDLED
-from shopsearch.embedders.visualized_bge import VisualizedBGE
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from shopsearch.exceptions import EmbedderError
 from shopsearch.types import Query
 from tests.embedder_contract import EmbedderContract, mixed_queries

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from safetensors.torch import load_file, save_file
 
 from shopsearch.embedders.model_folder import BUNDLED
-from shopsearch.embedders.visualized_bge import VisualizedBGE
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from tests.embedder_contract import mixed_queries
 
 

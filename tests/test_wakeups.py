@@ -7,7 +7,9 @@ import pytest
 import redis
 from celery import current_app
 
-from shopsearch import probes, tasks, wakeups
+from shopsearch import broker as wakeups
+from shopsearch import tasks
+from shopsearch.api import health
 from shopsearch.models import Change, IndexEntry
 from tests.services.milvus import free_port
 from tests.services.waiting import wait_until
@@ -91,9 +93,9 @@ def test_of_a_broker_of_several_addresses_the_one_that_answers_hears_of_it(broke
     broker(f"{away};{away};{redis_server.url}")
     wakeups.wake()
     assert wait_until(lambda: redis_server.client().llen(QUEUE), "a wake-up is in the queue") == 1
-    probes.forget()
-    found = probes.ask(["broker"])["broker"]
-    probes.forget()
+    health.forget()
+    found = health.ask(["broker"])["broker"]
+    health.forget()
     assert found.is_ready
 
 

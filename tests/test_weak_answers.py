@@ -7,12 +7,13 @@ import pytest
 from django.core.cache import cache
 from django.utils import translation
 
-from shopsearch import calibrations, indexing
 from shopsearch.backends import get_embedder
-from shopsearch.calibrations import Calibration
+from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
+from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import index_for
-from shopsearch.search import search
+from shopsearch.search import calibration as calibrations
+from shopsearch.search.engine import search
 from shopsearch.testing import ColourEmbedder
 from shopsearch.types import Query
 from tests.shop.pictures import BLUE, GREEN, RED, product
@@ -30,7 +31,7 @@ def _a_shop_of_red_and_green(settings):
     product(RED, title="red mug", price=8)
     product(GREEN, title="green mug", price=12)
     product(GREEN, title="green plate", price=20)
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
 
 def calibrated(threshold=0.5, weight=0.0, kind="text"):
@@ -168,5 +169,5 @@ def test_what_the_shop_begins_to_sell_is_a_good_match():
     calibrated(0.5)
     assert search("blue").match == "weak"
     product(BLUE, title="blue mug")
-    list(indexing.index_pending())
+    list(batch.index_pending())
     assert search("blue").match == "good"

@@ -13,8 +13,8 @@ from demo_project.rendering.vocabulary import (
     PATTERN_ADJECTIVES,
     PATTERN_NOUNS,
 )
-from shopsearch import calibrations
-from shopsearch.calibrating import FOREIGN_WORDS
+from shopsearch.evaluation.calibrator import FOREIGN_WORDS
+from shopsearch.search import calibration
 from shopsearch.types import Query
 
 QUERIES = 200
@@ -23,7 +23,7 @@ QUERIES = 200
 @pytest.fixture(scope="module")
 def weak(catalogue):
     """The share of the queries whose best result is a weak match by the calibration that ships with the model."""
-    shipped = calibrations.read(catalogue.embedder.calibration, catalogue.embedder.space)
+    shipped = calibration.read(catalogue.embedder.calibration, catalogue.embedder.space)
     assert shipped, (
         "run python -m training.calibrate: the calibration is of another model than the bundled one"
     )

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from shopsearch.embedders.bge_vl import BGEVL
-from shopsearch.embedders.visualized_bge import VisualizedBGE
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from shopsearch.types import Query
 
 pytestmark = pytest.mark.weights

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsearch.words import LONGEST, asked, kept, known_language, plain, stems
+from shopsearch.registry.analyzer import LONGEST, asked, kept, known_language, plain, stems
 
 TEXTS = st.text(max_size=60)
 

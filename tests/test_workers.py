@@ -8,8 +8,9 @@ from celery.concurrency.prefork import TaskPool as Prefork
 from celery.concurrency.solo import TaskPool as Solo
 from django.db import connection
 
-from shopsearch import changes, wakeups, workers
+from shopsearch import broker, tasks
 from shopsearch.backends import get_embedder
+from shopsearch.indexing import changes
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
 from tests.services.waiting import wait_until
@@ -18,18 +19,18 @@ from tests.services.waiting import wait_until
 @pytest.fixture
 def wakes(monkeypatch):
     sent = []
-    monkeypatch.setattr(wakeups, "wake", lambda: sent.append(True))
+    monkeypatch.setattr(broker, "wake", lambda: sent.append(True))
     return sent
 
 
 @pytest.fixture
 def sweeper(monkeypatch):
     """A sweeper that counts its sweeps instead of asking the database."""
-    sweeper = workers.Sweeper()
+    sweeper = tasks.Sweeper()
     sweeps = threading.Semaphore(0)
     sweeper.swept = lambda: sweeps.acquire(timeout=30)
-    monkeypatch.setattr(workers, "sweeper", sweeper)
-    monkeypatch.setattr(workers, "sweep", sweeps.release)
+    monkeypatch.setattr(tasks, "sweeper", sweeper)
+    monkeypatch.setattr(tasks, "sweep", sweeps.release)
     yield sweeper
     sweeper.stop()
 
@@ -48,10 +49,10 @@ def consumer(pool, *queues):
 
 @pytest.mark.django_db
 def test_a_sweep_wakes_the_workers_only_when_something_is_due(wakes):
-    workers.sweep()
+    tasks.sweep()
     assert wakes == []
     changes.note(index_for(ProductImage), [1])
-    workers.sweep()
+    tasks.sweep()
     assert wakes == [True]
 
 
@@ -61,7 +62,7 @@ def test_a_sweep_survives_a_database_that_is_away(wakes, caplog):
         raise RuntimeError("the database is away")
 
     with connection.execute_wrapper(away):
-        workers.sweep()
+        tasks.sweep()
     assert "could not be swept: the database is away" in caplog.text
 
 
@@ -82,27 +83,27 @@ def test_a_worker_that_connects_again_sweeps_at_once_with_the_same_thread(sweepe
 
 def test_a_worker_that_shuts_down_stops_sweeping(sweeper):
     sweeper.start()
-    workers.shutting_down()
+    tasks.shutting_down()
     wait_until(lambda: not sweeper._thread.is_alive(), "the sweeper has stopped")
 
 
 def test_a_solo_worker_loads_the_model_before_the_first_picture_comes(sweeper, settings):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH}
-    workers.ready(sender=consumer(Solo, "celery", "shopsearch-index"))
+    tasks.ready(sender=consumer(Solo, "celery", "shopsearch-index"))
     assert get_embedder().embedded == 1
     assert sweeper.swept()
 
 
 def test_a_worker_of_other_queues_is_left_alone(sweeper, settings):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH}
-    workers.ready(sender=consumer(Solo, "celery"))
+    tasks.ready(sender=consumer(Solo, "celery"))
     assert get_embedder().embedded == 0
     assert sweeper._thread is None
 
 
 def test_the_parent_of_a_forking_pool_never_loads_the_model(sweeper, settings):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH}
-    workers.ready(sender=consumer(Prefork, "shopsearch-index"))
+    tasks.ready(sender=consumer(Prefork, "shopsearch-index"))
     assert get_embedder().embedded == 0
     assert sweeper.swept()
 
@@ -113,7 +114,7 @@ def test_a_forking_pool_with_a_gpu_is_refused_with_the_remedy_and_goes_on_with_o
     settings.SHOPSEARCH = {**settings.SHOPSEARCH}
     get_embedder().device = "cuda:0"
     refused = consumer(Prefork, "celery", "shopsearch-index")
-    workers.ready(sender=refused)
+    tasks.ready(sender=refused)
     assert refused.cancelled == ["shopsearch-index"]
     assert "-P solo" in caplog.text
     assert sweeper._thread is None

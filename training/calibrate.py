@@ -16,7 +16,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shopsearch.calibrating import Scores
+    from shopsearch.evaluation.calibrator import Scores
     from shopsearch.types import Vectors
 
 SAMPLE = 400
@@ -39,9 +39,9 @@ def calibrate(folder: str) -> None:
     from PIL import Image
 
     from demo_project.catalog.assortment import Article, articles
-    from shopsearch import calibrations
-    from shopsearch.calibrating import Sample, lines_of, measure
-    from shopsearch.embedders.visualized_bge import VisualizedBGE
+    from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
+    from shopsearch.evaluation.calibrator import Sample, lines_of, measure
+    from shopsearch.search import calibration
     from shopsearch.types import Query
 
     sold = sorted(articles(), key=lambda article: article.pattern)
@@ -63,7 +63,7 @@ def calibrate(folder: str) -> None:
         Sample(product_id=str(place), text=sold[place].title, image=pictures[place]) for place in chosen
     ]
     measured = measure(samples, index="", embedder=embedder, typical=vectors.mean(axis=0), best=best)
-    calibrations.write([each.calibration for each in measured], Path(embedder.calibration))
+    calibration.write([each.calibration for each in measured], Path(embedder.calibration))
     print("\n".join(lines_of(measured)))
 
 

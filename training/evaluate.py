@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from shopsearch.embedders.visualized_bge import VisualizedBGE
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from shopsearch.types import Query
 from training.exam import Exam, Question, in_vain
 from training.plot import draw_curve

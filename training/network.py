@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from demo_project.rendering.palettes import COLOURS, PATTERNS
-from shopsearch.embedders.eva02 import Eva02Config
-from shopsearch.embedders.vista import Vista
+from shopsearch.embedders.visualized_bge.eva02 import Eva02Config
+from shopsearch.embedders.visualized_bge.vista import Vista
 from training.pool import CATEGORIES
 
 ATTRIBUTES = (len(CATEGORIES), len(PATTERNS), len(COLOURS))

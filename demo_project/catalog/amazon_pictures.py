@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from shopsearch.conf import settings
-from shopsearch.downloads import Downloader
 from shopsearch.exceptions import ImageUnavailable
+from shopsearch.images.download import Downloader
 
 from .amazon_records import Record
 

@@ -18,12 +18,12 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
-from shopsearch import filling, rebuilding
 from shopsearch.admin.columns import STYLE, ReindexPermission, ago, breakable, state_label, wake
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import BackendError
+from shopsearch.indexing import fill, rebuild
+from shopsearch.indexing.rebuild import Refused
 from shopsearch.models import Collection
-from shopsearch.rebuilding import Refused
 from shopsearch.registry import ImageIndex, find_index
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
@@ -52,34 +52,34 @@ ORDERS = {
             "This one answers until the new one has everything."
         ),
         (State.LIVE,),
-        rebuilding.begin,
+        rebuild.begin,
     ),
     "prune": Order(
         _("Drop the earlier ones"),
         _("The collections that are kept for a rollback are dropped, and such as nothing knows of any more."),
         (State.LIVE,),
-        rebuilding.prune,
+        rebuild.prune,
     ),
     "pause": Order(
         _("Pause"),
         _("This collection is filled no further until it is resumed. Searches and changes go on."),
         (State.BUILDING,),
-        rebuilding.pause,
+        rebuild.pause,
     ),
     "resume": Order(
-        _("Resume"), _("The workers go on filling this collection."), (State.PAUSED,), rebuilding.resume
+        _("Resume"), _("The workers go on filling this collection."), (State.PAUSED,), rebuild.resume
     ),
     "cancel": Order(
         _("Cancel the rebuild"),
         _("This collection is dropped, and what was embedded for it is lost. The live one goes on as ever."),
         (State.BUILDING, State.PAUSED),
-        rebuilding.cancel,
+        rebuild.cancel,
     ),
     "roll-back": Order(
         _("Roll back"),
         _("This collection catches up with what has changed since, and answers again as soon as it has."),
         (State.RETIRED,),
-        rebuilding.roll_back,
+        rebuild.roll_back,
     ),
 }
 
@@ -117,7 +117,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         index = find_index(collection.index)
         if index is None or collection.state == State.RETIRED:
             return "–"
-        done = filling.done(index, collection)
+        done = fill.done(index, collection)
         if collection.state == State.LIVE:
             return f"{done:,}"
         return format_html(

@@ -20,7 +20,8 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from shopsearch import changes, wakeups
+from shopsearch import broker
+from shopsearch.indexing import changes
 from shopsearch.models import Change, Collection, IndexEntry, Rerank
 from shopsearch.registry import ImageIndex, index_for
 
@@ -118,7 +119,7 @@ class ImageColumns:
 def wake() -> None:
     """Wake the workers once what was marked is committed."""
     for using in changes.databases():
-        wakeups.wake_after_commit(using)
+        broker.wake_after_commit(using)
 
 
 def say_marked(request: HttpRequest, marked: int) -> None:

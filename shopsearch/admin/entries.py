@@ -15,7 +15,6 @@ from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from shopsearch import changes
 from shopsearch.admin.columns import (
     STYLE,
     ReindexPermission,
@@ -27,6 +26,7 @@ from shopsearch.admin.columns import (
     wake,
 )
 from shopsearch.admin.permissions import ReadOnly
+from shopsearch.indexing import changes
 from shopsearch.models import Change, IndexEntry
 from shopsearch.registry import find_index, get_indexes
 

@@ -16,9 +16,9 @@ from django.utils.html import format_html
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from shopsearch import judgements
 from shopsearch.admin.columns import STYLE, breakable
 from shopsearch.conf import settings
+from shopsearch.evaluation import judgements
 from shopsearch.exceptions import ImageError
 from shopsearch.images import decode, jpeg, normalised
 from shopsearch.models import EvaluationQuery, Judgement

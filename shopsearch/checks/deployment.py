@@ -14,7 +14,7 @@ from rest_framework.settings import api_settings
 from shopsearch import backends
 from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
-from shopsearch.embedders.visualized_bge import VisualizedBGE
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 
 JSON = {"json", "application/json"}
 PER_PROCESS_CACHES = {

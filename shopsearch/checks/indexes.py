@@ -13,7 +13,7 @@ from django.db.models import FileField, ForeignKey, Model
 from shopsearch import registry
 from shopsearch.backends import get_vector_store
 from shopsearch.registry import ImageIndex
-from shopsearch.relations import relation
+from shopsearch.registry.relations import relation
 
 RESERVED = (
     *(

@@ -19,10 +19,10 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 
 from shopsearch import backends
+from shopsearch.api.throttling import SCOPES
 from shopsearch.conf import DEFAULTS, settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.rerankers.base import Reranker
-from shopsearch.throttling import SCOPES
 from shopsearch.vector_stores.base import VectorStore
 
 MAY_BE_NONE = {"FORMER_EMBEDDER", "QUERY_EMBEDDER", "RERANKER", "THROTTLE_RATE", "METRICS_TOKEN"}

@@ -9,9 +9,9 @@ from django.core.checks import CheckMessage
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch.backends import wants_gpu
 from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
-from shopsearch.workers import wants_gpu
 
 
 def check_workers(app_configs: object, **kwargs: object) -> list[CheckMessage]:

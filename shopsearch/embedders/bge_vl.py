@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch.embedders import tower_folder
-from shopsearch.embedders.two_tower import FusedTowers
+from shopsearch.embedders.two_tower import folder as tower_folder
+from shopsearch.embedders.two_tower.embedder import FusedTowers
 
 if TYPE_CHECKING:
     from shopsearch.types import Vectors

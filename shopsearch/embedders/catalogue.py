@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shopsearch.embedders import open_clip
+from shopsearch.embedders.two_tower import open_clip
 
 TWO_TOWER = "shopsearch.embedders.two_tower.TwoTower"
 VISUALIZED_BGE = "shopsearch.embedders.visualized_bge.VisualizedBGE"

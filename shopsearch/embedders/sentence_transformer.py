@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch.embedders import model_folder, tower_folder
+from shopsearch.embedders import model_folder
 from shopsearch.embedders.preprocessing import EXTREME_RATIO
 from shopsearch.embedders.torch_model import TorchEmbedder
-from shopsearch.embedders.two_tower import unit
+from shopsearch.embedders.two_tower import folder as tower_folder
+from shopsearch.embedders.two_tower.embedder import unit
 from shopsearch.embedders.weights import fingerprint, verify
 from shopsearch.types import Query
 

@@ -1,5 +1,5 @@
 """Search quality in numbers: judged queries through the live search, beside baselines, with intervals."""
 
-from shopsearch.evaluation.judged import JudgedQuery
+from shopsearch.evaluation.query_files import JudgedQuery
 
 __all__ = ["JudgedQuery"]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shopsearch import images, snapshots
+from shopsearch import images
 from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.measures import DEPTH
 from shopsearch.evaluation.searchers import Searcher
 from shopsearch.exceptions import ImageError
+from shopsearch.indexing import snapshots
 from shopsearch.registry import ImageIndex
 from shopsearch.types import Query
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shopsearch.evaluation.judged import JudgedQuery
+from shopsearch.evaluation.query_files import JudgedQuery
 
 MEASURES = ("R@1", "R@5", "R@10", "MRR", "nDCG@9")
 """R@k: whether one of the first k is relevant (trec_eval's success_k, what image retrieval calls recall). MRR: one

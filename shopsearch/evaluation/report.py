@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from shopsearch.evaluation.evaluation import Evaluation, Group
 from shopsearch.evaluation.intervals import Difference, Figure
 from shopsearch.evaluation.measures import MEASURES
+from shopsearch.evaluation.run import Evaluation, Group
 
 NAME_WIDTH = 18
 COLUMN_WIDTH = 12

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from shopsearch import reranking
 from shopsearch.conf import settings
 from shopsearch.evaluation.measures import DEPTH
 from shopsearch.exceptions import BackendError
 from shopsearch.registry import ImageIndex
-from shopsearch.search import search
+from shopsearch.search import reranking
+from shopsearch.search.engine import search
 from shopsearch.types import Query, Results
 
 logger = logging.getLogger(__name__)

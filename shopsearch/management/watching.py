@@ -14,9 +14,9 @@ from celery import current_app
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from shopsearch import filling, indexing, outbox, serving
-from shopsearch.changes import entries_of
 from shopsearch.conf import settings
+from shopsearch.indexing import batch, collections, fill, outbox
+from shopsearch.indexing.changes import entries_of
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex
 
@@ -49,7 +49,7 @@ class Watcher:
         def waiting() -> int:
             return outbox.waiting(indexes)
 
-        steps = (waiting() for _ in indexing.index_pending()) if self.here else self._poll(waiting, indexes)
+        steps = (waiting() for _ in batch.index_pending()) if self.here else self._poll(waiting, indexes)
         with self._interruptible(indexes), self._bar("Indexing", total) as bar:
             for left in steps:
                 bar.total = total = max(total, left)
@@ -78,7 +78,7 @@ class Watcher:
             for undone in steps:
                 bar.update(total - undone - bar.n)
         for index, collection in rebuilds:
-            if (now := serving.row_of(collection).first()) is None:
+            if (now := collections.row_of(collection).first()) is None:
                 raise CommandError(f"{index.name}: the rebuild was cancelled.")
             if now.state == Collection.State.PAUSED:
                 raise CommandError(f"{index.name}: the rebuild is paused. {now.error}".strip())
@@ -91,8 +91,8 @@ class Watcher:
             yield undone
             until = time.monotonic() + POLL_SECONDS
             while time.monotonic() < until:
-                fed = filling.advance()
-                if not indexing.index_batch().claimed and not fed:
+                fed = fill.advance()
+                if not batch.index_batch().claimed and not fed:
                     time.sleep(max(0.0, until - time.monotonic()))
 
     def _poll(
@@ -144,8 +144,8 @@ class Watcher:
 def trouble(indexes: Sequence[ImageIndex]) -> str:
     """Why images wait, as far as it can be told."""
     for index in indexes:
-        collection = serving.unfinished(index)
-        if collection and (obstacle := filling.obstacle(index, collection)):
+        collection = collections.unfinished(index)
+        if collection and (obstacle := fill.obstacle(index, collection)):
             return obstacle
     waiting = [entries_of(index).filter(state__in=outbox.NOT_AT_REST) for index in indexes]
     for rows in waiting:
@@ -162,9 +162,9 @@ def images(count: int) -> str:
 
 
 def _done(rebuilds: Rebuilds) -> int:
-    return sum(filling.done(index, collection) for index, collection in rebuilds)
+    return sum(fill.done(index, collection) for index, collection in rebuilds)
 
 
 def _is_filling(rebuilds: Rebuilds) -> bool:
     building = Collection.State.BUILDING
-    return any(serving.row_of(collection).filter(state=building).exists() for _, collection in rebuilds)
+    return any(collections.row_of(collection).filter(state=building).exists() for _, collection in rebuilds)

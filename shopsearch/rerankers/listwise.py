@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from shopsearch.rerankers import prompts
 from shopsearch.rerankers.collage import collage
 from shopsearch.rerankers.prompts import Prompt
-from shopsearch.rerankers.vision_language import VisionLanguageModel, VisionLanguageReranker
+from shopsearch.rerankers.vision_language import VisionLanguageReranker
+from shopsearch.rerankers.vision_models.base import VisionLanguageModel
 from shopsearch.types import Candidate, Judgement, Query
 
 logger = logging.getLogger(__name__)

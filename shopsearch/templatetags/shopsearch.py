@@ -12,11 +12,10 @@ from django.utils.translation import gettext as _
 
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
-from shopsearch.similar import similar
+from shopsearch.search.engine import similar
 from shopsearch.types import Result
 
 logger = logging.getLogger(__name__)
-
 register = template.Library()
 
 

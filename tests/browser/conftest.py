@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
-from shopsearch import indexing
+from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
 from tests.shop.models import Product
 
@@ -84,7 +84,7 @@ def shop(settings, live_server, transactional_db):
             title=f"{colour} thing {number}", price=number, in_stock=number % 3 > 0
         )
         ProductImage.objects.create(product=product, image=ContentFile(png(colour), "thing.png"))
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from shopsearch import indexing
+from shopsearch.indexing import batch
 from tests.browser.test_widget import cards
 from tests.shop.models import Category, Product
 
@@ -18,7 +18,7 @@ def _categories(shop):
     for number, product in enumerate(Product.objects.order_by("pk")):
         product.category = plates if number % 4 else mugs
         product.save()
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
 
 def choice(page, name):

@@ -7,8 +7,8 @@ import pytest
 from django.db.models.functions import Now
 from playwright.sync_api import expect
 
-from shopsearch import reranking
 from shopsearch.models import Rerank
+from shopsearch.search import reranking
 from tests.shop.rerankers import LastFirst
 
 RERANKS = re.compile("/api/reranks/")

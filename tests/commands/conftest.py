@@ -7,8 +7,9 @@ from celery import current_app
 from django.core.files.base import ContentFile
 from PIL import Image
 
-from shopsearch import indexing, wakeups
+from shopsearch import broker
 from shopsearch.backends import get_vector_store
+from shopsearch.indexing import batch
 from shopsearch.management.commands import shopsearch_status
 from shopsearch.models import ProductImage
 from tests.shop.models import Product
@@ -49,14 +50,14 @@ def workers(monkeypatch):
     """Workers that are woken and do everything at once."""
 
     def work():
-        for _ in indexing.index_pending():
+        for _ in batch.index_pending():
             pass
 
-    monkeypatch.setattr(wakeups, "send", work)
+    monkeypatch.setattr(broker, "send", work)
     monkeypatch.setitem(current_app.conf, "broker_url", "memory://")
 
 
 @pytest.fixture
 def no_workers(monkeypatch):
-    monkeypatch.setattr(wakeups, "send", lambda: True)
+    monkeypatch.setattr(broker, "send", lambda: True)
     monkeypatch.setitem(current_app.conf, "broker_url", "memory://")

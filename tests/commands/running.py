@@ -5,9 +5,9 @@ from io import StringIO
 
 from django.core.management import call_command
 
-from shopsearch import serving
 from shopsearch.backends import get_vector_store
 from shopsearch.exceptions import VectorStoreError
+from shopsearch.indexing import collections
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
 
@@ -25,7 +25,7 @@ def states():
 
 
 def entities():
-    return get_vector_store().count(serving.live_name(index_for(ProductImage)))
+    return get_vector_store().count(collections.live_name(index_for(ProductImage)))
 
 
 def row(image):

@@ -7,10 +7,11 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 
-from shopsearch import calibrations, indexing
-from shopsearch.calibrations import Calibration
+from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
-from shopsearch.search import search
+from shopsearch.models.evaluation import Calibration
+from shopsearch.search import calibration
+from shopsearch.search.engine import search
 from shopsearch.testing import ColourEmbedder, picture
 from tests.shop.models import Product
 
@@ -34,7 +35,7 @@ def shop(settings):
         shade = tuple(min(255, each + number) for each in PAINTS[name])
         made = Product.objects.create(title=NAMES[name][number % 2])  # the stand-ins see nothing but colours
         ProductImage.objects.create(product=made, image=picture(shade))
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
 
 @pytest.mark.usefixtures("shop")
@@ -79,7 +80,7 @@ def test_a_calibration_can_be_shipped_in_a_models_folder(tmp_path, monkeypatch):
     assert not Calibration.objects.exists()
     assert search("volcano").match == "unknown"
     monkeypatch.setattr(ColourEmbedder, "calibration", tmp_path / "calibration.json")
-    calibrations.forget()
+    calibration.forget()
     assert search("volcano").match == "weak"
     assert search("red").match == "good"
 
@@ -94,7 +95,7 @@ def test_a_shop_of_few_products_cannot_be_measured(settings):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH}
     made = Product.objects.create(title="red mug")
     ProductImage.objects.create(product=made, image=ContentFile(picture("red").read(), "red.png"))
-    list(indexing.index_pending())
+    list(batch.index_pending())
     with pytest.raises(CommandError, match="20 at least"):
         calibrate()
 

@@ -3,8 +3,8 @@
 import pytest
 from django.core.management import CommandError
 
-from shopsearch import rebuilding, serving
 from shopsearch.backends import get_embedder
+from shopsearch.indexing import collections, rebuild
 from shopsearch.management import watching
 from shopsearch.models import IndexEntry
 from tests.commands.running import INDEX, reindex, status, status_json, the_index
@@ -80,7 +80,7 @@ def test_a_rebuild_begins_and_ends_although_changes_never_do(monkeypatch):
     index_batch, made = watching.indexing.index_batch, []
 
     def beside_a_change():
-        if serving.unfinished(IMAGES):
+        if collections.unfinished(IMAGES):
             assert len(made) < 50, "it goes on for ever"
             made.append(product(RED))
         return index_batch()
@@ -92,21 +92,21 @@ def test_a_rebuild_begins_and_ends_although_changes_never_do(monkeypatch):
 
 
 def test_a_rebuild_that_is_paused_or_cancelled_meanwhile_ends_the_watching(monkeypatch):
-    for verb, words in ((rebuilding.pause, "is paused"), (rebuilding.cancel, "was cancelled")):
+    for verb, words in ((rebuild.pause, "is paused"), (rebuild.cancel, "was cancelled")):
         monkeypatch.setattr(watching.time, "sleep", lambda seconds, verb=verb: verb(IMAGES))
         with pytest.raises(CommandError, match=words):
-            reindex("--resume" if serving.unfinished(IMAGES) else "--rebuild")
+            reindex("--resume" if collections.unfinished(IMAGES) else "--rebuild")
 
 
 def test_the_status_shows_what_is_filled_and_what_is_wrong_with_it(settings):
-    rebuilding.begin(IMAGES)
-    new = serving.unfinished(IMAGES)
+    rebuild.begin(IMAGES)
+    new = collections.unfinished(IMAGES)
     report, _ = status_json()
     assert the_index(report)["collection"] == live().name
     [shown] = the_index(report)["building"]
     assert shown == {"name": new.name, "state": "building", "done": 0, "total": 2, "error": ""}
     assert "0 of 2 images are in" in status()[0].replace("\n            ", "")
-    serving.pause(new, "Something is wrong.")
+    collections.pause(new, "Something is wrong.")
     assert "Something is wrong." in " ".join(status()[0].split())
     use(settings, MIRROR)
     assert "FORMER_EMBEDDER" in status()[0]
@@ -114,7 +114,7 @@ def test_the_status_shows_what_is_filled_and_what_is_wrong_with_it(settings):
 
 def test_images_that_wait_for_a_rebuild_are_none_of_the_outboxes(settings):
     use(settings, MIRROR, settings.SHOPSEARCH["EMBEDDER"])
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     assert not IndexEntry.objects.exclude(state="indexed").exists()
     work()
     assert live().space == "mirror"
@@ -125,7 +125,7 @@ def test_a_rebuild_for_a_model_that_the_settings_do_not_name_any_more_says_how_i
     use(settings, MIRROR, colour)
     reindex("--rebuild", "--no-wait")
     use(settings, colour)
-    new = serving.unfinished(IMAGES)
+    new = collections.unfinished(IMAGES)
     assert f"{new.name} is for another model" in " ".join(status()[0].split())
     assert "shopsearch_reindex --cancel" in watching.trouble([IMAGES])
     reindex("--cancel")

@@ -6,8 +6,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from shopsearch import indexing
 from shopsearch.backends import get_vector_store
+from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
 from tests.commands.running import away
 
@@ -25,7 +25,7 @@ def reconcile(*arguments):
 
 
 def work():
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
 
 def test_what_agrees_is_said_to(red, blue):

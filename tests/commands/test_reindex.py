@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from shopsearch import wakeups
+from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.management import watching
 from shopsearch.models import IndexEntry, ProductImage
@@ -144,7 +144,7 @@ def test_a_broker_that_is_away_is_said_and_the_work_is_kept(red, monkeypatch, no
     def refuse():
         raise ConnectionRefusedError("refused")
 
-    monkeypatch.setattr(wakeups, "send", refuse)
+    monkeypatch.setattr(broker, "send", refuse)
     assert "The broker is away (refused)" in reindex("--no-wait")
     assert states() == {str(red.pk): "pending"}
 

@@ -9,7 +9,7 @@ from celery import current_app
 from django.core.management import BaseCommand, CommandError
 from django.test import override_settings
 
-from shopsearch import changes, outbox, serving
+from shopsearch.indexing import changes, collections, outbox
 from shopsearch.management.commands import shopsearch_reindex, shopsearch_status
 from shopsearch.models import Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
@@ -31,7 +31,7 @@ def test_all_is_well(red, broken, no_workers):
         "name": INDEX,
         "states": {"pending": 0, "claimed": 0, "indexed": 1, "failed": 1, "deleting": 0},
         "oldest_waiting_seconds": None,
-        "collection": serving.live_name(index_for(ProductImage)),
+        "collection": collections.live_name(index_for(ProductImage)),
         "space": "colour",
         "retrieval": "vectors",
         "building": [],

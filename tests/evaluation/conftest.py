@@ -7,9 +7,10 @@ import pytest
 from celery import current_app
 from django.core.management import call_command
 
-from shopsearch import reranking, wakeups
+from shopsearch import broker
 from shopsearch.backends import get_vector_store
 from shopsearch.management.commands import shopsearch_evaluate
+from shopsearch.search import reranking
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.shop.rerankers import LastFirst
 from tests.shop.store import index_everything
@@ -20,7 +21,7 @@ COLOURS = {"red": RED, "green": GREEN, "blue": BLUE}
 @pytest.fixture
 def shop(db, monkeypatch):
     """A mug, a plate and a lamp of each of three colours, all indexed: ids by title."""
-    monkeypatch.setattr(wakeups, "send", lambda: True)
+    monkeypatch.setattr(broker, "send", lambda: True)
     monkeypatch.setitem(current_app.conf, "broker_url", "memory://")
     get_vector_store().clear()
     made = {

@@ -5,14 +5,14 @@ import json
 import pytest
 from django.core.management import CommandError
 
-from shopsearch import reranking
 from shopsearch.conf import settings
 from shopsearch.evaluation.measures import MEASURES
 from shopsearch.evaluation.searchers import LiveSearch, Reranked
 from shopsearch.management.commands import shopsearch_evaluate
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
-from shopsearch.search import search
+from shopsearch.search import reranking
+from shopsearch.search.engine import search
 from shopsearch.types import Query
 from tests.commands.running import INDEX
 from tests.evaluation.conftest import evaluate, of_colour, write

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shopsearch.evaluation import JudgedQuery
-from shopsearch.evaluation.judged import QueryFile, QueryFileError, read_qrels
+from shopsearch.evaluation.query_files import QueryFile, QueryFileError, read_qrels
 from tests.shop.pictures import RED, picture
 
 

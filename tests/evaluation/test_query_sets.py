@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks import quality_tables, storefront_queries
 from demo_project.catalog import judged
 from demo_project.catalog.assortment import articles
-from shopsearch.evaluation.judged import QueryFile
+from shopsearch.evaluation.query_files import QueryFile
 from tests.shop.pictures import BLUE, RED, product
 
 

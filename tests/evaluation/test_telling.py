@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from django.core.management import BaseCommand, CommandError
 
-from shopsearch.evaluation import evaluation
-from shopsearch.evaluation.judged import QueryFile
+from shopsearch.evaluation import run
+from shopsearch.evaluation.query_files import QueryFile
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.management.commands import shopsearch_evaluate
 from shopsearch.testing import MemoryStore
@@ -124,13 +124,13 @@ def test_without_ir_measures_it_says_what_to_install(queries, monkeypatch):
 
 
 def test_memory_holds_some_queries_at_a_time_however_many_there_are(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "MEASURED_AT_ONCE", 4)
+    monkeypatch.setattr(run, "MEASURED_AT_ONCE", 4)
     path = write(
         tmp_path / "q.jsonl",
         [{"id": str(n), "text": "red", "relevant": of_colour(shop, "red")} for n in range(20)],
     )
     ahead = []
-    measured = evaluation.Evaluation(searchers=[])
+    measured = run.Evaluation(searchers=[])
     read = 0
 
     def counted():

@@ -11,9 +11,11 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from shopsearch import changes, filling, kept_vectors, outbox, rebuilding, serving, tasks, wakeups, workers
+from shopsearch import broker, tasks
+from shopsearch import tasks as workers
+from shopsearch.indexing import changes, collections, fill, outbox, rebuild, vector_cache
+from shopsearch.indexing.embedding import AWAY
 from shopsearch.models import Change, Collection, IndexEntry, KeptVector, ProductImage
-from shopsearch.vectors import AWAY
 from tests.faults.comparing import ARTWORKS, IMAGES, differences
 from tests.faults.keeping import Keeper
 from tests.faults.stage import Killed, Stage
@@ -148,30 +150,30 @@ class Schedule:
         """As an operator takes it when something cannot be done at the moment."""
         try:
             act()
-        except (rebuilding.Refused, *AWAY):
+        except (rebuild.Refused, *AWAY):
             pass
 
     def begin(self):
-        rebuilding.begin(self.dice.choice(INDEXES))
+        rebuild.begin(self.dice.choice(INDEXES))
 
     def pause(self):
-        rebuilding.pause(self.dice.choice(INDEXES))
+        rebuild.pause(self.dice.choice(INDEXES))
 
     def resume(self):
-        rebuilding.resume(self.dice.choice(INDEXES))
+        rebuild.resume(self.dice.choice(INDEXES))
 
     def cancel(self):
-        rebuilding.cancel(self.dice.choice(INDEXES))
+        rebuild.cancel(self.dice.choice(INDEXES))
 
     def roll_back(self):
-        rebuilding.roll_back(self.dice.choice(INDEXES))
+        rebuild.roll_back(self.dice.choice(INDEXES))
 
     def prune(self):
-        rebuilding.prune(self.dice.choice(INDEXES))
+        rebuild.prune(self.dice.choice(INDEXES))
 
     def reindex(self):
         changes.note_all(self.dice.choice(INDEXES))
-        wakeups.wake()
+        broker.wake()
 
     def declare(self):
         """Other filters, and what their change asks for."""
@@ -211,15 +213,15 @@ class Schedule:
         self.settings(*MODELS)
         with ExitStack() as stack:
             patch = lambda owner, name, new: stack.enter_context(mock.patch.object(owner, name, new))  # noqa: E731
-            patch(wakeups, "wake", self.wake)
+            patch(broker, "wake", self.wake)
             patch(changes, "_end", self.end_of_pause(changes._end))
             patch(outbox, "renew", self.interruptible(outbox.renew, is_writing=True))
             for name in ("settle", "postpone"):
                 patch(outbox, name, self.interruptible(getattr(outbox, name), is_writing=False))
             for owner, name in (
                 *((outbox, "claim"), (outbox, "look_again"), (outbox, "forget"), (changes, "fold")),
-                *((filling, "_switch"), (serving, "create"), (changes, "note"), (rebuilding, "_start")),
-                (kept_vectors, "read"),
+                *((fill, "_switch"), (collections, "create"), (changes, "note"), (rebuild, "_start")),
+                (vector_cache, "read"),
             ):
                 patch(owner, name, self.interruptible(getattr(owner, name)))
             patch(timezone, "now", self.skewed(timezone.now))
@@ -269,9 +271,9 @@ class Schedule:
     def cancel_what_nobody_can_fill(self):
         """A rebuild for a declaration that was taken back waits for a process that has it."""
         for index in INDEXES:
-            collection = serving.unfinished(index)
-            if collection and not filling.may_fill(index, collection):
-                rebuilding.cancel(index)
+            collection = collections.unfinished(index)
+            if collection and not fill.may_fill(index, collection):
+                rebuild.cancel(index)
 
     def is_moving(self):
         moving = IndexEntry.objects.filter(state__in=outbox.NOT_AT_REST).exists() or Change.objects.exists()

@@ -9,9 +9,10 @@ import django
 def ask():
     from PIL import Image
 
-    from shopsearch import reranking, wakeups
+    from shopsearch import broker
     from shopsearch.models import ProductImage
     from shopsearch.registry import index_for
+    from shopsearch.search import reranking
     from shopsearch.types import Query, Result, Results
     from tests.shop.pictures import BLUE, RED, product
 
@@ -23,13 +24,13 @@ def ask():
     query = Query(text="mug", image=Image.new("RGB", (40, 40), RED))
     page = Results(query=query, results=tuple(results), offset=0, limit=24, has_next=False)
     rerank = reranking.request(index_for(ProductImage), page)
-    wakeups.send(wakeups.RERANK_TASK)
+    broker.send(broker.RERANK_TASK)
     return {"id": str(rerank.pk)}
 
 
 def look(rerank_id):
-    from shopsearch import reranking
     from shopsearch.models import Rerank
+    from shopsearch.search import reranking
 
     rerank = reranking.current(rerank_id)
     kept = Rerank.objects.filter(pk=rerank_id, picture__isnull=False).exists()

@@ -71,13 +71,13 @@ def main():
     from django.core.management import call_command
     from django.core.wsgi import get_wsgi_application
 
-    from shopsearch import indexing
+    from shopsearch.indexing import batch
     from tests.shop.pictures import BLUE, GREEN, RED, product
 
     call_command("migrate", run_syncdb=True, verbosity=0)
     for colour in (RED, GREEN, BLUE):
         product(colour)
-    list(indexing.index_pending())
+    list(batch.index_pending())
 
     class Quiet(WSGIRequestHandler):
         def log_message(self, *args):

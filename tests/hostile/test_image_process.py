@@ -1,4 +1,4 @@
-"""shopsearch.image_process: a decoder that takes what it likes takes it from a process that may not have it."""
+"""shopsearch.images.sandbox: a decoder that takes what it likes takes it from a process that may not have it."""
 
 import json
 import os
@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shopsearch import image_process
 from shopsearch.conf import DEFAULTS
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
-from shopsearch.images import decode
+from shopsearch.images import decode, sandbox
 from tests.hostile.bombs import avif
 from tests.hostile.pictures import IN_FULL, NOTE, noise, noted, saved, valid
 from tests.test_images import RED, near
@@ -119,7 +118,7 @@ def test_nothing_of_the_environment_is_in_the_process(monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     assert decode(saved(noise(), "AVIF")).tobytes() == b"abc"
     assert "SECRET_KEY" not in asked["env"]
-    assert asked["timeout"] == image_process.SECONDS
+    assert asked["timeout"] == sandbox.SECONDS
 
 
 @pytest.mark.parametrize(
@@ -148,7 +147,7 @@ def test_however_the_process_ends_it_is_a_picture_that_was_refused(outcome, sent
 def test_where_a_server_embeds_python_the_interpreter_beside_it_is_started(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
     monkeypatch.setattr(sys, "prefix", "/srv/shop/environment")
-    assert image_process._python() == "/srv/shop/environment/bin/python3"
+    assert sandbox._python() == "/srv/shop/environment/bin/python3"
 
 
 def test_a_truncated_avif_is_refused():

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch.embedders import flax_checkpoint, model_folder
+from shopsearch.embedders import model_folder
 from shopsearch.embedders.catalogue import MODELS
+from shopsearch.embedders.magiclens import flax
 from shopsearch.embedders.torch_model import TorchEmbedder
 from shopsearch.rerankers.listwise import ListwiseReranker
 from shopsearch.rerankers.vision_language import VisionLanguageReranker
@@ -38,11 +39,11 @@ def test_nothing_unpickles_more_than_bytes_and_torch_reads_nothing_but_tensors(t
         r"^\s*(?:import|from) (?:.*\b)?(pickle|dill|cloudpickle|joblib|marshal|shelve)\b", re.M
     )
     importing = {path.name for path in PACKAGE.rglob("*.py") if loading.search(path.read_text())}
-    assert importing == {"flax_checkpoint.py"}
+    assert importing == {"flax.py"}
     assert not [each for each in CALLS if each[1] in ("pickle.load", "pickle.loads", "pickle.Unpickler")]
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(print))
     with pytest.raises(ImproperlyConfigured, match="never loaded"):
-        flax_checkpoint.read(tmp_path / "model.pkl")
+        flax.read(tmp_path / "model.pkl")
     loads = [keywords for _, name, keywords in CALLS if name == "torch.load"]
     assert loads
     assert all(keywords.get("weights_only") == "True" for keywords in loads)
@@ -92,7 +93,7 @@ def test_so_does_visualized_bge(monkeypatch):
     monkeypatch.setattr(
         model_folder, "find", lambda model, **options: asked.append(options) or model_folder.BUNDLED
     )
-    from shopsearch.embedders.visualized_bge import VisualizedBGE
+    from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 
     assert VisualizedBGE(model="maker/model", revision=COMMIT).folder
     assert asked == [{"revision": COMMIT}]

@@ -12,12 +12,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from PIL import Image
 
-from shopsearch import changes, indexing, reranking
 from shopsearch.backends import get_query_embedder
-from shopsearch.embedders.query_messages import write_vectors
+from shopsearch.embedders.remote.messages import write_vectors
 from shopsearch.images import decode
+from shopsearch.indexing import batch, changes
 from shopsearch.models import EvaluationQuery, ProductImage, Rerank
 from shopsearch.registry import index_for
+from shopsearch.search import reranking
 from shopsearch.testing import ColourEmbedder
 from tests.hostile.pictures import PLACES, noted
 from tests.services.query_worker import WORKER_EMBEDDER
@@ -43,7 +44,7 @@ def shop(settings, db):
         for colour in (RED, GREEN, BLUE):
             product(colour)
         changes.note_all(index_for(ProductImage))
-        list(indexing.index_pending())
+        list(batch.index_pending())
         cache.clear()
 
     return configure

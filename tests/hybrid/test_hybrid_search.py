@@ -2,12 +2,13 @@
 
 import pytest
 
-from shopsearch import calibrations, changes, reranking, serving
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
-from shopsearch.calibrations import Calibration
+from shopsearch.indexing import changes, collections
 from shopsearch.models import Collection, IndexEntry, ProductImage
+from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import index_for
-from shopsearch.search import search
+from shopsearch.search import calibration, reranking
+from shopsearch.search.engine import search
 from tests.shop.models import Product
 from tests.shop.pictures import GREEN, RED, product
 from tests.shop.store import entities, index_everything
@@ -35,7 +36,7 @@ def titles(results):
 def test_an_index_that_declares_no_words_has_the_schema_it_always_had_and_is_searched_by_vectors():
     product(RED, title="red mug")
     index_everything()
-    assert serving.live(IMAGES).fields == IMAGES.filter_types
+    assert collections.live(IMAGES).fields == IMAGES.filter_types
     assert schema_of(IMAGES).words == ""
     assert search("red mug").retrieval == "vectors"
     assert get_vector_store().asked == ["vectors"]
@@ -43,7 +44,7 @@ def test_an_index_that_declares_no_words_has_the_schema_it_always_had_and_is_sea
 
 @pytest.mark.usefixtures("shop")
 def test_words_are_a_field_of_the_collection_that_no_filter_reaches():
-    assert serving.live(IMAGES).fields == {**IMAGES.filter_types, "_words_en": "words"}
+    assert collections.live(IMAGES).fields == {**IMAGES.filter_types, "_words_en": "words"}
     assert "_words_en" not in IMAGES.filter_types
 
 
@@ -138,7 +139,7 @@ def test_pages_are_parts_of_one_order_however_many_images_a_product_has(declare)
 
 @pytest.mark.usefixtures("shop")
 def test_what_is_called_so_is_no_weak_match_however_little_the_picture_says():
-    calibrations.save(
+    calibration.save(
         [
             Calibration(
                 index=IMAGES.name,

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from shopsearch import FilterField, batches, filling, indexing, rebuilding, serving, tasks
+from shopsearch import FilterField, tasks
 from shopsearch.backends import get_embedder, get_former_embedder, get_vector_store
 from shopsearch.exceptions import BackendError, EmbedderError, VectorStoreError
+from shopsearch.indexing import batch, collections, fill, rebuild
 from shopsearch.models import IndexEntry, ProductImage
-from shopsearch.search import search
+from shopsearch.search.engine import search
 from tests.rebuilds import COLOUR, GREYS, MIRROR, found, in_live, live, states, step, use, work
 from tests.shop.models import Product
 from tests.shop.pictures import RED, product
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 def test_while_a_new_models_collection_is_filled_the_old_one_answers_and_then_the_new_one(other_model):
     old = live()
-    new = rebuilding.begin(IMAGES)
+    new = rebuild.begin(IMAGES)
     steps = 0
     while live() == old:
         assert found()[0] == "red"
@@ -36,13 +37,13 @@ def test_while_a_new_models_collection_is_filled_the_old_one_answers_and_then_th
 
 def test_every_search_is_answered_by_one_model_even_in_the_moment_of_the_switch(other_model, monkeypatch):
     """The switch comes between the choice of the collection and the search in it."""
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     former, embed = get_former_embedder(), get_former_embedder().embed
 
     def switched_meanwhile(queries):
         monkeypatch.undo()
         work()
-        rebuilding.prune(IMAGES)
+        rebuild.prune(IMAGES)
         return embed(queries)
 
     monkeypatch.setattr(former, "embed", switched_meanwhile)
@@ -51,13 +52,13 @@ def test_every_search_is_answered_by_one_model_even_in_the_moment_of_the_switch(
 
 
 def test_no_picture_is_embedded_twice_in_one_space(other_model):
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     work()
     assert (get_embedder().embedded, get_former_embedder().embedded) == (3 + GREYS, 0)
 
 
 def test_what_changes_meanwhile_is_written_to_both(other_model):
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     step()
     product((230, 200, 30), title="yellow")
     image = ProductImage.objects.get(product__title="green")
@@ -66,7 +67,7 @@ def test_what_changes_meanwhile_is_written_to_both(other_model):
     Product.objects.filter(title="green").update(title="orange")
     old = live()
     for _ in range(4):
-        indexing.index_batch()
+        batch.index_batch()
     assert live() == old
     assert found("yellow")[0] == "yellow"
     assert found("orange")[0] == "orange"
@@ -80,8 +81,8 @@ def test_what_changes_meanwhile_is_written_to_both(other_model):
 
 
 def test_a_change_is_embedded_by_each_space_own_model(other_model):
-    rebuilding.begin(IMAGES)
-    rebuilding.pause(IMAGES)
+    rebuild.begin(IMAGES)
+    rebuild.pause(IMAGES)
     product((230, 200, 30), title="yellow")
     work()
     assert (get_embedder().embedded, get_former_embedder().embedded) == (1, 1)
@@ -105,7 +106,7 @@ def test_without_the_former_model_new_images_wait_and_prices_and_deletions_do_no
     assert (entry(image).state, "FORMER_EMBEDDER" in entry(image).error) == ("pending", True)
     assert in_live()[str(green.images.get().pk)].fields["price"] == 7
     assert len(in_live()) == 2 + GREYS
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     due_now()
     work()
     assert found("yellow")[0] == "yellow"
@@ -122,7 +123,7 @@ def other_filters(shop, monkeypatch):
 
 
 def test_other_filters_are_filled_in_with_no_picture_embedded(other_filters):
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     get_embedder().embedded = searches = 0
     while states()[-1] == "building":
         assert found()[0] == "red"
@@ -162,30 +163,32 @@ def test_an_image_that_a_worker_took_before_the_rebuild_began_is_not_missed(othe
 
     def rebuilt_meanwhile(queries):
         monkeypatch.undo()
-        rebuilding.begin(IMAGES)
+        rebuild.begin(IMAGES)
         work()
         return embed(queries)
 
     monkeypatch.setattr(get_former_embedder(), "embed", rebuilt_meanwhile)
-    indexing.index_batch()
+    batch.index_batch()
     assert states() == ["live", "building"], "it waits for what was under way"
     assert found("yellow")[0] == "yellow"
     work()
     assert states() == ["retired", "live"]
     assert found("yellow")[0] == "yellow"
-    assert entry(image).held.keys() == {str(collection.pk) for collection in serving.collections_of(IMAGES)}
+    assert entry(image).held.keys() == {
+        str(collection.pk) for collection in collections.collections_of(IMAGES)
+    }
 
 
 def test_images_that_nobody_was_told_of_are_in_the_new_collection(shop):
     ProductImage.objects.bulk_create([ProductImage(product=Product.objects.first(), image="missing.png")])
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     work()
     assert entry(ProductImage.objects.latest("pk")).state == "failed"
 
 
 def test_a_collection_that_lost_something_does_not_answer_until_it_was_found(shop, store):
     old = live()
-    new = rebuilding.begin(IMAGES)
+    new = rebuild.begin(IMAGES)
     step()
     lost = list(store.ids(new.name))
     assert lost
@@ -194,10 +197,10 @@ def test_a_collection_that_lost_something_does_not_answer_until_it_was_found(sho
     store.upsert(new.name, [replace(entity, id="f" * 32, image_id="12345")])
     work()
     assert live() == old
-    paused = serving.unfinished(IMAGES)
+    paused = collections.unfinished(IMAGES)
     assert paused.state == "paused"
     assert "entities where" in paused.error
-    rebuilding.resume(IMAGES)
+    rebuild.resume(IMAGES)
     work()
     assert live() == new
     assert set(in_live()) == {str(image.pk) for image in ProductImage.objects.all()}
@@ -214,13 +217,13 @@ def test_a_picture_that_only_the_new_model_stumbles_over_pauses_the_rebuild_and_
         return embed(queries)
 
     monkeypatch.setattr(get_embedder(), "embed", stumbling)
-    rebuilding.begin(IMAGES)
-    for _ in range(batches.MAX_ATTEMPTS):
+    rebuild.begin(IMAGES)
+    for _ in range(batch.MAX_ATTEMPTS):
         work()
         due_now()
     work()
     assert states() == ["live", "paused"]
-    assert "no red, please" in serving.unfinished(IMAGES).error
+    assert "no red, please" in collections.unfinished(IMAGES).error
     assert found()[0] == "red"
     assert not IndexEntry.objects.exclude(state="indexed").exists()
 
@@ -228,14 +231,14 @@ def test_a_picture_that_only_the_new_model_stumbles_over_pauses_the_rebuild_and_
 def test_a_store_that_is_away_while_a_rebuild_is_looked_after_is_one_warning_of_the_task(
     other_model, monkeypatch, caplog
 ):
-    new = rebuilding.begin(IMAGES)
+    new = rebuild.begin(IMAGES)
 
     def away(*args):
         raise VectorStoreError("away")
 
     with monkeypatch.context() as patch:
         patch.setattr(get_vector_store(), "count", away)
-        while filling.done(IMAGES, new) < new.total:
+        while fill.done(IMAGES, new) < new.total:
             tasks.index()
         caplog.clear()
         tasks.index()
@@ -245,7 +248,7 @@ def test_a_store_that_is_away_while_a_rebuild_is_looked_after_is_one_warning_of_
 
 
 def test_a_worker_that_is_older_than_the_new_collection_leaves_it_to_others(settings, other_model):
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     use(settings, COLOUR)
     product((230, 200, 30), title="yellow")
     work()
@@ -259,15 +262,15 @@ def test_a_worker_that_is_older_than_the_new_collection_leaves_it_to_others(sett
 
 def test_a_new_image_that_no_model_can_write_waits(settings, shop, monkeypatch):
     use(settings, MIRROR)
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     image = product((230, 200, 30), title="yellow").images.get()
-    IndexEntry.objects.filter(index=IMAGES.name).update(attempts=batches.MAX_ATTEMPTS)
+    IndexEntry.objects.filter(index=IMAGES.name).update(attempts=batch.MAX_ATTEMPTS)
 
     def stumbling(queries):
         raise RuntimeError("no yellow, please")
 
     monkeypatch.setattr(get_embedder(), "embed", stumbling)
-    for _ in range(batches.MAX_ATTEMPTS + 1):
+    for _ in range(batch.MAX_ATTEMPTS + 1):
         due_now()
-        indexing.index_batch()
+        batch.index_batch()
     assert entry(image).state == "pending"

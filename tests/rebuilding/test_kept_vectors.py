@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from shopsearch import rebuilding, serving
 from shopsearch.backends import get_embedder, get_former_embedder
+from shopsearch.indexing import collections, rebuild
 from shopsearch.models import KeptVector, ProductImage
 from shopsearch.testing import ColourEmbedder
 from tests.rebuilds import COLOUR, GREYS, MIRROR, in_live, live, states, step, use, work
@@ -32,16 +32,16 @@ def spaces():
 
 
 def test_what_is_hidden_and_shown_during_a_rebuild_is_embedded_again_in_neither_space(other_model):
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     for _ in range(3):
         step()
-    rebuilding.pause(IMAGES)
+    rebuild.pause(IMAGES)
     work()
     publish(False)
     work()
     assert spaces() == ["colour", "colour", "mirror", "mirror"]
     publish(True)
-    rebuilding.resume(IMAGES)
+    rebuild.resume(IMAGES)
     work()
     assert embedded() == (3 + GREYS, 0)
     assert len(in_live()) == 3 + GREYS
@@ -52,38 +52,38 @@ def test_what_was_hidden_before_a_rebuild_is_there_for_a_rollback_after_it(setti
     old = live()
     publish(False)
     work()
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     work()
     publish(True)
     work()
     assert (embedded(), states()) == ((3 + GREYS, 0), ["retired", "live"])
     assert spaces() == ["colour", "colour"], "the former collection lacks them"
     use(settings, COLOUR, MIRROR)
-    rebuilding.roll_back(IMAGES)
+    rebuild.roll_back(IMAGES)
     work()
     assert (live().name, len(in_live()), embedded()) == (old.name, 3 + GREYS, (0, 0))
     assert spaces() == []
 
 
 def test_a_space_that_no_collection_has_any_more_is_forgotten(other_model):
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     work()
     publish(False)
     work()
     assert spaces() == ["colour", "colour", "mirror", "mirror"]
-    rebuilding.prune(IMAGES)
+    rebuild.prune(IMAGES)
     assert spaces() == ["mirror", "mirror"]
 
 
 def test_what_was_kept_for_a_rebuild_that_is_cancelled_is_forgotten(other_model):
-    rebuilding.begin(IMAGES)
-    rebuilding.pause(IMAGES)
+    rebuild.begin(IMAGES)
+    rebuild.pause(IMAGES)
     product((230, 200, 30), title="red")
     work()
     publish(False)
     work()
     assert spaces() == ["colour", "colour", "colour", "mirror"]
-    rebuilding.cancel(IMAGES)
+    rebuild.cancel(IMAGES)
     assert spaces() == ["colour", "colour", "colour"]
 
 
@@ -115,11 +115,11 @@ def test_whatever_a_shop_hides_and_rebuilds_each_picture_is_embedded_once_in_eac
             product(new())
         elif act == "delete":
             chosen[0].delete()
-        elif not serving.unfinished(IMAGES):
+        elif not collections.unfinished(IMAGES):
             models.reverse()
             use(settings, *models)
-            with suppress(rebuilding.Refused):
-                rebuilding.roll_back(IMAGES) if act == "roll back" else rebuilding.begin(IMAGES)
+            with suppress(rebuild.Refused):
+                rebuild.roll_back(IMAGES) if act == "roll back" else rebuild.begin(IMAGES)
         step() if dice.random() < 0.5 else work()
     work()
     shown = ProductImage.objects.filter(product__published=True)

@@ -20,7 +20,7 @@ from demo_project.rendering.palettes import NATURAL, PATTERNS, colours_of
 from demo_project.rendering.phrases import description, like_this
 from demo_project.rendering.products import SNAPSHOTS, product_picture
 from demo_project.rendering.scenes import reference_picture
-from shopsearch.embedders.visualized_bge import VisualizedBGE
+from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from shopsearch.types import Query
 
 if TYPE_CHECKING:

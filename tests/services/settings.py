@@ -19,8 +19,8 @@ if "TEST_LOGGING" in os.environ:
     LOGGING = {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"request_id": {"()": "shopsearch.logs.RequestIDFilter"}},
-        "formatters": {"json": {"()": "shopsearch.logs.JSONFormatter"}},
+        "filters": {"request_id": {"()": "shopsearch.telemetry.logs.RequestIDFilter"}},
+        "formatters": {"json": {"()": "shopsearch.telemetry.logs.JSONFormatter"}},
         "handlers": {
             "console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": "json"}
         },

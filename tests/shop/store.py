@@ -6,8 +6,8 @@ import pytest
 from django.db.models.functions import Now
 from PIL import Image
 
-from shopsearch import indexing, serving
 from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.indexing import batch, collections
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.types import Query
@@ -18,7 +18,7 @@ IMAGES = index_for(ProductImage)
 
 
 def index_everything():
-    return list(indexing.index_pending())
+    return list(batch.index_pending())
 
 
 def entry(image):
@@ -27,7 +27,7 @@ def entry(image):
 
 def entities(index=IMAGES):
     """By image."""
-    store, collection = get_vector_store(), serving.live_name(index)
+    store, collection = get_vector_store(), collections.live_name(index)
     return {entity.image_id: entity for entity in store.fetch(collection, list(store.ids(collection)))}
 
 
@@ -39,7 +39,7 @@ def looks(image, colour):
 
 def hash_in_store(image):
     """Of the file that the live collection is said to hold."""
-    return entry(image).held[str(serving.live(IMAGES).pk)][0]
+    return entry(image).held[str(collections.live(IMAGES).pk)][0]
 
 
 def hash_of(image):

@@ -7,8 +7,8 @@ from django.core.files.base import ContentFile
 from django.urls import path, reverse
 from PIL import Image
 
-from shopsearch import changes, indexing
 from shopsearch.admin import IndexEntryAdmin, ProductImageAdminMixin, ProductImageInline
+from shopsearch.indexing import batch, changes
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, PosterImage, Product
@@ -39,7 +39,7 @@ def add_image(title="mug", content=None):
 
 
 def index_everything():
-    for _ in indexing.index_pending():
+    for _ in batch.index_pending():
         pass
 
 

@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from shopsearch import rebuilding, serving
+from shopsearch.indexing import collections, rebuild
 from shopsearch.models import Collection
 from tests.rebuilds import KeptStore, live, states, use, work
 from tests.shop.pictures import BLUE, RED, product
@@ -65,19 +65,19 @@ def test_every_order_is_carried_out(admin_client):
 
 
 def test_what_has_another_state_by_now_is_left_alone(admin_client):
-    new = rebuilding.begin(IMAGES)
-    rebuilding.pause(IMAGES)
+    new = rebuild.begin(IMAGES)
+    rebuild.pause(IMAGES)
     said = admin_client.post(order("pause", new), follow=True).content.decode()
     assert "another state by now" in said
 
 
 def test_a_refusal_is_shown(admin_client):
-    rebuilding.begin(IMAGES)
+    rebuild.begin(IMAGES)
     assert "under way already" in admin_client.post(order("rebuild", live()), follow=True).content.decode()
 
 
 def test_what_is_wrong_is_shown_as_text(admin_client):
-    serving.pause(rebuilding.begin(IMAGES), "<b>17</b> are missing")
+    collections.pause(rebuild.begin(IMAGES), "<b>17</b> are missing")
     assert "&lt;b&gt;17&lt;/b&gt; are missing" in admin_client.get(reverse(LIST)).content.decode()
 
 

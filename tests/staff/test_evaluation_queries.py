@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from PIL import Image
 
-from shopsearch import judgements
+from shopsearch.evaluation import judgements
 from shopsearch.models import EvaluationQuery
 from tests.shop.pictures import RED, picture
 from tests.staff.judging import ADD, CHANGE, INDEX, JUDGE, LIST, PICTURE, query, shown

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import translation
 from PIL import Image
 
-from shopsearch import judgements
+from shopsearch.evaluation import judgements
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.models import Judgement
 from shopsearch.registry import get_index

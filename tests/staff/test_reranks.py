@@ -6,10 +6,10 @@ import pytest
 from django.urls import reverse
 from PIL import Image
 
-from shopsearch import reranking
 from shopsearch.models import ProductImage, Rerank
 from shopsearch.registry import get_index
-from shopsearch.search import search
+from shopsearch.search import reranking
+from shopsearch.search.engine import search
 from tests.shop.pictures import BLUE, GREEN, RED, product
 from tests.shop.rerankers import LastFirst
 from tests.shop.store import index_everything

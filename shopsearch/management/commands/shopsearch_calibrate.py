@@ -13,15 +13,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from shopsearch import calibrations, serving
 from shopsearch.backends import embedder_of, get_vector_store
-from shopsearch.calibrating import SHARE, Sample, lines_of, measure
+from shopsearch.evaluation.calibrator import SHARE, Sample, lines_of, measure
 from shopsearch.exceptions import BackendError, ImageError
 from shopsearch.images import decode
+from shopsearch.indexing import collections
 from shopsearch.registry import ImageIndex, get_index
+from shopsearch.search import calibration
 
 if TYPE_CHECKING:
-    from shopsearch.calibrating import Measured, Scores
+    from shopsearch.evaluation.calibrator import Measured, Scores
     from shopsearch.types import Vector, Vectors
 
 FEWEST = 20
@@ -71,9 +72,9 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         found = [each.calibration for each in measured]
         if options["write"] is None:
-            calibrations.save(found)
+            calibration.save(found)
         else:
-            calibrations.write(found, options["write"] / "calibration.json")
+            calibration.write(found, options["write"] / "calibration.json")
         if options["json"]:
             self.stdout.write(json.dumps(_described(index, measured), indent=2))
         else:
@@ -84,7 +85,7 @@ def measure_index(index: ImageIndex, size: int, share: float, progress: Any) -> 
     """Raises CommandError where there is too little to measure with, BackendError while a backend is away."""
     import numpy as np
 
-    collection = serving.live(index)
+    collection = collections.live(index)
     embedder = embedder_of(collection.space) if collection else None
     if collection is None or embedder is None:
         raise CommandError(f"{index.name} is not indexed with this model: run manage.py shopsearch_reindex.")

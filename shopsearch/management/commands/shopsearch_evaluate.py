@@ -17,18 +17,18 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 from tqdm import tqdm
 
-from shopsearch import outbox, serving
 from shopsearch.backends import get_reranker
 from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
 from shopsearch.evaluation.catalogue import CatalogueSearcher, OtherEmbedder, listed
-from shopsearch.evaluation.evaluation import Answer, Evaluation
-from shopsearch.evaluation.judged import JudgedQuery, QueryFile, QueryFileError, read_qrels
+from shopsearch.evaluation.html import page
 from shopsearch.evaluation.measures import MEASURES, named, run_lines
-from shopsearch.evaluation.page import page
+from shopsearch.evaluation.query_files import JudgedQuery, QueryFile, QueryFileError, read_qrels
 from shopsearch.evaluation.report import Limit, Report
+from shopsearch.evaluation.run import Answer, Evaluation
 from shopsearch.evaluation.searchers import LiveSearch, PictureAlone, Reranked, Searcher, WordsAlone
 from shopsearch.exceptions import BackendError
+from shopsearch.indexing import collections, outbox
 from shopsearch.models import IndexEntry
 from shopsearch.registry import ImageIndex, find_index, get_index
 
@@ -96,7 +96,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def evaluate(self, index: ImageIndex, options: dict[str, Any]) -> Report:
-        collection = serving.live(index)
+        collection = collections.live(index)
         if collection is None:
             raise CommandError(f"Nothing of {index.name} is indexed. First: manage.py shopsearch_reindex")
         notes = list(_notes_on(index))
@@ -168,7 +168,7 @@ def _queries(index: ImageIndex, options: dict[str, Any]) -> tuple[Iterable[Judge
         return QueryFile(path=path, qrels=read_qrels(qrels) if qrels else None), path.name
     if qrels is not None:
         raise CommandError("--qrels judges queries; name their file too.")
-    from shopsearch.judgements import judged_queries
+    from shopsearch.evaluation.judgements import judged_queries
 
     return judged_queries(index), "the shop's own judgements"
 

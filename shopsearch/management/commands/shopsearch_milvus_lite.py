@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.vector_stores.milvus_lite import LiteServer
+from shopsearch.vector_stores.milvus.lite import LiteServer
 
 _LOOK_SECONDS = 0.5
 

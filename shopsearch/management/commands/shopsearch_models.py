@@ -84,14 +84,14 @@ class Command(BaseCommand):
     def convert(self, *, family: str, source: Path, folder: Path, **options: Any) -> None:
         try:
             if family == "magiclens":
-                from shopsearch.embedders import magiclens_conversion
+                from shopsearch.embedders.magiclens import conversion as magiclens
 
                 tokenizer = find(options["tokenizer"], ["tokenizer.json"]) / "tokenizer.json"
-                magiclens_conversion.convert(source, tokenizer, folder)
+                magiclens.convert(source, tokenizer, folder)
             else:
-                from shopsearch.embedders import visualized_bge_conversion
+                from shopsearch.embedders.visualized_bge import conversion as visualized_bge
 
-                visualized_bge_conversion.convert(source, options["text_model"], folder)
+                visualized_bge.convert(source, options["text_model"], folder)
         except (ImproperlyConfigured, OSError) as error:
             raise CommandError(str(error)) from error
         backend = MAGICLENS if family == "magiclens" else VISUALIZED_BGE

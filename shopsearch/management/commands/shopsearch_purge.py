@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from shopsearch import query_log, reranking
+from shopsearch.evaluation import query_log
 from shopsearch.models import Rerank
+from shopsearch.search import reranking
 
 
 class Command(BaseCommand):

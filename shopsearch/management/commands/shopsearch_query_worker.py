@@ -11,12 +11,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from PIL import Image
 
-from shopsearch import backends, metrics
+from shopsearch import backends
 from shopsearch.conf import settings
 from shopsearch.embedders.base import Embedder
-from shopsearch.embedders.remote import WorkerEmbedder
+from shopsearch.embedders.remote.embedder import WorkerEmbedder
+from shopsearch.embedders.remote.worker import QueryWorker
 from shopsearch.exceptions import EmbedderError
-from shopsearch.query_worker import QueryWorker
+from shopsearch.telemetry import metrics
 from shopsearch.types import Query
 
 

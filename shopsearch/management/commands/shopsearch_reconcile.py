@@ -12,9 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from shopsearch import reconciling
 from shopsearch.exceptions import BackendError
-from shopsearch.reconciling import KINDS, Finding
+from shopsearch.indexing import reconcile
+from shopsearch.indexing.reconcile import KINDS, Finding
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 
 SHOWN = 5
@@ -53,9 +53,9 @@ class Command(BaseCommand):
     def _compare(self, index: ImageIndex, *, fix: bool, is_quiet: bool) -> dict[str, Any]:
         counts: Counter[str] = Counter()
         first: list[Finding] = []
-        total = None if is_quiet else reconciling.total(index)
+        total = None if is_quiet else reconcile.total(index)
         with tqdm(total=total, desc=index.name, unit=" looks", disable=is_quiet or None) as bar:
-            for part in reconciling.reconcile(index, fix=fix):
+            for part in reconcile.reconcile(index, fix=fix):
                 counts.update(finding.kind for finding in part.findings)
                 counts["looked_at"] += part.looked_at
                 first += part.findings[: SHOWN - len(first)]

@@ -11,17 +11,18 @@ from celery import current_app
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from shopsearch import changes, filling, rebuilding, serving, wakeups
+from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
-from shopsearch.changes import entries_of
 from shopsearch.exceptions import BackendError
-from shopsearch.keys import chunks_of
-from shopsearch.management.differences import differences, gone
+from shopsearch.indexing import changes, collections, fill, rebuild
+from shopsearch.indexing.changes import entries_of
+from shopsearch.indexing.differences import differences, gone
+from shopsearch.indexing.outbox import NOT_AT_REST
+from shopsearch.indexing.rebuild import Refused
 from shopsearch.management.watching import Watcher, images
 from shopsearch.models import Collection, IndexEntry
-from shopsearch.outbox import NOT_AT_REST
-from shopsearch.rebuilding import Refused
 from shopsearch.registry import ImageIndex, get_index, get_indexes
+from shopsearch.registry.keys import chunks_of
 
 REASONS_SHOWN = 5
 ORDERS = ("failed", "all", "rebuild", "rollback", "resume", "pause", "cancel", "prune")
@@ -75,7 +76,7 @@ class Command(BaseCommand):
             return
         rebuilds: list[tuple[ImageIndex, Collection]] = []
         if order in ("rollback", "resume"):
-            verb = rebuilding.roll_back if order == "rollback" else rebuilding.resume
+            verb = rebuild.roll_back if order == "rollback" else rebuild.resume
             self._each(indexes, lambda index: rebuilds.append((index, verb(index))))
             plain = []
         else:
@@ -97,8 +98,8 @@ class Command(BaseCommand):
 
     def _rebuild(self, index: ImageIndex, order: str) -> Collection | None:
         """The new collection, begun now or before; None where none is needed, or nothing is indexed yet."""
-        live, unfinished = serving.live(index), serving.unfinished(index)
-        if live is None or not (order == "rebuild" or unfinished or not serving.is_current(index, live)):
+        live, unfinished = collections.live(index), collections.unfinished(index)
+        if live is None or not (order == "rebuild" or unfinished or not collections.is_current(index, live)):
             return None
         if unfinished and unfinished.state == Collection.State.PAUSED:
             if order == "rebuild":
@@ -110,13 +111,13 @@ class Command(BaseCommand):
             self.stdout.write(f"{index.name}: {unfinished.name} is being filled; going on with it.")
             return unfinished
         try:
-            new = rebuilding.begin(index)
+            new = rebuild.begin(index)
         except (Refused, BackendError) as error:
             raise CommandError(str(error)) from error
         why = {False: "", True: " The settings name another model or other filters than it was made for."}
         self.stdout.write(
             f"{index.name}: {new.name} is filled beside {live.name}, which answers until then."
-            + why[not serving.is_current(index, live)]
+            + why[not collections.is_current(index, live)]
         )
         new.refresh_from_db()
         return new
@@ -133,15 +134,13 @@ class Command(BaseCommand):
             raise CommandError("\n".join(refusals))
 
     def _pause(self, index: ImageIndex) -> None:
-        self.stdout.write(
-            f"{index.name}: {rebuilding.pause(index).name} is paused; changes are written to it."
-        )
+        self.stdout.write(f"{index.name}: {rebuild.pause(index).name} is paused; changes are written to it.")
 
     def _cancel(self, index: ImageIndex) -> None:
-        self.stdout.write(f"{index.name}: {rebuilding.cancel(index).name} is dropped.")
+        self.stdout.write(f"{index.name}: {rebuild.cancel(index).name} is dropped.")
 
     def _prune(self, index: ImageIndex) -> None:
-        self.stdout.write(f"{index.name}: dropped {', '.join(rebuilding.prune(index)) or 'nothing'}")
+        self.stdout.write(f"{index.name}: dropped {', '.join(rebuild.prune(index)) or 'nothing'}")
 
     def _note(self, index: ImageIndex, order: str) -> int:
         """Have the images looked at; returns how many."""
@@ -159,9 +158,11 @@ class Command(BaseCommand):
 
     def _has_lost(self, index: ImageIndex) -> bool:
         """Whether the store has fewer entities than the rows tell of, as after a loss of its data."""
-        if (live := serving.live(index)) is None or entries_of(index).filter(state__in=NOT_AT_REST).exists():
+        if (live := collections.live(index)) is None or entries_of(index).filter(
+            state__in=NOT_AT_REST
+        ).exists():
             return False
-        held, found = filling.done(index, live), get_vector_store().count(live.name)
+        held, found = fill.done(index, live), get_vector_store().count(live.name)
         if found < held:
             self.stdout.write(
                 f"{index.name}: the store holds {found:,} entities where {held:,} are expected: "
@@ -172,10 +173,10 @@ class Command(BaseCommand):
     def _wake(self) -> None:
         """Send the wake-up from this thread: a process that ends at once would take the sending thread with it."""
         if current_app.conf.task_always_eager or not current_app.conf.broker_write_url:
-            wakeups.wake()
+            broker.wake()
             return
         try:
-            wakeups.send()
+            broker.send()
         except Exception as error:
             # Whatever the broker's client raises: the work is in the outbox all the same.
             self.stderr.write(f"The broker is away ({error}); the workers look by themselves after a while.")
@@ -195,13 +196,13 @@ def _plan(index: ImageIndex, order: str) -> str:
     if order == "failed":
         failed = entries_of(index).filter(state=IndexEntry.State.FAILED).count()
         return f"{images(failed)} that failed would be tried again"
-    live = serving.live(index)
-    if live is not None and (order == "rebuild" or (not order and not serving.is_current(index, live))):
+    live = collections.live(index)
+    if live is not None and (order == "rebuild" or (not order and not collections.is_current(index, live))):
         count = entries_of(index).count()
         what = "with the vectors they have" if live.space == get_embedder().space else "and embedded anew"
         return f"{images(count)} would be written to a new collection, {what}"
     if order == "prune":
-        kept = serving.collections_of(index).filter(state=Collection.State.RETIRED)
+        kept = collections.collections_of(index).filter(state=Collection.State.RETIRED)
         return f"would be dropped: {', '.join(kept.values_list('name', flat=True)) or 'nothing'}"
     if order in ("", "rebuild"):
         found = Counter(difference.reason for difference in differences(index))
@@ -212,5 +213,5 @@ def _plan(index: ImageIndex, order: str) -> str:
             f"{images(index.get_queryset().count())} would be looked at, "
             f"and {sum(1 for _ in gone(index)):,} that are gone forgotten"
         )
-    concerned = serving.former(index) if order == "rollback" else serving.unfinished(index)
+    concerned = collections.former(index) if order == "rollback" else collections.unfinished(index)
     return f"would {order.replace('rollback', 'roll back to')} {concerned.name if concerned else 'nothing'}"

@@ -17,15 +17,16 @@ from django.db import DatabaseError, connection
 from django.db.models import Min
 from django.utils import timezone
 
-from shopsearch import filling, outbox, serving, wakeups
+from shopsearch import broker as wakeups
 from shopsearch.backends import embedder_of, get_embedder, get_vector_store
-from shopsearch.batches import NO_MODEL
-from shopsearch.changes import databases
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
+from shopsearch.indexing import collections, fill, outbox
+from shopsearch.indexing.batch import NO_MODEL
+from shopsearch.indexing.changes import databases
 from shopsearch.models import Change, IndexEntry
 from shopsearch.registry import get_index, get_indexes
-from shopsearch.retrieval import finds_by_words, why_vectors_alone
+from shopsearch.search.retrieval import finds_by_words, why_vectors_alone
 
 MODEL_SECONDS = 30.0
 STORE_SECONDS = 10.0
@@ -34,7 +35,6 @@ BROKER_SECONDS = 4.0
 PING_SECONDS = 1.0
 FAILURES_SHOWN = 3
 AT_REST = (IndexEntry.State.INDEXED, IndexEntry.State.FAILED)
-
 Answer = TypeVar("Answer")
 
 
@@ -162,17 +162,17 @@ def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
 
 def _read_collections(indexes: dict[str, IndexStatus]) -> None:
     for index in get_indexes():
-        status, live = indexes[index.name], serving.live(index)
+        status, live = indexes[index.name], collections.live(index)
         status.collection, status.space = (live.name, live.space) if live else ("", None)
         if live:
             status.problem = why_vectors_alone(index, live)
             status.retrieval = "hybrid" if finds_by_words(index, live) else "vectors"
-        if new := serving.unfinished(index):
+        if new := collections.unfinished(index):
             status.building.append(
                 {
                     "name": new.name,
                     "state": new.state,
-                    "done": filling.done(index, new),
+                    "done": fill.done(index, new),
                     "total": new.total,
                     "error": new.error,
                 }
@@ -193,8 +193,8 @@ def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
 def _say_obstacles(indexes: dict[str, IndexStatus]) -> None:
     for status in indexes.values():
         index = get_index(status.name)
-        if status.building and (new := serving.unfinished(index)):
-            status.building[0]["error"] = filling.obstacle(index, new)
+        if status.building and (new := collections.unfinished(index)):
+            status.building[0]["error"] = fill.obstacle(index, new)
 
 
 def _count_entities(indexes: dict[str, IndexStatus]) -> None:

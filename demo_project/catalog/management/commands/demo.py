@@ -26,7 +26,7 @@ from tqdm import tqdm
 from demo_project.addresses import forget_addresses, use_addresses, write_addresses
 from demo_project.supervisor import Processes, ServiceDied
 from demo_project.web import HOST
-from shopsearch import outbox
+from shopsearch.indexing import outbox
 
 AT_REST = ("indexed", "failed")
 PAGE_SECONDS = 90

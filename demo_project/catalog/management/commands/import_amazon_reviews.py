@@ -21,7 +21,7 @@ import shopsearch
 from demo_project.catalog.amazon_import import Import, Origin, Report
 from demo_project.catalog.amazon_pictures import Addresses, PictureFolder, unpacked
 from demo_project.catalog.amazon_records import Line, Record, RecordError, lines, record_of, review_of
-from shopsearch.downloads import Downloader
+from shopsearch.images.download import Downloader
 
 MOST_KINDS = 12
 """Kinds of failure that are told in the terminal; the file has all."""

@@ -1,0 +1,154 @@
+"""The REST API of reranks: how far one is, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.urls import reverse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_field,
+    extend_schema_serializer,
+)
+from rest_framework import serializers, status
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from shopsearch.api.schema import GuardedView, guarded
+from shopsearch.api.serializers import ErrorSerializer
+from shopsearch.conf import settings
+from shopsearch.models import Rerank
+from shopsearch.search.reranking import current
+
+RETRY_AFTER_SECONDS = 1
+LOOK_SECONDS = 0.3
+"""How often the stream of events looks at the row."""
+
+_UNKNOWN = {"code": "not_found", "detail": "There is no such rerank, or not any more; search again."}
+_NO_EVENTS = {"code": "not_found", "detail": "Events are not served here; ask for the rerank's own address."}
+
+
+@extend_schema_serializer(component_name="SearchRerank")
+class RerankSerializer(serializers.ModelSerializer[Rerank]):
+    """A rerank. In its final states, done, failed and expired, it changes no more."""
+
+    state = serializers.ChoiceField(Rerank.State.choices)
+    order = serializers.SerializerMethodField(
+        help_text="Product ids, best first; all of them, once it is done."
+    )
+    repairs = serializers.DictField(
+        child=serializers.IntegerField(), help_text="What had to be mended in the model's answer."
+    )
+
+    class Meta:
+        model = Rerank
+        fields = ("id", "state", "order", "caption", "reason", "repairs")
+
+    @extend_schema_field({"type": "array", "items": {"oneOf": [{"type": "integer"}, {"type": "string"}]}})
+    def get_order(self, rerank: Rerank) -> list[int | str]:
+        order: list[int | str] = rerank.order
+        return order
+
+
+class RerankView(GuardedView):
+    """How far a rerank is. Poll it, with Retry-After, until its state is final; it is by its deadline."""
+
+    throttle_classes = ()
+    """One search asks many times, and an answer costs one row."""
+    renderer_classes = (JSONRenderer,)
+
+    @extend_schema(
+        operation_id="rerank",
+        summary="The better order, when it is ready",
+        parameters=[OpenApiParameter("rerank_id", OpenApiTypes.UUID, OpenApiParameter.PATH)],
+        responses={
+            200: RerankSerializer,
+            304: OpenApiResponse(description="As If-None-Match knows it."),
+            404: OpenApiResponse(ErrorSerializer, "There is no such rerank."),
+        },
+    )
+    @guarded
+    def get(self, request: Request, rerank_id: str) -> Response:
+        rerank = _named(rerank_id)
+        if rerank is None:
+            return Response(_UNKNOWN, status=status.HTTP_404_NOT_FOUND)
+        tag = _tag(rerank)
+        known = request.headers.get("If-None-Match", "") == tag
+        response = (
+            Response(status=status.HTTP_304_NOT_MODIFIED)
+            if known
+            else Response(RerankSerializer(rerank).data)
+        )
+        response["ETag"] = tag
+        response["Cache-Control"] = "private, no-cache"
+        if not rerank.is_final:
+            response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return response
+
+
+async def events(request: HttpRequest, rerank_id: str) -> HttpResponseBase:
+    """Server-sent events: one with each new state, the last with a final one.
+
+    Only under ASGI and only where SHOPSEARCH["RERANK_EVENTS"] says so: a WSGI server would hold a thread, or the whole
+    stream, until the end.
+    """
+    if not (settings.RERANK_EVENTS and isinstance(request, ASGIRequest)):
+        return JsonResponse(_NO_EVENTS, status=status.HTTP_404_NOT_FOUND)
+    seen = await sync_to_async(RerankView.as_view())(request, rerank_id=rerank_id)
+    if seen.status_code not in (status.HTTP_200_OK, status.HTTP_304_NOT_MODIFIED):
+        seen.render()
+        return cast(HttpResponseBase, seen)  # whoever may not see the rerank may not see its events
+    rerank = await sync_to_async(_named)(rerank_id)
+    response = StreamingHttpResponse(_stream(rerank), content_type="text/event-stream")
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def _stream(rerank: Rerank | None) -> AsyncIterator[bytes]:
+    told = ""
+    while rerank is not None:
+        if rerank.state != told:
+            told = rerank.state
+            yield b"event: rerank\ndata: " + JSONRenderer().render(RerankSerializer(rerank).data) + b"\n\n"
+        if rerank.is_final:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+        rerank = await sync_to_async(current)(rerank.pk)
+
+
+def link(rerank: Rerank | None, request: Request) -> dict[str, Any] | None:
+    """What a search's answer says of its rerank."""
+    if rerank is None:
+        return None
+    address = reverse("shopsearch:api-rerank", args=[rerank.pk])
+    streams = settings.RERANK_EVENTS and isinstance(request._request, ASGIRequest)
+    return {
+        "id": str(rerank.pk),
+        "state": rerank.state,
+        "url": request.build_absolute_uri(address),
+        "events_url": request.build_absolute_uri(f"{address}events/") if streams else None,
+    }
+
+
+def _named(rerank_id: str) -> Rerank | None:
+    """Any text may stand in the address; that it is no id is answered as that there is none of this id."""
+    try:
+        return current(uuid.UUID(rerank_id))
+    except ValueError:
+        return None
+
+
+def _tag(rerank: Rerank) -> str:
+    return f'"{hashlib.sha256(f"{rerank.pk} {rerank.state}".encode()).hexdigest()[:16]}"'

@@ -1,0 +1,195 @@
+"""Wake-ups: tell the workers that the database has something for them, without making a shop wait for a broker.
+
+A wake-up is a hint. Losing, repeating or reordering it changes nothing at rest, because the workers sweep the outbox
+and the reranks by themselves every SWEEP_SECONDS.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from celery import Celery, current_app
+from django.db import transaction
+from kombu import Connection
+
+from shopsearch.conf import settings
+
+logger = logging.getLogger(__name__)
+TASK = "shopsearch.index"
+RERANK_TASK = "shopsearch.rerank"
+PAUSE_SECONDS = 15
+"""After a wake-up that could not be sent, how long none is tried."""
+CONNECT_SECONDS = 0.5
+ANSWER_SECONDS = 1.0
+
+
+def wake() -> None:
+    """Wake the workers that index, soon. Returns at once and never raises; a daemon thread does the sending.
+
+    With CELERY_TASK_ALWAYS_EAGER there are no workers: the work is done before this returns, and what goes wrong is
+    logged.
+    """
+    _wake(_inline, _sender)
+
+
+def wake_rerankers() -> None:
+    """Wake the workers that rerank, likewise."""
+    _wake(_rerank_inline, _rerank_sender)
+
+
+def has_workers() -> bool:
+    """Whether somebody could be woken at all: Celery has a broker, or works eagerly.
+
+    Without a broker's address Celery would try an AMQP server on this machine; `manage.py check` says so.
+    """
+    return bool(current_app.conf.task_always_eager or current_app.conf.broker_write_url is not None)
+
+
+def _wake(inline: _Inline, sender: _Sender) -> None:
+    if current_app.conf.task_always_eager:
+        inline.run()
+    elif has_workers():
+        sender.wake()
+
+
+def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> None:
+    """Wake the workers when this database's transaction is committed: once per transaction, never after a rollback."""
+    wake_up = wake_up or wake
+    if not any(callback[1] is wake_up for callback in transaction.get_connection(using).run_on_commit):
+        transaction.on_commit(wake_up, using=using, robust=True)
+
+
+def send(task: str = TASK) -> bool:
+    """Send one wake-up now, unless one is waiting in the queue already: it will do. Returns whether it was sent.
+
+    Within about two seconds, whatever the broker does. Raises what the broker's client raises.
+    """
+    with connection_of(current_app) as connection:
+        return _send(task, current_app, connection)
+
+
+def _send(task: str, app: Celery, connection: Connection) -> bool:
+    name = settings.INDEX_QUEUE if task == TASK else settings.RERANK_QUEUE
+    queue = app.amqp.queues[name]
+    declared = connection.default_channel.queue_declare(  # type: ignore[attr-defined]
+        queue=queue.name,
+        durable=queue.durable,
+        exclusive=queue.exclusive,
+        auto_delete=queue.auto_delete,
+        arguments=queue.queue_arguments,
+    )
+    if not declared.message_count:
+        app.tasks[task].apply_async(  # type: ignore[call-arg]
+            queue=name, connection=connection, retry=False, ignore_result=True
+        )
+    return not declared.message_count
+
+
+def connection_of(app: Celery) -> Connection:
+    """A connection to the application's broker that fails within about two seconds.
+
+    Our own, so that the project's broker settings, made for its own tasks, stay as they are.
+    """
+    connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
+    # Each address of a broker that has several is tried once.
+    retries = max(0, len(connection.alt) - 1)
+    options = {**(connection.transport_options or {}), "max_retries": retries, "interval_start": 0}
+    if connection.transport.driver_type == "redis":
+        options |= {
+            "socket_timeout": ANSWER_SECONDS,
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "retry_on_timeout": False,
+        }
+    connection.transport_options = options
+    return connection
+
+
+class _Sender:
+    """A daemon thread that is started by the first wake-up of a process."""
+
+    def __init__(self, task: str = TASK) -> None:
+        self.task = task
+        self.wanted = threading.Event()
+        self.lock = threading.Lock()
+        self.thread: threading.Thread | None = None
+        self.app: Celery = current_app
+        """The project's, as the waking thread knows it: to a new thread, Celery's current app may be another."""
+        self.connection: Connection | None = None
+        """Kept: making one takes ten times as long as a message, and the interpreter from the shop's threads."""
+
+    def wake(self) -> None:
+        self.app = current_app._get_current_object()  # type: ignore[attr-defined]
+        self.wanted.set()
+        if self.thread is None:
+            with self.lock:
+                if self.thread is None:
+                    self.thread = threading.Thread(target=self.run, name="shopsearch-wakeups", daemon=True)
+                    self.thread.start()
+
+    def run(self) -> None:
+        failing = False
+        while True:
+            self.wanted.wait()
+            self.wanted.clear()
+            try:
+                self.send()
+                failing = False
+            except Exception as error:
+                # Once per outage; the workers' sweep makes up for it.
+                logger.log(
+                    logging.DEBUG if failing else logging.WARNING, "No wake-up could be sent: %s", error
+                )
+                failing = True
+                threading.Event().wait(PAUSE_SECONDS)
+
+    def send(self) -> None:
+        fresh = self.connection is None
+        try:
+            self.connection = self.connection or connection_of(self.app)
+            _send(self.task, self.app, self.connection)
+        except Exception:
+            if self.connection is not None:
+                self.connection.release()
+            self.connection = None
+            if fresh:
+                raise
+            self.send()  # once more: the broker may have been restarted since
+
+
+class _Inline:
+    """Runs the task in this thread, again while it asks for it, without going deeper each time."""
+
+    def __init__(self, task: str = TASK) -> None:
+        self.task = task
+        self.local = threading.local()
+
+    def run(self) -> None:
+        self.local.wanted = True
+        if getattr(self.local, "running", False):
+            return
+        self.local.running = True
+        try:
+            while self.local.wanted:
+                self.local.wanted = False
+                current_app.tasks[self.task].apply(throw=True)
+        except Exception:
+            logger.exception("%s failed; its rows stay as they are.", self.task)
+        finally:
+            self.local.running = False
+
+
+_sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
+_inline, _rerank_inline = _Inline(), _Inline(RERANK_TASK)
+
+
+def _after_fork() -> None:
+    # The parent's thread is not in the child, and its lock may be held for ever.
+    global _sender, _rerank_sender
+    _sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

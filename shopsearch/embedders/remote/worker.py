@@ -1,0 +1,100 @@
+"""Embed the queries that web processes send, whatever waits in one call."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from shopsearch.embedders.base import Embedder
+from shopsearch.embedders.remote.messages import (
+    BadMessage,
+    Request,
+    read_request,
+    write_refusal,
+    write_vectors,
+)
+from shopsearch.embedders.remote.queue import QueryQueue
+from shopsearch.exceptions import QueryError
+from shopsearch.telemetry import logs, metrics
+
+logger = logging.getLogger(__name__)
+PAUSE_SECONDS = 0.5
+"""Between two tries while Redis is away."""
+
+
+class QueryWorker:
+    """Takes requests until it is stopped, and outlives what is wrong with one of them, the model and Redis."""
+
+    def __init__(self, *, embedder: Embedder, requests: QueryQueue, batch_size: int) -> None:
+        self.embedder = embedder
+        self.requests = requests
+        self.batch_size = batch_size
+        self.embedded = 0
+        """Queries so far."""
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Returns after ``stop()``, when the requests in hand are answered: about a second."""
+        import redis
+
+        is_failing = False
+        while not self._stopping.is_set():
+            try:
+                taken = self.requests.take(self.batch_size)
+                if taken:
+                    self._answer(taken)
+                if is_failing:
+                    logger.info("Redis is back.")
+                is_failing = False
+            except (redis.RedisError, OSError) as error:
+                logger.log(logging.DEBUG if is_failing else logging.WARNING, "Redis is away: %s", error)
+                is_failing = True
+                self._stopping.wait(PAUSE_SECONDS)
+
+    def stop(self) -> None:
+        """May be called from a signal handler or another thread."""
+        self._stopping.set()
+
+    def _answer(self, taken: Sequence[tuple[bytes, bytes]]) -> None:
+        understood = []
+        for number, content in taken:
+            try:
+                understood.append((number, read_request(content, self.embedder.space)))
+            except BadMessage as error:
+                logger.warning("A request was refused: %s", error)
+                self.requests.answer(number, write_refusal(self.embedder.space, str(error)))
+        if understood:
+            self._embed(understood)
+
+    def _embed(self, requests: Sequence[tuple[bytes, Request]]) -> None:
+        """One call for all; where that fails, one for each, so that nobody pays for another's query."""
+        queries = [query for _, request in requests for query in request.queries]
+        begun = time.perf_counter()
+        try:
+            vectors = self.embedder.embed(queries)
+        except Exception as error:
+            if len(requests) > 1:
+                for each in requests:
+                    self._embed([each])
+                return
+            with logs.request_id(requests[0][1].request_id):
+                self.requests.answer(requests[0][0], self._refusal(error))
+            return
+        milliseconds = (time.perf_counter() - begun) * 1_000
+        self.embedded += len(queries)
+        metrics.count_queries(len(queries))
+        start = 0
+        for number, request in requests:
+            part = vectors[start : start + len(request.queries)]
+            self.requests.answer(number, write_vectors(self.embedder.space, part))
+            start += len(request.queries)
+            with logs.request_id(request.request_id):
+                logger.info("Embedded in %.0f ms, %d in one call.", milliseconds, len(queries))
+
+    def _refusal(self, error: Exception) -> bytes:
+        if isinstance(error, QueryError):
+            return write_refusal(self.embedder.space, str(error), is_the_callers=True)
+        logger.error("A query could not be embedded.", exc_info=error)
+        return write_refusal(self.embedder.space, "its log says why.")

@@ -1,0 +1,241 @@
+"""Calibrating: which scores are weak, measured on queries that the shop can answer and on queries that it cannot.
+
+A score means nothing by itself: one model gives 0.3 to what belongs together and another 0.8, words score lower than
+pictures, and some queries are near everything. So queries are made of the shop's own products, once as a shopper might
+ask for them and once for what no shop of the kind sells; the threshold is where only few of the first would be flagged,
+or lower, halfway to the others, where the two lie apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING
+
+from PIL import ImageEnhance
+
+from shopsearch.embedders.base import Embedder
+from shopsearch.images import normalised
+from shopsearch.models.evaluation import Calibration
+from shopsearch.types import Query, QueryKind
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+    from shopsearch.types import Vector, Vectors
+
+    Scores = npt.NDArray[np.float64]
+
+SHARE = 0.02
+"""How many of the queries that the shop can answer may be called weak."""
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+BINS, BAR = 20, 32
+LONGEST_PHRASE = 4
+"""Words that a shopper types, where not the whole title."""
+
+FOREIGN_WORDS = tuple(
+    """
+    airport, anteater, archbishop, asphalt, avalanche, bacteria, bagel, bankruptcy, billiards, cathedral, coal mine,
+    crane driver, cucumber, customs officer, dentist, divorce, earthquake, election, excavator, flight ticket, forklift,
+    funeral, glacier, haircut, hospital, insurance, invoice, lasagne, lawyer, lighthouse, mortgage, mushroom soup,
+    oyster, parliament, passport, penguin, plumber, prison, railway station, rhinoceros, salmon, skyscraper, tax return,
+    tooth implant, veterinarian, volcano, waterfall, wedding venue, wind turbine, zoo,
+    abogado, aeropuerto, bosque, calabacín, catedral, cirujano, cocodrilo, divorcio, elefante, entierro, estatua,
+    factura, fontanero, glaciar, hormiga, hospital, impuestos, iglesia, lenteja, merienda, molino, mudanza, notario,
+    ostra, pasaporte, pingüino, préstamo, puerto, rascacielos, rinoceronte, seguro de vida, selva, terremoto, trigo,
+    vacuna, volcán, yate de lujo
+    """.replace("\n", " ").split(",")
+)
+"""What a shop hardly sells. Those that are among its own words are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A product to make queries of."""
+
+    product_id: str
+    text: str
+    image: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One kind of query: what was measured, and the calibration that follows."""
+
+    calibration: Calibration
+    belonging: Scores
+    """Of queries that the shop can answer: the best score, less the weight times the typical score."""
+    foreign: Scores
+    """The same of queries that it cannot."""
+
+    @property
+    def flagged_belonging(self) -> float:
+        return float((self.belonging < self.calibration.threshold).mean())
+
+    @property
+    def flagged_foreign(self) -> float:
+        return float((self.foreign < self.calibration.threshold).mean())
+
+
+Best = Callable[["Vectors", Sequence[str]], "Scores"]
+"""The best score of each query in the collection, where products of these ids do not count ("" is of none)."""
+
+
+def measure(
+    samples: Sequence[Sample],
+    *,
+    index: str,
+    embedder: Embedder,
+    typical: Vector,
+    best: Best,
+    share: float = SHARE,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measured]:
+    """One calibration for each kind of query; the same for the same samples. ``typical`` is the images' mean vector.
+
+    For queries by picture alone the foreign ones are the samples' own pictures where their product is not sold.
+    Raises what the embedder and the vector store raise.
+    """
+    import numpy as np
+
+    made = list(_queries(samples))
+    vectors = np.concatenate(
+        [
+            embedder.embed([query for _, _, query, _ in chunk])
+            for chunk in _chunks(made, embedder.batch_size, progress)
+        ]
+    )
+    scores = best(vectors, [without for _, _, _, without in made])
+    usual = vectors @ np.asarray(typical, np.float32)
+    measured = []
+    kinds: tuple[QueryKind, ...] = ("text", "image", "composed")
+    for kind in kinds:
+        chosen = {
+            belongs: np.array([(each[0], each[1]) == (kind, belongs) for each in made])
+            for belongs in (True, False)
+        }
+        options = [
+            _at_weight(weight, left[chosen[True]], left[chosen[False]], share)
+            for weight in WEIGHTS
+            for left in [scores - weight * usual]
+        ]
+        weight, threshold, belonging, foreign = max(options, key=lambda each: (each[3] < each[1]).mean())
+        calibration = Calibration(
+            index=index,
+            space=embedder.space,
+            kind=kind,
+            threshold=_between(threshold, float(np.quantile(foreign, 1 - share))),
+            weight=weight,
+            typical=[float(number) for number in typical],
+            pairs=len(belonging),
+        )
+        measured.append(Measured(calibration=calibration, belonging=belonging, foreign=foreign))
+    return measured
+
+
+def _at_weight(
+    weight: float, belonging: Scores, foreign: Scores, share: float
+) -> tuple[float, float, Scores, Scores]:
+    import numpy as np
+
+    threshold = float(np.quantile(belonging, share))
+    # Where hardly anything foreign comes near, the middle between the two: the shop's queries are not all of them.
+    middle = (threshold + float(np.quantile(foreign, 1 - share))) / 2
+    return weight, min(threshold, middle), belonging, foreign
+
+
+def _between(belonging: float, foreign: float) -> float:
+    """Halfway, where hardly any score is: shoppers' words are shorter and odder than a shop's titles."""
+    return min(belonging, (belonging + foreign) / 2)
+
+
+def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query, str]]:
+    """Kind, whether it belongs, the query, and the product that does not count."""
+    dice = Random("calibration")  # noqa: S311
+    own = {word for sample in samples for word in _words(sample.text)}
+    nouns = [noun for each in FOREIGN_WORDS if own.isdisjoint(_words(noun := " ".join(each.split())))]
+    for sample in samples:
+        seen = normalised(_photographed_anew(sample.image, dice))
+        if words := _words(sample.text):
+            phrase = " ".join(_phrase(words, dice))
+            yield "text", True, Query(text=dice.choice([sample.text, phrase])), ""
+            yield "composed", True, Query(text=phrase, image=seen), ""
+            absent = [dice.choice(nouns)]
+            shared = dice.choice([[], _phrase(words, dice)[: LONGEST_PHRASE - 1]])
+            asked = " ".join(dice.choice([shared + absent, absent + shared]))
+            yield "text", False, Query(text=asked), ""
+            yield "composed", False, Query(text=asked, image=seen), ""
+        yield "image", True, Query(image=seen), ""
+        yield "image", False, Query(image=normalised(sample.image)), sample.product_id
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\w'’-]+", text.casefold())
+
+
+def _phrase(words: Sequence[str], dice: Random) -> list[str]:
+    """A few words of it that follow one another."""
+    length = dice.randint(1, min(LONGEST_PHRASE, len(words)))
+    start = dice.randint(0, len(words) - length)
+    return list(words[start : start + length])
+
+
+def _photographed_anew(image: Image, dice: Random) -> Image:
+    """Nearer, off the middle, in another light."""
+    width, height = image.size
+    seen = dice.uniform(0.6, 0.95)
+    left, top = dice.uniform(0, 1 - seen) * width, dice.uniform(0, 1 - seen) * height
+    box = (
+        int(left),
+        int(top),
+        max(int(left + seen * width), int(left) + 1),
+        max(int(top + seen * height), int(top) + 1),
+    )
+    return ImageEnhance.Brightness(image.crop(box)).enhance(dice.uniform(0.7, 1.3))
+
+
+def _chunks(
+    made: Sequence[tuple[QueryKind, bool, Query, str]], size: int, progress: Callable[[int, int], None]
+) -> Iterator[list[tuple[QueryKind, bool, Query, str]]]:
+    iterator, done = iter(made), 0
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+        done += len(chunk)
+        progress(done, len(made))
+
+
+def lines_of(measured: Sequence[Measured]) -> Iterator[str]:
+    """What was measured, for people, within 80 columns."""
+    for each in measured:
+        calibration = each.calibration
+        yield (
+            f"{calibration.kind:<9} weak below {calibration.threshold:.3f}"
+            + (f" + {calibration.weight:g} x the typical score" if calibration.weight else "")
+            + f": {calibration.pairs} pairs"
+        )
+        shares = f"{each.flagged_belonging:.1%} of what is sold, {each.flagged_foreign:.1%} of what is not"
+        yield f"          flagged: {shares}"
+        yield from _histogram(each)
+        yield ""
+
+
+def _histogram(measured: Measured) -> Iterator[str]:
+    """Both distributions side by side, one line for each twentieth of their range."""
+    import numpy as np
+
+    both = np.concatenate([measured.belonging, measured.foreign])
+    edges = np.linspace(both.min(), both.max(), BINS + 1)
+    sold, foreign = (
+        np.histogram(each, edges)[0] / len(each) for each in (measured.belonging, measured.foreign)
+    )
+    longest = max(sold.max(), foreign.max())
+    yield f"{'sold':>44}  {'not sold'}"
+    for low, left, right in zip(edges, sold, foreign, strict=False):
+        mark = "-" if low < measured.calibration.threshold <= low + (edges[1] - edges[0]) else " "
+        bars = (round(BAR * share / longest) * "#" for share in (left, right))
+        yield f"{low:9.3f} {mark} {next(bars):>{BAR}}  {next(bars)}".rstrip()

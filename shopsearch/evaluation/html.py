@@ -1,0 +1,217 @@
+"""The page that people look at: bars with intervals, and the worst queries with their pictures; one file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.template.loader import render_to_string
+
+from shopsearch import images
+from shopsearch.evaluation.intervals import Difference, Figure
+from shopsearch.evaluation.measures import DEPTH, MEASURES
+from shopsearch.evaluation.report import GroupReport, Report
+from shopsearch.evaluation.run import Answer
+from shopsearch.exceptions import ImageError
+from shopsearch.indexing import snapshots
+from shopsearch.registry import ImageIndex
+from shopsearch.registry.keys import keys_from
+
+FIRST_SHOWN = 5
+RIGHT_SHOWN = 3
+THUMBNAIL_SIDE = 176
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A figure as a bar is drawn: parts of its hundred."""
+
+    name: str
+    figure: Figure | None
+    role: Literal["search", "contender", ""] = ""
+
+    @property
+    def style(self) -> str:
+        if self.figure is None:
+            return ""
+        return (
+            f"--mean: {100 * self.figure.mean:.2f}; --low: {100 * self.figure.low:.2f}; "
+            f"--high: {100 * self.figure.high:.2f}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    title: str
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """A difference as the page's table shows it."""
+
+    before: Figure
+    after: Figure
+    difference: Difference
+
+    @property
+    def verdict(self) -> str:
+        if self.difference.p_value >= 0.05:
+            return "unclear"
+        return "better" if self.difference.mean > 0 else "worse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A product on the page."""
+
+    title: str
+    picture: str
+    """A data URI; "" where there is none."""
+    grade: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One of the worst queries: what came first, and what would have been right."""
+
+    answer: Answer
+    picture: str
+    first: Sequence[Shown]
+    right: Sequence[Shown]
+    found_at: int | None
+    """The rank of the first relevant product."""
+
+    @property
+    def value(self) -> float:
+        return self.answer.values[-1]
+
+    @property
+    def more_right(self) -> int:
+        relevant = sum(1 for grade in self.answer.query.relevant.values() if grade > 0)
+        return relevant - len(self.right)
+
+
+def page(report: Report, index: ImageIndex) -> str:
+    """The report as one HTML file that needs nothing else: no script, no style sheet, no picture from elsewhere."""
+    search = report.evaluation.names[0]
+    main = [len(MEASURES) - 1, 0]
+    context = {
+        "report": report,
+        "about": report.about,
+        "measured_at": report.about["measured_at"][:16].replace("T", " "),
+        "measures": MEASURES,
+        "depth": DEPTH,
+        "headline": list(zip(MEASURES, report.search, strict=True)),
+        "charts": [_by_searcher(report, place) for place in main],
+        "group_charts": [_by_group(report.groups[1:], place, search) for place in main]
+        if report.groups[1:]
+        else [],
+        "tables": [_table(told, search) for told in report.groups],
+        "gains": [
+            (name, [_gains(told, name, search) for told in report.groups]) for name in report.contenders
+        ],
+        "failures": [
+            (kind, [_failure(answer, index) for answer in answers])
+            for kind, answers in report.evaluation.worst.items()
+        ],
+    }
+    return render_to_string("shopsearch/evaluation/report.html", context)
+
+
+def _by_searcher(report: Report, place: int) -> Chart:
+    bars = [
+        Bar(
+            name=name,
+            figure=None if values is None else values[place],
+            role="search"
+            if name == report.evaluation.names[0]
+            else "contender"
+            if name in report.contenders
+            else "",
+        )
+        for name, values in report.overall.figures.items()
+    ]
+    return Chart(title=MEASURES[place], bars=bars)
+
+
+def _by_group(groups: Iterable[GroupReport], place: int, search: str) -> Chart:
+    bars = []
+    for told in groups:
+        values = told.figures[search]
+        figure = None if values is None else values[place]
+        bars.append(Bar(name=told.name, figure=figure, role="search" if told.group.by == "kind" else ""))
+    return Chart(title=MEASURES[place], bars=bars)
+
+
+def _table(told: GroupReport, search: str) -> Mapping[str, Any]:
+    return {
+        "name": told.name,
+        "by": told.group.by,
+        "count": told.count,
+        "rows": [
+            {"name": name, "figures": values, "is_search": name == search}
+            for name, values in told.figures.items()
+        ],
+    }
+
+
+def _gains(told: GroupReport, name: str, search: str) -> tuple[str, Sequence[Gain]]:
+    before, after = told.figures[search] or (), told.figures[name] or ()
+    gains = [
+        Gain(before=old, after=new, difference=each)
+        for old, new, each in zip(before, after, told.differences[name], strict=True)
+    ]
+    return told.name, gains
+
+
+def _failure(answer: Answer, index: ImageIndex) -> Failure:
+    grades, found = answer.query.relevant, list(answer.products or ())
+    right = sorted((each for each, grade in grades.items() if grade > 0), key=lambda each: -grades[each])
+    first, right = found[:FIRST_SHOWN], right[:RIGHT_SHOWN]
+    shown = _shown(index, {*first, *right}, grades)
+    return Failure(
+        answer=answer,
+        picture=_thumbnail(answer.query.image) if answer.query.image else "",
+        first=[shown[each] for each in first],
+        right=[shown[each] for each in right],
+        found_at=next((rank for rank, each in enumerate(found, start=1) if grades.get(each, 0) > 0), None),
+    )
+
+
+def _shown(index: ImageIndex, product_ids: Iterable[str], grades: Mapping[str, int]) -> dict[str, Shown]:
+    """Each product with one of its pictures, as far as the index shows it."""
+    shown = {
+        each: Shown(title=f"{each}: not in the shop", picture="", grade=grades.get(each, 0))
+        for each in product_ids
+    }
+    keys = keys_from(index.product_model, shown)
+    path = f"{index.product_field}__in" if index.product_field else "pk__in"
+    # The first picture of a product is the last that is written here.
+    for image in index.get_queryset().filter(**{path: keys}).order_by("-pk"):
+        product = index.get_product(image)
+        product_id = str(product.pk)
+        shown[product_id] = Shown(
+            title=index.get_title(product),
+            picture=_picture_of(index, image),
+            grade=grades.get(product_id, 0),
+        )
+    return shown
+
+
+def _picture_of(index: ImageIndex, image: Any) -> str:
+    try:
+        return _thumbnail(snapshots.take(index, image).content)
+    except (snapshots.Unusable, OSError):
+        return ""
+
+
+def _thumbnail(content: bytes) -> str:
+    """A small JPEG as a data URI; "" where the file is no picture."""
+    try:
+        small = images.jpeg(images.decode(content), THUMBNAIL_SIDE, quality=78)
+    except ImageError:
+        return ""
+    return f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"

@@ -1,0 +1,148 @@
+"""Judgements: how well products answer queries, as people say, beside what search finds now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import router, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from shopsearch.conf import settings
+from shopsearch.evaluation.query_files import JudgedQuery
+from shopsearch.exceptions import BackendError, QueryError
+from shopsearch.images import decode
+from shopsearch.models import EvaluationQuery, Judgement
+from shopsearch.registry import ImageIndex, find_index
+from shopsearch.registry.index import described
+from shopsearch.registry.keys import keys_from
+from shopsearch.search.engine import search
+from shopsearch.types import Result
+
+logger = logging.getLogger(__name__)
+PICTURES_AT_ONCE = 10
+"""Queries that are in memory together; each may have a picture of MAX_IMAGE_BYTES."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledProduct:
+    """A product to be judged for a query, or judged before."""
+
+    id: str
+    grade: int | None = None
+    rank: int | None = None
+    """Its place in the results now; None where it is not among them."""
+    description: Mapping[str, Any] = field(default_factory=dict)
+    """What the index's ``describe`` says; empty where the shop does not have the product any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """What search finds for a query now, and what was judged for it before and is not among that."""
+
+    found: tuple[PooledProduct, ...] = ()
+    others: tuple[PooledProduct, ...] = ()
+    has_next: bool = False
+    error: str = ""
+    """Why nothing is found now, as a sentence."""
+
+
+def judged_queries(index: ImageIndex) -> Iterator[JudgedQuery]:
+    """The index's queries that have judgements, in the order in which they were made, a few in memory at a time."""
+    queries = EvaluationQuery.objects.filter(_is_judged(), index=index.name).prefetch_related("judgements")
+    for query in queries.order_by("pk").iterator(chunk_size=PICTURES_AT_ONCE):
+        yield JudgedQuery(
+            id=str(query.pk),
+            text=query.text,
+            image=_picture(query),
+            language=query.language,
+            relevant={judgement.product_id: judgement.grade for judgement in query.judgements.all()},
+        )
+
+
+def unjudged_queries() -> QuerySet[EvaluationQuery]:
+    """Those that have no judgement yet, those most asked first, without their pictures."""
+    return EvaluationQuery.objects.filter(~_is_judged()).defer("picture").order_by("-times_asked", "pk")
+
+
+def next_query(after: EvaluationQuery) -> EvaluationQuery | None:
+    """The query to be judged after this one; from the end it goes on at the beginning. None when all are judged."""
+    unjudged = unjudged_queries().exclude(pk=after.pk)
+    less_asked = Q(times_asked__lt=after.times_asked) | Q(times_asked=after.times_asked, pk__gt=after.pk)
+    return unjudged.filter(less_asked).first() or unjudged.first()
+
+
+def judge(query: EvaluationQuery, grades: Mapping[str, int | None], *, by: Any) -> None:
+    """Write these grades by product id, of that user; None takes a judgement back. Others stay as they are."""
+    with transaction.atomic(using=router.db_for_write(Judgement)):
+        taken_back = [product_id for product_id, grade in grades.items() if grade is None]
+        query.judgements.filter(product_id__in=taken_back).delete()
+        for product_id, grade in grades.items():
+            if grade is not None:
+                said = {"grade": grade, "judged_by": by, "judged_at": Now()}
+                query.judgements.update_or_create(product_id=product_id, defaults=said)
+
+
+def pool(query: EvaluationQuery, limit: int) -> Pool:
+    """The first ``limit`` results as of now, with their grades, and every product that is judged beside them.
+
+    Does not raise while a backend is away or the query cannot be answered: ``error`` says so, and what was judged is
+    there.
+    """
+    grades = dict(query.judgements.values_list("product_id", "grade"))
+    index = find_index(query.index)
+    found: list[PooledProduct] = []
+    has_next, error = False, ""
+    if index is None:
+        error = _("This shop has no index %(name)s any more.") % {"name": query.index}
+    else:
+        try:
+            picture = _picture(query)
+            image = decode(picture) if picture is not None else None
+            answer = search(query.text, image, index=index.name, limit=min(limit, settings.MAX_PAGE_SIZE))
+            found = [_found(index, result, grades) for result in answer.results]
+            has_next = answer.has_next and limit < settings.MAX_PAGE_SIZE
+        except BackendError as away:
+            logger.warning("Search is unavailable: %s", away, exc_info=away)
+            error = _("Search is away for the moment; try again shortly. What was judged before is below.")
+        except QueryError as refused:
+            error = str(refused)
+    shown = {product.id for product in found}
+    judged = [product_id for product_id in grades if product_id not in shown]
+    descriptions = _descriptions(index, judged) if index is not None and judged else {}
+    others = (
+        PooledProduct(id=each, grade=grades[each], description=descriptions.get(each, {})) for each in judged
+    )
+    return Pool(found=tuple(found), others=tuple(others), has_next=has_next, error=error)
+
+
+def _is_judged() -> Exists:
+    return Exists(Judgement.objects.filter(query=OuterRef("pk")))
+
+
+def _picture(query: EvaluationQuery) -> bytes | None:
+    return bytes(query.picture) if query.picture else None  # PostgreSQL's driver gives a memoryview
+
+
+def _found(index: ImageIndex, result: Result, grades: Mapping[str, int]) -> PooledProduct:
+    product_id = str(result.product.pk)
+    description = described(index, result.product, result.image)
+    return PooledProduct(
+        id=product_id, grade=grades.get(product_id), rank=result.rank, description=description
+    )
+
+
+def _descriptions(index: ImageIndex, product_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """By id, those that the shop still has, whether it shows them or not."""
+    keys = keys_from(index.product_model, product_ids)  # the shop's keys may have been of another kind then
+    images = index.model._default_manager.filter(**{f"{index.product_field or 'pk'}__in": keys})
+    descriptions: dict[str, Mapping[str, Any]] = {}
+    for image in images.order_by("pk"):
+        product = index.get_product(image)
+        if product is not None and str(product.pk) not in descriptions:
+            descriptions[str(product.pk)] = described(index, product, image)
+    return descriptions

@@ -1,0 +1,160 @@
+"""The query log: the words of searches whose shoppers allow it, counted for judging; nothing that says who asked."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import re
+import threading
+from collections import Counter
+from dataclasses import asdict, dataclass
+from queue import Empty, Full, Queue
+from typing import TYPE_CHECKING
+
+from django.db import connections
+from django.db.models import F
+from django.utils.translation import get_language
+
+from shopsearch.conf import settings
+from shopsearch.models import EvaluationQuery
+from shopsearch.registry import ImageIndex
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from shopsearch.types import Results
+
+logger = logging.getLogger(__name__)
+MOST_CHARACTERS = 200
+"""A longer text is a letter rather than a search, and may be about somebody."""
+MOST_QUERIES = 10_000
+"""So many of shoppers' queries may wait to be judged; further ones are not kept."""
+MOST_WAITING = 1_000
+_ADDRESS = re.compile(r"@|://|\bwww\.", re.IGNORECASE)
+_LONG_NUMBER = re.compile(r"\d(?:[\W_]*\d){6}")
+"""Seven digits or more with no letter between: phones, cards, accounts, customers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All that is kept of a search, but for the day."""
+
+    index: str
+    text: str
+    language: str
+
+
+def collect(results: Results, index: ImageIndex) -> None:
+    """Count a search by words alone, whose shopper has consented. Returns at once, never raises, keeps no picture.
+
+    A daemon thread does the writing; what it has not written when the process ends, or when it cannot keep up, is lost.
+    Without SHOPSEARCH["COLLECT_QUERIES"] nothing is counted, nor are further pages of an answer.
+    """
+    try:
+        if not settings.COLLECT_QUERIES or results.query.kind != "text" or results.offset:
+            return
+        text = EvaluationQuery.normalised(results.query.text)
+        if may_be_kept(text):
+            _writer.put(Asked(index.name, text, get_language() or ""))
+    except Exception as error:
+        logger.warning("A query was not kept: %s", type(error).__name__)
+
+
+def may_be_kept(text: str) -> bool:
+    """Whether it has a letter, is short, and has neither an e-mail or web address nor a long number in it."""
+    return (
+        len(text) <= MOST_CHARACTERS
+        and any(each.isalpha() for each in text)
+        and _ADDRESS.search(text) is None
+        and _LONG_NUMBER.search(text) is None
+    )
+
+
+def purge(*, everything: bool = False) -> int:
+    """Shoppers' queries that nobody judged, and nobody asked for COLLECT_KEEP_DAYS, go. Returns how many.
+
+    With ``everything`` all that shoppers asked goes, judged or not, and its judgements with it.
+    """
+    if everything:
+        queries = EvaluationQuery.objects.filter(source=EvaluationQuery.Source.SHOPPER)
+    else:
+        since = datetime.date.today() - datetime.timedelta(days=settings.COLLECT_KEEP_DAYS)
+        queries = _unjudged().filter(asked_on__lt=since)
+    return queries.delete()[1].get(EvaluationQuery._meta.label, 0)
+
+
+def wait() -> None:
+    """Return when all that was collected is written, or could not be; for tests."""
+    _writer.waiting.join()
+
+
+def _unjudged() -> QuerySet[EvaluationQuery]:
+    return EvaluationQuery.objects.filter(source=EvaluationQuery.Source.SHOPPER, judgements=None)
+
+
+def _write(batch: Counter[Asked]) -> None:
+    for asked, times in batch.items():
+        key = EvaluationQuery.key_of(asked.index, asked.text)
+        rows = EvaluationQuery.objects.filter(key=key)
+        if not rows.exists():
+            if _unjudged().count() >= MOST_QUERIES:
+                continue
+            kept = {**asdict(asked), "source": EvaluationQuery.Source.SHOPPER}
+            EvaluationQuery.objects.get_or_create(key=key, defaults=kept)
+        rows.update(times_asked=F("times_asked") + times, asked_on=datetime.date.today())
+
+
+class _Writer:
+    """A daemon thread that is started by the first query of a process."""
+
+    def __init__(self) -> None:
+        self.waiting: Queue[Asked] = Queue(MOST_WAITING)
+        self.lock = threading.Lock()
+        self.thread: threading.Thread | None = None
+
+    def put(self, asked: Asked) -> None:
+        try:
+            self.waiting.put_nowait(asked)
+        except Full:
+            return
+        if self.thread is None:
+            with self.lock:
+                if self.thread is None:
+                    self.thread = threading.Thread(target=self.run, name="shopsearch-query-log", daemon=True)
+                    self.thread.start()
+
+    def run(self) -> None:
+        while True:
+            batch = self.next_batch()
+            try:
+                _write(batch)
+            except Exception as error:
+                # Its own words might repeat the shopper's.
+                logger.warning("%d queries were not kept: %s", batch.total(), type(error).__name__)
+            finally:
+                connections.close_all()
+                for _ in range(batch.total()):
+                    self.waiting.task_done()
+
+    def next_batch(self) -> Counter[Asked]:
+        """Waits for one, and takes what waits beside it."""
+        batch = Counter([self.waiting.get()])
+        try:
+            while True:
+                batch[self.waiting.get_nowait()] += 1
+        except Empty:
+            return batch
+
+
+_writer = _Writer()
+
+
+def _after_fork() -> None:
+    # The parent's thread is not in the child, and its lock may be held for ever.
+    global _writer
+    _writer = _Writer()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

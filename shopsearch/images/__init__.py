@@ -1,0 +1,60 @@
+"""Decode pictures that may come from anyone: within limits, upright, RGB, nothing but pixels; and write small ones."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import BinaryIO
+
+from PIL import Image
+
+from shopsearch.conf import settings
+from shopsearch.exceptions import ImageTooLarge
+from shopsearch.images import decoding, sandbox
+from shopsearch.images.decoding import MAX_SIDE
+
+
+def decode(data: bytes | BinaryIO) -> Image.Image:
+    """The picture as shopsearch looks at it: its first frame, upright, RGB with what was transparent white.
+
+    It is pixels alone: no place, camera, profile or comment. One of more than ``MAX_SIDE`` pixels on its long side is
+    reduced by a whole factor. Nothing is read past SHOPSEARCH["MAX_IMAGE_BYTES"], nothing decoded past
+    SHOPSEARCH["MAX_IMAGE_PIXELS"] or in a format that is not in SHOPSEARCH["IMAGE_FORMATS"], and no picture takes more
+    than 300 MB while it is decoded.
+
+    Raises ImageTooLarge, or ImageUnreadable for whatever else is wrong with it; nothing else, but what reading
+    ``data`` raises.
+    """
+    content = _within_the_limit(data)
+    formats = decoding.formats_of(content[: decoding.PREFIX])
+    if formats and decoding.BOUNDED.isdisjoint(formats):
+        return sandbox.decode(content, formats)
+    return decoding.decode_here(content, [name for name in formats if name in decoding.BOUNDED])
+
+
+def normalised(picture: Image.Image) -> Image.Image:
+    """The one copy of a query's picture that everything later looks at, keeps or sends on.
+
+    RGB, at most SHOPSEARCH["QUERY_IMAGE_SIDE"] on its long side, pixels alone. Doing it again changes nothing.
+    """
+    result = picture.convert("RGB")
+    result.thumbnail((settings.QUERY_IMAGE_SIDE, settings.QUERY_IMAGE_SIDE))
+    result.info = {}
+    return result
+
+
+def jpeg(picture: Image.Image, side: int = MAX_SIDE, *, quality: int = 88) -> bytes:
+    """The picture as a JPEG file of at most ``side`` pixels on its long side, without metadata."""
+    small = picture.convert("RGB")
+    small.thumbnail((side, side))
+    small.info = {}
+    content = BytesIO()
+    small.save(content, "JPEG", quality=quality)
+    return content.getvalue()
+
+
+def _within_the_limit(data: bytes | BinaryIO) -> bytes:
+    limit: int = settings.MAX_IMAGE_BYTES
+    content = data if isinstance(data, bytes) else data.read(limit + 1)
+    if len(content) > limit:
+        raise ImageTooLarge(f"The picture has more than {decoding.megabytes(limit)}; use a smaller one.")
+    return content

@@ -1,0 +1,185 @@
+"""Decode a picture in this process, with the decoders that its header allows and within the limits of the settings."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from shopsearch.conf import settings
+from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
+
+MAX_SIDE = 2048
+"""What ``decode`` returns is never longer than this; no embedder looks at more."""
+
+_LONGEST_SIDE = 65_535
+_MEMORY_BYTES = 240_000_000
+_BYTES_PER_PIXEL = {"AVIF": 16, "TIFF": 16, "WEBP": 17}
+"""What decoding takes at its worst, measured; Pillow's own 4 for a format that is not here. JPEG: see _cost."""
+
+BOUNDED = frozenset({"JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF"})
+"""A file's header bounds what their decoders take. Every other format is decoded in a process of its own."""
+
+PREFIX = 16
+"""So many bytes tell Pillow which decoders might read a file."""
+
+_BAND_PIXELS = 1_000_000
+_MAX_SCANS = 50
+
+_REFUSED_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"), "HEIC"
+)
+
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode_here(content: bytes, formats: list[str]) -> Image.Image:
+    """As ``decode`` does, in this process, with the decoders of these formats alone."""
+    try:
+        # Only these decoders see the bytes.
+        with Image.open(BytesIO(content), formats=formats) as image:
+            _check_size(image, content)
+            if image.format in ("JPEG", "MPO"):
+                longest = max(image.size) / MAX_SIDE
+                # libjpeg decodes at a half, a quarter or an eighth and never makes the rest.
+                image.draft(None, (_scaled(image.width, longest), _scaled(image.height, longest)))
+            image.load()
+            result = _turned(_reduced(image), _orientation(image))
+            result.info = {}
+            return result
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(
+            f"The picture has more than {_millions(settings.MAX_IMAGE_PIXELS)} pixels; use a smaller one."
+        ) from error
+    except (
+        Exception
+    ) as error:  # Pillow raises what it likes on a broken file, MemoryError and struct.error included
+        raise _unreadable(content, error) from error
+
+
+def formats_of(prefix: bytes) -> list[str]:
+    """Which of the accepted formats the file may be of, by how it begins."""
+    Image.init()
+    # A name that this Pillow lacks is no error.
+    return [name for name in settings.IMAGE_FORMATS if name in Image.OPEN and _may_be(name, prefix)]
+
+
+def _may_be(name: str, prefix: bytes) -> bool:
+    accept = Image.OPEN[name][1]
+    try:
+        # Words instead of a truth say that this Pillow was built without the decoder.
+        return accept is None or (accept(prefix) not in (False, None) and not isinstance(accept(prefix), str))
+    except Exception:  # some look at a byte that is not there
+        return False
+
+
+def _check_size(image: Image.Image, content: bytes) -> None:
+    """Refuse, by its header alone, what would take too much memory or time to decode."""
+    width, height = image.size
+    if not 0 < min(width, height) <= max(width, height) <= _LONGEST_SIDE:
+        raise ImageTooLarge(
+            f"A side may have 1 to {_LONGEST_SIDE} pixels; this picture has {width} × {height}. Use a smaller one."
+        )
+    if content.count(b"\xff\xda") > _MAX_SCANS and image.format in ("JPEG", "MPO"):
+        raise ImageUnreadable("The picture is coded in too many passes; save it as an ordinary JPEG.")
+    tags = getattr(image, "tag_v2", {})
+    # A TIFF's tile may outgrow its picture.
+    pixels = max(width * height, int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0)))
+    limit = min(settings.MAX_IMAGE_PIXELS, _MEMORY_BYTES // _cost(image))
+    if pixels > limit:
+        raise ImageTooLarge(
+            f"The picture has {_millions(pixels)} pixels; at most {_millions(limit)} are accepted "
+            f"in {image.format} files. Use a smaller one."
+        )
+
+
+def _cost(image: Image.Image) -> int:
+    """The bytes that decoding takes per pixel, at its worst."""
+    if image.format in ("JPEG", "MPO"):
+        return 2 * len(
+            image.getbands()
+        )  # where it has several passes, libjpeg keeps every coefficient of them
+    return _BYTES_PER_PIXEL.get(image.format or "", 4)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a picture is not refused for broken notes about it
+        return 1
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    transposition = _TRANSPOSITIONS.get(orientation)
+    return image if transposition is None else image.transpose(transposition)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """The picture as RGB, at most MAX_SIDE long; made band by band, so that no second picture of full size is."""
+    factor = math.ceil(max(image.size) / MAX_SIDE)
+    white = _white_of(image)
+    if factor == 1:
+        return _rgb(image, white)
+    result = Image.new("RGB", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
+    rows = max(1, _BAND_PIXELS // image.width // factor) * factor
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        result.paste(_rgb(band, white).reduce(factor), (0, top // factor))
+    return result
+
+
+def _white_of(image: Image.Image) -> float:
+    """The value that is white in a mode of more than eight bits, which says nothing about it; 0 in other modes."""
+    if not image.mode.startswith(("I", "F")):
+        return 0
+    highest = float(image.getextrema()[1])  # type: ignore[arg-type]
+    if not math.isfinite(highest):
+        raise ImageUnreadable("The picture has values that are not numbers; save it as JPEG and try again.")
+    usual = (1, 255, 4095, 65535) if image.mode == "F" else (255, 4095, 65535)
+    return next((white for white in usual if highest <= white), highest)
+
+
+def _rgb(image: Image.Image, white: float) -> Image.Image:
+    if white:
+        wide = image if image.mode == "F" else image.convert("I").convert("F")
+        return wide.point(lambda value: value * (255 / white)).convert("L").convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    transparent = image.convert("RGBA")
+    result = Image.new("RGB", image.size, "white")
+    result.paste(transparent, mask=transparent.getchannel("A"))
+    return result
+
+
+def _unreadable(content: bytes, error: Exception) -> ImageUnreadable:
+    brand = _REFUSED_BRANDS.get(content[8:12]) if content[4:8] == b"ftyp" else None
+    if brand and brand not in settings.IMAGE_FORMATS and isinstance(error, UnidentifiedImageError):
+        return ImageUnreadable(f"{brand} pictures are not accepted here; save it as JPEG and try again.")
+    if isinstance(error, UnidentifiedImageError):
+        return ImageUnreadable("" if content else "The file is empty; choose a picture.")
+    return ImageUnreadable("The picture is broken or incomplete; save it anew as JPEG and try again.")
+
+
+def _scaled(side: int, divisor: float) -> int:
+    return max(1, int(side / max(1.0, divisor)))
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1024 / 1024:.3g} MB"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1_000_000:,.1f}".removesuffix(".0") + " million"

@@ -1,0 +1,1 @@
+"""Make the vector store hold what the shop shows: changes, batches, rebuilds, reconciling."""

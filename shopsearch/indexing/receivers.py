@@ -1,0 +1,183 @@
+"""Images, products and related rows that are saved or deleted -> changes noted in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from django.apps import apps
+from django.db import transaction
+from django.db.models import CASCADE, Model
+from django.db.models.signals import ModelSignal, m2m_changed, post_delete, pre_delete
+
+from shopsearch.indexing import changes
+from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.registry.keys import keys_of
+from shopsearch.registry.relations import Relation, relations_of
+
+
+class Receivers:
+    """What an index does when its images, their products, and what those are related to change.
+
+    A fixture's rows count too.
+    """
+
+    def __init__(self, index: ImageIndex) -> None:
+        self.index = index
+
+    def image_saved(self, instance: Model, using: str, **kwargs: object) -> None:
+        if instance.pk is not None:  # of a child whose parent's row is being written
+            self._note([instance.pk], using)
+
+    def image_deleted(self, instance: Model, using: str, **kwargs: object) -> None:
+        self._note([instance.pk], using, is_deletion=True)
+
+    def product_changed(self, instance: Model, using: str, **kwargs: object) -> None:
+        self._note_images(using, self.index.product_field, [instance.pk])
+
+    def connect(self) -> None:
+        self._with_each_save(self.index.model, self.image_saved)
+        self._connect(post_delete, self.image_deleted, self.index.model)
+        if self.index.product_field:
+            self._with_each_save(self.index.product_model, self.product_changed)
+            key: Any = self.index.model._meta.get_field(self.index.product_field)
+            if key.remote_field.on_delete is not CASCADE:
+                # The images stay, without a product to show; after the deletion nobody knows which they were.
+                self._connect(pre_delete, self.product_changed, self.index.product_model)
+        for relation in relations_of(self.index):
+            self._follow(relation)
+
+    def _follow(self, relation: Relation) -> None:
+        def row_changed(instance: Model, using: str, update_fields: Any = None, **kwargs: object) -> None:
+            if relation.reads(None if update_fields is None else frozenset(update_fields)):
+                self._note_images(using, relation.lookup, [instance.pk])
+
+        def link_changed(instance: Model, using: str, **kwargs: object) -> None:
+            self._note_images(using, relation.source, [getattr(instance, near)])
+
+        def links_changed(
+            instance: Model, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: object
+        ) -> None:
+            begins_here = reverse == relation.is_reverse
+            if action in ("post_add", "post_remove"):
+                both = not relation.is_reverse and relation.field.remote_field.symmetrical
+                ends = [instance.pk] if begins_here else []
+                ends += pk_set if both or not begins_here else []
+                self._note_images(using, relation.source, ends)
+            elif action == "pre_clear":  # afterwards nobody knows which they were
+                self._note_images(using, relation.source if begins_here else relation.lookup, [instance.pk])
+
+        name = relation.lookup
+        self._with_each_save(relation.model, row_changed, name, before=relation.may_leave)
+        self._connect(pre_delete, row_changed, relation.model, name)
+        if relation.field.many_to_many:
+            forward = relation.field.remote_field if relation.is_reverse else relation.field
+            through = forward.remote_field.through
+            nearer = forward.m2m_reverse_field_name if relation.is_reverse else forward.m2m_field_name
+            near = through._meta.get_field(nearer()).attname
+            self._connect(m2m_changed, links_changed, through, name)
+            if not through._meta.auto_created:
+                self._with_each_save(through, link_changed, name, before=False)
+                self._connect(pre_delete, link_changed, through, name)
+
+    def _with_each_save(
+        self, model: type[Model], receiver: Any, name: str = "", *, before: bool = False
+    ) -> None:
+        for table in _tables(model):
+            followers = _followers(table)
+            key = f"{self.index.name}:{receiver.__name__}:{name}"
+            followers.after[key] = receiver
+            if before:
+                followers.before[key] = receiver
+
+    def _connect(self, signal: ModelSignal, receiver: Any, model: type[Model], name: str = "") -> None:
+        for sender in _kin(model):
+            uid = f"shopsearch:{self.index.name}:{receiver.__name__}:{name}:{sender._meta.label}"
+            signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
+
+    def _note_images(self, using: str, lookup: str, pks: Iterable[object]) -> None:
+        """Note the images whose ``lookup`` leads to one of these rows: by key, since they may come as their parents.
+
+        In chunks and in constant memory: a category may have very many.
+        """
+        pks = [pk for pk in pks if pk is not None]
+        if not pks:
+            return
+        # The base manager: a default manager may hide just those images that the index has to forget.
+        images = self.index.model._base_manager.using(using)
+        path = f"{lookup}__pk__in" if lookup else "pk__in"
+        for keys in keys_of(images.filter(**{path: pks}).distinct()):
+            self._note(keys, using)
+
+    def _note(self, image_ids: Iterable[object], using: str, *, is_deletion: bool = False) -> None:
+        if changes.note(self.index, image_ids, is_deletion=is_deletion, using=using):
+            changes.wake(using)
+
+
+def connect() -> None:
+    """Follow every registered index. May be called again: nothing is connected twice."""
+    for index in get_indexes():
+        Receivers(index).connect()
+
+
+@dataclass(slots=True)
+class Followers:
+    """Who is told of each row that is written to a table, before and after it is, by name."""
+
+    before: dict[str, Callable[..., None]] = field(default_factory=dict)
+    after: dict[str, Callable[..., None]] = field(default_factory=dict)
+
+
+def _followers(table: type[Model]) -> Followers:
+    """Those of this model's table, who are told in the transaction that writes the row.
+
+    Not by post_save: Django opens no transaction for a save outside of one, and sends that signal when the row is
+    committed already; a process killed in between would leave a change that is noted nowhere. And not by a
+    transaction around the whole save, in which the shop's own receivers would run too: an IntegrityError that one of
+    them swallows would take the product back without a word. So it is the one step between that is wrapped.
+    """
+    if "shopsearch_followers" in table.__dict__:
+        return table.shopsearch_followers  # type: ignore[attr-defined,no-any-return]
+    followers = Followers()
+    plain: Any = table._save_table  # type: ignore[attr-defined]
+
+    @wraps(plain)
+    def _save_table(
+        self: Model,
+        raw: bool = False,
+        cls: type[Model] | None = None,
+        force_insert: bool = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Any = None,
+    ) -> Any:
+        arguments = (raw, cls, force_insert, force_update, using, update_fields)
+        if cls is not table:  # the row of a parent or a child
+            return plain(self, *arguments)
+        with transaction.atomic(using=using, savepoint=False):
+            for follower in followers.before.values():
+                follower(self, using=using, update_fields=update_fields)
+            written = plain(self, *arguments)
+            for follower in followers.after.values():
+                follower(self, using=using, update_fields=update_fields)
+        return written
+
+    table._save_table = _save_table  # type: ignore[attr-defined]
+    table.shopsearch_followers = followers  # type: ignore[attr-defined]
+    return followers
+
+
+def _tables(model: type[Model]) -> set[type[Model]]:
+    """The models whose tables hold a row of this one: its own and its parents'."""
+    concrete = model._meta.concrete_model or model
+    return {concrete, *concrete._meta.get_parent_list()}
+
+
+def _kin(model: type[Model]) -> Iterator[type[Model]]:
+    """The model, its proxies, children and parents: Django sends a signal in the name of the class at hand."""
+    concrete = model._meta.concrete_model or model
+    for each in {model, *apps.get_models()}:
+        if issubclass(each, concrete) or issubclass(concrete, each):
+            yield each

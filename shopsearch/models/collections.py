@@ -1,0 +1,67 @@
+"""Which collections of the vector store an index has, and which one answers."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+
+class Collection(models.Model):
+    """One of the vector store's collections of an index: which one answers, and which one is being filled beside it.
+
+    Searches read the LIVE one; changes are written to it and to the one that is BUILDING or PAUSED; a RETIRED one is
+    kept for a rollback.
+    """
+
+    class State(models.TextChoices):
+        BUILDING = "building", _("building")
+        PAUSED = "paused", _("paused")
+        LIVE = "live", _("live")
+        RETIRED = "retired", _("retired")
+
+    index = models.CharField(_("index"), max_length=100)
+    name = models.CharField(_("name"), max_length=255, unique=True)
+    space = models.CharField(_("space"), max_length=255)
+    dimension = models.PositiveIntegerField(_("dimension"))
+    fields = models.JSONField(_("fields"), default=dict)
+    """The declared filters it was made for: name -> kind."""
+    state = models.CharField(_("state"), max_length=10, choices=State.choices)
+    total = models.PositiveIntegerField(_("total"), default=0)
+    """How many images there were to do when its filling began."""
+    cursor = models.BigIntegerField(_("cursor"), default=0)
+    """The entries up to this key have been given to the workers, to be written to it too."""
+    ceiling = models.BigIntegerField(_("ceiling"), default=0)
+    """Whoever takes an entry above this key knows of the collection."""
+    formerly = models.BigIntegerField(_("formerly"), null=True, editable=False)
+    """Its key before a rollback took it up again: what entries hold under that one is still known of it."""
+    error = models.TextField(_("error"), blank=True)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+    begun_at = models.DateTimeField(_("begun at"), db_default=Now())
+    """When its filling began, or went on after a pause."""
+    begun_with = models.PositiveIntegerField(_("begun with"), default=0)
+    """How many images it had then."""
+    live_at = models.DateTimeField(_("live at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("collection")
+        verbose_name_plural = _("collections")
+        ordering = ("index", "-pk")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("index",), condition=models.Q(state="live"), name="shopsearch_collection_live"
+            ),
+            models.UniqueConstraint(
+                fields=("index",),
+                condition=models.Q(state__in=("building", "paused")),
+                name="shopsearch_collection_building",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.state}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Under which entries tell what it holds of them, the present one first."""
+        return tuple(str(key) for key in (self.pk, self.formerly) if key is not None)

@@ -1,0 +1,116 @@
+"""What search is judged by: queries, people's judgements, and measured calibrations."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from shopsearch.types import Vector
+
+
+class EvaluationQuery(models.Model):
+    """A query that search is judged by. Of shoppers' there are words, a count and days: nothing that says who asked."""
+
+    class Source(models.TextChoices):
+        STAFF = "staff", _("staff")
+        SHOPPER = "shopper", _("shoppers")
+
+    key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
+    index = models.CharField(_("index"), max_length=100)
+    text = models.CharField(_("text"), max_length=1000, blank=True)
+    picture = models.BinaryField(_("picture"), null=True)
+    language = models.CharField(_("language"), max_length=20, blank=True)
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.STAFF)
+    times_asked = models.PositiveIntegerField(_("times asked"), default=0)
+    asked_on = models.DateField(_("asked on"), null=True, blank=True)
+    created_on = models.DateField(_("created on"), default=datetime.date.today)
+
+    class Meta:
+        verbose_name = _("query")
+        verbose_name_plural = _("queries")
+        ordering = ("-times_asked", "pk")
+        permissions = (("judge", "Can judge results"),)
+        indexes = (models.Index(fields=("source", "asked_on"), name="shopsearch_query_asked"),)
+
+    def __str__(self) -> str:
+        return self.text or str(_("(a picture alone)"))
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.key = self.key_of(self.index, self.text, self.picture)
+        super().save(*args, **kwargs)
+
+    @staticmethod
+    def normalised(text: str) -> str:
+        """Words that differ by case, width or spaces only are asked as one query."""
+        return " ".join(unicodedata.normalize("NFKC", text).lower().split())
+
+    @classmethod
+    def key_of(cls, index: str, text: str, picture: bytes | memoryview | None = None) -> str:
+        pictured = hashlib.sha256(picture).hexdigest() if picture else ""
+        return hashlib.sha256("\0".join((index, cls.normalised(text), pictured)).encode()).hexdigest()
+
+
+class Judgement(models.Model):
+    """How well a product answers a query, as a person says."""
+
+    class Grade(models.IntegerChoices):
+        NOT_RELEVANT = 0, _("not relevant")
+        RELATED = 1, _("related")
+        GOOD = 2, _("good")
+        EXACT = 3, _("exactly what was asked")
+
+    query = models.ForeignKey(EvaluationQuery, models.CASCADE, related_name="judgements")
+    product_id = models.CharField(_("product"), max_length=255)
+    grade = models.PositiveSmallIntegerField(_("grade"), choices=Grade.choices)
+    judged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", verbose_name=_("judged by")
+    )
+    judged_at = models.DateTimeField(_("judged at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("judgement")
+        verbose_name_plural = _("judgements")
+        constraints = (
+            models.UniqueConstraint(fields=("query", "product_id"), name="shopsearch_judgement_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.query_id}:{self.product_id} {self.grade}"
+
+
+class Calibration(models.Model):
+    """What ``shopsearch_calibrate`` measured for one kind of query of one index in one space."""
+
+    index = models.CharField(_("index"), max_length=100)
+    space = models.CharField(_("space"), max_length=255)
+    kind = models.CharField(_("kind"), max_length=10)
+    threshold = models.FloatField(_("threshold"))
+    weight = models.FloatField(_("weight"))
+    typical = models.JSONField(_("typical vector"))
+    """The mean of the vectors of the index's images: its cosine with a query is that query's typical score."""
+    pairs = models.PositiveIntegerField(_("pairs"))
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("calibration")
+        verbose_name_plural = _("calibrations")
+        constraints = (
+            models.UniqueConstraint(fields=("index", "space", "kind"), name="shopsearch_calibration_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.index} {self.kind} {self.threshold:.3f}"
+
+    def weak_below(self, vector: Vector) -> float:
+        """The score under which a result of this query is a weak match."""
+        import numpy as np
+
+        return self.threshold + self.weight * float(np.dot(vector, np.asarray(self.typical, np.float32)))

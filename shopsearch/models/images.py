@@ -1,0 +1,55 @@
+"""Product images: the abstract model and the one that comes with shopsearch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+
+# ProductImage needs a target before the project has chosen one. With neither setting given, check E001 stops
+# `migrate`, so this fallback never reaches a database.
+PRODUCT_MODEL = getattr(settings, "SHOPSEARCH_PRODUCT_MODEL", "shopsearch.IndexEntry")
+
+
+class ProductImageQuerySet(QuerySet[Any]):
+    """Product images, to be reindexed after what sends no signals. A manager of your own may be made from it."""
+
+    def reindex(self) -> int:
+        """Have these images looked at again, as ``shopsearch.reindex()`` does. Returns how many."""
+        from shopsearch import reindex
+
+        return reindex(self)
+
+
+class AbstractProductImage(models.Model):
+    """A picture of a product. A subclass adds the foreign key ``product``."""
+
+    image = models.ImageField(_("image"), upload_to="products/%Y/%m/", max_length=255)
+    alternative_text = models.CharField(_("alternative text"), max_length=255, blank=True)
+    position = models.PositiveIntegerField(_("position"), default=0)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    objects = ProductImageQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        ordering = ("position", "pk")
+        verbose_name = _("product image")
+        verbose_name_plural = _("product images")
+
+    def __str__(self) -> str:
+        return self.alternative_text or self.image.name or ""
+
+
+class ProductImage(AbstractProductImage):
+    """shopsearch's own: a picture of whatever model SHOPSEARCH_PRODUCT_MODEL names."""
+
+    product = models.ForeignKey(
+        PRODUCT_MODEL, models.CASCADE, related_name="images", verbose_name=_("product")
+    )
+
+    class Meta(AbstractProductImage.Meta):
+        swappable = "SHOPSEARCH_PRODUCT_IMAGE_MODEL"

@@ -1,0 +1,59 @@
+"""Reranks: what was asked, and what came of it."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+
+class Rerank(models.Model):
+    """The receipt of one rerank: what was asked about which candidates, what the model said, and what came of it.
+
+    It reaches a final state by ``deadline_at`` whatever dies: whoever looks at it after that finds it EXPIRED. The
+    shopper's picture is in it only until then.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+        EXPIRED = "expired", _("expired")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    key = models.CharField(_("key"), max_length=64, db_index=True)
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.QUEUED)
+    index = models.CharField(_("index"), max_length=100)
+    text = models.TextField(_("text"), blank=True)
+    picture = models.BinaryField(_("picture"), null=True)
+    candidates = models.JSONField(_("candidates"))
+    order = models.JSONField(_("order"), default=list)
+    caption = models.TextField(_("caption"), blank=True)
+    reason = models.TextField(_("reason"), blank=True)
+    raw = models.TextField(_("raw answer"), blank=True)
+    repairs = models.JSONField(_("repairs"), default=dict)
+    model = models.CharField(_("model"), max_length=255)
+    prompt_version = models.CharField(_("prompt version"), max_length=20, blank=True)
+    request_id = models.CharField(_("request"), max_length=128, blank=True)
+    """Of the page's request that asked first: the worker's log lines carry it."""
+    error = models.TextField(_("error"), blank=True)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+    started_at = models.DateTimeField(_("started at"), null=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+    deadline_at = models.DateTimeField(_("deadline"))
+
+    class Meta:
+        verbose_name = _("rerank")
+        verbose_name_plural = _("reranks")
+        ordering = ("-created_at",)
+        indexes = (models.Index(fields=("state", "created_at"), name="shopsearch_rerank_state"),)
+
+    def __str__(self) -> str:
+        return f"{self.text or self.index} {self.state}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.state not in (self.State.QUEUED, self.State.RUNNING)

@@ -1,0 +1,239 @@
+"""Tallies: how many products have each value of a filter, told by the shop's database or by reading images."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q
+
+from shopsearch.filters import AnyOf, Range, holds
+from shopsearch.registry import ImageIndex
+from shopsearch.registry.index import follow, typed
+from shopsearch.registry.keys import is_storable
+from shopsearch.registry.relations import relations_of
+from shopsearch.search.columns import Column, field_at, finds_its_own_way, narrowed, products
+from shopsearch.types import FilterValue
+
+Condition = AnyOf | Range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueCount:
+    value: str | bool
+    label: str
+    """What shoppers read for it; "" where that is the value itself."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The least and the greatest number, None where no product has one, and the ranges between them."""
+
+    least: float | None
+    most: float | None
+    ranges: Sequence[Counted]
+
+
+class Tally(ABC):
+    """The counts of one filter. A product counts once for each value, however many images it has."""
+
+    is_exact = True
+
+    @abstractmethod
+    def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
+        """So many of the most frequent, among equals by value, then others to be included; and if there are more."""
+
+    @abstractmethod
+    def numbers(self) -> Bounds: ...
+
+
+class DatabaseTally(Tally):
+    """Counted by the shop's database: exact, whatever the shop's size."""
+
+    def __init__(self, index: ImageIndex, name: str, column: Column, conditions: Sequence[Condition]) -> None:
+        found = narrowed(products(index), index, conditions).annotate(shopsearch_value=column.expression)
+        self._found = found.filter(shopsearch_value__isnull=False)
+        self._column = column
+        self._label = index.filter_fields[name].label
+
+    def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
+        found = self._found.exclude(shopsearch_value="") if self._column.kind == "string" else self._found
+        top = self._counted(found, most + 1)
+        known = {each.value for each in top[:most]}
+        missing = [each for each in including if each not in known and is_storable(each)]
+        further = self._counted(found.filter(shopsearch_value__in=missing), len(missing)) if missing else []
+        return [*top[:most], *further], len(top) > most
+
+    def numbers(self) -> Bounds:
+        found = self._found.aggregate(least=Min("shopsearch_value"), most=Max("shopsearch_value"))
+        edges = round_edges(**found)
+        # How many lie below an edge and up to it: a range's count is the difference of two of these.
+        sums = {
+            f"{lookup}_{place}": Count("pk", filter=Q(**{f"shopsearch_value__{lookup}": edge}))
+            for place, edge in enumerate(edges)
+            for lookup in ("lt", "lte")
+        }
+        counts = self._found.aggregate(**sums, all=Count("pk")) if edges else {}
+
+        def count(minimum: float | None, maximum: float | None) -> int:
+            upto = counts["all"] if maximum is None else counts[f"lte_{edges.index(maximum)}"]
+            return int(upto - (0 if minimum is None else counts[f"lt_{edges.index(minimum)}"]))
+
+        return Bounds(**found, ranges=merged(edges, count))
+
+    def _counted(self, found: Any, most: int) -> list[ValueCount]:
+        label = {"shopsearch_label": Min(self._label)} if self._label else {}
+        groups = found.values("shopsearch_value").annotate(shopsearch_count=Count("pk"), **label)
+        choices = dict(getattr(self._column.field, "flatchoices", ()))
+        return [
+            ValueCount(
+                value=row["shopsearch_value"],
+                label=str(row.get("shopsearch_label") or choices.get(row["shopsearch_value"], "")),
+                count=row["shopsearch_count"],
+            )
+            for row in groups.order_by("-shopsearch_count", "shopsearch_value")[:most]
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What is known of a product, by one of its images where these may differ."""
+
+    product: object
+    values: dict[str, FilterValue | None]
+    labels: dict[str, str]
+
+
+def readings(
+    index: ImageIndex, conditions: Sequence[Condition], names: Sequence[str], limit: int
+) -> list[Reading]:
+    """The values of these filters, of the first products, by key, that pass these conditions."""
+    if not names:
+        return []
+    fields = index.filter_fields
+    paths = {name: fields[name].source or name for name in names}
+    labels = {name: fields[name].label for name in names if fields[name].label}
+    found = narrowed(products(index), index, conditions)
+    asked = {*paths.values(), *labels.values()}
+    if not finds_its_own_way(index) and all(field_at(index, path) is not None for path in asked):
+        return [
+            Reading(
+                product=row["pk"],
+                values={name: typed(fields[name].kind, row[path]) for name, path in paths.items()},
+                labels={name: str(row[path] or "") for name, path in labels.items()},
+            )
+            for row in found.order_by("pk").values("pk", *asked)[:limit].iterator(chunk_size=1_000)
+        ]
+    images = index.get_queryset().order_by("pk").prefetch_related(*_lookups(index))
+    if conditions:
+        key = f"{index.product_field}__pk__in" if index.product_field else "pk__in"
+        images = images.filter(**{key: found.values("pk")})
+    pairs = ((index.get_product(image), image) for image in images[:limit].iterator(chunk_size=1_000))
+    return [
+        Reading(
+            product=product.pk,
+            values=index.get_filter_values(image),
+            labels={name: str(follow(product, path) or "") for name, path in labels.items()},
+        )
+        for product, image in pairs
+        if product is not None
+    ]
+
+
+def _lookups(index: ImageIndex) -> list[str]:
+    """Of the rows that the filters lead to, so that they are not asked for one by one."""
+    known = {index.product_field: None}
+    for relation in relations_of(index):
+        if relation.source in known and not relation.is_reverse:
+            known[relation.lookup] = None
+    return [lookup for lookup in known if lookup]
+
+
+class ReadTally(Tally):
+    """Counted by reading images: where only Python knows the values, and as far as FACET_LIMIT goes."""
+
+    def __init__(
+        self, name: str, read: Sequence[Reading], conditions: Sequence[Condition], *, is_exact: bool
+    ) -> None:
+        self.is_exact = is_exact
+        self._products: defaultdict[Any, set[object]] = defaultdict(set)
+        self._labels: dict[Any, str] = {}
+        for each in read:
+            if all(holds(condition, each.values.get(condition.field)) for condition in conditions):
+                value = each.values.get(name)
+                for one in value if isinstance(value, tuple) else (value,):
+                    if one is not None and one != "":
+                        self._products[one].add(each.product)
+                        self._labels.setdefault(one, each.labels.get(name, ""))
+
+    def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
+        counted = [
+            ValueCount(value=value, label=self._labels[value], count=len(those))
+            for value, those in self._products.items()
+        ]
+        counted.sort(key=lambda each: (-each.count, each.value))
+        further = [each for each in counted[most:] if each.value in including]
+        return [*counted[:most], *further], len(counted) > most
+
+    def numbers(self) -> Bounds:
+        least, most = min(self._products, default=None), max(self._products, default=None)
+
+        def count(minimum: float | None, maximum: float | None) -> int:
+            asked = Range("", minimum, maximum)
+            return len(set().union(*(those for each, those in self._products.items() if holds(asked, each))))
+
+        return Bounds(least=least, most=most, ranges=merged(round_edges(least, most), count))
+
+
+MOST_RANGES = 5
+_DECADES = 4
+"""What is below a ten-thousandth of the largest number is one range."""
+
+Counted = tuple[float | None, float | None, int]
+"""A range's bounds, both included, None for an open side, and how many lie in it."""
+
+
+def round_edges(least: float | None, most: float | None) -> list[float]:
+    """Round numbers between these two, ascending: 1, 2, 5, 10, …; in even steps where few of those lie between."""
+    if least is None or most is None or not math.isfinite(most - least):
+        return []
+    largest = max(abs(least), abs(most))
+    if most - least < largest * 1e-9 or largest < 1e-300:
+        return []
+    power = math.floor(math.log10(largest))
+    steps = [float(f"{digit}e{power - back}") for back in range(_DECADES) for digit in (1, 2, 5)]
+    edges = {*steps, 0.0, *(-step for step in steps)} if least < 0 else set(steps)
+    between = sorted(edge for edge in edges if least < edge < most)
+    return between if len(between) >= MOST_RANGES - 2 else _even(least, most)
+
+
+def _even(least: float, most: float) -> list[float]:
+    wanted = (most - least) / MOST_RANGES
+    power = math.floor(math.log10(wanted))
+    step = next(each for each in (float(f"{digit}e{power}") for digit in (1, 2, 5, 10, 20)) if each >= wanted)
+    first = math.floor(least / step) + 1
+    edges = (float(f"{(first + number) * step:.12g}") for number in range(MOST_RANGES))
+    return [edge for edge in edges if least < edge < most]
+
+
+def merged(edges: Sequence[float], count: Callable[[float | None, float | None], int]) -> list[Counted]:
+    """At most MOST_RANGES ranges between these edges, none empty, each with its count; neighbours of few are one.
+
+    Empty where there would be one alone: nobody could choose.
+    """
+    if not edges:
+        return []
+    kept = list(edges)
+    while len(kept) >= MOST_RANGES:
+        bounds = [None, *kept, None]
+        weights = [count(bounds[place], bounds[place + 2]) for place in range(len(kept))]
+        del kept[weights.index(min(weights))]
+    bounds = [None, *kept, None]
+    ranges = [(low, high, those) for low, high in pairwise(bounds) if (those := count(low, high))]
+    return ranges if len(ranges) > 1 else []

@@ -1,0 +1,268 @@
+"""Reranking: record that a better order is wanted, and answer it in a worker by its deadline.
+
+The row is everything: a Celery message is a hint that there is one, as with the outbox. A request is answered at most
+once, by whoever moves its row from QUEUED to RUNNING, and only while its deadline has not passed; all moments are the
+database's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models.functions import Now
+
+from shopsearch import broker, images
+from shopsearch.backends import get_reranker
+from shopsearch.conf import settings
+from shopsearch.exceptions import ImageError, ShopsearchError
+from shopsearch.images import decoding
+from shopsearch.models import Rerank
+from shopsearch.registry import ImageIndex, get_index
+from shopsearch.registry.index import text_of
+from shopsearch.rerankers.ordering import Order, arrange
+from shopsearch.telemetry import logs, metrics
+from shopsearch.types import Candidate, Judgement, Query, Results
+
+logger = logging.getLogger(__name__)
+State = Rerank.State
+OPEN = (State.QUEUED, State.RUNNING)
+PICTURE_SIDE = 768
+"""Pictures are shown to a reranker no larger than this."""
+MOST_CHARACTERS = 300
+"""Of a candidate's words, and of the caption and the reason."""
+
+
+def request(index: ImageIndex, results: Results) -> Rerank | None:
+    """A rerank of these results' leading products, queued, or the one that was made for the same query before.
+
+    None where there is nothing to gain: no reranker, no broker to reach one by, fewer than two results, not the first
+    page, a first result that is called what was asked, or scores so far apart that retrieval is sure (RERANK_GATE);
+    where MAX_OPEN_RERANKS are open; and where the database takes no row, being locked or for reading only: the search
+    is answered all the same. The workers are woken after commit; this never waits for them.
+    """
+    wanted = _wanted(index, results) if broker.has_workers() else None
+    if wanted is None:
+        return None
+    try:
+        with transaction.atomic(using=Rerank.objects.db):
+            return _known_or_recorded(wanted)
+    except DatabaseError as error:
+        logger.warning("No rerank could be asked for: %s", error)
+        return None
+
+
+def order_of(index: ImageIndex, results: Results) -> Order | None:
+    """The order that a worker would give these results' leading products, made here and recorded nowhere.
+
+    None where ``request`` would ask for none. Raises what the reranker raises.
+    """
+    wanted = _wanted(index, results)
+    return None if wanted is None else _judge(wanted)[1]
+
+
+def _wanted(index: ImageIndex, results: Results) -> Rerank | None:
+    """The rerank of these results, not recorded yet; None where there is nothing to gain."""
+    reranker = get_reranker()
+    if reranker is None or results.offset or len(results.results) < 2 or results.is_named:
+        return None
+    leading = results.results[: reranker.most_candidates]
+    if leading[0].score - leading[-1].score >= settings.RERANK_GATE:
+        return None
+    image = results.query.image
+    picture = None if image is None else images.jpeg(image, PICTURE_SIDE, quality=92)
+    candidates = [
+        {
+            "product": _plain(result.product.pk),
+            "image": str(result.image.pk),
+            "text": text_of(index, result.product)[:MOST_CHARACTERS],
+            "score": round(result.score, 6),
+        }
+        for result in leading
+    ]
+    files = [str(getattr(result.image, index.image_field)) for result in leading]
+    asked = [index.name, results.query.text, hashlib.sha256(picture or b"").hexdigest(), candidates, files]
+    judge = [reranker.model, reranker.prompt_version, settings.RERANK_WEIGHT, settings.RERANK_LIFT]
+    key = hashlib.sha256(json.dumps([asked, judge]).encode()).hexdigest()
+    return Rerank(
+        key=key,
+        index=index.name,
+        text=results.query.text,
+        picture=picture,
+        candidates=candidates,
+        model=reranker.model,
+        prompt_version=reranker.prompt_version,
+        request_id=logs.get_request_id(),
+        deadline_at=Now() + timedelta(seconds=settings.RERANK_DEADLINE_SECONDS),
+    )
+
+
+def _known_or_recorded(wanted: Rerank) -> Rerank | None:
+    expire()
+    known = _known(wanted.key)
+    if known is not None:
+        return known
+    if Rerank.objects.filter(state__in=OPEN).count() >= settings.MAX_OPEN_RERANKS:
+        metrics.count_shed("rerank")
+        return None
+    wanted.save(force_insert=True)
+    logger.info("Rerank %s is asked for.", wanted.pk)
+    broker.wake_after_commit(Rerank.objects.db, broker.wake_rerankers)
+    return wanted
+
+
+def _known(key: str) -> Rerank | None:
+    fresh = Now() - timedelta(seconds=settings.RERANK_CACHE_SECONDS)
+    usable = Q(state=State.DONE, finished_at__gte=fresh) | Q(state__in=OPEN, deadline_at__gt=Now())
+    return Rerank.objects.filter(usable, key=key).first()
+
+
+def current(rerank_id: uuid.UUID) -> Rerank | None:
+    """The rerank as it is now, in a final state if its deadline has passed; None where there is no such one."""
+    late = Q(state__in=OPEN, deadline_at__lte=Now())
+    rows = Rerank.objects.filter(pk=rerank_id).defer("picture", "raw")
+    found = rows.annotate(is_late=ExpressionWrapper(late, BooleanField())).first()
+    if found is None or not found.is_late:
+        return found
+    expire()
+    return rows.first()
+
+
+def expire() -> int:
+    """Every open rerank whose deadline has passed ends, and its picture goes. Returns how many."""
+    late = Rerank.objects.filter(state__in=OPEN, deadline_at__lte=Now())
+    expired = late.update(state=State.EXPIRED, picture=None, finished_at=Now())
+    metrics.count_reranks(State.EXPIRED, expired)
+    return expired
+
+
+def purge(*, everything: bool = False) -> int:
+    """Receipts older than RERANK_KEEP_DAYS go, or all of them, but never those under way. Returns how many."""
+    ended = Rerank.objects.exclude(state__in=OPEN)
+    if not everything:
+        ended = ended.filter(created_at__lt=Now() - timedelta(days=settings.RERANK_KEEP_DAYS))
+    return ended.delete()[0]
+
+
+def has_queued() -> bool:
+    """Whether a rerank waits for a worker."""
+    return Rerank.objects.filter(state=State.QUEUED, deadline_at__gt=Now()).exists()
+
+
+def answer_next() -> bool:
+    """Answer the rerank that has waited longest; whether there was one. Raises only what the database raises."""
+    rerank = _claim()
+    if rerank is None:
+        return False
+    with logs.request_id(rerank.request_id):
+        _answer(rerank)
+    return True
+
+
+def _answer(rerank: Rerank) -> None:
+    try:
+        judgement, order = _judge(rerank)
+    except Exception as error:
+        if not isinstance(error, ShopsearchError):
+            logger.exception("The reranker raised; the results keep their order.")
+        _finish(rerank, state=State.FAILED, error=_clean(f"{type(error).__name__}: {error}"))
+        return
+    _finish(
+        rerank,
+        state=State.DONE,
+        order=[rerank.candidates[place]["product"] for place in order.positions],
+        caption=_clean(judgement.caption)[:MOST_CHARACTERS],
+        reason=_clean(judgement.reason)[:MOST_CHARACTERS],
+        raw=_clean(judgement.raw),
+        repairs=dict(order.repairs),
+    )
+
+
+def _clean(text: object) -> str:
+    """The text as any database takes it: a model may write what is none."""
+    return str(text).replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _claim() -> Rerank | None:
+    waiting = Rerank.objects.filter(state=State.QUEUED, deadline_at__gt=Now()).order_by("created_at")
+    while (pk := waiting.values_list("pk", flat=True).first()) is not None:
+        if Rerank.objects.filter(pk=pk, state=State.QUEUED).update(state=State.RUNNING, started_at=Now()):
+            return Rerank.objects.get(pk=pk)
+    return None
+
+
+def _finish(rerank: Rerank, **values: Any) -> None:
+    """Settle the row, unless its time is over: then it has expired, whatever came of it."""
+    running = Rerank.objects.filter(pk=rerank.pk, state=State.RUNNING, deadline_at__gt=Now())
+    if not running.update(picture=None, finished_at=Now(), **values):
+        expire()
+        return
+    metrics.count_reranks(values["state"], repairs=values.get("repairs"))
+    logger.info("Rerank %s is %s.", rerank.pk, values["state"])
+
+
+def _judge(rerank: Rerank) -> tuple[Judgement, Order]:
+    """What the reranker says, and the permutation of all candidates that follows from it."""
+    reranker = get_reranker()
+    if reranker is None:
+        return Judgement(), Order(positions=tuple(range(len(rerank.candidates))), repairs={})
+    # A copy of our own, whatever formats are accepted from strangers.
+    image = decoding.decode_here(bytes(rerank.picture), ["JPEG"]) if rerank.picture else None
+    query = Query(text=rerank.text, image=image)
+    seen = _candidates(get_index(rerank.index), rerank.candidates)
+    places = sorted(seen)
+    judgement = reranker.rerank(query, [seen[place] for place in places])
+    order = arrange(
+        judgement,
+        [seen[place].score for place in places],
+        weight=settings.RERANK_WEIGHT,
+        lift=settings.RERANK_LIFT,
+    )
+    if order.positions and order.positions[0] != _favourite(judgement, len(places)):
+        # The reason speaks for the model's own favourite, which is not the one that stands first.
+        judgement = replace(judgement, reason="")
+    unseen = [place for place in range(len(rerank.candidates)) if place not in seen]
+    repairs = {**order.repairs, "unseen": len(unseen)} if unseen else order.repairs
+    return judgement, Order(
+        positions=(*(places[place] for place in order.positions), *unseen), repairs=repairs
+    )
+
+
+def _favourite(judgement: Judgement, count: int) -> int:
+    """The candidate that the model alone would put first."""
+    return arrange(judgement, [0.0] * count, weight=1, lift=count).positions[0]
+
+
+def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Candidate]:
+    """The candidates that can still be looked at, by their place: not those gone, hidden or broken meanwhile."""
+    rows = {
+        str(row.pk): row for row in index.get_queryset().filter(pk__in=[each["image"] for each in recorded])
+    }
+    seen = {}
+    for place, each in enumerate(recorded):
+        row = rows.get(each["image"])
+        if row is None:
+            continue
+        try:
+            with getattr(row, index.image_field).open("rb") as file:
+                picture = images.decode(file)
+        except (ImageError, OSError, ValueError):
+            continue
+        picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+        seen[place] = Candidate(
+            product_id=str(each["product"]), image=picture, text=each["text"], score=each["score"]
+        )
+    return seen
+
+
+def _plain(key: object) -> int | str:
+    """A product's key as JSON has it in the search's answer too."""
+    return key if isinstance(key, int) else str(key)

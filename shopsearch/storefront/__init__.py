@@ -1,0 +1,1 @@
+"""The search page that comes with shopsearch, with and without JavaScript."""
