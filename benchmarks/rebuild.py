@@ -69,7 +69,7 @@ def _standalone(folder: Path) -> Iterator[dict[str, Any]]:
 
     server = MilvusStandaloneProcess(folder).start()
     yield {
-        "BACKEND": "tests.test_milvus_standalone.OldMilvusStore",
+        "BACKEND": "tests.vector_stores.test_milvus_standalone.OldMilvusStore",
         "OPTIONS": {"uri": server.uri, "token": server.token, "full_text": False},
     }
     server.kill()
@@ -130,7 +130,7 @@ def _sums(told: list[dict[str, int]]) -> dict[str, int]:
 
 def _logged(log: Path) -> dict[str, Any]:
     options = {"log": str(log), "seconds": 0, "batch_size": AT_ONCE}
-    return {"BACKEND": "tests.rebuilds.LoggedEmbedder", "OPTIONS": options}
+    return {"BACKEND": "tests.indexing.rebuilds.LoggedEmbedder", "OPTIONS": options}
 
 
 def _settings(store: dict[str, Any], folder: Path, embedder: object, former: object = None) -> dict[str, str]:

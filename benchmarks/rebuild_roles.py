@@ -157,7 +157,7 @@ def compare(folder: str) -> None:
     from shopsearch.registry import index_for
     from shopsearch.registry.keys import keys_of
     from shopsearch.types import Query
-    from tests.rebuilds import MirrorEmbedder
+    from tests.indexing.rebuilds import MirrorEmbedder
 
     index, store, embedder = index_for(ProductImage), get_vector_store(), MirrorEmbedder()
     while outbox.waiting([index]):

@@ -17,8 +17,8 @@ HEADER = "X-Request-ID"
 class RequestIDMiddleware:
     """Takes the X-Request-ID of a proxy if it is sane, and makes one otherwise; the answer has it in the same header.
 
-    Put it first. With ``shopsearch.telemetry.logs.RequestIDFilter`` every log line of the request carries the id, and so
-    do those of the query worker and of the rerank worker that work for it.
+    Put it first. With ``telemetry.logs.RequestIDFilter`` every log line of the request carries the id, and so do those
+    of the query worker and of the rerank worker that work for it.
     """
 
     sync_capable = True

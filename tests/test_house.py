@@ -5,11 +5,10 @@ Which package may import which is a contract in pyproject.toml, held by `make li
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
 
 PUBLIC = """
 from shopsearch import FilterField, ImageIndex, paused, register, reindex

@@ -1,7 +1,7 @@
 """The outbox: which images the vector store has still to learn about, who is at it, and what came of it.
 
-Two rules keep it right whatever dies when. A change is noted in the transaction that makes it (see ``indexing.changes``),
-so nothing is forgotten; and what a row says of the store is only ever written by the worker that holds its claim, after
+Two rules keep it right whatever dies when. A change is noted in the transaction that makes it (see ``changes``), so
+nothing is forgotten; and what a row says of the store is only ever written by the worker that holds its claim, after
 the store has been written. Every comparison of time uses the database's clock, so workers need not agree on theirs.
 
 Only workers write these rows, in short transactions that lock them in the order of their keys: nobody waits for long,

@@ -1,6 +1,7 @@
 """Rebuilding: a new collection is filled beside the live one, and takes its place in one step when it has everything.
 
-From ``begin`` on it is a target of every change, beside the live one; ``indexing.fill`` has the workers do the rest. What is here is for operators, and may be asked for at any time, while workers and shoppers go on.
+From ``begin`` on every change is written to it too; ``indexing.fill`` has the workers do the rest. What is here is for
+operators, and may be asked for at any time, while workers and shoppers go on.
 """
 
 from __future__ import annotations

@@ -4,14 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.services.waiting import wait_until
 
 pytestmark = pytest.mark.services
-ROOT = Path(__file__).parents[2]
 MANAGE = (
     "import sys, tests.services.celery; from django.core.management import execute_from_command_line as run;"
 )

@@ -8,7 +8,7 @@ from shopsearch.indexing import collections, rebuild
 from shopsearch.management import watching
 from shopsearch.models import IndexEntry
 from tests.commands.running import INDEX, reindex, status, status_json, the_index
-from tests.rebuilds import MIRROR, KeptStore, live, states, use, work
+from tests.indexing.rebuilds import MIRROR, KeptStore, live, states, use, work
 from tests.shop.pictures import RED, product
 from tests.shop.store import IMAGES
 

@@ -2,7 +2,6 @@
 
 import json
 import socket
-from pathlib import Path
 
 import pytest
 from celery import current_app
@@ -14,10 +13,11 @@ from shopsearch.management.commands import shopsearch_reindex, shopsearch_status
 from shopsearch.models import Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.testing import MemoryStore
+from tests import ROOT
 from tests.commands.running import INDEX, away, reindex, row, status, status_json, the_index
 
 pytestmark = pytest.mark.django_db
-REFERENCE = Path(__file__).parents[2] / "docs/reference-commands.md"
+REFERENCE = ROOT / "docs/reference-commands.md"
 
 
 def test_all_is_well(red, broken, no_workers):

@@ -2,7 +2,6 @@
 
 import json
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from django.core.management import BaseCommand, CommandError
@@ -12,11 +11,12 @@ from shopsearch.evaluation.query_files import QueryFile
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.management.commands import shopsearch_evaluate
 from shopsearch.testing import MemoryStore
+from tests import ROOT
 from tests.commands.running import away
 from tests.evaluation.conftest import evaluate, of_colour, write
 from tests.shop.pictures import RED, product
 
-REFERENCE = Path(__file__).parents[2] / "docs/reference-commands.md"
+REFERENCE = ROOT / "docs/reference-commands.md"
 
 
 def test_the_table_reads_in_80_columns(queries, reranker):

@@ -11,10 +11,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.services.celery import CeleryWorkerProcess
 from tests.services.milvus import MilvusLiteProcess
 from tests.services.redis import RedisProcess
@@ -22,7 +22,6 @@ from tests.services.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
-ROOT = Path(__file__).parents[2]
 OUTAGE_SECONDS = float(os.environ.get("SHOPSEARCH_OUTAGE_SECONDS", "3"))
 
 

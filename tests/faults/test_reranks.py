@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.services.celery import CeleryWorkerProcess
 from tests.services.waiting import wait_until
 
 pytestmark = pytest.mark.services
-
-ROOT = Path(__file__).parents[2]
 
 
 class Shop:

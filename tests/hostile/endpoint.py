@@ -11,7 +11,8 @@ import threading
 from http.client import HTTPConnection
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
+
 BOUNDARY = "a-boundary-that-no-picture-has"
 
 

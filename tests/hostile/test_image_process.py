@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -12,11 +11,11 @@ from PIL import Image
 from shopsearch.conf import DEFAULTS
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
 from shopsearch.images import decode, sandbox
+from tests import ROOT
 from tests.hostile.bombs import avif
 from tests.hostile.pictures import IN_FULL, NOTE, noise, noted, saved, valid
-from tests.test_images import RED, near
+from tests.images.test_decoding import RED, near
 
-ROOT = Path(__file__).parents[2]
 MEMORY_BYTES = 300 * 1024 * 1024
 
 # In a process that is small itself: a child's peak begins with what its parent held.

@@ -3,7 +3,6 @@
 import ast
 import pickle
 import re
-from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -14,8 +13,9 @@ from shopsearch.embedders.magiclens import flax
 from shopsearch.embedders.torch_model import TorchEmbedder
 from shopsearch.rerankers.listwise import ListwiseReranker
 from shopsearch.rerankers.vision_language import VisionLanguageReranker
+from tests import ROOT
 
-PACKAGE = Path(__file__).parents[2] / "shopsearch"
+PACKAGE = ROOT / "shopsearch"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

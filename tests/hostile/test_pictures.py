@@ -12,7 +12,7 @@ import pytest
 from tests.hostile.bombs import bombs
 from tests.hostile.endpoint import Endpoint
 from tests.hostile.pictures import IN_FULL, MUTATIONS, mutated, noise, saved, valid
-from tests.test_odd_images import FILES, needs_the_files
+from tests.images.test_odd_images import FILES, needs_the_files
 
 MEGABYTE = 1024 * 1024
 EVERYTHING = ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "BLP", "ICO", "JPEG2000"]
@@ -54,7 +54,9 @@ def test_decompression_bombs_are_refused_or_answered(endpoint):
 
 
 @needs_the_files
-@pytest.mark.skipif(not IN_FULL, reason="in full only; tests/test_odd_images.py sends them in this process")
+@pytest.mark.skipif(
+    not IN_FULL, reason="in full only; tests/images/test_odd_images.py sends them in this process"
+)
 def test_odd_pictures_are_refused_or_answered(endpoint):
     assert wrong_answers(endpoint, [(path.name, path.read_bytes()) for path in FILES]) == {}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
 
 app = Celery("tests")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
+from tests import ROOT
 from tests.services.milvus import free_port
 from tests.services.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
 FOLDER_VARIABLE = "SHOPSEARCH_DEMO_DIR"
 
 

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import ROOT
 from tests.services.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
 WORKER_EMBEDDER = "shopsearch.embedders.remote.WorkerEmbedder"
 
 

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests import tiny_models
+from tests.rerankers import tiny_models
 from tests.services.milvus import free_port
 from tests.services.waiting import wait_until
 

@@ -1,0 +1,296 @@
+"""``manage.py check``: each mistake has an id, a sentence, and a hint that mends it."""
+
+import re
+
+import pytest
+from celery import current_app
+from django.core.checks import run_checks
+from django.test import override_settings
+
+from shopsearch import FilterField, ImageIndex, registry
+from shopsearch.conf import DEFAULTS
+from shopsearch.models import ProductImage
+from tests import ROOT
+from tests.shop.models import Artwork, PosterImage
+
+EMBEDDER = {"BACKEND": "shopsearch.testing.ColourEmbedder"}
+STORE = {"BACKEND": "shopsearch.testing.MemoryStore"}
+
+
+def messages(check_id, *, deploy=False):
+    found = run_checks(tags=["shopsearch"], include_deployment_checks=deploy)
+    return [message for message in found if message.id == f"shopsearch.{check_id}"]
+
+
+def the_message(check_id, *, deploy=False):
+    (message,) = messages(check_id, deploy=deploy)
+    return message
+
+
+def shopsearch_settings(**values):
+    return override_settings(SHOPSEARCH={"EMBEDDER": EMBEDDER, "VECTOR_STORE": STORE, **values})
+
+
+@pytest.fixture
+def declare(monkeypatch):
+    """Declare a model's index anew, for the time of a test."""
+
+    def declare(model, **attributes):
+        index_class = type("TheIndex", (ImageIndex,), attributes)
+        monkeypatch.setitem(registry._indexes, model, index_class(model))
+
+    return declare
+
+
+@pytest.fixture
+def celery_conf(monkeypatch):
+    """Set Celery's own settings for the time of a test."""
+
+    def change(**values):
+        for name, value in values.items():
+            monkeypatch.setitem(current_app.conf, name, value)
+
+    return change
+
+
+def test_the_shop_of_the_tests_has_no_mistakes():
+    found = run_checks(tags=["shopsearch"])
+    assert [message for message in found if message.level >= 40] == []
+
+
+def test_E001_neither_model_is_named(settings):
+    del settings.SHOPSEARCH_PRODUCT_MODEL
+    message = the_message("E001")
+    assert "SHOPSEARCH_PRODUCT_MODEL" in message.hint
+    assert "SHOPSEARCH_PRODUCT_IMAGE_MODEL" in message.hint
+
+
+def test_E001_is_silent_when_either_model_is_named(settings):
+    assert messages("E001") == []
+    del settings.SHOPSEARCH_PRODUCT_MODEL
+    settings.SHOPSEARCH_PRODUCT_IMAGE_MODEL = "shop.PosterImage"
+    assert messages("E001") == []
+
+
+def test_E002_an_unknown_key_names_the_nearest():
+    with shopsearch_settings(VECTORSTORE=STORE, page_sise=12):
+        store, page = messages("E002")
+    assert "'VECTORSTORE'" in store.msg
+    assert store.hint == "Did you mean 'VECTOR_STORE'?"
+    assert page.hint == "Did you mean 'PAGE_SIZE'?"
+
+
+def test_E002_a_key_like_no_other_lists_them_all():
+    with shopsearch_settings(ZZZZ=1):
+        assert "VECTOR_STORE, COLLECTION_PREFIX" in the_message("E002").hint
+
+
+def test_E003_a_backend_that_cannot_be_imported():
+    with shopsearch_settings(EMBEDDER={"BACKEND": "shopsearch.testing.ColorEmbedder"}):
+        message = the_message("E003")
+    assert "ColorEmbedder" in message.msg
+    assert "dotted path" in message.hint
+
+
+def test_E003_a_misspelt_option_names_the_options():
+    with shopsearch_settings(EMBEDDER={**EMBEDDER, "OPTIONS": {"batchsize": 3}}):
+        message = the_message("E003")
+    assert "batchsize" in message.msg
+    assert "batch_size" in message.hint
+
+
+def test_E003_a_class_that_is_no_backend():
+    with shopsearch_settings(VECTOR_STORE=EMBEDDER):
+        assert "is not a VectorStore" in the_message("E003").msg
+    with shopsearch_settings(VECTOR_STORE={"BACKEND": "pathlib.Path"}):
+        assert "implements the interface" in the_message("E003").hint
+
+
+def test_E003_a_backend_without_a_path():
+    with shopsearch_settings(EMBEDDER={"OPTIONS": {}}):
+        assert "VisualizedBGE" in the_message("E003").hint
+
+
+def test_E003_a_reranker_that_cannot_be_built_and_none_at_all():
+    with shopsearch_settings(RERANKER={"BACKEND": "shopsearch.rerankers.Nothing"}):
+        assert "Nothing" in the_message("E003").msg
+    with shopsearch_settings(RERANKER=None):
+        assert messages("E003") == []
+
+
+def test_the_defaults_are_what_the_checks_ask_for():
+    with shopsearch_settings(
+        **{name: value for name, value in DEFAULTS.items() if not isinstance(value, dict)}
+    ):
+        assert run_checks(tags=["shopsearch"]) == []
+
+
+def test_a_backend_says_itself_what_is_wrong_with_its_options():
+    backend = "shopsearch.embedders.visualized_bge.VisualizedBGE"
+    with shopsearch_settings(EMBEDDER={"BACKEND": backend, "OPTIONS": {"dtype": "int8"}}):
+        assert "int8" in the_message("E020").msg
+
+
+def test_E004_an_image_field_that_is_no_file_field(declare):
+    declare(Artwork, image_field="code", product_field="")
+    message = the_message("E004")
+    assert "'code'" in message.msg
+    assert message.hint == "Its file fields: original."
+    assert message.obj is Artwork
+
+
+def test_E004_a_product_field_that_is_no_foreign_key(declare):
+    declare(PosterImage, product_field="position")
+    message = the_message("E004")
+    assert "'position'" in message.msg
+    assert "Its foreign keys: product." in message.hint
+
+
+def test_E004_a_text_field_that_the_product_does_not_have(declare):
+    declare(ProductImage, text_fields=("title", "category__naem"))
+    assert "shop.Category has no field or attribute 'naem'" in the_message("E004").msg
+
+
+@pytest.mark.parametrize("kind", [dict, list, list[int], "str", None])
+def test_E005_a_filter_of_a_type_that_cannot_be_filtered_by(declare, kind):
+    declare(ProductImage, filters={"title": kind})
+    message = the_message("E005")
+    assert "filters['title']" in message.msg
+    assert "str, int, float, Decimal, bool or list[str]" in message.hint
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["q", "limit", "similar", "Colour", "2nd", "a__b", "größe", "in-stock", "_id", "", "id", "image_id"],
+)
+def test_E005_a_filter_with_a_name_that_means_something_else(declare, name):
+    declare(ProductImage, filters={name: FilterField(str, "title")})
+    assert "cannot have this name" in the_message("E005").msg
+
+
+@pytest.mark.parametrize("source", ["colour", "category__colour", "category__name__colour__"])
+def test_E005_a_filter_whose_value_is_nowhere_to_be_found(declare, source):
+    declare(ProductImage, filters={"colour": FilterField(str, source)})
+    found = messages("E005")
+    if source.startswith("category__name"):
+        assert found == []  # what a text field's value has is not known before it is there
+    else:
+        assert "no field or attribute 'colour'" in found[0].msg
+
+
+def test_E005_is_silent_where_the_project_finds_the_values_its_own_way(declare):
+    declare(ProductImage, filters={"colour": str}, get_filter_values=lambda self, image: {"colour": "red"})
+    assert messages("E005") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("PAGE_SIZE", 0),
+        ("PAGE_SIZE", "24"),
+        ("BATCH_SIZE", True),
+        ("MAX_IMAGE_BYTES", 1.5),
+        ("LEASE_SECONDS", -1),
+        ("INDEX_QUEUE", ""),
+        ("BASE_TEMPLATE", None),
+        ("IMAGE_FORMATS", "JPEG"),
+        ("IMAGE_FORMATS", ["JPG"]),
+        ("IMAGE_FORMATS", []),
+        ("RERANK_WEIGHT", 1.5),
+        ("RERANK_LIFT", 0.5),
+        ("RERANK_EVENTS", 1),
+        ("EMBEDDER", None),
+        ("THROTTLE_RATE", "many"),
+        ("COLLECTION_PREFIX", "my-shop"),
+        ("EMBEDDER", "shopsearch.testing.ColourEmbedder"),
+    ],
+)
+def test_E006_a_value_of_the_wrong_type(key, value):
+    with shopsearch_settings(**{key: value}):
+        message = the_message("E006")
+    assert repr(key) in message.msg
+    assert message.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("LEASE_SECONDS", 0.5),
+        ("THROTTLE_RATE", None),
+        ("THROTTLE_RATE", "5/second"),
+        ("IMAGE_FORMATS", ["PNG", "PPM"]),
+        ("RERANKER", None),
+        ("RERANK_WEIGHT", 0),
+        ("RERANK_CACHE_SECONDS", 0),
+        ("RERANK_EVENTS", True),
+    ],
+)
+def test_E006_is_silent_for_values_that_fit(key, value):
+    with shopsearch_settings(**{key: value}):
+        assert messages("E006") == []
+
+
+def test_E006_pages_that_do_not_fit_into_each_other():
+    with shopsearch_settings(PAGE_SIZE=200):
+        assert "MAX_PAGE_SIZE" in the_message("E006").msg
+
+
+@override_settings(SHOPSEARCH=["EMBEDDER"])
+def test_E006_a_setting_that_is_no_dictionary():
+    assert "not a dictionary" in the_message("E006", deploy=True).msg
+
+
+def test_W001_celery_has_no_broker(celery_conf):
+    celery_conf(broker_url=None, broker_write_url=None)
+    assert "CELERY_BROKER_URL" in the_message("W001").hint
+    celery_conf(broker_url="redis://localhost")
+    assert messages("W001") == []
+
+
+def test_W002_uploads_are_held_in_memory_that_will_be_refused(settings):
+    assert messages("W002") == []
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 1_000_000_000
+    assert "1,000,000,000" in the_message("W002").msg
+
+
+def test_W003_celery_takes_more_than_json(celery_conf):
+    assert messages("W003") == []
+    celery_conf(accept_content=["json", "pickle"], task_serializer="yaml")
+    assert "pickle, yaml" in the_message("W003").msg
+
+
+def test_W004_tasks_run_where_they_are_sent_from(celery_conf, settings):
+    celery_conf(task_always_eager=True)
+    assert "CELERY_TASK_ALWAYS_EAGER" in the_message("W004").hint
+    settings.DEBUG = True
+    assert messages("W004") == []
+
+
+def test_W005_the_throttle_counts_in_each_process_for_itself(settings):
+    assert messages("W005") == []
+    assert "120/min" in the_message("W005", deploy=True).msg
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
+    assert messages("W005", deploy=True) == []
+
+
+def test_W006_the_bundled_model_is_to_be_deployed():
+    assert messages("W006", deploy=True) == []
+    with override_settings(SHOPSEARCH={"VECTOR_STORE": STORE}):
+        assert messages("W006") == []
+        assert "'weights'" in the_message("W006", deploy=True).hint
+
+
+def test_every_check_is_in_the_reference_and_has_a_test():
+    code = "".join(path.read_text() for path in (ROOT / "shopsearch").rglob("*.py"))
+    ids = set(re.findall(r'id="shopsearch\.([EW]\d{3})"', code))
+    table = re.findall(
+        r"^\| `shopsearch\.([EW]\d{3})` \|", (ROOT / "docs/reference-checks.md").read_text(), re.M
+    )
+    assert sorted(table) == sorted(ids)
+    ours = {check_id for check_id in ids if check_id[1:] < "010"}  # the others are the backends' own
+    assert ours == {name.split("_")[1] for name in globals() if re.match(r"test_[EW]\d{3}_", name)}
+
+
+def test_checking_asks_neither_the_database_nor_a_service():
+    # Without the database fixture a query is an error; heavy imports are watched by test_house.py.
+    assert run_checks(tags=["shopsearch"], include_deployment_checks=True) is not None

@@ -1,0 +1,135 @@
+"""What an index that declares words keeps of them, and what searching by them costs."""
+
+import pytest
+
+from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.indexing import collections
+from shopsearch.indexing.rebuild import begin
+from shopsearch.models import ProductImage
+from shopsearch.registry import index_for
+from shopsearch.search.engine import search
+from shopsearch.search.retrieval import why_vectors_alone
+from tests.indexing.rebuilds import COLOUR, use, work
+from tests.shop.models import Category, Product
+from tests.shop.pictures import GREEN, RED, product
+from tests.shop.store import entities, index_everything
+
+pytestmark = pytest.mark.django_db
+
+IMAGES = index_for(ProductImage)
+
+
+def titles(results):
+    return [result.product.title for result in results.results]
+
+
+# What changes
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_new_title_is_found_and_nothing_is_embedded_again():
+    get_embedder().embedded = 0
+    changed = Product.objects.get(title="Plate Boreas")
+    changed.title = "Plate Notus"
+    changed.save()
+    index_everything()
+    assert get_embedder().embedded == 0
+    assert titles(search("plate notus"))[0] == "Plate Notus"
+    assert all("boreas" not in entity.fields["_words_en"] for entity in entities().values())
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_related_row_that_changes_changes_the_words():
+    category = Category.objects.get(name="kitchenware")
+    category.name = "crockery"
+    category.save()
+    index_everything()
+    assert set(titles(search("crockery", limit=2))) == {"Enamel mug Zephyr", "Plate Boreas"}
+
+
+def test_words_declared_later_wait_for_a_rebuild_and_embed_nothing_again(declare, settings):
+    use(settings, embedder=COLOUR)
+    product(RED, title="Zephyr")
+    product(GREEN, title="Boreas")
+    work()
+    declare()
+    assert not collections.is_current(IMAGES, collections.live(IMAGES))
+    assert search("zephyr").retrieval == "vectors"
+    assert "--rebuild" in why_vectors_alone(IMAGES, collections.live(IMAGES))
+    get_embedder().embedded = 0
+    begin(IMAGES)
+    work()
+    assert get_embedder().embedded == 0
+    assert collections.is_current(IMAGES, collections.live(IMAGES))
+    found = search("boreas")
+    assert (titles(found)[0], found.retrieval) == ("Boreas", "hybrid")
+
+
+# What it costs
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_picture_alone_and_a_picture_with_words_ask_for_no_words(settings):
+    from PIL import Image
+
+    seen = Image.new("RGB", (16, 16), RED)
+    get_vector_store().asked.clear()
+    assert search(image=seen).retrieval == "vectors"
+    assert search("mug like this", seen).retrieval == "vectors"
+    assert get_vector_store().asked == ["vectors", "vectors"]
+
+
+def test_words_of_a_composed_query_count_where_a_setting_says_so(declare, settings):
+    from PIL import Image
+
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "COMPOSED_WORDS_WEIGHT": 1.0}
+    declare()
+    product(RED, title="Plate")
+    product((200, 40, 60), title="Zephyr mug of enamel")
+    index_everything()
+    seen = Image.new("RGB", (16, 16), RED)
+    found = search("zephyr mug", seen)
+    assert (titles(found)[0], found.retrieval) == ("Zephyr mug of enamel", "hybrid")
+
+
+@pytest.mark.usefixtures("shop")
+def test_one_call_by_vectors_and_one_by_words_and_no_other_query_of_the_database(django_assert_num_queries):
+    search("green")
+    get_vector_store().asked.clear()
+    with django_assert_num_queries(2):
+        search("enamel mug zephyr", limit=3)
+    assert get_vector_store().asked == ["vectors", "words"]
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_weight_of_zero_switches_words_off(settings):
+    store = get_vector_store()
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "WORDS_WEIGHT": 0}
+    get_vector_store()._collections.update(store._collections)
+    assert search("plate boreas").retrieval == "vectors"
+    assert get_vector_store().asked == ["vectors"]
+
+
+def test_a_store_without_full_text_answers_by_vectors_and_check_says_so(declare, settings, client):
+    from shopsearch.checks.indexes import check_indexes
+
+    declare()
+    assert [message.id for message in check_indexes(None)] == []
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "THROTTLE_RATE": None,
+        "VECTOR_STORE": {"BACKEND": "shopsearch.testing.MemoryStore", "OPTIONS": {"full_text": False}},
+    }
+    [warning] = check_indexes(None)
+    assert (warning.id, warning.obj) == ("shopsearch.W011", ProductImage)
+    product(RED, title="red mug")
+    index_everything()
+    assert collections.live(IMAGES).fields == IMAGES.filter_types
+    assert collections.is_current(IMAGES, collections.live(IMAGES))
+    assert "no full text" in why_vectors_alone(IMAGES, collections.live(IMAGES))
+    assert client.get("/api/search/", {"q": "red mug"}).json()["retrieval"] == "vectors"
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_api_says_which_way_it_found(client):
+    assert client.get("/api/search/", {"q": "plate boreas"}).json()["retrieval"] == "hybrid"
