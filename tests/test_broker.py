@@ -185,7 +185,7 @@ def test_with_an_eager_celery_a_save_succeeds_whatever_indexing_raises(monkeypat
     def broken():
         raise RuntimeError("a mistake in indexing")
 
-    monkeypatch.setattr(tasks.indexing, "index_batch", broken)
+    monkeypatch.setattr(tasks.batch, "index_batch", broken)
     product(RED)
     assert "a mistake in indexing" in caplog.text
     assert Change.objects.count() == 1

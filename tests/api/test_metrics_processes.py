@@ -36,7 +36,7 @@ def run(program, **environment):
 def test_processes_that_share_a_folder_are_counted_together(tmp_path):
     """As prometheus-client has it, for web servers with several processes behind one port."""
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    program = "import django; django.setup(); from shopsearch import metrics; "
+    program = "import django; django.setup(); from shopsearch.telemetry import metrics; "
     run(program + "metrics.count_indexed({'embedded': 2})", **environment)
     run(program + "metrics.count_indexed({'embedded': 3})", **environment)
     read = (
@@ -52,7 +52,8 @@ import sys; sys.modules["prometheus_client"] = None
 import django; django.setup()
 from django.core.management import call_command
 from django.test import Client
-from shopsearch import metrics, search, tasks
+from shopsearch import search, tasks
+from shopsearch.telemetry import metrics
 call_command("migrate", verbosity=0)
 assert not metrics.is_available()
 assert search.search("red").results == ()

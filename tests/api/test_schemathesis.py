@@ -39,7 +39,7 @@ def existing(settings, monkeypatch, transactional_db):
         "RERANKER": {"BACKEND": "tests.shop.rerankers.LastFirst"},
         "METRICS_TOKEN": TOKEN,
     }
-    monkeypatch.setattr(registry, "_indexes", {ProductImage: registry.index_for(ProductImage)})
+    monkeypatch.setattr(registry.registry, "_indexes", {ProductImage: registry.index_for(ProductImage)})
     cache.clear()
     made = [product(colour, tags=["new"]) for colour in (RED, GREEN, BLUE)]
     index_everything()

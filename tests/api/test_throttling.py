@@ -84,7 +84,7 @@ import django
 django.setup()
 from django.core.checks import run_checks
 from django.test import RequestFactory
-from shopsearch.throttling import seconds_to_wait
+from shopsearch.api.throttling import seconds_to_wait
 def visit(_):
     return sum(not seconds_to_wait(RequestFactory().get("/"), "search") for _ in range(each))
 print("ready", flush=True)

@@ -37,7 +37,7 @@ def declare(monkeypatch):
 
     def declare(model, **attributes):
         index_class = type("TheIndex", (ImageIndex,), attributes)
-        monkeypatch.setitem(registry._indexes, model, index_class(model))
+        monkeypatch.setitem(registry.registry._indexes, model, index_class(model))
 
     return declare
 

@@ -92,9 +92,9 @@ def test_W040_and_W041_are_silent_without_a_card(found):
 
 def test_W040_auto_is_a_card_where_there_is_one(found, monkeypatch):
     monkeypatch.setattr(ColourEmbedder, "device", "auto", raising=False)
-    monkeypatch.setattr("shopsearch.tasks.Path.exists", lambda path: False)
+    monkeypatch.setattr("shopsearch.backends.Path.exists", lambda path: False)
     assert found(worker_pool="prefork") == {}
-    monkeypatch.setattr("shopsearch.tasks.Path.exists", lambda path: str(path) == "/dev/nvidiactl")
+    monkeypatch.setattr("shopsearch.backends.Path.exists", lambda path: str(path) == "/dev/nvidiactl")
     assert "W040" in found(worker_pool="prefork")
 
 

@@ -68,7 +68,7 @@ def test_a_rebuild_that_was_interrupted_goes_on_when_it_is_asked_for_again(monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(watching.indexing, "index_batch", interrupt)
+        patch.setattr(watching.batch, "index_batch", interrupt)
         with pytest.raises(SystemExit):
             reindex("--rebuild", "--here")
     assert states() == ["live", "building"]
@@ -77,7 +77,7 @@ def test_a_rebuild_that_was_interrupted_goes_on_when_it_is_asked_for_again(monke
 
 
 def test_a_rebuild_begins_and_ends_although_changes_never_do(monkeypatch):
-    index_batch, made = watching.indexing.index_batch, []
+    index_batch, made = watching.batch.index_batch, []
 
     def beside_a_change():
         if collections.unfinished(IMAGES):
@@ -85,7 +85,7 @@ def test_a_rebuild_begins_and_ends_although_changes_never_do(monkeypatch):
             made.append(product(RED))
         return index_batch()
 
-    monkeypatch.setattr(watching.indexing, "index_batch", beside_a_change)
+    monkeypatch.setattr(watching.batch, "index_batch", beside_a_change)
     reindex("--rebuild", "--here")
     assert made
     assert states() == ["retired", "live"]

@@ -37,7 +37,7 @@ from django.core.management import call_command
 from django.test import Client
 from PIL import Image
 from demo_project.catalog.models import Category, Product
-from shopsearch import indexing
+from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
 
 settings.MEDIA_ROOT.mkdir(parents=True)
@@ -60,7 +60,7 @@ def visit(path):
     return {"status": response.status_code, "html": response.content.decode(), "headers": dict(response.headers)}
 
 pages = {"while search is away": visit("/products/mug-3/")}
-list(indexing.index_pending())
+list(batch.index_pending())
 pages |= {path: visit(path) for path in json.load(sys.stdin)}
 json.dump(pages, sys.stdout)
 """

@@ -122,7 +122,7 @@ import django; django.setup()
 from django.core.management import call_command
 from django.test import Client
 from PIL import Image
-from shopsearch import serving
+from shopsearch.indexing import collections
 from shopsearch.backends import get_query_embedder, get_vector_store, schema_of
 from shopsearch.registry import index_for
 from shopsearch.models import ProductImage
@@ -130,7 +130,7 @@ from shopsearch.types import Entity, Query
 from tests.shop.pictures import BLUE, RED, product
 call_command("migrate", run_syncdb=True, verbosity=0, skip_checks=True)
 index, store, pictures = index_for(ProductImage), get_vector_store(), {}
-collection = serving.begin_live(index, "default").name
+collection = collections.begin_live(index, "default").name
 store.ensure_collection(collection, schema_of(index))
 for title, colour in (("red", RED), ("blue", BLUE)):
     image = product(colour, title=title).images.get()

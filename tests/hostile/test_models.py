@@ -63,7 +63,7 @@ def test_whatever_is_downloaded_is_of_the_commit_that_was_named():
     assert {file for file, _, _ in downloads} == {
         "embedders/model_folder.py",
         "management/commands/shopsearch_models.py",
-        "rerankers/checkpoints.py",
+        "rerankers/vision_models/checkpoints.py",
     }
     assert all(keywords.get("revision") == "revision or None" for _, _, keywords in downloads)
 

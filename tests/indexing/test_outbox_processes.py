@@ -15,7 +15,7 @@ pytestmark = pytest.mark.services
 
 CLAIM_ALL = """
 import django; django.setup()
-from shopsearch import outbox
+from shopsearch.indexing import outbox
 while outbox.has_due():
     print(*(entry.pk for entry in outbox.claim(32)), flush=True)
 """
@@ -24,14 +24,14 @@ while outbox.has_due():
 KILLED = """
 import django; django.setup()
 import os, signal
-from shopsearch import changes
+from shopsearch.indexing import changes
 write = changes._write
 changes._write = lambda *arguments: (write(*arguments), os.kill(os.getpid(), signal.SIGKILL))
 changes.fold()
 """
 COUNT = """
 import django; django.setup()
-from shopsearch import changes
+from shopsearch.indexing import changes
 from shopsearch.models import Change, IndexEntry
 print(Change.objects.count(), IndexEntry.objects.count(), changes.fold(), IndexEntry.objects.count())
 """
@@ -59,7 +59,7 @@ def shop(database_of_many):
     """An environment whose database has noted 2,000 images, and that 100 of them are gone."""
     fill = "import django; django.setup(); from django.core.management import call_command as call;"
     fill += "call('migrate', run_syncdb=True, verbosity=0);"
-    fill += "from shopsearch import changes, registry; index = registry.get_index();"
+    fill += "from shopsearch import registry; from shopsearch.indexing import changes; index = registry.get_index();"
     fill += "changes.note(index, range(2_000)); changes.note(index, range(100), is_deletion=True)"
     environ = environment(database_of_many)
     subprocess.run([sys.executable, "-c", fill], env=environ, check=True)

@@ -71,7 +71,7 @@ def test_a_pause_is_not_for_what_others_change():
 def test_a_pause_is_one_wake_up_at_its_end(monkeypatch):
     sent = []
     monkeypatch.setattr(
-        changes.wakeups, "wake", lambda: sent.append(Change.objects.filter(token=None).count())
+        changes.broker, "wake", lambda: sent.append(Change.objects.filter(token=None).count())
     )
     with changes.paused():
         for number in range(5):
@@ -84,7 +84,7 @@ def test_a_pause_is_one_wake_up_at_its_end(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_a_pause_in_a_transaction_that_is_rolled_back_leaves_nothing_and_wakes_nobody(monkeypatch):
     sent = []
-    monkeypatch.setattr(changes.wakeups, "wake", lambda: sent.append(True))
+    monkeypatch.setattr(changes.broker, "wake", lambda: sent.append(True))
     with contextlib.suppress(ValueError), transaction.atomic(), changes.paused():
         changes.note(IMAGES, [1])
         with transaction.atomic(savepoint=False):

@@ -161,7 +161,7 @@ def test_every_rpc_that_does_not_wait_is_one_that_milvus_lite_has_and_does_not_w
 
 ENVIRONMENT = """
 import os
-from shopsearch.vector_stores.milvus_lite import _import_milvus_lite
+from shopsearch.vector_stores.milvus.lite import _import_milvus_lite
 before = dict(os.environ)
 _import_milvus_lite()
 from milvus_lite.constants import MEMTABLE_MEMORY_LIMIT

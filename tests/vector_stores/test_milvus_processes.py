@@ -97,7 +97,7 @@ def test_one_process_reads_what_another_wrote_and_dropped(milvus_lite):
 
 IMPORT = """
 import logging, logging.handlers, os, sys
-from shopsearch.vector_stores.connection import import_pymilvus
+from shopsearch.vector_stores.milvus.connection import import_pymilvus
 kept = logging.FileHandler("kept.log", mode="w")
 buffered = logging.handlers.MemoryHandler(100, target=kept)
 logging.basicConfig(handlers=[kept], level=logging.INFO)

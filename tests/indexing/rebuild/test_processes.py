@@ -33,11 +33,11 @@ call_command("shopsearch_reindex", rebuild=True, here=True, verbosity=0)
 WORK = """
 import time
 import django; django.setup()
-from shopsearch import filling, indexing
+from shopsearch.indexing import batch, fill
 from shopsearch.models import Collection
 while Collection.objects.filter(state=Collection.State.BUILDING).exists():
-    filling.advance()
-    if not indexing.index_batch().claimed:
+    fill.advance()
+    if not batch.index_batch().claimed:
         time.sleep(0.05)
 """
 REPORT = """
