@@ -55,9 +55,8 @@ def shop(products: int, log: Path) -> None:
     import tests.services.celery  # noqa: F401  # the project's Celery application
     from shopsearch.backends import get_vector_store
     from shopsearch.filters import Range
-    from shopsearch.indexing import changes, outbox
-    from shopsearch.indexing.collections import live_name
-    from shopsearch.models import ProductImage
+    from shopsearch.indexing import outbox
+    from shopsearch.models import Collection, ProductImage
     from shopsearch.registry import get_index
     from tests.shop.models import Product
     from tests.shop.pictures import picture
@@ -69,11 +68,11 @@ def shop(products: int, log: Path) -> None:
         [ProductImage(product=each, image=name) for each in Product.objects.all()]
     )
     begun = time.perf_counter()
-    changes.reindex(ProductImage.objects.all())
+    ProductImage.objects.all().reindex()
     while outbox.waiting([index]):
         time.sleep(0.1)
     first = time.perf_counter() - begun
-    store, collection = get_vector_store(), live_name(index)
+    store, collection = get_vector_store(), Collection.objects.of(index).live().get().name
 
     def found(price: float) -> int:
         """How many entities a filter by this price finds, of as many as one search may give."""
@@ -104,7 +103,7 @@ def shop(products: int, log: Path) -> None:
     @transaction.atomic
     def update(price: int) -> None:
         Product.objects.update(price=price)
-        changes.reindex(ProductImage.objects.all())
+        ProductImage.objects.all().reindex()
 
     report = {
         "products": products,

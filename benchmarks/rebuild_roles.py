@@ -17,6 +17,8 @@ from django.core.files.base import ContentFile
 from django.core.management import call_command
 from PIL import Image
 
+from shopsearch.models import Collection
+
 CHUNK = 500
 
 
@@ -51,13 +53,14 @@ def _hold(rows: list[Any]) -> None:
     from shopsearch.backends import get_embedder, get_vector_store
     from shopsearch.indexing import collections, snapshots
     from shopsearch.indexing.targets import targets_of
-    from shopsearch.models import Change, IndexEntry
+    from shopsearch.models import Change, Collection, IndexEntry
     from shopsearch.registry import index_for
     from shopsearch.types import Entity, Query
 
     index = index_for(type(rows[0]))
     using = router.db_for_write(index.model)
-    [target] = targets_of(index, [collections.live(index, using) or collections.begin_live(index, using)])
+    live = Collection.objects.of(index, using).live().first() or collections.begin_live(index, using)
+    [target] = targets_of(index, [live])
     taken = [snapshots.take(index, row) for row in rows]
     vectors = get_embedder().embed([Query(image=images.decode(each.content)) for each in taken])
     entities = [
@@ -152,7 +155,7 @@ def compare(folder: str) -> None:
     """Once everything is at rest, the live collection against the shop, entity by entity."""
     from shopsearch import images
     from shopsearch.backends import get_vector_store
-    from shopsearch.indexing import batch, collections, outbox
+    from shopsearch.indexing import batch, outbox
     from shopsearch.models import ProductImage
     from shopsearch.registry import index_for
     from shopsearch.registry.keys import keys_of
@@ -162,7 +165,7 @@ def compare(folder: str) -> None:
     index, store, embedder = index_for(ProductImage), get_vector_store(), MirrorEmbedder()
     while outbox.waiting([index]):
         batch.index_batch()
-    live = collections.live(index)
+    live = Collection.objects.of(index).live().first()
     if live is None or live.space != embedder.space:
         raise RuntimeError("The new collection does not answer.")
     lost = stale = shown = 0

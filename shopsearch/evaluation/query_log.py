@@ -21,8 +21,6 @@ from shopsearch.models import EvaluationQuery
 from shopsearch.registry import ImageIndex
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
     from shopsearch.types import Results
 
 logger = logging.getLogger(__name__)
@@ -76,11 +74,10 @@ def purge(*, everything: bool = False) -> int:
 
     With ``everything`` all that shoppers asked goes, judged or not, and its judgements with it.
     """
-    if everything:
-        queries = EvaluationQuery.objects.filter(source=EvaluationQuery.Source.SHOPPER)
-    else:
+    queries = EvaluationQuery.objects.by_shoppers()
+    if not everything:
         since = datetime.date.today() - datetime.timedelta(days=settings.COLLECT_KEEP_DAYS)
-        queries = _unjudged().filter(asked_on__lt=since)
+        queries = queries.unjudged().filter(asked_on__lt=since)
     return queries.delete()[1].get(EvaluationQuery._meta.label, 0)
 
 
@@ -89,16 +86,12 @@ def wait() -> None:
     _writer.waiting.join()
 
 
-def _unjudged() -> QuerySet[EvaluationQuery]:
-    return EvaluationQuery.objects.filter(source=EvaluationQuery.Source.SHOPPER, judgements=None)
-
-
 def _write(batch: Counter[Asked]) -> None:
     for asked, times in batch.items():
         key = EvaluationQuery.key_of(asked.index, asked.text)
         rows = EvaluationQuery.objects.filter(key=key)
         if not rows.exists():
-            if _unjudged().count() >= MOST_QUERIES:
+            if EvaluationQuery.objects.by_shoppers().unjudged().count() >= MOST_QUERIES:
                 continue
             kept = {**asdict(asked), "source": EvaluationQuery.Source.SHOPPER}
             EvaluationQuery.objects.get_or_create(key=key, defaults=kept)

@@ -20,7 +20,7 @@ from shopsearch.indexing.embedding import AWAY, Vectors
 from shopsearch.indexing.outbox import Settlement
 from shopsearch.indexing.snapshots import Snapshot, Unusable
 from shopsearch.indexing.targets import Hashes, Stored, Target, stored, targets_of, vectors_in
-from shopsearch.models import IndexEntry
+from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex
 from shopsearch.types import Entity, FilterValue
 
@@ -95,7 +95,7 @@ class IndexBatch:
         shown = snapshots.shown(self.index, (entry.image_id for entry in entries), using=self.using)
         present = {entry.pk: shown[entry.image_id] for entry in entries if entry.image_id in shown}
         # After the claim: whoever begins a collection now leaves these rows to us, later ones see it.
-        self.collections = list(collections.collections_of(self.index, self.using))
+        self.collections = list(Collection.objects.of(self.index, self.using))
         if present and not any(each.state == collections.State.LIVE for each in self.collections):
             self.collections.append(collections.begin_live(self.index, self.using))
         self.targets = targets_of(self.index, self.collections)
@@ -175,9 +175,7 @@ class IndexBatch:
         written = [item for item in items if item.entry in ready]
         for target in self.targets:
             if chosen := [item for item in written if target in item.fields]:
-                get_vector_store().ensure_collection(
-                    target.collection.name, collections.schema(target.collection)
-                )
+                get_vector_store().ensure_collection(target.collection.name, target.collection.schema)
                 self._upsert(target, chosen)
                 written = [item for item in written if self._is_open(item.entry)]
         self._settle("embedded", [self._settlement(item) for item in written if item.spaces])

@@ -11,50 +11,16 @@ import logging
 import uuid
 from collections.abc import Mapping
 
-from django.db import IntegrityError, router, transaction
-from django.db.models import QuerySet
+from django.db import IntegrityError, transaction
 
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex
-from shopsearch.types import CollectionSchema
 
 logger = logging.getLogger(__name__)
 State = Collection.State
-UNFINISHED = (State.BUILDING, State.PAUSED)
-
-
-def collections_of(index: ImageIndex, using: str = "") -> QuerySet[Collection]:
-    """The index's collections, the newest first."""
-    return Collection.objects.using(using or router.db_for_write(index.model)).filter(index=index.name)
-
-
-def live(index: ImageIndex, using: str = "") -> Collection | None:
-    """The collection that answers; None before anything was indexed."""
-    return collections_of(index, using).filter(state=State.LIVE).first()
-
-
-def live_name(index: ImageIndex) -> str:
-    """The live collection's name; "" before anything was indexed."""
-    collection = live(index)
-    return collection.name if collection else ""
-
-
-def unfinished(index: ImageIndex, using: str = "") -> Collection | None:
-    """The collection that is being filled beside the live one, or is to be when its pause ends."""
-    return collections_of(index, using).filter(state__in=UNFINISHED).first()
-
-
-def former(index: ImageIndex, using: str = "") -> Collection | None:
-    """The collection that answered before the live one, while it is kept."""
-    return collections_of(index, using).filter(state=State.RETIRED).order_by("-live_at").first()
-
-
-def row_of(collection: Collection) -> QuerySet[Collection]:
-    """Its row as it is now, to be read or changed; empty once it is dropped."""
-    return Collection.objects.using(collection._state.db).filter(pk=collection.pk)
 
 
 def is_current(index: ImageIndex, collection: Collection) -> bool:
@@ -63,16 +29,12 @@ def is_current(index: ImageIndex, collection: Collection) -> bool:
     return made_for == (get_embedder().space, get_embedder().dimension, schema_of(index).fields)
 
 
-def schema(collection: Collection) -> CollectionSchema:
-    return CollectionSchema(dimension=collection.dimension, fields=collection.fields)
-
-
 def begin_live(index: ImageIndex, using: str) -> Collection:
     """An index's first collection, which answers from the beginning: there is nothing older to be answered with."""
     try:
         collection = create(index, State.LIVE, using)
     except IntegrityError:  # another worker was faster
-        return collections_of(index, using).get(state=State.LIVE)
+        return Collection.objects.of(index, using).live().get()
     point_alias(index, collection)
     return collection
 
@@ -108,8 +70,7 @@ def create(index: ImageIndex, state: str, using: str, **values: int) -> Collecti
 
 def pause(collection: Collection, error: str = "") -> bool:
     """Fill it no further; changes are still written to it. Returns whether it was being filled."""
-    rows = row_of(collection).filter(state=State.BUILDING)
-    if paused := bool(rows.update(state=State.PAUSED, error=error)):
+    if paused := bool(collection.row.building().update(state=State.PAUSED, error=error)):
         logger.log(logging.WARNING if error else logging.INFO, "%s is paused. %s", collection.name, error)
     return paused
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shopsearch.indexing import collections, snapshots
-from shopsearch.indexing.changes import entries_of
+from shopsearch.indexing import snapshots
 from shopsearch.indexing.targets import Target, targets_of
-from shopsearch.models import IndexEntry
+from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import keys_from, keys_of
 
@@ -28,11 +27,13 @@ class Difference:
 
 def differences(index: ImageIndex) -> Iterator[Difference]:
     """Every difference there is. Reads each file, embeds nothing; memory does not grow with the catalogue."""
-    targets = targets_of(index, collections.collections_of(index))
+    targets = targets_of(index, Collection.objects.of(index))
     for keys in keys_of(index.get_queryset()):
         image_ids = [str(key) for key in keys]
-        entries = {entry.image_id: entry for entry in entries_of(index).filter(image_id__in=image_ids)}
-        shown = snapshots.shown(index, image_ids, using=entries_of(index).db)
+        entries = {
+            entry.image_id: entry for entry in IndexEntry.objects.of(index).filter(image_id__in=image_ids)
+        }
+        shown = snapshots.shown(index, image_ids, using=IndexEntry.objects.of(index).db)
         for image_id, image in shown.items():
             if reason := _reason(index, image, entries.get(image_id), targets):
                 yield Difference(image_id=image_id, reason=reason)
@@ -42,8 +43,8 @@ def differences(index: ImageIndex) -> Iterator[Difference]:
 
 def gone(index: ImageIndex) -> Iterator[Difference]:
     """Each row whose image is not in the index's queryset any more."""
-    for keys in keys_of(entries_of(index)):
-        known = list(entries_of(index).filter(pk__in=keys).values_list("image_id", flat=True))
+    for keys in keys_of(IndexEntry.objects.of(index)):
+        known = list(IndexEntry.objects.of(index).filter(pk__in=keys).values_list("image_id", flat=True))
         there = index.get_queryset().filter(pk__in=keys_from(index.model, known))
         found = {str(key) for key in there.values_list("pk", flat=True)}
         yield from (Difference(image_id=each, reason="gone") for each in known if each not in found)

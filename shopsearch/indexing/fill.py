@@ -15,15 +15,16 @@ import logging
 from collections.abc import Iterator
 
 from django.db import transaction
-from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from shopsearch import registry
 from shopsearch.backends import get_vector_store
 from shopsearch.conf import settings
-from shopsearch.indexing import changes, collections, outbox
+from shopsearch.indexing import collections, outbox
 from shopsearch.indexing.embedding import AWAY
 from shopsearch.indexing.targets import targets_of
 from shopsearch.models import Collection, IndexEntry
+from shopsearch.models.outbox import IndexEntryQuerySet
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.registry.keys import chunks_of, keys_of
 
@@ -56,8 +57,8 @@ def _advance(index: ImageIndex, collection: Collection) -> bool:
 
 def _building() -> Iterator[tuple[ImageIndex, Collection]]:
     known = {index.name: index for index in get_indexes()}
-    for using in changes.databases():
-        for collection in Collection.objects.using(using).filter(state=State.BUILDING, index__in=known):
+    for using in registry.databases():
+        for collection in Collection.objects.using(using).building().filter(index__in=known):
             yield known[collection.index], collection
 
 
@@ -82,28 +83,28 @@ def obstacle(index: ImageIndex, collection: Collection) -> str:
     )
 
 
-def _entries_of(index: ImageIndex, collection: Collection) -> QuerySet[IndexEntry]:
-    return changes.entries_of(index, str(collection._state.db))
+def _entries_of(index: ImageIndex, collection: Collection) -> IndexEntryQuerySet:
+    return IndexEntry.objects.of(index, str(collection._state.db))
 
 
-def _lacking(index: ImageIndex, collection: Collection) -> QuerySet[IndexEntry]:
+def _lacking(index: ImageIndex, collection: Collection) -> IndexEntryQuerySet:
     return _entries_of(index, collection).exclude(held__has_key=str(collection.pk))
 
 
 def _waiting(index: ImageIndex, collection: Collection) -> int:
-    rows = _entries_of(index, collection).filter(state__in=outbox.NOT_AT_REST)
+    rows = _entries_of(index, collection).unfinished()
     return rows.values("pk")[: FEED * settings.BATCH_SIZE].count()
 
 
 def _feed(index: ImageIndex, collection: Collection) -> int:
     """Have the next few images looked at that it has not. Returns how many."""
     lacking = _lacking(index, collection).filter(pk__gt=collection.cursor)
-    at_rest = lacking.exclude(state__in=outbox.NOT_AT_REST).order_by("pk")
+    at_rest = lacking.at_rest().order_by("pk")
     pks = list(at_rest.values_list("pk", flat=True)[: FEED * settings.BATCH_SIZE])
     if not pks:
         return 0
     fed = outbox.look_again(str(collection._state.db), pks)
-    collections.row_of(collection).filter(cursor__lt=pks[-1]).update(cursor=pks[-1])
+    collection.row.filter(cursor__lt=pks[-1]).update(cursor=pks[-1])
     return fed
 
 
@@ -114,7 +115,7 @@ def _finish(index: ImageIndex, collection: Collection) -> bool:
         lacking.filter(state=IndexEntry.State.INDEXED).order_by("pk").values_list("pk", flat=True).first()
     )
     if missed is not None:
-        collections.row_of(collection).update(cursor=missed - 1)
+        collection.row.update(cursor=missed - 1)
         return True
     waiting = (IndexEntry.State.PENDING, IndexEntry.State.CLAIMED)
     if lacking.filter(pk__lte=collection.ceiling, state__in=waiting).exists():
@@ -131,8 +132,8 @@ def _difference(index: ImageIndex, collection: Collection) -> str:
     """What is wrong with the number of entities; "" where it can be that of the rows."""
     entries = _entries_of(index, collection)
     with_key = entries.filter(state=IndexEntry.State.INDEXED, held__has_key=str(collection.pk))
-    moving = entries.filter(state__in=outbox.NOT_AT_REST)
-    get_vector_store().ensure_collection(collection.name, collections.schema(collection))
+    moving = entries.unfinished()
+    get_vector_store().ensure_collection(collection.name, collection.schema)
     for _ in range(COUNTS):
         before = (with_key.count(), moving.count())
         found = get_vector_store().count(collection.name)
@@ -149,13 +150,11 @@ def _difference(index: ImageIndex, collection: Collection) -> str:
 
 def _switch(index: ImageIndex, collection: Collection) -> bool:
     """In one step. Returns whether it was this process that did it."""
-    rows = collections.collections_of(index, str(collection._state.db))
+    rows = Collection.objects.of(index, str(collection._state.db))
     try:
         with transaction.atomic(using=collection._state.db):
-            rows.filter(state=State.LIVE).update(state=State.RETIRED)
-            if not rows.filter(pk=collection.pk, state=State.BUILDING).update(
-                state=State.LIVE, live_at=Now()
-            ):
+            rows.live().update(state=State.RETIRED)
+            if not collection.row.building().update(state=State.LIVE, live_at=Now()):
                 raise _NotOurs
     except _NotOurs:
         return False

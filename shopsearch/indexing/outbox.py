@@ -1,8 +1,9 @@
 """The outbox: which images the vector store has still to learn about, who is at it, and what came of it.
 
-Two rules keep it right whatever dies when. A change is noted in the transaction that makes it (see ``changes``), so
-nothing is forgotten; and what a row says of the store is only ever written by the worker that holds its claim, after
-the store has been written. Every comparison of time uses the database's clock, so workers need not agree on theirs.
+Two rules keep it right whatever dies when. First, a change is noted in the transaction that makes it (see
+``shopsearch.models.outbox``), and folded into its index entry in one transaction, so nothing is forgotten. Second, what
+a row says of the store is only written by the worker that holds its claim, after the store has been written. Every
+comparison of time uses the database's clock, so workers need not agree on theirs.
 
 Only workers write these rows, in short transactions that lock them in the order of their keys: nobody waits for long,
 and no two wait for each other.
@@ -12,26 +13,26 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Case, Count, DurationField, ExpressionWrapper, F, QuerySet, Value, When
+from django.db.models import Case, Count, DurationField, ExpressionWrapper, F, Value, When
 from django.db.models.functions import Greatest, Now
 
 from shopsearch import registry
 from shopsearch.conf import settings
-from shopsearch.indexing import changes, vector_cache
-from shopsearch.indexing.changes import databases
+from shopsearch.indexing import vector_cache
 from shopsearch.models import Change, IndexEntry, KeptVector
 from shopsearch.registry import ImageIndex
 
 State = IndexEntry.State
-NOT_AT_REST = (State.PENDING, State.DELETING, State.CLAIMED)
+FOLDED_AT_ONCE = 1_000
 FOLDS = 10
-"""So many times FOLDED_AT_ONCE changes are folded before rows are claimed: enough not to fall behind."""
+"""How often FOLDED_AT_ONCE changes are folded before rows are claimed: enough not to fall behind."""
 
 _LET_GO = Case(When(state=State.CLAIMED, then=Value(State.PENDING)), default=F("state"))
 """The state of a row that is due again: a change or a deletion noted meanwhile stays."""
@@ -52,8 +53,68 @@ class Settlement:
 def has_due(*, beyond: int = 0) -> bool:
     """Whether a worker would find something to do now; with ``beyond``, more than so many rows or changes."""
     return any(
-        due(using)[beyond : beyond + 1].exists() for using in databases() for due in (_due, changes.due)
+        model.objects.using(using).due()[beyond : beyond + 1].exists()
+        for using in registry.databases()
+        for model in (IndexEntry, Change)
     )
+
+
+def fold(limit: int = FOLDED_AT_ONCE) -> int:
+    """Make up to so many due changes of each database index entries that are due. Returns how many were folded.
+
+    Safe beside other workers that do the same, and beside transactions that note more.
+    """
+    return sum(_fold(using, limit) for using in registry.databases())
+
+
+def _fold(using: str, limit: int) -> int:
+    if (
+        not Change.objects.using(using).due().exists()
+    ):  # asked outside of a transaction: one that only reads waits for nobody
+        return 0
+    token = uuid.uuid4()
+    every = Change.objects.using(using)
+    with transaction.atomic(using=using):
+        if connections[using].features.has_select_for_update_skip_locked:
+            taken = list(every.due().select_for_update(skip_locked=True)[:limit])
+        else:
+            # Begun with a write, since a database with a single writer does not make one of a reader.
+            every.filter(pk__in=every.due().values("pk")[:limit]).update(token=token)
+            taken = list(every.filter(token=token).order_by("pk"))
+        last = {(change.index, change.image_id): change.is_deletion for change in taken}
+        written = _write(using, last, token)
+        folded = [change.pk for change in taken if (change.index, change.image_id) in written]
+        every.filter(pk__in=folded).delete()
+    return len(folded)
+
+
+def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID) -> set[tuple[str, str]]:
+    """Have these images looked at, by index and id, or deleted. Returns those that were written.
+
+    First the new rows in one order, then the locks in another: no two workers wait for each other.
+    """
+    every = IndexEntry.objects.using(using)
+    ids: defaultdict[str, set[str]] = defaultdict(set)
+    for index, image_id in images:
+        ids[index].add(image_id)
+    wanted = {index: every.filter(index=index, image_id__in=image_ids) for index, image_ids in ids.items()}
+    known = {row for rows in wanted.values() for row in rows.values_list("index", "image_id")}
+    every.bulk_create(
+        [IndexEntry(index=index, image_id=image_id) for index, image_id in sorted(images.keys() - known)],
+        ignore_conflicts=True,
+    )
+    pks = [pk for rows in wanted.values() for pk in rows.values_list("pk", flat=True)]
+    # One that a worker has removed in between is not here: its change stays, to be folded next.
+    locked = {
+        row.pk: (row.index, row.image_id)
+        for row in every.filter(pk__in=pks).order_by("pk").select_for_update().only("index", "image_id")
+    }
+    for is_deletion, state in ((False, IndexEntry.State.PENDING), (True, IndexEntry.State.DELETING)):
+        # A claim and its lease stay: the worker that is at it sees the new version when it settles.
+        every.filter(pk__in=[pk for pk, image in locked.items() if images[image] is is_deletion]).update(
+            version=token, state=state, attempts=0, error="", changed_at=Now()
+        )
+    return set(locked.values())
 
 
 def claim(limit: int) -> list[IndexEntry]:
@@ -63,9 +124,9 @@ def claim(limit: int) -> list[IndexEntry]:
     lease has run out.
     """
     for _ in range(FOLDS):
-        if changes.fold() < changes.FOLDED_AT_ONCE:
+        if fold() < FOLDED_AT_ONCE:
             break
-    aliases = databases()
+    aliases = registry.databases()
     share = max(1, limit // max(1, len(aliases)))
     return [entry for using in aliases for entry in _claim(using, share)]
 
@@ -110,7 +171,7 @@ def settle(settlements: Sequence[Settlement]) -> None:
 
 def look_again(using: str, pks: Iterable[int]) -> int:
     """Make those of the rows due that are at rest; the others are looked at anyway. Returns how many were."""
-    rows = IndexEntry.objects.using(using).exclude(state__in=NOT_AT_REST)
+    rows = IndexEntry.objects.using(using).at_rest()
     with transaction.atomic(using=using):
         locked = rows.filter(pk__in=_lock(using, pks))
         return locked.update(
@@ -170,7 +231,7 @@ def counts() -> dict[str, dict[str, int]]:
     def add(name: str, state: str, count: int) -> None:
         table.setdefault(name, dict.fromkeys(State.values, 0))[state] += count
 
-    for using in databases():
+    for using in registry.databases():
         rows = IndexEntry.objects.using(using).order_by()
         for name, state, count in rows.values_list("index", "state").annotate(Count("pk")):
             add(name, state, count)
@@ -179,7 +240,7 @@ def counts() -> dict[str, dict[str, int]]:
             known = rows.filter(index=name, image_id__in=noted.filter(index=name).values("image_id"))
             for state, count in known.values_list("state").annotate(Count("pk")):
                 images -= count
-                if state not in NOT_AT_REST:
+                if state not in IndexEntry.UNFINISHED:
                     add(name, state, -count)
                     add(name, State.PENDING, count)
             add(name, State.PENDING, max(0, images))
@@ -189,15 +250,7 @@ def counts() -> dict[str, dict[str, int]]:
 def waiting(indexes: Iterable[ImageIndex]) -> int:
     """How many images of these indexes the store has still to learn about."""
     table = counts()
-    return sum(table[index.name][state] for index in indexes for state in NOT_AT_REST)
-
-
-def _due(using: str) -> QuerySet[IndexEntry]:
-    # Rows of an index that this process does not know are left to one that does, as during a deployment.
-    names = [index.name for index in registry.get_indexes()]
-    return IndexEntry.objects.using(using).filter(
-        index__in=names, state__in=NOT_AT_REST, available_at__lte=Now()
-    )
+    return sum(table[index.name][state] for index in indexes for state in IndexEntry.UNFINISHED)
 
 
 def _lease_end() -> Any:
@@ -215,13 +268,13 @@ def _claim(using: str, limit: int) -> list[IndexEntry]:
     every = IndexEntry.objects.using(using)
     if connections[using].features.has_select_for_update_skip_locked:
         with transaction.atomic(using=using):
-            taken = list(_due(using).select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+            taken = list(every.due().select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
             every.filter(pk__in=taken).update(**taking)
             return list(every.filter(pk__in=taken))
     # One statement, so that a database with a single writer need not be asked to upgrade a reader to it.
-    every.filter(pk__in=_due(using).values("pk")[:limit]).update(**taking)
+    every.filter(pk__in=every.due().values("pk")[:limit]).update(**taking)
     # State and time are given for the sake of the index on them; a row may have been marked since.
-    return list(every.filter(state__in=NOT_AT_REST, available_at__gt=Now(), claim=token))
+    return list(every.unfinished().filter(available_at__gt=Now(), claim=token))
 
 
 def _lock(using: str, pks: Iterable[Any]) -> set[Any]:
@@ -279,7 +332,7 @@ def _doubt(using: str, entry: IndexEntry) -> None:
     marks: dict[str, Any] = {"state": State.PENDING, "attempts": 0, "error": "", "changed_at": Now()}
     with transaction.atomic(using=using):
         if not rows.update(version=uuid.uuid4(), claim=None, held={}, **marks):
-            changes.note(registry.get_index(entry.index), [entry.image_id], using=using)
+            Change.objects.note(registry.get_index(entry.index), [entry.image_id], using=using)
         vector_cache.forget(entry.index, [entry.image_id], using=using)
 
 

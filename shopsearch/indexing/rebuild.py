@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 
-from django.db import IntegrityError, router, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
+from shopsearch import registry
 from shopsearch.backends import embedder_of, get_vector_store
-from shopsearch.indexing import changes, collections, vector_cache
+from shopsearch.indexing import collections, vector_cache
 from shopsearch.indexing.fill import done, forget_lost
-from shopsearch.models import Collection
+from shopsearch.models import Change, Collection, IndexEntry
 from shopsearch.registry import ImageIndex
 
 State = Collection.State
@@ -30,8 +31,8 @@ def begin(index: ImageIndex) -> Collection:
 
     Raises Refused where there is nothing to be rebuilt, or a rebuild is under way.
     """
-    using = router.db_for_write(index.model)
-    if collections.live(index, using) is None:
+    using = index.database
+    if Collection.objects.of(index, using).live().first() is None:
         raise Refused(f"{index.name}: nothing is indexed yet; `manage.py shopsearch_reindex` does it.")
     try:
         collection = collections.create(index, State.BUILDING, using, ceiling=_EVERY)
@@ -47,8 +48,8 @@ def roll_back(index: ImageIndex) -> Collection:
     What it holds already is not embedded again. Raises Refused where none was kept, its model is not in the settings,
     its filters are not declared any more, or a rebuild is under way.
     """
-    using = router.db_for_write(index.model)
-    former = collections.former(index, using)
+    using = index.database
+    former = Collection.objects.of(index, using).retired().first()
     if former is None:
         raise Refused(f"{index.name}: no earlier collection is kept.")
     if embedder_of(former.space) is None:
@@ -87,7 +88,7 @@ def resume(index: ImageIndex) -> Collection:
     collection = _unfinished(index)
     if collection.error:
         forget_lost(index, collection)
-    collections.row_of(collection).update(
+    collection.row.update(
         state=State.BUILDING, error="", cursor=0, begun_at=Now(), begun_with=done(index, collection)
     )
     return collection
@@ -99,7 +100,7 @@ def cancel(index: ImageIndex) -> Collection:
     key = collection.pk
     collection.delete()
     get_vector_store().drop_collection(collection.name)
-    vector_cache.tidy(index, collections.collections_of(index))
+    vector_cache.tidy(index, Collection.objects.of(index))
     collection.pk = key
     return collection
 
@@ -109,20 +110,20 @@ def prune(index: ImageIndex) -> list[str]:
 
     Returns their names. Afterwards there is no rollback.
     """
-    using = router.db_for_write(index.model)
+    using = index.database
     # The store first: what is made after this has its row by the time that rows are read.
     names = [name for name in get_vector_store().collections() if _is_ours(index, name)]
-    collections.collections_of(index, using).filter(state=State.RETIRED).delete()
-    vector_cache.tidy(index, collections.collections_of(index, using))
+    Collection.objects.of(index, using).retired().delete()
+    vector_cache.tidy(index, Collection.objects.of(index, using))
     kept = {
         name
-        for each in changes.databases()
+        for each in registry.databases()
         for name in Collection.objects.using(each).values_list("name", flat=True)
     }
     pruned = [name for name in names if name not in kept]
     for name in pruned:
         get_vector_store().drop_collection(name)
-    if live := collections.live(index, using):
+    if live := Collection.objects.of(index, using).live().first():
         collections.point_alias(index, live)
     return pruned
 
@@ -133,7 +134,7 @@ _UNDER_WAY = "{}: a rebuild is under way already; --resume, --cancel or --pause 
 
 
 def _unfinished(index: ImageIndex) -> Collection:
-    if (collection := collections.unfinished(index)) is None:
+    if (collection := Collection.objects.of(index).unfinished().first()) is None:
         raise Refused(f"{index.name}: no rebuild is under way.")
     return collection
 
@@ -141,10 +142,10 @@ def _unfinished(index: ImageIndex) -> Collection:
 def _start(index: ImageIndex, collection: Collection) -> None:
     """Say how much there is to do, and from where on workers know of the collection: only after it is committed."""
     using = str(collection._state.db)
-    entries = changes.entries_of(index, using)
+    entries = IndexEntry.objects.of(index, using)
     ceiling = entries.aggregate(highest=Max("pk"))["highest"] or 0
-    collections.row_of(collection).update(ceiling=ceiling, total=entries.count())
-    changes.note_new(index, using)
+    collection.row.update(ceiling=ceiling, total=entries.count())
+    Change.objects.note_new(index, using)
     collection.refresh_from_db()
 
 

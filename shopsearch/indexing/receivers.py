@@ -12,7 +12,8 @@ from django.db import transaction
 from django.db.models import CASCADE, Model
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, pre_delete
 
-from shopsearch.indexing import changes
+from shopsearch.models import Change
+from shopsearch.models.outbox import wake
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.registry.keys import keys_of
 from shopsearch.registry.relations import Relation, relations_of
@@ -112,8 +113,8 @@ class Receivers:
             self._note(keys, using)
 
     def _note(self, image_ids: Iterable[object], using: str, *, is_deletion: bool = False) -> None:
-        if changes.note(self.index, image_ids, is_deletion=is_deletion, using=using):
-            changes.wake(using)
+        if Change.objects.note(self.index, image_ids, is_deletion=is_deletion, using=using):
+            wake(using)
 
 
 def connect() -> None:

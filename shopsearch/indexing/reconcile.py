@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.db import router
-
 from shopsearch.backends import get_vector_store
-from shopsearch.indexing import changes, collections, outbox, snapshots, vector_cache
+from shopsearch.indexing import outbox, snapshots, vector_cache
 from shopsearch.indexing.targets import Stored, Target, targets_of
 from shopsearch.models import Change, Collection, IndexEntry
+from shopsearch.models.outbox import wake
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import chunks_of, keys_of
 from shopsearch.types import Entity
@@ -48,7 +47,7 @@ class Part:
 
 def total(index: ImageIndex) -> int:
     """How many images and entities ``reconcile`` will look at."""
-    live = collections.live(index)
+    live = Collection.objects.of(index).live().first()
     return index.get_queryset().count() + (get_vector_store().count(live.name) if live else 0)
 
 
@@ -60,8 +59,8 @@ def reconcile(index: ImageIndex, *, fix: bool = False) -> Iterator[Part]:
     and vectors are forgotten that were kept of images that are gone. Raises VectorStoreError while the store is away.
     """
     if fix:
-        vector_cache.tidy(index, collections.collections_of(index))
-    live = collections.live(index)
+        vector_cache.tidy(index, Collection.objects.of(index))
+    live = Collection.objects.of(index).live().first()
     comparison = _Comparison(index, live)
     for keys in keys_of(index.get_queryset()):
         yield comparison.part([str(key) for key in keys], len(keys), fix=fix)
@@ -88,7 +87,7 @@ class _Comparison:
 
     def __init__(self, index: ImageIndex, live: Collection | None) -> None:
         self.index = index
-        self.using = router.db_for_write(index.model)
+        self.using = index.database
         self.live = live
         self.target: Target | None = next(iter(targets_of(index, [live] if live else [])), None)
 
@@ -113,14 +112,16 @@ class _Comparison:
 
     def _at_rest(self, image_ids: Iterable[str]) -> dict[str, IndexEntry | None]:
         """Those that nobody is about to change, with their rows as far as they have any."""
-        chosen = {"index": self.index.name, "image_id__in": list(image_ids)}
+        image_ids = list(image_ids)
         # Changes first: one that is folded meanwhile has made its row move.
-        noted = set(Change.objects.using(self.using).filter(**chosen).values_list("image_id", flat=True))
-        rows = {row.image_id: row for row in IndexEntry.objects.using(self.using).filter(**chosen)}
+        changes = Change.objects.of(self.index, self.using).filter(image_id__in=image_ids)
+        noted = set(changes.values_list("image_id", flat=True))
+        entries = IndexEntry.objects.of(self.index, self.using).filter(image_id__in=image_ids)
+        rows = {row.image_id: row for row in entries}
         return {
             each: rows.get(each)
-            for each in chosen["image_id__in"]
-            if each not in noted and (each not in rows or rows[each].state not in outbox.NOT_AT_REST)
+            for each in image_ids
+            if each not in noted and (each not in rows or rows[each].state not in IndexEntry.UNFINISHED)
         }
 
     def _entities(self, image_ids: Iterable[str]) -> dict[str, Entity]:
@@ -163,11 +164,11 @@ class _Comparison:
     def _fix(self, findings: Sequence[Finding]) -> None:
         """Tell the workers, who are not to believe what the rows say of the live collection."""
         image_ids = [finding.image_id for finding in findings]
-        rows = IndexEntry.objects.using(self.using).filter(index=self.index.name, image_id__in=image_ids)
+        rows = IndexEntry.objects.of(self.index, self.using).filter(image_id__in=image_ids)
         if self.target:
             outbox.forget(self.using, list(rows.values_list("pk", flat=True)), self.target.key)
-        changes.note(self.index, image_ids, using=self.using)
-        changes.wake(self.using)
+        Change.objects.note(self.index, image_ids, using=self.using)
+        wake(self.using)
 
 
 _MOVING = object()

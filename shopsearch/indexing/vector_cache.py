@@ -63,7 +63,7 @@ def keep(rows: Sequence[KeptVector], *, using: str) -> None:
 def kept(index: ImageIndex, image_ids: Iterable[str], *, using: str) -> dict[str, list[KeptVector]]:
     """By image, in one query; in none where there are no images."""
     found: defaultdict[str, list[KeptVector]] = defaultdict(list)
-    for row in KeptVector.objects.using(using).filter(index=index.name, image_id__in=list(image_ids)):
+    for row in KeptVector.objects.of(index, using).filter(image_id__in=list(image_ids)):
         found[row.image_id].append(row)
     return found
 
@@ -77,7 +77,7 @@ def tidy(index: ImageIndex, collections: models.QuerySet[Collection]) -> None:
     nobody was told. Memory does not grow with the catalogue.
     """
     using = collections.db
-    rows = KeptVector.objects.using(using).filter(index=index.name)
+    rows = KeptVector.objects.of(index, using)
     for pks in keys_of(rows.exclude(space__in=list(collections.values_list("space", flat=True)))):
         rows.filter(pk__in=pks).delete()
     for pks in keys_of(rows):

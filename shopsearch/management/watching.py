@@ -15,8 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from shopsearch.conf import settings
-from shopsearch.indexing import batch, collections, fill, outbox
-from shopsearch.indexing.changes import entries_of
+from shopsearch.indexing import batch, fill, outbox
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex
 
@@ -78,7 +77,7 @@ class Watcher:
             for undone in steps:
                 bar.update(total - undone - bar.n)
         for index, collection in rebuilds:
-            if (now := collections.row_of(collection).first()) is None:
+            if (now := collection.row.first()) is None:
                 raise CommandError(f"{index.name}: the rebuild was cancelled.")
             if now.state == Collection.State.PAUSED:
                 raise CommandError(f"{index.name}: the rebuild is paused. {now.error}".strip())
@@ -144,10 +143,10 @@ class Watcher:
 def trouble(indexes: Sequence[ImageIndex]) -> str:
     """Why images wait, as far as it can be told."""
     for index in indexes:
-        collection = collections.unfinished(index)
+        collection = Collection.objects.of(index).unfinished().first()
         if collection and (obstacle := fill.obstacle(index, collection)):
             return obstacle
-    waiting = [entries_of(index).filter(state__in=outbox.NOT_AT_REST) for index in indexes]
+    waiting = [IndexEntry.objects.of(index).unfinished() for index in indexes]
     for rows in waiting:
         if troubled := rows.exclude(error="").first():
             return troubled.error
@@ -167,4 +166,4 @@ def _done(rebuilds: Rebuilds) -> int:
 
 def _is_filling(rebuilds: Rebuilds) -> bool:
     building = Collection.State.BUILDING
-    return any(collections.row_of(collection).filter(state=building).exists() for _, collection in rebuilds)
+    return any(collection.row.filter(state=building).exists() for _, collection in rebuilds)

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch.models.indexed import IndexedQuerySet
+from shopsearch.types import CollectionSchema
+
+
+class CollectionQuerySet(IndexedQuerySet["Collection"]):
+    """Collections by what they are for. An index has at most one that is live, and one that is unfinished."""
+
+    def live(self) -> Self:
+        """Those that answer searches."""
+        return self.filter(state=Collection.State.LIVE)
+
+    def building(self) -> Self:
+        """Those that are being filled now."""
+        return self.filter(state=Collection.State.BUILDING)
+
+    def unfinished(self) -> Self:
+        """Those that are being filled, or will be when their pause ends."""
+        return self.filter(state__in=(Collection.State.BUILDING, Collection.State.PAUSED))
+
+    def retired(self) -> Self:
+        """Those that are kept for a rollback, the last live one first."""
+        return self.filter(state=Collection.State.RETIRED).order_by("-live_at")
+
 
 class Collection(models.Model):
-    """One of the vector store's collections of an index: which one answers, and which one is being filled beside it.
+    """One of the vector store's collections of an index.
 
-    Searches read the LIVE one; changes are written to it and to the one that is BUILDING or PAUSED; a RETIRED one is
+    Searches read the LIVE one. Changes are written to it and to the one that is BUILDING or PAUSED. A RETIRED one is
     kept for a rollback.
     """
 
@@ -43,6 +68,8 @@ class Collection(models.Model):
     """How many images it had then."""
     live_at = models.DateTimeField(_("live at"), null=True, blank=True)
 
+    objects = CollectionQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("collection")
         verbose_name_plural = _("collections")
@@ -60,6 +87,15 @@ class Collection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.state}"
+
+    @property
+    def row(self) -> CollectionQuerySet:
+        """Its row as it is now, to be read or changed; empty once it is dropped."""
+        return Collection.objects.using(self._state.db).filter(pk=self.pk)
+
+    @property
+    def schema(self) -> CollectionSchema:
+        return CollectionSchema(dimension=self.dimension, fields=self.fields)
 
     @property
     def keys(self) -> tuple[str, ...]:

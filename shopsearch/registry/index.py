@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, router
 from django.db.models import Manager, Model, QuerySet
 
 from shopsearch.registry import analyzer
@@ -81,6 +81,11 @@ class ImageIndex:
     def name(self) -> str:
         """``app_label_modelname``: the same in every process, part of the collection's name."""
         return f"{self.model._meta.app_label}_{self.model._meta.model_name}"
+
+    @property
+    def database(self) -> str:
+        """The alias of the database that its images, and what is known of them, are written to."""
+        return router.db_for_write(self.model)
 
     @property
     def product_model(self) -> type[Model]:

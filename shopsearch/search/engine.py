@@ -14,7 +14,6 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmptyQuery, QueryError
 from shopsearch.filters import Filter, conditions, parse
 from shopsearch.images import normalised
-from shopsearch.indexing import collections
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
@@ -132,7 +131,7 @@ class _Answer:
 def _answer(index: ImageIndex, query: Query, condition: Filter | None, wanted: int) -> _Answer:
     """The model that embeds the query is the one that the live collection was made by, whatever goes live meanwhile."""
     while True:
-        collection = collections.live(index)
+        collection = Collection.objects.of(index).live().first()
         if collection is not None:
             check_filters(condition, index, collection)
         space = collection.space if collection else ""
@@ -238,7 +237,7 @@ def _found(
 ) -> list[tuple[Hit, Any]] | None:
     """So many products, each by its best hit and that one's image; None where the images have no vector."""
     own = {index.get_product(image).pk for image in images}
-    while images and (collection := collections.live(index)):
+    while images and (collection := Collection.objects.of(index).live().first()):
         check_filters(condition, index, collection)
         vector = _vector(index, images, collection)
         if vector is not None:
@@ -249,7 +248,7 @@ def _found(
                 return list(islice(products(retrieval, without=own), wanted))
             except Replaced:
                 continue
-        if collections.live(index) == collection:
+        if Collection.objects.of(index).live().first() == collection:
             break
     return None
 

@@ -34,7 +34,6 @@ from shopsearch.types import Candidate, Judgement, Query, Results
 
 logger = logging.getLogger(__name__)
 State = Rerank.State
-OPEN = (State.QUEUED, State.RUNNING)
 PICTURE_SIDE = 768
 """Pictures are shown to a reranker no larger than this."""
 MOST_CHARACTERS = 300
@@ -110,7 +109,7 @@ def _known_or_recorded(wanted: Rerank) -> Rerank | None:
     known = _known(wanted.key)
     if known is not None:
         return known
-    if Rerank.objects.filter(state__in=OPEN).count() >= settings.MAX_OPEN_RERANKS:
+    if Rerank.objects.open().count() >= settings.MAX_OPEN_RERANKS:
         metrics.count_shed("rerank")
         return None
     wanted.save(force_insert=True)
@@ -121,32 +120,31 @@ def _known_or_recorded(wanted: Rerank) -> Rerank | None:
 
 def _known(key: str) -> Rerank | None:
     fresh = Now() - timedelta(seconds=settings.RERANK_CACHE_SECONDS)
-    usable = Q(state=State.DONE, finished_at__gte=fresh) | Q(state__in=OPEN, deadline_at__gt=Now())
+    usable = Q(state=State.DONE, finished_at__gte=fresh) | Q(state__in=Rerank.OPEN, deadline_at__gt=Now())
     return Rerank.objects.filter(usable, key=key).first()
 
 
 def current(rerank_id: uuid.UUID) -> Rerank | None:
     """The rerank as it is now, in a final state if its deadline has passed; None where there is no such one."""
-    late = Q(state__in=OPEN, deadline_at__lte=Now())
+    late = Q(state__in=Rerank.OPEN, deadline_at__lte=Now())
     rows = Rerank.objects.filter(pk=rerank_id).defer("picture", "raw")
-    found = rows.annotate(is_late=ExpressionWrapper(late, BooleanField())).first()
+    found: Any = rows.annotate(is_late=ExpressionWrapper(late, BooleanField())).first()
     if found is None or not found.is_late:
-        return found
+        return found  # type: ignore[no-any-return]
     expire()
     return rows.first()
 
 
 def expire() -> int:
     """Every open rerank whose deadline has passed ends, and its picture goes. Returns how many."""
-    late = Rerank.objects.filter(state__in=OPEN, deadline_at__lte=Now())
-    expired = late.update(state=State.EXPIRED, picture=None, finished_at=Now())
+    expired = Rerank.objects.overdue().update(state=State.EXPIRED, picture=None, finished_at=Now())
     metrics.count_reranks(State.EXPIRED, expired)
     return expired
 
 
 def purge(*, everything: bool = False) -> int:
     """Receipts older than RERANK_KEEP_DAYS go, or all of them, but never those under way. Returns how many."""
-    ended = Rerank.objects.exclude(state__in=OPEN)
+    ended = Rerank.objects.ended()
     if not everything:
         ended = ended.filter(created_at__lt=Now() - timedelta(days=settings.RERANK_KEEP_DAYS))
     return ended.delete()[0]
@@ -154,7 +152,7 @@ def purge(*, everything: bool = False) -> int:
 
 def has_queued() -> bool:
     """Whether a rerank waits for a worker."""
-    return Rerank.objects.filter(state=State.QUEUED, deadline_at__gt=Now()).exists()
+    return Rerank.objects.waiting().exists()
 
 
 def answer_next() -> bool:
@@ -192,8 +190,7 @@ def _clean(text: object) -> str:
 
 
 def _claim() -> Rerank | None:
-    waiting = Rerank.objects.filter(state=State.QUEUED, deadline_at__gt=Now()).order_by("created_at")
-    while (pk := waiting.values_list("pk", flat=True).first()) is not None:
+    while (pk := Rerank.objects.waiting().values_list("pk", flat=True).first()) is not None:
         if Rerank.objects.filter(pk=pk, state=State.QUEUED).update(state=State.RUNNING, started_at=Now()):
             return Rerank.objects.get(pk=pk)
     return None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from shopsearch.backends import get_vector_store
 from shopsearch.conf import settings
 from shopsearch.filters import Filter
-from shopsearch.indexing import collections
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.analyzer import Asked
@@ -112,7 +111,7 @@ class Retrieval:
             hits = get_vector_store().search(
                 self.collection.name, self.vector, limit=limit, filters=self.condition
             )
-        if not hits and collections.live(self.index) != self.collection:
+        if not hits and Collection.objects.of(self.index).live().first() != self.collection:
             raise Replaced
         return hits
 

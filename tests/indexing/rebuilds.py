@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shopsearch.backends import get_vector_store
 from shopsearch.indexing import batch as indexing
-from shopsearch.indexing import collections, fill
+from shopsearch.indexing import fill
 from shopsearch.models import Collection
 from shopsearch.search.engine import search
 from shopsearch.testing import ColourEmbedder, MemoryStore
@@ -76,7 +76,7 @@ def work():
 
 
 def live():
-    return collections.live(IMAGES)
+    return Collection.objects.of(IMAGES).live().first()
 
 
 def states():

@@ -7,9 +7,9 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from shopsearch.indexing import changes, outbox
+from shopsearch.indexing import outbox
 from shopsearch.indexing.outbox import Settlement
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.models import Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork
 
@@ -20,12 +20,12 @@ IMAGES = index_for(ProductImage)
 
 
 def entry(image_id="1"):
-    changes.fold()
+    outbox.fold()
     return IndexEntry.objects.get(index=IMAGES.name, image_id=image_id)
 
 
 def claimed(count=1):
-    changes.note(IMAGES, range(1, count + 1))
+    Change.objects.note(IMAGES, range(1, count + 1))
     return outbox.claim(count)
 
 
@@ -62,14 +62,14 @@ def test_a_lease_is_as_long_as_the_setting_says(settings):
 
 
 def test_no_more_rows_are_claimed_than_were_asked_for():
-    changes.note(IMAGES, range(5))
+    Change.objects.note(IMAGES, range(5))
     assert len(outbox.claim(3)) == 3
     assert outbox.has_due(beyond=1)
     assert not outbox.has_due(beyond=2)
 
 
 def test_a_row_that_is_to_be_deleted_says_so_even_after_its_worker_died():
-    changes.note(IMAGES, [1], is_deletion=True)
+    Change.objects.note(IMAGES, [1], is_deletion=True)
     outbox.claim(1)
     end_leases()
     assert [row.state for row in outbox.claim(1)] == [State.DELETING]
@@ -102,7 +102,7 @@ def test_a_row_of_which_the_store_holds_nothing_any_more_is_removed():
 
 def test_a_change_made_while_the_row_was_claimed_makes_it_due_again_at_once():
     [row] = claimed()
-    changes.note(IMAGES, [1])
+    Change.objects.note(IMAGES, [1])
     assert outbox.claim(1) == [], "two workers would write one image at once"
     outbox.settle([indexed(row)])
     assert entry().state == State.PENDING
@@ -112,15 +112,15 @@ def test_a_change_made_while_the_row_was_claimed_makes_it_due_again_at_once():
 
 def test_an_image_deleted_while_its_row_was_claimed_is_still_to_be_deleted():
     [row] = claimed()
-    changes.note(IMAGES, [1], is_deletion=True)
+    Change.objects.note(IMAGES, [1], is_deletion=True)
     outbox.settle([indexed(row)])
     assert [each.state for each in outbox.claim(1)] == [State.DELETING]
 
 
 def test_an_image_that_came_back_while_its_deletion_was_under_way_is_not_forgotten():
-    changes.note(IMAGES, [1], is_deletion=True)
+    Change.objects.note(IMAGES, [1], is_deletion=True)
     [row] = outbox.claim(1)
-    changes.note(IMAGES, [1])
+    Change.objects.note(IMAGES, [1])
     outbox.settle([Settlement(entry=row)])
     assert (entry().state, entry().held) == (State.PENDING, {})
 
@@ -167,7 +167,7 @@ def test_each_attempt_waits_twice_as_long_up_to_a_bound(attempts, wait):
 
 
 def test_an_outage_is_no_attempt_however_often_it_is_met():
-    changes.note(IMAGES, [1])
+    Change.objects.note(IMAGES, [1])
     for _ in range(3):
         end_leases()
         outbox.postpone(outbox.claim(1), "away", is_outage=True)
@@ -175,8 +175,8 @@ def test_an_outage_is_no_attempt_however_often_it_is_met():
     # What changes while it is claimed counts from nothing.
     end_leases()
     [row] = outbox.claim(1)
-    changes.note(IMAGES, [1])
-    changes.fold()
+    Change.objects.note(IMAGES, [1])
+    outbox.fold()
     outbox.postpone([row], "away", is_outage=True)
     assert entry().attempts == 0
 
@@ -190,7 +190,7 @@ def test_the_longer_an_outage_lasts_the_longer_its_images_wait_up_to_the_same_bo
 
 
 def test_a_deletion_that_has_to_wait_stays_a_deletion():
-    changes.note(IMAGES, [1], is_deletion=True)
+    Change.objects.note(IMAGES, [1], is_deletion=True)
     outbox.postpone(outbox.claim(1), "away")
     assert entry().state == State.DELETING
 
@@ -225,17 +225,17 @@ def test_the_counts_name_every_index_and_every_state():
 def test_an_image_with_a_change_that_is_not_folded_yet_is_counted_once_and_as_pending():
     changed, _ = claimed(2)
     outbox.settle([indexed(changed)])
-    changes.note(IMAGES, [changed.image_id, "3"])
-    changes.note(IMAGES, [changed.image_id, "3"])
+    Change.objects.note(IMAGES, [changed.image_id, "3"])
+    Change.objects.note(IMAGES, [changed.image_id, "3"])
     counted = {"pending": 2, "claimed": 1, "indexed": 0, "failed": 0, "deleting": 0}
     assert outbox.counts()[IMAGES.name] == counted
-    changes.fold()
+    outbox.fold()
     assert outbox.counts()[IMAGES.name] == counted
     assert outbox.waiting([IMAGES]) == 3
     assert outbox.waiting([index_for(Artwork)]) == 0
 
 
 def test_a_change_is_due_before_it_is_folded():
-    changes.note(IMAGES, range(2))
+    Change.objects.note(IMAGES, range(2))
     assert outbox.has_due(beyond=1)
     assert not outbox.has_due(beyond=2)

@@ -9,9 +9,9 @@ from django.db import IntegrityError, models, transaction
 from django.db.models.signals import post_save
 
 from shopsearch import broker
-from shopsearch.indexing import changes
 from shopsearch.indexing import receivers as signals
 from shopsearch.models import Change, ProductImage
+from shopsearch.models.outbox import ChangeQuerySet
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, Category, Poster, PosterImage, Product
 from tests.shop.pictures import GREEN, RED, picture, product
@@ -134,7 +134,7 @@ def test_outside_of_a_transaction_too_a_save_is_not_committed_without_its_row(mo
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(changes, "note", killed)
+    monkeypatch.setattr(ChangeQuerySet, "note", killed)
     saved.position = saved.price = 7
     with pytest.raises(KeyboardInterrupt):
         saved.save()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import collections
-from shopsearch.models import ProductImage
+from shopsearch.models import Collection, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.search import retrieval
 from shopsearch.search.engine import search
@@ -60,7 +60,7 @@ def stock(shown):
     for model in (ProductImage, Product):
         model.objects.all()._raw_delete("default")
     collection, store = (
-        collections.live(INDEX) or collections.begin_live(INDEX, "default"),
+        Collection.objects.of(INDEX).live().first() or collections.begin_live(INDEX, "default"),
         get_vector_store(),
     )
     store.delete(collection.name, list(store.ids(collection.name)))

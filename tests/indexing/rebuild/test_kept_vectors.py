@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 
 from shopsearch.backends import get_embedder, get_former_embedder
-from shopsearch.indexing import collections, rebuild
-from shopsearch.models import KeptVector, ProductImage
+from shopsearch.indexing import rebuild
+from shopsearch.models import Collection, KeptVector, ProductImage
 from shopsearch.testing import ColourEmbedder
 from tests.indexing.rebuilds import COLOUR, GREYS, MIRROR, in_live, live, states, step, use, work
 from tests.shop.models import Product
@@ -115,7 +115,7 @@ def test_whatever_a_shop_hides_and_rebuilds_each_picture_is_embedded_once_in_eac
             product(new())
         elif act == "delete":
             chosen[0].delete()
-        elif not collections.unfinished(IMAGES):
+        elif not Collection.objects.of(IMAGES).unfinished().first():
             models.reverse()
             use(settings, *models)
             with suppress(rebuild.Refused):
