@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shopsearch.indexing import progress
 from shopsearch.testing import ColourEmbedder
 from tests.services.celery import CeleryWorkerProcess
 from tests.services.milvus import MilvusLiteProcess
@@ -55,7 +56,6 @@ def shop(products: int, log: Path) -> None:
     import tests.services.celery  # noqa: F401  # the project's Celery application
     from shopsearch.backends import get_vector_store
     from shopsearch.filters import Range
-    from shopsearch.indexing import outbox
     from shopsearch.models import Collection, ProductImage
     from shopsearch.registry import get_index
     from tests.shop.models import Product
@@ -69,7 +69,7 @@ def shop(products: int, log: Path) -> None:
     )
     begun = time.perf_counter()
     ProductImage.objects.all().reindex()
-    while outbox.waiting([index]):
+    while progress.waiting([index]):
         time.sleep(0.1)
     first = time.perf_counter() - begun
     store, collection = get_vector_store(), Collection.objects.of(index).live().get().name
@@ -85,7 +85,7 @@ def shop(products: int, log: Path) -> None:
         begun = time.perf_counter()
         change(price)
         changed = time.perf_counter()
-        while outbox.waiting([index]) or found(price) < min(products, 16_384):
+        while progress.waiting([index]) or found(price) < min(products, 16_384):
             time.sleep(0.25)
         done = time.perf_counter()
         return {

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from shopsearch.admin.columns import STYLE, ReindexPermission, ago, breakable, state_label, wake
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import fill, rebuild
+from shopsearch.indexing import rebuild
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index
@@ -117,7 +117,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         index = find_index(collection.index)
         if index is None or collection.state == State.RETIRED:
             return "–"
-        done = fill.done(index, collection)
+        done = collection.stored.count()
         if collection.state == State.LIVE:
             return f"{done:,}"
         return format_html(

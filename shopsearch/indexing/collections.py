@@ -1,7 +1,7 @@
-"""Serving: which collection of an index answers its searches, and which ones its changes are written to.
+"""Make a collection in the vector store, and pause its filling.
 
-The database says so, in one row that changes in one step. A search chooses the collection and the model that embeds its
-query by the same row, so vectors of two models never meet, not even in the moment of a switch.
+The database says which collection answers, in one row that changes in one step. A search chooses the collection and the
+model that embeds its query by the same row, so vectors of two models never meet, not even in the moment of a switch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def is_current(index: ImageIndex, collection: Collection) -> bool:
 
 
 def begin_live(index: ImageIndex, using: str) -> Collection:
-    """An index's first collection, which answers from the beginning: there is nothing older to be answered with."""
+    """An index's first collection, which answers from the beginning: there is no older one to search in."""
     try:
         collection = create(index, State.LIVE, using)
     except IntegrityError:  # another worker was faster
@@ -56,20 +56,20 @@ def create(index: ImageIndex, state: str, using: str, **values: int) -> Collecti
             state=state,
             **values,
         )
-        # A key is never given again, so a name is not either: what a process that knows less than we do may still write
-        # to a collection that was dropped is never taken for a new one's.
+        # No key is used twice, so no name is either: what a process that does not know yet still writes to a dropped
+        # collection never lands in a new one.
         version = collection.pk
         while (name := f"{prefix_of(index)}{_kind_of(index)}_v{version}") in taken:
             version += 1
         collection.name = name
         collection.save(update_fields=("name",), using=using)
-    # Whoever lists the store's collections, and then the rows, finds a row for each: nobody takes it for forgotten.
+    # Whoever lists the store's collections first and the rows afterwards finds a row for each of them.
     store.ensure_collection(name, schema_of(index))
     return collection
 
 
 def pause(collection: Collection, error: str = "") -> bool:
-    """Fill it no further; changes are still written to it. Returns whether it was being filled."""
+    """Stop filling it; changes are still written to it. Returns whether it was being filled."""
     if paused := bool(collection.row.building().update(state=State.PAUSED, error=error)):
         logger.log(logging.WARNING if error else logging.INFO, "%s is paused. %s", collection.name, error)
     return paused
@@ -81,7 +81,7 @@ def prefix_of(index: ImageIndex) -> str:
 
 
 def point_alias(index: ImageIndex, collection: Collection) -> None:
-    """Let ``<prefix>_<index>`` be another name of the collection, for people and tools that read the store directly.
+    """Let ``<prefix>_<index>`` be a second name of the collection, for people and tools that read the store directly.
 
     Nothing here depends on it, so a store that is away is only logged.
     """

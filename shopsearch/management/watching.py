@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from shopsearch.conf import settings
-from shopsearch.indexing import batch, fill, outbox
+from shopsearch.indexing import batch, progress, rebuild
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex
 
@@ -43,10 +43,10 @@ class Watcher:
         Raises CommandError where something waits then all the same. Others' changes may come all the while.
         """
         started = time.monotonic()
-        total = max(noted, outbox.waiting(indexes))
+        total = max(noted, progress.waiting(indexes))
 
         def waiting() -> int:
-            return outbox.waiting(indexes)
+            return progress.waiting(indexes)
 
         steps = (waiting() for _ in batch.index_pending()) if self.here else self._poll(waiting, indexes)
         with self._interruptible(indexes), self._bar("Indexing", total) as bar:
@@ -90,7 +90,7 @@ class Watcher:
             yield undone
             until = time.monotonic() + POLL_SECONDS
             while time.monotonic() < until:
-                fed = fill.advance()
+                fed = rebuild.advance()
                 if not batch.index_batch().claimed and not fed:
                     time.sleep(max(0.0, until - time.monotonic()))
 
@@ -131,7 +131,7 @@ class Watcher:
         except KeyboardInterrupt:
             rest = "waits for a worker, or for --here again" if self.here else "goes on in the workers"
             self.command.stderr.write(
-                f"\nStopped watching. What is left ({images(outbox.waiting(indexes))} at the moment) {rest}."
+                f"\nStopped watching. What is left ({images(progress.waiting(indexes))} at the moment) {rest}."
             )
             sys.exit(130)
 
@@ -144,7 +144,7 @@ def trouble(indexes: Sequence[ImageIndex]) -> str:
     """Why images wait, as far as it can be told."""
     for index in indexes:
         collection = Collection.objects.of(index).unfinished().first()
-        if collection and (obstacle := fill.obstacle(index, collection)):
+        if collection and (obstacle := rebuild.obstacle(index, collection)):
             return obstacle
     waiting = [IndexEntry.objects.of(index).unfinished() for index in indexes]
     for rows in waiting:
@@ -161,7 +161,7 @@ def images(count: int) -> str:
 
 
 def _done(rebuilds: Rebuilds) -> int:
-    return sum(fill.done(index, collection) for index, collection in rebuilds)
+    return sum(collection.stored.count() for index, collection in rebuilds)
 
 
 def _is_filling(rebuilds: Rebuilds) -> bool:

@@ -26,7 +26,7 @@ from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import chunks_of, keys_of
 
 if TYPE_CHECKING:
-    from shopsearch.types import Vector
+    from shopsearch.models.collections import Collection
 
 logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 300
@@ -54,6 +54,10 @@ class IndexEntryQuerySet(IndexedQuerySet["IndexEntry"]):
         names = [index.name for index in registry.get_indexes()]
         return self.unfinished().filter(index__in=names, available_at__lte=Now())
 
+    def missing_from(self, collection: Collection) -> Self:
+        """Those that nobody has looked at for this collection since its filling began."""
+        return self.filter(~models.Exists(collection.stored.filter(entry=models.OuterRef("pk"))))
+
 
 class IndexEntry(models.Model):
     """Outbox and index state of one image of one index: written in the transaction that changes the image.
@@ -80,11 +84,6 @@ class IndexEntry(models.Model):
     claim = models.UUIDField(_("claim"), null=True, editable=False)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     error = models.TextField(_("error"), blank=True)
-    held = models.JSONField(_("held"), default=dict)
-    """What each collection holds of it: ``{str(collection.pk): [image hash, fields hash]}``; null while it is written.
-
-    Only the worker that has the claim changes it.
-    """
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
     indexed_at = models.DateTimeField(_("indexed at"), null=True, blank=True)
 
@@ -235,32 +234,3 @@ def _end(pause: _Pause, using: str) -> None:
         logger.warning("What was noted while paused is due in %s seconds: %s", PAUSE_SECONDS, error)
     else:
         broker.wake_after_commit(using)
-
-
-class KeptVector(models.Model):
-    """The vector of an image that is in no collection of the space, and its file's hash. Lives beside the entries."""
-
-    index = models.CharField(_("index"), max_length=100)
-    image_id = models.CharField(_("image"), max_length=255)
-    space = models.CharField(_("space"), max_length=255)
-    image_hash = models.CharField(_("image hash"), max_length=64)
-    numbers = models.BinaryField(_("numbers"))
-    """float32, little-endian."""
-
-    objects = IndexedQuerySet["KeptVector"].as_manager()
-
-    class Meta:
-        verbose_name = _("kept vector")
-        verbose_name_plural = _("kept vectors")
-        constraints = (
-            models.UniqueConstraint(fields=("index", "image_id", "space"), name="shopsearch_kept_unique"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.index}:{self.image_id} {self.space}"
-
-    @property
-    def vector(self) -> Vector:
-        import numpy as np
-
-        return np.frombuffer(self.numbers, "<f4").astype(np.float32)

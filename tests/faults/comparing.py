@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from shopsearch.backends import embedder_of, get_vector_store
-from shopsearch.models import Collection, IndexEntry, KeptVector, ProductImage
+from shopsearch.models import CachedVector, Collection, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork
 
@@ -50,7 +50,7 @@ def kept(index):
     live, said = Collection.objects.of(index).live().first(), []
     there = {str(image.pk): getattr(image, index.image_field) for image in index.model.objects.all()}
     found = set(get_vector_store().ids(live.name)) if live else set()
-    for row in KeptVector.objects.filter(index=index.name):
+    for row in CachedVector.objects.filter(index=index.name):
         if row.image_id not in there:
             said.append(f"{row} is kept, and gone")
         elif row.space == live.space and index.entity_id(row.image_id) in found:

@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from shopsearch import broker, paused, tasks
 from shopsearch import tasks as workers
-from shopsearch.indexing import collections, fill, outbox, rebuild, vector_cache
-from shopsearch.indexing.embedding import AWAY
-from shopsearch.models import Change, Collection, IndexEntry, KeptVector, ProductImage
+from shopsearch.indexing import batch, collections, outbox, rebuild
+from shopsearch.indexing.batch import AWAY
+from shopsearch.models import CachedVector, Change, Collection, IndexEntry, ProductImage, StoredImage
 from shopsearch.models import outbox as noting
 from shopsearch.models.outbox import ChangeQuerySet
 from tests.faults.comparing import ARTWORKS, IMAGES, differences
@@ -200,7 +200,8 @@ class Schedule:
 
     @contextmanager
     def world(self):
-        models = (ProductImage, Artwork, Product, Category, IndexEntry, Change, Collection, KeptVector)
+        models = (StoredImage, ProductImage, Artwork, Product, Category)
+        models += (IndexEntry, Change, Collection, CachedVector)
         for model in models:
             model.objects.all()._raw_delete("default")
         # The keys begin anew: a schedule is the same alone as after others.
@@ -222,8 +223,13 @@ class Schedule:
                 patch(outbox, name, self.interruptible(getattr(outbox, name), is_writing=False))
             for owner, name in (
                 *((outbox, "claim"), (outbox, "look_again"), (outbox, "forget"), (outbox, "fold")),
-                *((fill, "_switch"), (collections, "create"), (ChangeQuerySet, "note"), (rebuild, "_start")),
-                (vector_cache, "read"),
+                *(
+                    (rebuild, "_switch"),
+                    (collections, "create"),
+                    (ChangeQuerySet, "note"),
+                    (rebuild, "_start"),
+                ),
+                (batch, "_read_stored"),
             ):
                 patch(owner, name, self.interruptible(getattr(owner, name)))
             patch(timezone, "now", self.skewed(timezone.now))
@@ -274,7 +280,7 @@ class Schedule:
         """A rebuild for a declaration that was taken back waits for a process that has it."""
         for index in INDEXES:
             collection = Collection.objects.of(index).unfinished().first()
-            if collection and not fill.may_fill(index, collection):
+            if collection and not rebuild.may_fill(index, collection):
                 rebuild.cancel(index)
 
     def is_moving(self):

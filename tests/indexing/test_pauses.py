@@ -11,7 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from shopsearch import broker, models, paused
-from shopsearch.indexing import outbox
+from shopsearch.indexing import outbox, progress
 from shopsearch.models import Change, ProductImage
 from shopsearch.models.outbox import PAUSE_SECONDS, wake
 from shopsearch.registry import index_for
@@ -32,7 +32,7 @@ def test_what_is_changed_while_paused_is_due_at_the_end():
         Change.objects.note(IMAGES, [1])
         assert not outbox.has_due()
         assert 290 < min(waits()) <= PAUSE_SECONDS
-        assert outbox.waiting([IMAGES]) == 1
+        assert progress.waiting([IMAGES]) == 1
     Change.objects.note(IMAGES, [2])
     assert outbox.has_due(beyond=1)
 

@@ -31,9 +31,9 @@ def images():
 
 def found(fix=False):
     return [
-        (finding.kind, finding.image_id)
-        for part in reconcile.reconcile(IMAGES, fix=fix)
-        for finding in part.findings
+        (difference.kind, difference.image_id)
+        for portion in reconcile.reconcile(IMAGES, fix=fix)
+        for difference in portion.differences
     ]
 
 

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import batch, outbox, reconcile
 from shopsearch.indexing.batch import MAX_ATTEMPTS
-from shopsearch.models import Change, IndexEntry, KeptVector, ProductImage
+from shopsearch.models import CachedVector, Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Edition, Poster, PosterImage, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
@@ -65,7 +65,7 @@ def show():
 
 
 def is_kept():
-    return KeptVector.objects.exists()
+    return CachedVector.objects.exists()
 
 
 # Nothing is embedded twice
@@ -73,7 +73,7 @@ def is_kept():
 
 def test_an_image_that_is_hidden_and_shown_again_is_not_embedded_again(image):
     hide()
-    assert KeptVector.objects.get().image_hash == hash_of(image)
+    assert CachedVector.objects.get().image_hash == hash_of(image)
     assert show() == 0
     assert looks(image, RED)
     assert not is_kept()
@@ -242,9 +242,9 @@ def test_reconciling_forgets_what_was_deleted_behind_our_back_while_it_was_hidde
     hide()
     ProductImage.objects.filter(pk=image.pk)._raw_delete("default")
     list(reconcile.reconcile(IMAGES))
-    assert KeptVector.objects.count() == 2
+    assert CachedVector.objects.count() == 2
     list(reconcile.reconcile(IMAGES, fix=True))
-    assert [kept.image_id for kept in KeptVector.objects.all()] == [str(other.pk)]
+    assert [kept.image_id for kept in CachedVector.objects.all()] == [str(other.pk)]
 
 
 def asked(act):
@@ -252,7 +252,7 @@ def asked(act):
     act()
     with CaptureQueriesContext(connection) as captured:
         index_everything()
-    return sum("keptvector" in query["sql"] for query in captured.captured_queries)
+    return sum("cachedvector" in query["sql"] for query in captured.captured_queries)
 
 
 def test_a_shop_that_hides_nothing_pays_one_query_for_new_and_for_deleted_images_and_none_for_others(image):

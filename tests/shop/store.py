@@ -8,7 +8,7 @@ from PIL import Image
 
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import batch
-from shopsearch.models import Collection, IndexEntry, ProductImage
+from shopsearch.models import Collection, IndexEntry, ProductImage, StoredImage
 from shopsearch.registry import index_for
 from shopsearch.types import Query
 
@@ -43,9 +43,15 @@ def looks(image, colour):
     return entities()[str(image.pk)].vector.tolist() == pytest.approx(expected.tolist())
 
 
+def stored(image):
+    """What the outbox says the collections hold of it: hashes by collection, and None while that is not known."""
+    rows = StoredImage.objects.filter(entry=entry(image))
+    return {row.collection_id: row.hashes if row.image_hash else None for row in rows}
+
+
 def hash_in_store(image):
     """Of the file that the live collection is said to hold."""
-    return entry(image).held[str(Collection.objects.of(IMAGES).live().first().pk)][0]
+    return stored(image)[Collection.objects.of(IMAGES).live().get().pk].image
 
 
 def hash_of(image):

@@ -14,9 +14,9 @@ from django.core.management.base import BaseCommand, CommandError
 from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import collections, fill, outbox, rebuild
-from shopsearch.indexing.differences import differences, gone
+from shopsearch.indexing import collections, outbox, rebuild
 from shopsearch.indexing.rebuild import Refused
+from shopsearch.indexing.reconcile import gone, outstanding
 from shopsearch.management.watching import Watcher, images
 from shopsearch.models import Change, Collection, IndexEntry
 from shopsearch.registry import ImageIndex, get_index, get_indexes
@@ -150,7 +150,7 @@ class Command(BaseCommand):
         elif order == "all" or self._has_lost(index):
             noted = Change.objects.note_all(index)
         else:
-            found = chunks_of(difference.image_id for difference in differences(index))
+            found = chunks_of(each.image_id for each in outstanding(index))
             noted = sum(Change.objects.note(index, image_ids) for image_ids in found)
         while outbox.fold():
             pass
@@ -163,7 +163,7 @@ class Command(BaseCommand):
             index
         ).unfinished().exists():
             return False
-        held, found = fill.done(index, live), get_vector_store().count(live.name)
+        held, found = live.stored.count(), get_vector_store().count(live.name)
         if found < held:
             self.stdout.write(
                 f"{index.name}: the store holds {found:,} entities where {held:,} are expected: "
@@ -206,7 +206,7 @@ def _plan(index: ImageIndex, order: str) -> str:
         kept = Collection.objects.of(index).retired()
         return f"would be dropped: {', '.join(kept.values_list('name', flat=True)) or 'nothing'}"
     if order in ("", "rebuild"):
-        found = Counter(difference.reason for difference in differences(index))
+        found = Counter(each.reason for each in outstanding(index))
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.items()))
         return f"{images(found.total())} would be looked at" + (f": {reasons}" if reasons else "")
     if order == "all":

@@ -22,7 +22,7 @@ from shopsearch import registry
 from shopsearch.backends import embedder_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import fill, outbox
+from shopsearch.indexing import progress, rebuild
 from shopsearch.indexing.batch import NO_MODEL
 from shopsearch.models import Change, Collection, IndexEntry
 from shopsearch.registry import get_index, get_indexes
@@ -143,7 +143,7 @@ def _read_database(indexes: dict[str, IndexStatus]) -> None:
 
 
 def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
-    for name, states in outbox.counts().items():
+    for name, states in progress.counts().items():
         # Rows may be left of an index that is no longer registered.
         indexes.setdefault(name, IndexStatus(name=name)).states = states
     for using in registry.databases():
@@ -171,7 +171,7 @@ def _read_collections(indexes: dict[str, IndexStatus]) -> None:
                 {
                     "name": new.name,
                     "state": new.state,
-                    "done": fill.done(index, new),
+                    "done": new.stored.count(),
                     "total": new.total,
                     "error": new.error,
                 }
@@ -193,7 +193,7 @@ def _say_obstacles(indexes: dict[str, IndexStatus]) -> None:
     for status in indexes.values():
         index = get_index(status.name)
         if status.building and (new := Collection.objects.of(index).unfinished().first()):
-            status.building[0]["error"] = fill.obstacle(index, new)
+            status.building[0]["error"] = rebuild.obstacle(index, new)
 
 
 def _count_entities(indexes: dict[str, IndexStatus]) -> None:

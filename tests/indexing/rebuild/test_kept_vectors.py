@@ -7,7 +7,7 @@ import pytest
 
 from shopsearch.backends import get_embedder, get_former_embedder
 from shopsearch.indexing import rebuild
-from shopsearch.models import Collection, KeptVector, ProductImage
+from shopsearch.models import CachedVector, Collection, ProductImage
 from shopsearch.testing import ColourEmbedder
 from tests.indexing.rebuilds import COLOUR, GREYS, MIRROR, in_live, live, states, step, use, work
 from tests.shop.models import Product
@@ -28,7 +28,7 @@ def embedded():
 
 
 def spaces():
-    return sorted(KeptVector.objects.values_list("space", flat=True))
+    return sorted(CachedVector.objects.values_list("space", flat=True))
 
 
 def test_what_is_hidden_and_shown_during_a_rebuild_is_embedded_again_in_neither_space(other_model):
