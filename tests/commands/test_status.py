@@ -8,7 +8,7 @@ from celery import current_app
 from django.core.management import BaseCommand, CommandError
 from django.test import override_settings
 
-from shopsearch.indexing import outbox
+from shopsearch.indexing import outbox, progress
 from shopsearch.management.commands import shopsearch_reindex, shopsearch_status
 from shopsearch.models import Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
@@ -161,7 +161,7 @@ def test_a_database_that_is_away_is_said(monkeypatch, no_workers):
     def refuse():
         raise OperationalError("could not connect to server")
 
-    monkeypatch.setattr(outbox, "counts", refuse)
+    monkeypatch.setattr(progress, "counts", refuse)
     report, code = status_json()
     assert code == 1
     assert report["database"]["error"] == "could not connect to server"

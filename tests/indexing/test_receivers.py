@@ -201,26 +201,3 @@ def test_the_shops_own_receivers_run_after_the_commit_as_django_has_it():
     finally:
         post_save.disconnect(receive, sender=Product)
     assert inside == [False]
-
-
-def test_a_proxy_a_child_and_a_parent_are_followed_through_the_table_they_share():
-    class Bestseller(Product):
-        class Meta:
-            proxy = True
-            app_label = "shop"
-
-    class Bundle(Product):
-        class Meta:
-            app_label = "shop"
-
-    try:
-        assert signals._tables(Bestseller) == {Product}
-        assert signals._tables(Bundle) == {Product, Bundle}
-        assert {Product, Bestseller} <= set(signals._kin(Bestseller))
-        assert {Product, Bundle} <= set(signals._kin(Bundle))
-    finally:
-        from django.apps import apps
-
-        for name in ("bestseller", "bundle"):
-            del apps.all_models["shop"][name]
-        apps.clear_cache()
