@@ -10,13 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from celery import current_app
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from shopsearch.conf import settings
 from shopsearch.indexing import batch, progress, rebuild
-from shopsearch.models import Collection, IndexEntry
+from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex
 
 POLL_SECONDS = 0.5
@@ -59,7 +57,7 @@ class Watcher:
                 left = waiting()
         if left:
             raise CommandError(
-                f"{images(left)} could not be done now and are tried again: {trouble(indexes)}"
+                f"{images(left)} could not be done now and are tried again: {progress.trouble(indexes)}"
             )
         self._say_done(total, time.monotonic() - started)
 
@@ -108,7 +106,7 @@ class Watcher:
             if undone != before:
                 before, moved_at = undone, time.monotonic()
             elif time.monotonic() - moved_at >= STALL_SECONDS:
-                problem = f"\nNothing has moved for {STALL_SECONDS:g} seconds. {trouble(indexes)}"
+                problem = f"\nNothing has moved for {STALL_SECONDS:g} seconds. {progress.trouble(indexes)}"
                 self.command.stderr.write(problem)
                 moved_at = math.inf
             if pause:
@@ -138,22 +136,6 @@ class Watcher:
     def _say_done(self, count: int, seconds: float) -> None:
         rate = count / max(seconds, 0.001)
         self.command.stdout.write(f"Done: {images(count)} in {seconds:.1f} s, {rate:,.1f} a second.")
-
-
-def trouble(indexes: Sequence[ImageIndex]) -> str:
-    """Why images wait, as far as it can be told."""
-    for index in indexes:
-        collection = Collection.objects.of(index).unfinished().first()
-        if collection and (obstacle := rebuild.obstacle(index, collection)):
-            return obstacle
-    waiting = [IndexEntry.objects.of(index).unfinished() for index in indexes]
-    for rows in waiting:
-        if troubled := rows.exclude(error="").first():
-            return troubled.error
-    if any(rows.filter(state=IndexEntry.State.CLAIMED).exists() for rows in waiting):
-        return f"A worker has taken them; if it died, another does after {settings.LEASE_SECONDS} seconds."
-    project = current_app.main or "yourproject"
-    return f"Is a worker running?  celery -A {project} worker -P solo -Q {settings.INDEX_QUEUE}"
 
 
 def images(count: int) -> str:

@@ -4,7 +4,7 @@ import pytest
 from django.core.management import CommandError
 
 from shopsearch.backends import get_embedder
-from shopsearch.indexing import collections, rebuild
+from shopsearch.indexing import collections, progress, rebuild
 from shopsearch.management import watching
 from shopsearch.models import Collection, IndexEntry
 from tests.commands.running import INDEX, reindex, status, status_json, the_index
@@ -127,6 +127,6 @@ def test_a_rebuild_for_a_model_that_the_settings_do_not_name_any_more_says_how_i
     use(settings, colour)
     new = Collection.objects.of(IMAGES).unfinished().first()
     assert f"{new.name} is for another model" in " ".join(status()[0].split())
-    assert "shopsearch_reindex --cancel" in watching.trouble([IMAGES])
+    assert "shopsearch_reindex --cancel" in progress.trouble([IMAGES])
     reindex("--cancel")
-    assert "another model" not in status()[0] + watching.trouble([IMAGES])
+    assert "another model" not in status()[0] + progress.trouble([IMAGES])

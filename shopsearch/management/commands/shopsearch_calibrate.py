@@ -120,7 +120,7 @@ def _samples(index: ImageIndex, image_ids: Sequence[str]) -> Iterator[Sample]:
     for image in index.get_queryset().filter(pk__in=image_ids).order_by("pk"):
         product = index.get_product(image)
         try:
-            with getattr(image, index.image_field).open("rb") as file:
+            with index.open_image(image) as file:
                 picture = decode(file)
         except (OSError, ValueError, ImageError):
             continue  # what cannot be read any more is for shopsearch_reindex to say

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
-from django.db.models import Min
 from django.utils import timezone
 
 from shopsearch import broker as wakeups
@@ -24,7 +23,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress, rebuild
 from shopsearch.indexing.batch import NO_MODEL
-from shopsearch.models import Change, Collection, IndexEntry
+from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import get_index, get_indexes
 from shopsearch.search.retrieval import finds_by_words, why_vectors_alone
 
@@ -146,15 +145,11 @@ def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
     for name, states in progress.counts().items():
         # Rows may be left of an index that is no longer registered.
         indexes.setdefault(name, IndexStatus(name=name)).states = states
+    for name, since in progress.waiting_since().items():
+        indexes[name].oldest_waiting_seconds = max(0, round((timezone.now() - since).total_seconds()))
     for using in registry.databases():
-        rows = IndexEntry.objects.using(using)
-        waiting = rows.unfinished().values_list("index").annotate(Min("changed_at")).order_by()
-        changes = Change.objects.using(using).values_list("index").annotate(Min("available_at")).order_by()
-        for name, since in [*waiting, *changes]:
-            age = max(0, round((timezone.now() - since).total_seconds()))
-            indexes[name].oldest_waiting_seconds = max(age, indexes[name].oldest_waiting_seconds or 0)
         for name, status in indexes.items():
-            failed = rows.failed().filter(index=name).order_by("pk")
+            failed = IndexEntry.objects.using(using).failed().filter(index=name).order_by("pk")
             for entry in failed[: FAILURES_SHOWN - len(status.failures)]:
                 status.failures.append({"image_id": entry.image_id, "error": entry.error})
 
