@@ -87,7 +87,9 @@ class SearchParameters(PageParameters):
         source="text", required=False, trim_whitespace=False, help_text="Words to search for."
     )
     facets = NamesField(
-        required=False, help_text="Filters whose values are to be counted, as category,price; * for all."
+        required=False,
+        allow_blank=True,
+        help_text="Filters whose values are to be counted, as category,price; * for all.",
     )
     sort = serializers.CharField(
         required=False,

@@ -165,39 +165,27 @@ def test_words_that_wait_go_before_pictures_that_wait(visitors):
     wait_until(lambda: visitors.came[4:] == ["image"], "the picture has its turn")
 
 
-def test_the_line_is_bounded_and_in_a_storm_nobody_waits(visitors):
-    line = access._places._waiting
+def test_the_queue_is_bounded_and_whoever_finds_it_full_is_turned_away_at_once(visitors):
+    waiting = access._places._waiting
     with ExitStack() as places:
         for _ in range(4):
             places.enter_context(admitted("text"))
+        access.refuse_if_full()  # there is still room in the queue
         for _ in range(4 * QUEUE):
             visitors.start("text")
-        wait_until(lambda: line["text"] == 4 * QUEUE, "the line is full")
-        for _ in range(60):
-            with pytest.raises(Busy), admitted("text"):
-                pass
+        wait_until(lambda: waiting["text"] == 4 * QUEUE, "the queue is full")
+        with pytest.raises(Busy), admitted("text"):
+            pass
+        with pytest.raises(Busy):
+            access.refuse_if_full()
     visitors.leave.set()
     wait_until(lambda: len(visitors.came) == 4 * QUEUE, "whoever waited was admitted")
-    with ExitStack() as places:
-        for _ in range(4):
-            places.enter_context(admitted("text"))
-        with pytest.raises(Busy):  # the storm is not over: at once, though nobody waits
-            access.refuse_if_full()
-        assert line["text"] == 0
-    for _ in range(20):  # it is over when most are admitted again
-        with admitted("text"):
-            pass
-    with ExitStack() as places:
-        for _ in range(4):
-            places.enter_context(admitted("text"))
-        access.refuse_if_full()
+    assert waiting["text"] == 0
 
 
 def test_words_that_would_be_turned_away_are_so_before_anything_was_read_or_counted(client, monkeypatch):
     monkeypatch.setattr(access._places, "_is_queue_full", lambda kind: True)
-    monkeypatch.setattr(
-        "shopsearch.api.access.seconds_to_wait", lambda *args: pytest.fail("it was counted")
-    )
+    monkeypatch.setattr("shopsearch.api.access.seconds_to_wait", lambda *args: pytest.fail("it was counted"))
     with ExitStack() as places:
         for _ in range(4):
             places.enter_context(admitted("text"))

@@ -164,7 +164,12 @@ def test_the_limits_and_the_indexes_are_those_of_the_shop(settings):
     parameters = {each["name"]: each["schema"] for each in described}
     limit, offset, index = (parameters[name] for name in ("limit", "offset", "index"))
     assert (limit["anyOf"][0]["maximum"], limit["default"], offset["anyOf"][0]["maximum"]) == (7, 5, 69)
-    assert set(index["anyOf"][0]["enum"]) == {"shopsearch_productimage", "shop_artwork", "shop_posterimage", ""}
+    assert set(index["anyOf"][0]["enum"]) == {
+        "shopsearch_productimage",
+        "shop_artwork",
+        "shop_posterimage",
+        "",
+    }
 
 
 def test_the_address_of_the_next_page_in_the_example_is_one(schema):

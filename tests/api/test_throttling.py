@@ -184,7 +184,9 @@ def test_behind_proxies_the_visitor_is_whom_the_outermost_own_proxy_saw(
     monkeypatch, proxies, forwarded, same
 ):
     monkeypatch.setattr(api_settings, "NUM_PROXIES", proxies)
-    one, other = (visitor_key(RequestFactory().get("/", headers={"X-Forwarded-For": each})) for each in forwarded)
+    one, other = (
+        visitor_key(RequestFactory().get("/", headers={"X-Forwarded-For": each})) for each in forwarded
+    )
     assert (one == other) is same
 
 
