@@ -24,6 +24,10 @@ class RerankQuerySet(models.QuerySet["Rerank"]):
         """Those that a worker may still answer in time, the oldest first."""
         return self.filter(state=Rerank.State.QUEUED, deadline_at__gt=Now()).order_by("created_at")
 
+    def in_time(self) -> Self:
+        """Those that are open and whose deadline is still to come."""
+        return self.open().filter(deadline_at__gt=Now())
+
     def overdue(self) -> Self:
         """Those that are open although their deadline has passed."""
         return self.open().filter(deadline_at__lte=Now())

@@ -201,7 +201,7 @@ def test_more_hits_are_asked_for_while_they_are_of_too_few_products(monkeypatch)
 def test_what_is_behind_the_most_hits_that_a_store_gives_is_not_reached_and_the_answer_says_it_ends(
     monkeypatch,
 ):
-    monkeypatch.setattr(retrieval, "MOST_HITS", 600)
+    monkeypatch.setattr(retrieval, "MAX_HITS", 600)
     keys = stock([Shown((9,) * 650), *[Shown((5,))] * 30])
     asked = searches(monkeypatch)
     page = search(image=RED, limit=24)
