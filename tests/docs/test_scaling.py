@@ -12,7 +12,7 @@ import pytest
 from benchmarks import capacity
 from shopsearch.conf import DEFAULTS
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
-from shopsearch.vector_stores.milvus import rows
+from shopsearch.vector_stores.milvus import indexes
 from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests import ROOT
 
@@ -70,9 +70,9 @@ def test_what_the_page_says_of_shopsearch_is_so():
     assert {"index_type", "index_params", "search_params", "consistency_level"} <= {
         each.name for each in fields(MilvusStore)
     }
-    assert rows._HNSW["M"] == capacity.HNSW_LINKS
+    assert indexes.HNSW.build["M"] == capacity.HNSW_LINKS
     assert MilvusStore().consistency_level == "Session"
-    assert MilvusStore().search_params == {"ef": 256}
+    assert indexes.HNSW.search == {"ef": 256}
     assert WorkerEmbedder.picture_side == 512
 
 

@@ -47,8 +47,8 @@ class OldMilvusStore(MilvusStore):
         self._call("create_collection", collection, **arguments)
 
     def upsert(self, collection, entities):
-        schema = self._schema(collection)
-        empty = {name: EMPTY[kind] for name, kind in schema.fields.items()} if schema else {}
+        known = self._describe_once(collection)
+        empty = {name: EMPTY[kind] for name, kind in known.schema.fields.items()} if known else {}
         held = [
             {name: value for name, value in each.fields.items() if value is not None} for each in entities
         ]
@@ -62,7 +62,8 @@ class TestMilvusStandalone(VectorStoreContract):
     @pytest.fixture
     def collection(self, store):
         """One for all, emptied: to make one and load it takes three seconds here."""
-        if store._describe("contract") != SCHEMA:  # the first test, or one has changed it
+        known = store._describe("contract")
+        if known is None or known.schema != SCHEMA:  # the first test, or one has changed it
             store.drop_collection("contract")
             store.ensure_collection("contract", SCHEMA)
         store.delete("contract", list(store.ids("contract")))
