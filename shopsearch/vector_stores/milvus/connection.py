@@ -32,6 +32,7 @@ _GRPC_OPTIONS = {
 _ADDRESS = re.compile(r"(https?://|tcp://|unix:).*(?<!\.db)")
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _UNREACHABLE, _COLLECTION_MISSING, _NOT_LOADED = 2, 100, 101
+_CLIENT_TLS = {"client_pem_path", "client_key_path", "ca_pem_path"}
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 _import_lock = threading.Lock()
 
@@ -178,6 +179,12 @@ class Connection:
             )
 
     def _check_tls(self, scheme: str) -> Iterator[checks.CheckMessage]:
+        if 0 < len(_CLIENT_TLS & self.tls.keys()) < len(_CLIENT_TLS):
+            yield checks.Error(
+                "The vector store has a part of what it needs to show a certificate.",
+                hint="Give client_certificate, client_key and ca_certificate, or ca_certificate alone.",
+                id="shopsearch.E013",
+            )
         if self.tls and scheme != "https":
             yield checks.Error(
                 f"The vector store has certificates, and an address without TLS: {self.uri!r}.",
