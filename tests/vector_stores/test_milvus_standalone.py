@@ -29,7 +29,7 @@ from tests.vector_stores.filter_contract import FILTERS, VALUES, hypothesis
 
 pytestmark = pytest.mark.services
 
-EMPTY = {"string": "", "partition": "", "number": 0.0, "boolean": False, "strings": ()}
+EMPTY = {"string": "", "partition": "", "number": 0.0, "boolean": False, "strings": (), "words": ""}
 NOT_KEPT = {
     "test_a_field_may_partition_the_collection_and_filters_like_any_other": (
         "an upsert goes to another partition than a search looks in: milvus-io/milvus#30607, mended since"

@@ -40,7 +40,7 @@ _KINDS: dict[str, FieldType] = {
     "ARRAY": "strings",
 }
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_]{1,200}")
-_HASHED = re.compile("[\ud800-\udfff]|…[0-9a-f]{64}\\Z")
+_HASHED = re.compile("[\0\ud800-\udfff]|…[0-9a-f]{64}\\Z")
 # Milvus and Milvus Lite read these five escapes alike. Milvus Lite knows no \u and no \b; other control characters
 # may stay as they are.
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -125,25 +125,26 @@ def field_names(schema: CollectionSchema) -> list[str]:
     return ["id", "image_id", "product_id", "vector", *(PREFIX + name for name in schema.fields)]
 
 
-def row(entity: Entity, vector: Vector, fields: Fields, words: str) -> dict[str, Any]:
-    """The entity as Milvus takes it; ``words`` names its field of words. Raises ValueError for too long a key."""
+def row(entity: Entity, vector: Vector, fields: Fields, words_field: str) -> dict[str, Any]:
+    """The entity as Milvus takes it; ``words_field`` names its field of words. Raises ValueError for too long a key."""
     return {
         "id": entity.id,
         "image_id": _checked_key(entity.image_id),
         "product_id": _checked_key(entity.product_id),
         "vector": vector,
-        **_values(fields, words),
+        **_values(fields, words_field),
     }
 
 
-def update(update: EntityUpdate, fields: Fields, words: str) -> dict[str, Any]:
+def update(update: EntityUpdate, fields: Fields, words_field: str) -> dict[str, Any]:
     """The update as Milvus takes it for a partial upsert."""
-    return {"id": update.id, "product_id": _checked_key(update.product_id), **_values(fields, words)}
+    return {"id": update.id, "product_id": _checked_key(update.product_id), **_values(fields, words_field)}
 
 
-def _values(fields: Fields, words: str) -> dict[str, Any]:
+def _values(fields: Fields, words_field: str) -> dict[str, Any]:
     return {
-        PREFIX + name: _cut(str(value)) if name == words else stored(value) for name, value in fields.items()
+        PREFIX + name: words(str(value)) if name == words_field else stored(value)
+        for name, value in fields.items()
     }
 
 
@@ -153,8 +154,9 @@ def _checked_key(key: str) -> str:
     return key
 
 
-def _cut(text: str) -> str:
-    return text.encode("utf-8", "replace")[:MAX_WORDS_BYTES].decode("utf-8", "ignore")
+def words(text: str) -> str:
+    """The words as Milvus takes them: at most so many bytes, and no NUL, where Milvus 2.5 would stop reading."""
+    return text.replace("\0", " ").encode("utf-8", "replace")[:MAX_WORDS_BYTES].decode("utf-8", "ignore")
 
 
 def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
@@ -172,15 +174,15 @@ def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
     )
 
 
-def hit(found: Mapping[str, Any], score: float, words: str = "") -> Hit:
-    """What a search found; ``score`` is the cosine, ``words`` the field of words to read."""
+def hit(found: Mapping[str, Any], score: float, words_field: str = "") -> Hit:
+    """What a search found; ``score`` is the cosine, ``words_field`` the field of words to read."""
     fields = found["entity"]
     return Hit(
         id=found["id"],
         image_id=fields["image_id"],
         product_id=fields["product_id"],
         score=min(1.0, max(-1.0, score)),
-        words=fields[PREFIX + words] if words else "",
+        words=fields[PREFIX + words_field] if words_field else "",
     )
 
 
@@ -197,14 +199,15 @@ def stored(value: FilterValue | None) -> FilterValue | None:
 def stored_string(value: str) -> str:
     """The text as it is kept. Different texts are kept differently.
 
-    A long text is cut and ends in its digest. So does one that is no valid Unicode, such as half a surrogate pair,
-    and one that looks as if it ended in a digest.
+    A long text is cut and ends in its digest. So does one that is not valid Unicode, such as half a surrogate pair,
+    one with a NUL, where Milvus 2.5 would stop reading it, and one that looks as if it ended in a digest.
     """
     encoded = value.encode("utf-8", "surrogatepass")
     if len(encoded) <= MAX_STRING_BYTES and not _HASHED.search(value):
         return value
     digest = hashlib.sha256(encoded).hexdigest()
-    return encoded[: MAX_STRING_BYTES - len(digest) - 3].decode("utf-8", "ignore") + "…" + digest
+    begin = encoded[: MAX_STRING_BYTES - len(digest) - 3].decode("utf-8", "ignore").replace("\0", "")
+    return f"{begin}…{digest}"
 
 
 def expression(filters: Filter | None, schema: CollectionSchema) -> str:

@@ -325,7 +325,7 @@ class MilvusStore(VectorStore):
         schema = known.schema
         found = self._find(
             collection,
-            text,
+            rows.words(text),
             limit=checked_limit(limit),
             filter=_condition(filters, schema),
             output_fields=["image_id", "product_id", rows.PREFIX + schema.words],
