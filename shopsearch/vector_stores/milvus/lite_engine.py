@@ -366,11 +366,17 @@ def _passes(compiled: Any, node: Any, table: Any) -> Any:
         return np.logical_and.reduce([_passes(compiled, each, table) for each in node.operands])
     if _is_any_of_strings(node, table):
         lists = table.column(node.value.name).combine_chunks()
-        wanted = pa.array([each.value for each in node.values.elements], pa.string())
-        found = pc.is_in(pc.list_flatten(lists), wanted)
+        found = pc.is_in(pc.list_flatten(lists), _strings(node.values))
         mask = np.zeros(len(lists), bool)
         mask[pc.list_parent_indices(lists).filter(found)] = True
         return mask
+    if (
+        isinstance(node, ast.InOp)
+        and not node.negate
+        and table.schema.field(node.field.name).type == pa.string()
+        and _are_strings(node.values)
+    ):  # a list of ids is long, and Milvus Lite walks through it for each segment
+        return pc.is_in(table.column(node.field.name), _strings(node.values)).to_numpy()
     # "hybrid" takes Arrow where it can. Without the other columns, Python does not read the vectors.
     part = replace(compiled, ast=node, backend="hybrid")
     return evaluate_mask(part, table.select(list(compiled.fields)))
@@ -382,9 +388,16 @@ def _is_any_of_strings(node: Any, table: Any) -> bool:
         and node.mode == "any"
         and isinstance(node.value, ast.FieldRef)
         and table.schema.field(node.value.name).type == pa.list_(pa.string())
-        and isinstance(node.values, ast.ListLit)
-        and all(isinstance(each, ast.StringLit) for each in node.values.elements)
+        and _are_strings(node.values)
     )
+
+
+def _are_strings(node: Any) -> bool:
+    return isinstance(node, ast.ListLit) and all(isinstance(each, ast.StringLit) for each in node.elements)
+
+
+def _strings(literals: Any) -> Any:
+    return pa.array([each.value for each in literals.elements], pa.string())
 
 
 def _best(view: View, distances: list[Any], limit: int, fields: list[str]) -> list[dict[str, Any]]:
