@@ -1,4 +1,4 @@
-"""What every vector store requires of names, ids, vectors, fields and filters."""
+"""The checks of names, ids, vectors, fields and filters that every vector store makes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def checked_vector(vector: Vector, schema: CollectionSchema) -> Vector:
     array = np.array(vector, dtype=np.float32)
     if array.shape != (schema.dimension,):
         raise ValueError(
-            f"The vector has the shape {array.shape}, the collection wants ({schema.dimension},)."
+            f"The vector has the shape {array.shape}; the collection takes ({schema.dimension},)."
         )
     if not np.isfinite(array).all():
         raise ValueError("The vector has a number that is not finite.")

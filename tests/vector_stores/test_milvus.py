@@ -266,6 +266,26 @@ def test_a_filter_has_the_index_that_its_type_and_the_server_allow(name, made):
 
 
 @pytest.mark.parametrize(
+    ("name", "wanted", "made"),
+    [
+        ("v2.6.4", {}, "HNSW"),
+        ("v2.6.4", {"entities": 21_845}, "FLAT"),
+        ("v2.6.4", {"entities": 21_846}, "HNSW"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 50e9}, "HNSW"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 40e9}, "IVF_RABITQ"),
+        ("v2.5.12", {"entities": 10_000_000, "memory_bytes": 40e9}, "HNSW_SQ"),
+        ("Zilliz Cloud", {"entities": 10_000_000, "memory_bytes": 40e9}, "HNSW_SQ"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 10e9}, "DISKANN"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 50e9, "gpu": True}, "GPU_CAGRA"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 40e9, "gpu": True}, "IVF_RABITQ"),
+        ("milvus_lite-3.2.2", {"entities": 10_000_000, "memory_bytes": 40e9}, "FLAT"),
+    ],
+)
+def test_the_vector_index_is_chosen_by_size_memory_and_server(name, wanted, made):
+    assert indexes.choose(Server(name=name), dimension=768, **wanted).type == made
+
+
+@pytest.mark.parametrize(
     ("name", "version"),
     [
         ("v2.6.4", (2, 6, 4)),

@@ -43,10 +43,10 @@ class CollectionMissing(VectorStoreError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Which server answers."""
+    """A server, by what it says of itself."""
 
     name: str
-    """As it says itself: "v2.6.4", "milvus_lite-3.2.2"."""
+    """Such as "v2.6.4" or "milvus_lite-3.2.2"."""
 
     @property
     def is_lite(self) -> bool:
@@ -54,7 +54,7 @@ class Server:
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Of Milvus, as numbers; () where the server names none that compares."""
+        """The version of Milvus as numbers; () for Milvus Lite, and for a server that names none."""
         found = None if self.is_lite else _VERSION.search(self.name)
         return tuple(int(each or 0) for each in found.groups()) if found else ()
 

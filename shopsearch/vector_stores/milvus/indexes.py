@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from shopsearch.vector_stores.milvus.connection import Server
 
 FLAT_BYTES = 64 * 1024**2
-"""Up to so many bytes of vectors are compared one by one: some 20,000 of 768 numbers, in a few milliseconds."""
+"""Vectors of at most these bytes together are compared one by one: some 20,000 of 768 numbers, in a few milliseconds."""
 MEMORY_SHARE = 0.7
-"""Of the memory given, what vectors may fill: loading, growing segments and queries need the rest."""
+"""The share of the memory that vectors may fill. Loading, growing segments and queries need the rest."""
 HNSW_LINKS = 32
 DISKANN_LINKS = 56
 GRAPH_LINKS = 64
@@ -61,7 +61,7 @@ _AT_LEAST_THE_LIMIT = ("ef", "search_list", "itopk_size")
 
 
 def vector_bytes(index: str, dimension: int) -> tuple[float, float]:
-    """What a vector takes of the memory and of the local disk of a query node."""
+    """The bytes that a vector takes of a query node's memory, and of its local disk."""
     full = 4 * dimension
     node = full + 4 + 4 * DISKANN_LINKS
     per_sector = _SECTOR_BYTES // node
@@ -79,9 +79,9 @@ def vector_bytes(index: str, dimension: int) -> tuple[float, float]:
 def choose(
     server: Server, *, dimension: int, entities: int = 0, memory_bytes: float = 0, gpu: bool = False
 ) -> VectorIndex:
-    """The index for so many vectors in so much memory, of the cards with ``gpu``.
+    """The index for this many vectors in this much memory, which with ``gpu`` is that of the graphics cards.
 
-    0 entities: their number is not known, and HNSW serves from few to many. 0 bytes: there is enough.
+    With 0 entities, their number is not known, and HNSW suits few and many. With 0 bytes, there is enough memory.
     """
 
     def fits(index: str) -> bool:
@@ -96,7 +96,7 @@ def choose(
 
 
 def search_params(index_type: str, own: Mapping[str, Any], limit: int) -> dict[str, Any]:
-    """What a search for so many is made with; ``own`` is what the project wants of it."""
+    """The parameters of a search for ``limit`` hits; ``own`` are the project's, if it has any."""
     params = dict(own) or dict(KINDS[index_type].search if index_type in KINDS else {})
     return {
         name: max(value, limit) if name in _AT_LEAST_THE_LIMIT else value for name, value in params.items()

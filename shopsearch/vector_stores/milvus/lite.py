@@ -29,7 +29,7 @@ _OTHER_READS = {
         *("ListDatabases", "DescribeDatabase", "DescribeAlias", "ListAliases", "GetCompactionState"),
     )
 }
-"""Every call that is not named here is taken for a write."""
+"""Every call that is not named here counts as a write."""
 _MEMTABLE_LIMIT = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
 _MEMTABLE_BYTES = 4 * 1024 * 1024
 _MESSAGE_BYTES = 256 * 1024 * 1024
@@ -42,8 +42,8 @@ class LiteServer:
     """Serves a directory's collections to every process of this machine until it is stopped.
 
     It differs from the server that comes with Milvus Lite: it takes one write at a time (concurrent writes lose
-    rows), lets no search run beside a write (it would miss rows that are just being moved), searches ten times faster
-    (see lite_engine), never shares its port with another server, listens to this machine alone by default, and stops
+    rows), lets no search run beside a write (it would miss rows that are just being moved), searches several times
+    faster (see lite_engine), never shares its port with another server, listens to this machine alone by default, and stops
     gracefully. It has no password: whoever reaches the port may read and write.
     """
 

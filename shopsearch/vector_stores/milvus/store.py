@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 _CONSISTENCY_LEVELS = ("Strong", "Session", "Bounded", "Eventually")
 _OLDEST, _PARTIAL_UPSERT = (2, 5), (2, 6, 2)
 _PAGE, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
+LITE_ENTITIES = 50_000
+"""More than these in a collection belong into a Milvus server: docs/scaling.md."""
 _Item = TypeVar("_Item")
 
 
 class _Known(NamedTuple):
-    """What is known of a collection, so that a search is one call."""
+    """What this process remembers of a collection, so that a search is one call."""
 
     schema: CollectionSchema
     index_type: str
@@ -75,9 +77,9 @@ class MilvusStore(VectorStore):
     index_type: str = ""
     """The vector index; "" for the one that the rule in docs/scaling.md chooses."""
     index_params: Mapping[str, Any] = field(default_factory=dict)
-    """What the vector index is built with, by Milvus's names; {} for the rule's."""
+    """Parameters to build the vector index with, by Milvus's names; {} for those of the rule."""
     search_params: Mapping[str, Any] = field(default_factory=dict)
-    """What it is searched with; {} for the rule's. ``ef`` and its like are raised to the limit of a search."""
+    """Parameters to search it with; {} for those of the rule. ``ef`` and its like are raised to the limit of a search."""
     mmap: bool | None = None
     """Whether new collections are mapped from disk instead of loaded into memory; None for the server's default."""
     replicas: int = 1
@@ -90,7 +92,7 @@ class MilvusStore(VectorStore):
     _connection: Connection = field(init=False, repr=False)
     _known: dict[str, _Known] = field(default_factory=dict, init=False, repr=False)
     _ensured: dict[str, CollectionSchema] = field(default_factory=dict, init=False, repr=False)
-    """The collections whose indexes this process has seen to."""
+    """The collections whose indexes and loading this process has made sure of, with their schema."""
 
     def __post_init__(self) -> None:
         tls = {"server_name": self.server_name}
@@ -318,7 +320,7 @@ class MilvusStore(VectorStore):
         return by_vector, self._with_cosines(collection, by_words, vector, known)
 
     def _by_words(self, collection: str, text: str, *, limit: int, filters: Filter | None) -> list[Hit]:
-        """What has the words, best first; the scores are still to come."""
+        """The hits that have the words, best first, with 0 for a score."""
         known = self._describe_once(collection)
         if known is None or not known.schema.words:
             return []
@@ -390,6 +392,11 @@ class MilvusStore(VectorStore):
             return []
 
     # The server
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether Milvus Lite answers. Raises VectorStoreError where nothing does."""
+        return self._connection.server().is_lite
 
     def check(self) -> list[CheckMessage]:
         messages = [*self._connection.check()]
