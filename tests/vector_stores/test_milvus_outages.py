@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from shopsearch.exceptions import VectorStoreError
@@ -131,3 +132,16 @@ def test_a_store_that_was_never_there_is_away():
     with pytest.raises(VectorStoreError) as caught:
         MilvusStore(uri=f"http://127.0.0.1:{free_port()}").count("shoes")
     assert caught.value.__cause__ is not None
+
+
+def test_a_server_that_lacks_a_call_is_told_from_one_that_is_away():
+
+    class Unimplemented(grpc.RpcError):
+        def code(self):
+            return grpc.StatusCode.UNIMPLEMENTED
+
+    with (
+        pytest.raises(VectorStoreError, match=r"needs Milvus 2\.5 or later"),
+        MilvusStore()._connection.failures(),
+    ):
+        raise Unimplemented

@@ -150,8 +150,10 @@ class Connection:
             raise VectorStoreError("" if away else f"The vector store refused: {error.message}") from error
         except (
             grpc.RpcError
-        ) as error:  # pymilvus does not wrap a deadline, nor a call that the server does not know
-            raise VectorStoreError from error
+        ) as error:  # pymilvus wraps neither a deadline nor a call that the server does not know
+            unknown = error.code() == grpc.StatusCode.UNIMPLEMENTED
+            message = "The vector store lacks a call that shopsearch makes: it needs Milvus 2.5 or later."
+            raise VectorStoreError(message if unknown else "") from error
 
     def check(self) -> Iterator[checks.CheckMessage]:
         """What is wrong with the address; opens no connection."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shopsearch.vector_stores.milvus.connection import Server
 
 FLAT_BYTES = 64 * 1024**2
-"""Vectors of at most these bytes together are compared one by one: some 20,000 of 768 numbers, in a few milliseconds."""
+"""Up to these bytes together, vectors are compared one by one: some 20,000 of 768 numbers in a few milliseconds."""
 MEMORY_SHARE = 0.7
 """The share of the memory that vectors may fill. Loading, growing segments and queries need the rest."""
 HNSW_LINKS = 32

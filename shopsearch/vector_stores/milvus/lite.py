@@ -43,8 +43,8 @@ class LiteServer:
 
     It differs from the server that comes with Milvus Lite: it takes one write at a time (concurrent writes lose
     rows), lets no search run beside a write (it would miss rows that are just being moved), searches several times
-    faster (see lite_engine), never shares its port with another server, listens to this machine alone by default, and stops
-    gracefully. It has no password: whoever reaches the port may read and write.
+    faster (see lite_engine), never shares its port with another server, listens to this machine alone by default,
+    and stops gracefully. It has no password: whoever reaches the port may read and write.
     """
 
     data_dir: str | Path

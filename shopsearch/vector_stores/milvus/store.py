@@ -79,7 +79,7 @@ class MilvusStore(VectorStore):
     index_params: Mapping[str, Any] = field(default_factory=dict)
     """Parameters to build the vector index with, by Milvus's names; {} for those of the rule."""
     search_params: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters to search it with; {} for those of the rule. ``ef`` and its like are raised to the limit of a search."""
+    """Parameters to search it with; {} for those of the rule. ``ef`` and its like are at least a search's limit."""
     mmap: bool | None = None
     """Whether new collections are mapped from disk instead of loaded into memory; None for the server's default."""
     replicas: int = 1
