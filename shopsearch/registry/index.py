@@ -39,6 +39,8 @@ class FilterField:
     type: Any
     source: str = ""
     label: str = ""
+    few_values: bool = False
+    """Whether there are only some hundred different values, such as categories: a Milvus server keeps a bitmap then."""
 
     @property
     def kind(self) -> FilterType:
@@ -61,6 +63,9 @@ class ImageIndex:
     """The model's foreign key to the product; "" where a row of the model is itself the product."""
     filters: Mapping[str, Any] = {}
     """Filters by name: ``{"category": str, "price": Decimal, "brand": FilterField(str, "brand__name")}``."""
+    partition_by = ""
+    """The filter of type str, such as "site" or "tenant", that a Milvus collection is partitioned by: a search that
+    filters by it looks into that part alone. Every search of a shop of several tenants should."""
     text_fields: tuple[str, ...] = ()
     """Paths from the product to words that say what it is, for rerankers."""
     words: tuple[str, ...] = ()
@@ -127,7 +132,12 @@ class ImageIndex:
     @property
     def field_types(self) -> dict[str, FieldType]:
         """What a collection keeps of each image: the filters, and the words where any are declared."""
-        return {**self.filter_types, **({self.words_field: "words"} if self.words_field else {})}
+        fields: dict[str, FieldType] = {**self.filter_types}
+        if self.partition_by:
+            fields[self.partition_by] = "partition"
+        if self.words_field:
+            fields[self.words_field] = "words"
+        return fields
 
     # What a project may override.
 
@@ -187,6 +197,8 @@ class ImageIndex:
     def get_field_values(self, image: Any) -> dict[str, FilterValue | None]:
         """One value per field of ``field_types``."""
         values = self.get_filter_values(image)
+        if self.partition_by:
+            values = values | {self.partition_by: values.get(self.partition_by) or ""}
         if self.words_field:
             product = self.get_product(image)
             texts, names = self.get_words(product), self.get_identifiers(product)

@@ -258,7 +258,8 @@ def _check_filters(asked: Understood, collection: Collection) -> None:
     """Raises BackendError for a filter that was declared after the live collection was made."""
     types = asked.index.filter_types
     for each in conditions(asked.condition):
-        if collection.fields.get(each.field) != types[each.field]:
+        held = collection.fields.get(each.field)
+        if ("string" if held == "partition" else held) != types[each.field]:
             raise BackendError(
                 f"The filter {each.field!r} is being built; it works as soon as "
                 "`manage.py shopsearch_reindex --rebuild` is done."

@@ -1,6 +1,7 @@
 """``manage.py check``: each mistake has an id, a sentence, and a hint that mends it."""
 
 import re
+from decimal import Decimal
 
 import pytest
 from celery import current_app
@@ -150,6 +151,14 @@ def test_E004_a_product_field_that_is_no_foreign_key(declare):
 def test_E004_a_text_field_that_the_product_does_not_have(declare):
     declare(ProductImage, text_fields=("title", "category__naem"))
     assert "shop.Category has no field or attribute 'naem'" in the_message("E004").msg
+
+
+@pytest.mark.parametrize("name", ["site", "price"])
+def test_E004_a_partition_by_what_is_no_filter_of_strings(declare, name):
+    declare(ProductImage, filters={"price": Decimal}, partition_by=name)
+    message = the_message("E004")
+    assert f"partition_by: there is no filter {name!r} of type str" in message.msg
+    assert f'"{name}": FilterField(str' in message.hint
 
 
 @pytest.mark.parametrize("kind", [dict, list, list[int], "str", None])
