@@ -1,7 +1,7 @@
 # make demo   the shop, ready to search          make test   what needs no server and no browser, in minutes
 # make test-services  with real servers and a browser, and what the bundled model finds
 # make test-nightly   what takes long: a thousand schedules of faults, and tests marked nightly
-# make lint   ruff, mypy, imports, bandit     make clean  forget the environment and the demo's data
+# make lint   ruff, mypy, imports, requirements, bandit     make clean  forget the environment and the demo's data
 # make train  the bundled model from nothing, in an hour or two
 # make audit  known holes in the pinned packages, as far as the advisory service can be reached
 VENV ?= .venv
@@ -33,7 +33,7 @@ reference: $(VENV)/.demo
 $(VENV)/.pip: constraints.txt
 	@echo "Installing into $(VENV): a minute or two, once."
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
-	@$(PIP) django djangorestframework drf-spectacular celery redis packaging numpy pillow tqdm
+	@$(PIP) django djangorestframework drf-spectacular celery redis numpy pillow tqdm
 	@touch $@
 
 # torch by itself before the others: pinned, so that no later requirement brings a CUDA build.
@@ -82,6 +82,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive shopsearch demo_project training
 
 # Known holes in what is pinned. It asks PyPI, so it is no part of CI; where it gets no answer it fails.

@@ -9,6 +9,7 @@ from shopsearch.checks.deployment import (
     check_cache,
     check_celery,
     check_embedder,
+    check_extras,
     check_proxies,
     check_uploads,
 )
@@ -18,7 +19,15 @@ from shopsearch.checks.workers import check_workers
 
 TAG = "shopsearch"
 
-for _check in (check_models, check_settings, check_backends, check_indexes, check_celery, check_uploads):
+for _check in (
+    check_models,
+    check_settings,
+    check_backends,
+    check_indexes,
+    check_celery,
+    check_uploads,
+    check_extras,
+):
     register(_check, TAG)
 for _check in (check_cache, check_proxies, check_embedder, check_workers):
     register(_check, TAG, deploy=True)

@@ -1,6 +1,7 @@
 """``manage.py check``: each mistake has an id, a sentence, and a hint that mends it."""
 
 import re
+import sys
 
 import pytest
 from celery import current_app
@@ -278,6 +279,31 @@ def test_W006_the_bundled_model_is_to_be_deployed():
     with override_settings(SHOPSEARCH={"VECTOR_STORE": STORE}):
         assert messages("W006") == []
         assert "'weights'" in the_message("W006", deploy=True).hint
+
+
+def test_W007_a_package_is_not_installed_that_this_process_would_import(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with shopsearch_settings(EMBEDDER={"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"}):
+        message = the_message("W007")
+        assert message.msg == "torch is not installed: pip install 'shopsearch[models]'"
+        assert "query worker" in message.hint
+
+
+def test_W007_a_web_process_that_leaves_queries_to_a_worker_needs_no_model(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with shopsearch_settings(
+        EMBEDDER={"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"},
+        QUERY_EMBEDDER={"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"},
+    ):
+        assert messages("W007") == []
+
+
+@pytest.mark.parametrize("values", [{"METRICS_TOKEN": "0123456789abcdef"}, {"METRICS_PORT": 9464}])
+def test_W007_metrics_are_wanted_and_prometheus_client_is_not_installed(monkeypatch, values):
+    with shopsearch_settings(**values):
+        assert messages("W007") == []
+        monkeypatch.setitem(sys.modules, "prometheus_client", None)
+        assert "shopsearch[metrics]" in the_message("W007").msg
 
 
 def test_every_check_is_in_the_reference_and_has_a_test():
