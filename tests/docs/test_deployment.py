@@ -106,6 +106,44 @@ def test_every_image_has_a_version(name):
     assert tag != "latest"
 
 
+@pytest.mark.parametrize("name", list(SERVICES))
+def test_every_container_is_read_only_without_capabilities_and_has_a_limit_of_memory(name):
+    service = SERVICES[name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert any(mount.partition(":")[0] == "/tmp" for mount in service["tmpfs"])
+
+
+def test_without_debug_and_without_a_secret_key_nothing_starts(tmp_path):
+    environment = environment_of_the_containers(tmp_path)
+    for secret in ({}, {"SECRET_KEY": ""}):
+        done = run("import django; django.setup()", {**environment, "SECRET_KEY": "", **secret, "DEBUG": "0"})
+        assert done.returncode != 0
+        assert "there is no SECRET_KEY" in done.stderr
+
+
+def test_the_health_check_is_answered_whatever_the_shop_is_called(tmp_path):
+    (url,) = re.findall(r"http://[^']+", SERVICES["web"]["healthcheck"]["test"][-1])
+    program = f"""
+from urllib.parse import urlsplit
+import django; django.setup()
+from django.test import Client
+url = urlsplit({url!r})
+answers = [
+    Client().get("/api/health/live/", headers={{"host": host}}).status_code
+    for host in (url.netloc, "shop.example", "other.example")
+]
+print(answers)
+"""
+    environment = environment_of_the_containers(tmp_path) | {"ALLOWED_HOSTS": "shop.example"}
+    done = run(program, environment)
+    assert done.stdout == "[200, 200, 400]\n", done.stderr
+
+
 def test_the_dockerfiles_base_has_a_version_and_its_stages_are_those_that_are_built():
     text = (ROOT / "Dockerfile").read_text()
     bases = re.findall(r"^FROM (\S+) AS (\S+)$", text, re.M)
