@@ -12,8 +12,7 @@ from types import FrameType
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
-from django.http import Http404, HttpRequest
-from django.http.response import HttpResponseBase
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 
 HOST = "127.0.0.1"
 
@@ -33,7 +32,7 @@ class DemoRequestHandler(WSGIRequestHandler):
 class StaticFiles(StaticFilesHandler):
     """Serves the static files before the application is asked."""
 
-    def serve(self, request: HttpRequest) -> HttpResponseBase:
+    def serve(self, request: HttpRequest) -> HttpResponse | FileResponse:
         try:
             return super().serve(request)
         except SuspiciousFileOperation as error:  # /static/../…: Django would answer 500
