@@ -6,10 +6,13 @@ and the reranks by themselves every SWEEP_SECONDS.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from celery import Celery, current_app
 from django.db import transaction
@@ -24,6 +27,8 @@ PAUSE_SECONDS = 15
 """After a wake-up that could not be sent, how long none is tried."""
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
+EXIT_SECONDS = 2.0
+"""How long a process that ends waits for a wake-up that is on its way."""
 
 
 def wake() -> None:
@@ -60,6 +65,13 @@ def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> 
     wake_up = wake_up or wake
     if not any(callback[1] is wake_up for callback in transaction.get_connection(using).run_on_commit):
         transaction.on_commit(wake_up, using=using, robust=True)
+
+
+@atexit.register
+def finish() -> None:
+    """Give wake-ups that are on their way the time to arrive: a short process, such as a cron job, ends at once."""
+    for sender in (_sender, _rerank_sender):
+        sender.finish()
 
 
 def send(task: str = TASK) -> bool:
@@ -112,7 +124,9 @@ class _Sender:
 
     def __init__(self, task: str = TASK) -> None:
         self.task = task
-        self.wanted = threading.Event()
+        self.wanted: queue.Queue[None] = queue.Queue(maxsize=1)
+        self.is_away = False
+        """Whether the last wake-up could not be sent."""
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
         self.app: Celery = current_app
@@ -122,7 +136,8 @@ class _Sender:
 
     def wake(self) -> None:
         self.app = current_app._get_current_object()  # type: ignore[attr-defined]
-        self.wanted.set()
+        with suppress(queue.Full):  # one is waiting already, and will do
+            self.wanted.put_nowait(None)
         if self.thread is None:
             with self.lock:
                 if self.thread is None:
@@ -130,20 +145,26 @@ class _Sender:
                     self.thread.start()
 
     def run(self) -> None:
-        failing = False
         while True:
-            self.wanted.wait()
-            self.wanted.clear()
+            self.wanted.get()
             try:
                 self.send()
-                failing = False
+                self.is_away = False
             except Exception as error:
                 # Once per outage; the workers' sweep makes up for it.
-                logger.log(
-                    logging.DEBUG if failing else logging.WARNING, "No wake-up could be sent: %s", error
-                )
-                failing = True
+                level = logging.DEBUG if self.is_away else logging.WARNING
+                logger.log(level, "No wake-up could be sent: %s", error)
+                self.is_away = True
+            self.wanted.task_done()
+            if self.is_away:
                 threading.Event().wait(PAUSE_SECONDS)
+
+    def finish(self) -> None:
+        """Wait until what is wanted is sent, for EXIT_SECONDS at most; not for a broker that is known to be away."""
+        with self.wanted.all_tasks_done:
+            self.wanted.all_tasks_done.wait_for(
+                lambda: self.is_away or not self.wanted.unfinished_tasks, EXIT_SECONDS
+            )
 
     def send(self) -> None:
         fresh = self.connection is None
