@@ -18,6 +18,7 @@ from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
 from shopsearch.types import FieldType, FilterType, FilterValue
 
+logger = logging.getLogger(__name__)
 _TYPES: dict[Any, FilterType] = {
     str: "string",
     int: "number",
@@ -226,6 +227,41 @@ class ImageIndex:
         """The entity's key: 32 hexadecimal digits that follow from the index's name and the image's key alone."""
         return hashlib.sha256(f"{self.name}\0{image_id}".encode()).hexdigest()[:32]
 
+    def images_of(self, product_ids: Iterable[object], images: QuerySet[Any] | None = None) -> QuerySet[Any]:
+        """The images of these products, among those that may be found or among ``images``, by key."""
+        images = self.get_queryset() if images is None else images
+        keys = keys_from(self.product_model, product_ids)
+        return images.filter(**{f"{self.product_field or 'pk'}__in": keys}).order_by("pk")
+
+    def described(self, product: Any, image: Any) -> dict[str, Any]:
+        """What ``describe`` returns; where that raises, what can be said without it, and the log has why.
+
+        So one product does not take down the page that it is on.
+        """
+        try:
+            return self.describe(product, image)
+        except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
+            raise
+        except Exception:
+            logger.exception("%s: product %s cannot be described.", self.name, product.pk)
+        title = _or_empty(lambda: self.get_title(product))
+        return {
+            "id": product.pk,
+            "title": title or f"{product._meta.verbose_name} {product.pk}",
+            "url": _or_empty(lambda: self.get_url(product)),
+            "image": _or_empty(lambda: self.get_picture_url(image)),
+        }
+
+    def text_of(self, product: Any) -> str:
+        """What ``get_text`` returns; "" where that raises, and the log has why."""
+        try:
+            return self.get_text(product)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("%s: product %s has no words.", self.name, product.pk)
+            return ""
+
 
 def follow(value: Any, path: str) -> Any:
     """What is at the end of a path of attributes; what can be called there is called."""
@@ -254,42 +290,8 @@ def typed(kind: FilterType, value: Any) -> FilterValue | None:
     return float(value) if kind == "number" else str(value)
 
 
-logger = logging.getLogger(__name__)
-
-
-def described(index: ImageIndex, product: Any, image: Any) -> dict[str, Any]:
-    """What the index's ``describe`` says.
-
-    Where that raises, what can be said without it, and the log has why: one product does not take down the page that
-    it is on.
-    """
+def _or_empty(ask: Callable[[], str]) -> str:
     try:
-        return index.describe(product, image)
-    except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
-        raise
-    except Exception:
-        logger.exception("%s: product %s cannot be described.", index.name, product.pk)
-    return {
-        "id": product.pk,
-        "title": _said(lambda: index.get_title(product)) or f"{product._meta.verbose_name} {product.pk}",
-        "url": _said(lambda: index.get_url(product)),
-        "image": _said(lambda: index.get_picture_url(image)),
-    }
-
-
-def text_of(index: ImageIndex, product: Any) -> str:
-    """Words that say what the product is, for a reranker; "" where the shop's code raises."""
-    try:
-        return index.get_text(product)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:
-        logger.exception("%s: product %s has no words.", index.name, product.pk)
-        return ""
-
-
-def _said(say: Callable[[], str]) -> str:
-    try:
-        return say()
-    except Exception:  # it is in the log already
+        return ask()
+    except Exception:  # the log has why already
         return ""

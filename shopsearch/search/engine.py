@@ -192,8 +192,7 @@ def _images_of_the_shop(index: ImageIndex, request: SearchRequest) -> Sequence[A
     """The images that the results should be like. Raises QueryError for an image that the shop does not show."""
     images = index.get_queryset()
     if request.like_product is not None:
-        keys = keys_from(index.product_model, [request.like_product])
-        return list(images.filter(**{f"{index.product_field or 'pk'}__in": keys}).order_by("pk")[:MAX_IMAGES])
+        return list(index.images_of([request.like_product], images)[:MAX_IMAGES])
     if request.like_image is None:
         return ()
     shown = list(images.filter(pk__in=keys_from(index.model, [request.like_image])))
