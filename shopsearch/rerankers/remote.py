@@ -50,17 +50,17 @@ class RemoteReranker(Reranker):
             api_key_environment=self.api_key_environment,
             timeout_seconds=self.timeout_seconds,
             retries=self.retries,
-            breaker=Breaker(most_failures=self.most_failures, pause_seconds=self.pause_seconds),
+            breaker=Breaker(max_failures=self.most_failures, pause_seconds=self.pause_seconds),
         )
 
     def check(self) -> list[checks.CheckMessage]:
         hint = f"See the options of {type(self).__module__}.{type(self).__name__}."
         wrong = [checks.Error(message, hint=hint, id="shopsearch.E022") for message in self._wrong()]
-        if wrong or not self._endpoint.tells_the_network:
+        if wrong or not self._endpoint.exposes_key:
             return [*wrong]
         return [
             checks.Warning(
-                f"The reranker's API key travels unencrypted to {self._endpoint.address.hostname}.",
+                f"The reranker's API key travels unencrypted to {self._endpoint.address.host}.",
                 hint="Use an address that begins with https://.",
                 id="shopsearch.W010",
             )
