@@ -13,7 +13,7 @@ from shopsearch.filters import Filter
 from shopsearch.indexing import collections
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, analyzer
-from shopsearch.registry.analyzer import Asked
+from shopsearch.registry.analyzer import QueryTerms
 from shopsearch.registry.keys import keys_from
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query
@@ -51,7 +51,7 @@ class Retrieval:
     """The hits, by id, of products that are called what was asked; known when the first hits are."""
     best: float | None = None
     """The highest score of what the shop shows; known when the first hits have been looked at."""
-    _asked: Asked | None = field(init=False)
+    _asked: QueryTerms | None = field(init=False)
     _weight: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Retrieval:
         self._weight = settings.COMPOSED_WORDS_WEIGHT if kind == "composed" else settings.WORDS_WEIGHT
         has_words = bool(self.query.text and self._weight and finds_by_words(self.index, self.collection))
         # Beside a picture, words say what is to be other than in the picture; they are no product's name.
-        asked = analyzer.asked(self.query.text, self.index.words_language, may_be_name=kind == "text")
+        asked = analyzer.query_terms(self.query.text, self.index.words_language, may_be_name=kind == "text")
         self._asked = asked if has_words and asked.text else None
 
     @property
@@ -92,7 +92,7 @@ class Retrieval:
                 return
             window = min(window * 4, MOST_HITS)
 
-    def _fused(self, asked: Asked) -> tuple[list[Hit], bool]:
+    def _fused(self, asked: QueryTerms) -> tuple[list[Hit], bool]:
         """The leading hits of both orders as one, and whether there are no others."""
 
         def find(limit: int) -> list[Hit]:
@@ -180,7 +180,9 @@ STRICTNESS = 8
 """How soon words count less where a product has only some of them: with three of four, 0.10; with half, 0.004."""
 
 
-def fused(by_vectors: Sequence[Hit], by_words: Sequence[Hit], *, asked: Asked, weight: float) -> list[Hit]:
+def fused(
+    by_vectors: Sequence[Hit], by_words: Sequence[Hit], *, asked: QueryTerms, weight: float
+) -> list[Hit]:
     """Every hit once, the hits of a product together: first those that are called what was asked, then by both ranks.
 
     ``weight`` is what the words' rank counts beside the vectors', whose weight is 1. The same lists give the same
