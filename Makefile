@@ -1,4 +1,6 @@
-# make demo   the shop, ready to search          make test   everything CI runs but lint and types
+# make demo   the shop, ready to search          make test   what needs no server and no browser, in minutes
+# make test-services  with real servers and a browser, and what the bundled model finds
+# make test-nightly   what takes long: a thousand schedules of faults, and tests marked nightly
 # make lint   ruff, mypy, imports, bandit     make clean  forget the environment and the demo's data
 # make train  the bundled model from nothing, in an hour or two
 # make audit  known holes in the pinned packages, as far as the advisory service can be reached
@@ -9,7 +11,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo demo-data reference test test-shuffled test-faults lint audit train clean system
+.PHONY: demo demo-data reference test test-services test-nightly test-shuffled test-faults lint audit train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -53,8 +55,18 @@ $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
 system:
 	@.ci/system-packages
 
-test: $(VENV)/.dev system
-	$(BIN)/python -m pytest $(ARGS)
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+
+test: $(VENV)/.dev
+	$(PYTEST) -m "not (services or browser or quality or nightly)" $(ARGS)
+
+# CI runs these too.
+test-services: $(VENV)/.dev system
+	$(PYTEST) -m "(services or browser or quality) and not nightly" $(ARGS)
+
+test-nightly: $(VENV)/.dev system test-faults
+	$(PYTEST) -m nightly $(ARGS)
+	SHOPSEARCH_TEST_DATABASE=postgresql $(MAKE) test-faults
 
 # The same tests in another order and with other examples each time: finds what leans on an earlier test or on luck.
 test-shuffled: $(VENV)/.dev

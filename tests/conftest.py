@@ -13,10 +13,10 @@ settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("SHOPSEARCH_TEST_HYPOTHESIS", "repeatable"))
 
 for contract in (
-    "vector_store_contract",
-    "vector_store_filter_contract",
-    "vector_store_words_contract",
-    "embedder_contract",
+    "embedders.contract",
+    "vector_stores.contract",
+    "vector_stores.filter_contract",
+    "vector_stores.words_contract",
 ):
     pytest.register_assert_rewrite(f"tests.{contract}")
 

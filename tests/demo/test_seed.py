@@ -114,6 +114,8 @@ def test_ctrl_c_while_pictures_are_drawn_ends_in_one_line(shop):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Also where the tests run in the background, which ignores Ctrl-C for all that is started there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(
         lambda: shop.rows("SELECT 1 FROM shopsearch_productimage LIMIT 1"), "a picture is drawn", seconds=180

@@ -17,6 +17,8 @@ from shopsearch.evaluation.calibrator import FOREIGN_WORDS
 from shopsearch.search import calibration
 from shopsearch.types import Query
 
+pytestmark = pytest.mark.quality
+
 QUERIES = 200
 
 

@@ -12,6 +12,8 @@ from shopsearch.registry.analyzer import product_terms
 from shopsearch.search.retrieval import Retrieval
 from shopsearch.types import CollectionSchema, Entity, Query
 
+pytestmark = pytest.mark.quality
+
 IMAGES = index_for(ProductImage)
 EXACT = 500
 BRANDS = 60

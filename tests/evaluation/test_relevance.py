@@ -9,6 +9,8 @@ from demo_project.rendering.references import FOLDER, REFERENCES
 from shopsearch.types import Query
 from tests.services.catalogue import Asked
 
+pytestmark = pytest.mark.quality
+
 
 def test_words_find_the_category_and_pattern_they_name(catalogue, asked_by_words):
     recall = catalogue.recall_at_1(asked_by_words)

@@ -13,6 +13,8 @@ from shopsearch.rerankers.joint import JointReranker
 from shopsearch.rerankers.ordering import arrange
 from shopsearch.types import Candidate, Judgement
 
+pytestmark = pytest.mark.quality
+
 NINE = 9
 OF_A_KIND = 60
 DISCOUNT = 1 / np.log2(np.arange(2, NINE + 2))
