@@ -7,7 +7,6 @@ and the reranks by themselves every SWEEP_SECONDS.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 
@@ -16,6 +15,8 @@ from django.db import transaction
 from kombu import Connection
 
 from shopsearch.conf import settings
+from shopsearch.telemetry.outages import Outage
+from shopsearch.threads import BackgroundThread
 
 logger = logging.getLogger(__name__)
 TASK = "shopsearch.index"
@@ -107,14 +108,16 @@ def connection_of(app: Celery) -> Connection:
     return connection
 
 
-class _Sender:
-    """A daemon thread that is started by the first wake-up of a process."""
+class _Sender(BackgroundThread):
+    """Sends one kind of wake-up. Started by the first wake-up of a process."""
 
     def __init__(self, task: str = TASK) -> None:
         self.task = task
+        super().__init__("shopsearch-wakeups")
+
+    def reset(self) -> None:
         self.wanted = threading.Event()
-        self.lock = threading.Lock()
-        self.thread: threading.Thread | None = None
+        self.outage = Outage(logger, away="No wake-up could be sent", back="Wake-ups are sent again.")
         self.app: Celery = current_app
         """The project's, as the waking thread knows it: to a new thread, Celery's current app may be another."""
         self.connection: Connection | None = None
@@ -123,26 +126,17 @@ class _Sender:
     def wake(self) -> None:
         self.app = current_app._get_current_object()  # type: ignore[attr-defined]
         self.wanted.set()
-        if self.thread is None:
-            with self.lock:
-                if self.thread is None:
-                    self.thread = threading.Thread(target=self.run, name="shopsearch-wakeups", daemon=True)
-                    self.thread.start()
+        self.start()
 
     def run(self) -> None:
-        failing = False
         while True:
             self.wanted.wait()
             self.wanted.clear()
             try:
                 self.send()
-                failing = False
-            except Exception as error:
-                # Once per outage; the workers' sweep makes up for it.
-                logger.log(
-                    logging.DEBUG if failing else logging.WARNING, "No wake-up could be sent: %s", error
-                )
-                failing = True
+                self.outage.succeeded()
+            except Exception as error:  # the workers' sweep makes up for it
+                self.outage.failed(error)
                 threading.Event().wait(PAUSE_SECONDS)
 
     def send(self) -> None:
@@ -183,13 +177,3 @@ class _Inline:
 
 _sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
 _inline, _rerank_inline = _Inline(), _Inline(RERANK_TASK)
-
-
-def _after_fork() -> None:
-    # The parent's thread is not in the child, and its lock may be held for ever.
-    global _sender, _rerank_sender
-    _sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
