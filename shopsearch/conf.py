@@ -97,7 +97,7 @@ class Settings:
 
     def __init__(self) -> None:
         self._cache: dict[str, Any] = {}
-        setting_changed.connect(self._forget)
+        setting_changed.connect(self.forget)
 
     def __getattr__(self, name: str) -> Any:
         if name not in DEFAULTS:
@@ -111,7 +111,8 @@ class Settings:
         """What the project wrote, unchecked; ``manage.py check`` says what is wrong with it."""
         return getattr(django_settings, "SHOPSEARCH", {})
 
-    def _forget(self, *, setting: str, **kwargs: object) -> None:
+    def forget(self, *, setting: str = "SHOPSEARCH", **kwargs: object) -> None:
+        """Read the project's settings anew at the next use; happens by itself under ``override_settings``."""
         if setting == "SHOPSEARCH":
             self._cache.clear()
 
