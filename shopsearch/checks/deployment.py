@@ -56,7 +56,8 @@ def _check_celery(conf: Any) -> Iterator[CheckMessage]:
 def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     if not is_readable():
         return []
-    in_memory, limit = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE, settings.MAX_IMAGE_BYTES
+    in_memory = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE
+    limit: object = settings.MAX_IMAGE_BYTES  # unchecked: E006 may say that it is no number
     if not isinstance(limit, int) or in_memory <= limit:
         return []
     return [

@@ -185,8 +185,7 @@ class PageQuery:
 
     @property
     def rerank_seconds(self) -> int:
-        seconds: int = settings.RERANK_DEADLINE_SECONDS
-        return seconds
+        return int(settings.RERANK_DEADLINE_SECONDS)
 
     def run(self, limit: int, *, rerank: bool = False, collect: bool = False) -> None:
         """Find the cards, have a better order made of them, and keep the words where the shopper lets us.
