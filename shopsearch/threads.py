@@ -6,7 +6,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -29,7 +29,10 @@ def start(call: Callable[[], Answer], *, name: str = "shopsearch-call") -> Futur
 
 def within(seconds: float, call: Callable[[], Answer], *, name: str = "shopsearch-call") -> Answer:
     """What ``call`` returns or raises; TimeoutError after ``seconds``, when its thread is left behind."""
-    return start(call, name=name).result(max(0.0, seconds))
+    future = start(call, name=name)
+    if not wait([future], timeout=max(0.0, seconds)).done:
+        raise TimeoutError(f"No answer within {seconds:g} seconds.")
+    return future.result()
 
 
 class BackgroundThread(ABC):
