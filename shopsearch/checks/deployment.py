@@ -70,7 +70,8 @@ def check_saves(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     if not is_readable():
         return []
-    in_memory, limit = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE, settings.MAX_IMAGE_BYTES
+    in_memory = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE
+    limit: object = settings.MAX_IMAGE_BYTES  # unchecked: E006 may say that it is no number
     if not isinstance(limit, int) or in_memory <= limit:
         return []
     return [

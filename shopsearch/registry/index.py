@@ -70,11 +70,11 @@ class ImageIndex:
     text_fields: tuple[str, ...] = ()
     """Paths from the product to words that say what it is, for rerankers."""
     words: tuple[str, ...] = ()
-    """Paths from the product to what it is found by in analyzer, beside its pictures: ``("title", "brand__name")``."""
+    """Paths from the product to the words it is found by, beside its pictures: ``("title", "brand__name")``."""
     identifiers: tuple[str, ...] = ()
     """Paths from the product to what it is called, such as ``("sku", "title")``: who searches for one has it first."""
     language: str = ""
-    """Of the analyzer, such as "es"; LANGUAGE_CODE without one."""
+    """Of the words, such as "es"; LANGUAGE_CODE without one."""
     newest = ""
     """Path from the product to when it came in, such as "created_at", to sort by; without one, none can."""
     related: tuple[str, ...] = ()
@@ -122,13 +122,18 @@ class ImageIndex:
 
     @property
     def words_language(self) -> str:
-        """Whose endings are known, such as "en"; "" for any other."""
+        """The language whose stemmer is used, such as "en"; "" for one that has none."""
         return analyzer.known_language(self.language or settings.LANGUAGE_CODE)
 
     @property
     def words_field(self) -> str:
-        """The collection's field of analyzer, named by their language as no filter can be; "" without any."""
-        return f"_words_{self.words_language}".rstrip("_") if self.words or self.identifiers else ""
+        """The collection's field of words, named by the analyzer's version as no filter can be; "" without any.
+
+        Another language or version is another field, which a collection has once it is rebuilt from its vectors.
+        """
+        if not (self.words or self.identifiers):
+            return ""
+        return f"_words_{analyzer.version_of(self.words_language)}".rstrip("_")
 
     @property
     def field_types(self) -> dict[str, FieldType]:
@@ -203,7 +208,9 @@ class ImageIndex:
         if self.words_field:
             product = self.get_product(image)
             texts, names = self.get_words(product), self.get_identifiers(product)
-            values = values | {self.words_field: analyzer.kept([*texts, *names], names, self.words_language)}
+            values = values | {
+                self.words_field: analyzer.product_terms([*texts, *names], names, self.words_language)
+            }
         return values
 
     def open_image(self, image: Any) -> BinaryIO:

@@ -225,7 +225,7 @@ def _query(index: ImageIndex, request: SearchRequest, like: Sequence[Any]) -> Qu
 
 def _opened(index: ImageIndex, image: Any) -> Image:
     try:
-        with getattr(image, index.image_field).open("rb") as file:
+        with index.open_image(image) as file:
             return decode(file)
     except (OSError, ValueError) as error:
         raise ImageUnreadable(_("The picture of that product cannot be opened. Try another one.")) from error

@@ -252,7 +252,7 @@ def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[i
         if row is None:
             continue
         try:
-            with getattr(row, index.image_field).open("rb") as file:
+            with index.open_image(row) as file:
                 picture = images.decode(file)
         except (ImageError, OSError, ValueError):
             continue
