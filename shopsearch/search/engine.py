@@ -192,8 +192,7 @@ def _images_of_the_shop(index: ImageIndex, request: SearchRequest) -> Sequence[A
     """The images that the results should be like. Raises QueryError for an image that the shop does not show."""
     images = index.get_queryset()
     if request.like_product is not None:
-        keys = keys_from(index.product_model, [request.like_product])
-        return list(images.filter(**{f"{index.product_field or 'pk'}__in": keys}).order_by("pk")[:MAX_IMAGES])
+        return list(index.images_of([request.like_product], images)[:MAX_IMAGES])
     if request.like_image is None:
         return ()
     shown = list(images.filter(pk__in=keys_from(index.model, [request.like_image])))
@@ -258,7 +257,8 @@ def _check_filters(asked: Understood, collection: Collection) -> None:
     """Raises BackendError for a filter that was declared after the live collection was made."""
     types = asked.index.filter_types
     for each in conditions(asked.condition):
-        if collection.fields.get(each.field) != types[each.field]:
+        held = collection.fields.get(each.field)
+        if ("string" if held == "partition" else held) != types[each.field]:
             raise BackendError(
                 f"The filter {each.field!r} is being built; it works as soon as "
                 "`manage.py shopsearch_reindex --rebuild` is done."

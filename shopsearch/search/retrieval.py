@@ -52,7 +52,7 @@ class Target:
     collection: models.Collection
     vector: Vector
     condition: Filter | None = None
-    terms: analyzer.Asked | None = None
+    terms: analyzer.QueryTerms | None = None
     """The query's words; None where only vectors are searched."""
     weight: float = 0.0
     """What the words' rank counts beside the vectors' rank, whose weight is 1."""
@@ -87,7 +87,7 @@ def target(
     terms = None
     if query.text and weight and finds_by_words(index, collection):
         # Beside a picture, words say what should be different from it: they are no product's name.
-        terms = analyzer.asked(query.text, index.words_language, may_be_name=query.kind == "text")
+        terms = analyzer.query_terms(query.text, index.words_language, may_be_name=query.kind == "text")
     return Target(
         index=index,
         collection=collection,
@@ -235,7 +235,7 @@ def _leading(find: Callable[[int], list[Hit]]) -> tuple[list[Hit], bool]:
 
 
 def fused(
-    by_vectors: Sequence[Hit], by_words: Sequence[Hit], *, asked: analyzer.Asked, weight: float
+    by_vectors: Sequence[Hit], by_words: Sequence[Hit], *, asked: analyzer.QueryTerms, weight: float
 ) -> list[Hit]:
     """Every hit once, the hits of a product together: exact name matches first, then by both ranks.
 
