@@ -11,6 +11,7 @@ from shopsearch.checks.deployment import (
     check_cache,
     check_celery,
     check_embedder,
+    check_extras,
     check_proxies,
     check_saves,
     check_uploads,
@@ -29,6 +30,7 @@ for _check in (
     check_celery,
     check_saves,
     check_uploads,
+    check_extras,
 ):
     register(_check, TAG)
 for _check in (check_cache, check_proxies, check_embedder, check_workers):
