@@ -70,10 +70,10 @@ test-nightly: $(VENV)/.dev system test-faults
 	$(PYTEST) -m nightly $(ARGS)
 	SHOPSEARCH_TEST_DATABASE=postgresql $(MAKE) test-faults
 
-# Each Python that is found with each Django that runs on it, without torch: `make test-matrix ARGS="-e py313-django61"`.
-# pyenv hides the interpreters that are not chosen; here all are.
+# Each Python that is found, in pyenv's folder too, with each Django that runs on it, without torch:
+# `make test-matrix ARGS="-e py313-django61"`.
 test-matrix: $(VENV)/.dev
-	@PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -s -d:)" $(BIN)/tox run $(ARGS)
+	$(BIN)/tox run $(addprefix --discover ,$(wildcard $(HOME)/.pyenv/versions/3.1*/bin/python3)) $(ARGS)
 
 # The same tests in another order and with other examples each time: finds what leans on an earlier test or on luck.
 test-shuffled: $(VENV)/.dev
