@@ -72,8 +72,10 @@ test-nightly: $(VENV)/.dev system test-faults
 
 # Each Python that is found, in pyenv's folder too, with each Django that runs on it, without torch:
 # `make test-matrix ARGS="-e py313-django61"`.
+PYENV := $(wildcard $(HOME)/.pyenv/versions/3.1*/bin/python3)
+
 test-matrix: $(VENV)/.dev
-	$(BIN)/tox run $(addprefix --discover ,$(wildcard $(HOME)/.pyenv/versions/3.1*/bin/python3)) $(ARGS)
+	$(BIN)/tox run $(if $(PYENV),--discover $(PYENV)) $(ARGS)
 
 # The same tests in another order and with other examples each time: finds what leans on an earlier test or on luck.
 test-shuffled: $(VENV)/.dev
