@@ -96,7 +96,7 @@ def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
                 needed.update(getattr(get(), "packages", ()))
     sentences = {
         extras.EXTRAS[package]: sentence
-        for package in sorted(needed)
+        for package in sorted(needed, reverse=True)  # of several in one extra, the first is named
         if (sentence := extras.missing(package))
     }
     return [
