@@ -275,9 +275,10 @@ def test_W005_the_throttle_counts_in_each_process_for_itself(settings):
 
 def test_W006_the_bundled_model_is_to_be_deployed():
     assert messages("W006", deploy=True) == []
-    with override_settings(SHOPSEARCH={"VECTOR_STORE": STORE}):
+    bundled = {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"}
+    with override_settings(SHOPSEARCH={"VECTOR_STORE": STORE, "EMBEDDER": bundled}):
         assert messages("W006") == []
-        assert "'weights'" in the_message("W006", deploy=True).hint
+        assert "shopsearch[photos]" in the_message("W006", deploy=True).hint
 
 
 def test_every_check_is_in_the_reference_and_has_a_test():
