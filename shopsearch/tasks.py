@@ -16,7 +16,7 @@ from shopsearch import broker
 from shopsearch.backends import get_embedder, wants_gpu
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
-from shopsearch.indexing import batch, fill, outbox
+from shopsearch.indexing import batch, outbox, rebuild
 from shopsearch.indexing import reconcile as reconciling
 from shopsearch.registry import get_indexes
 from shopsearch.search import reranking
@@ -37,7 +37,7 @@ def index() -> None:
     outcomes = asdict(batch.index_batch())
     outcomes.pop("claimed")
     metrics.count_indexed(outcomes)
-    if fill.advance() or outbox.has_due():
+    if rebuild.advance() or outbox.has_due():
         broker.wake()
 
 
@@ -45,11 +45,9 @@ def index() -> None:
 def reconcile() -> None:
     """Compare the shop with the vector store itself, and have put right what differs: for beat, once a day."""
     for index in get_indexes():
-        for part in reconciling.reconcile(index, fix=True):
-            for finding in part.findings:
-                logger.warning(
-                    "%s: image %s is %s: %s", index.name, finding.image_id, finding.kind, finding.reason
-                )
+        for portion in reconciling.reconcile(index, fix=True):
+            for each in portion.differences:
+                logger.warning("%s: image %s is %s: %s", index.name, each.image_id, each.kind, each.reason)
 
 
 @shared_task(name=broker.RERANK_TASK, ignore_result=True)
@@ -93,7 +91,7 @@ class Sweeper:
 def sweep() -> None:
     """Wake the workers if anything is due, and end the reranks whose time is over. Never raises."""
     try:
-        if fill.advance() or outbox.has_due():
+        if rebuild.advance() or outbox.has_due():
             broker.wake()
         reranking.expire()
         if reranking.has_queued():

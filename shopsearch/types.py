@@ -96,25 +96,6 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """A page of results, best first."""
-
-    query: Query
-    results: tuple[Result, ...]
-    offset: int
-    limit: int
-    has_next: bool
-    weak_below: float | None = None
-    """The score under which a result is a weak match of this query; None where nothing was calibrated."""
-    match: Match = "unknown"
-    """Whether the best result of all pages is one: the shop may not sell what is looked for."""
-    retrieval: Retrieval = "vectors"
-    """What found them."""
-    is_named: bool = False
-    """Whether the best result of all pages is called just what was asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A result as a reranker sees it."""
 

@@ -10,6 +10,7 @@ from shopsearch.checks.deployment import (
     check_celery,
     check_embedder,
     check_proxies,
+    check_saves,
     check_uploads,
 )
 from shopsearch.checks.indexes import check_indexes
@@ -18,7 +19,15 @@ from shopsearch.checks.workers import check_workers
 
 TAG = "shopsearch"
 
-for _check in (check_models, check_settings, check_backends, check_indexes, check_celery, check_uploads):
+for _check in (
+    check_models,
+    check_settings,
+    check_backends,
+    check_indexes,
+    check_celery,
+    check_saves,
+    check_uploads,
+):
     register(_check, TAG)
 for _check in (check_cache, check_proxies, check_embedder, check_workers):
     register(_check, TAG, deploy=True)

@@ -1,4 +1,4 @@
-"""Checks of what surrounds shopsearch in a deployment, Celery, uploads and caches: W001 to W006, W012."""
+"""Checks of what surrounds shopsearch in a deployment, Django, Celery, uploads and caches: W001 to W007, W012."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from shopsearch import backends
 from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
 from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
+from shopsearch.indexing import saves
 
 JSON = {"json", "application/json"}
 PER_PROCESS_CACHES = {
@@ -51,6 +52,18 @@ def _check_celery(conf: Any) -> Iterator[CheckMessage]:
             hint="Remove CELERY_TASK_ALWAYS_EAGER outside of development.",
             id="shopsearch.W004",
         )
+
+
+def check_saves(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if saves.is_wrappable():
+        return []
+    return [
+        CheckWarning(
+            f"{saves.OUTSIDE} A process that is killed in between leaves it to the next reconciling.",
+            hint="Use a Django that this release names, or run `manage.py shopsearch_reconcile --fix` regularly.",
+            id="shopsearch.W007",
+        )
+    ]
 
 
 def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:

@@ -11,27 +11,13 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models import FileField, ForeignKey, Model
 
 from shopsearch import registry
+from shopsearch.api.serializers import RESERVED as PARAMETERS
 from shopsearch.backends import get_vector_store
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.relations import relation
 
 RESERVED = (
-    *(
-        "q",
-        "image",
-        "limit",
-        "offset",
-        "index",
-        "format",
-        "rerank",
-        "collect",
-        "facets",
-        "sort",
-        "image_url",
-        "page",
-        "similar",
-        "picture",
-    ),  # the REST API's query string
+    *sorted({*PARAMETERS, "similar", "picture"}),  # the API's and the page's own parameters
     *("id", "image_id", "product_id", "vector"),  # what every entity has
 )
 

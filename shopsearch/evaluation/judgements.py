@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import router, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -53,7 +53,7 @@ class Pool:
 
 def judged_queries(index: ImageIndex) -> Iterator[JudgedQuery]:
     """The index's queries that have judgements, in the order in which they were made, a few in memory at a time."""
-    queries = EvaluationQuery.objects.filter(_is_judged(), index=index.name).prefetch_related("judgements")
+    queries = EvaluationQuery.objects.judged().filter(index=index.name).prefetch_related("judgements")
     for query in queries.order_by("pk").iterator(chunk_size=PICTURES_AT_ONCE):
         yield JudgedQuery(
             id=str(query.pk),
@@ -66,7 +66,7 @@ def judged_queries(index: ImageIndex) -> Iterator[JudgedQuery]:
 
 def unjudged_queries() -> QuerySet[EvaluationQuery]:
     """Those that have no judgement yet, those most asked first, without their pictures."""
-    return EvaluationQuery.objects.filter(~_is_judged()).defer("picture").order_by("-times_asked", "pk")
+    return EvaluationQuery.objects.unjudged().defer("picture").order_by("-times_asked", "pk")
 
 
 def next_query(after: EvaluationQuery) -> EvaluationQuery | None:
@@ -118,10 +118,6 @@ def pool(query: EvaluationQuery, limit: int) -> Pool:
         PooledProduct(id=each, grade=grades[each], description=descriptions.get(each, {})) for each in judged
     )
     return Pool(found=tuple(found), others=tuple(others), has_next=has_next, error=error)
-
-
-def _is_judged() -> Exists:
-    return Exists(Judgement.objects.filter(query=OuterRef("pk")))
 
 
 def _picture(query: EvaluationQuery) -> bytes | None:

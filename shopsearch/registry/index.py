@@ -7,14 +7,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, get_args, get_origin
+from typing import Any, BinaryIO, cast, get_args, get_origin
 
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, router
 from django.db.models import Manager, Model, QuerySet
 
 from shopsearch.registry import analyzer
+from shopsearch.registry.keys import keys_from
 from shopsearch.types import FieldType, FilterType, FilterValue
 
 _TYPES: dict[Any, FilterType] = {
@@ -81,6 +82,11 @@ class ImageIndex:
     def name(self) -> str:
         """``app_label_modelname``: the same in every process, part of the collection's name."""
         return f"{self.model._meta.app_label}_{self.model._meta.model_name}"
+
+    @property
+    def database(self) -> str:
+        """The alias of the database that its images, and what is known of them, are written to."""
+        return router.db_for_write(self.model)
 
     @property
     def product_model(self) -> type[Model]:
@@ -186,6 +192,23 @@ class ImageIndex:
             texts, names = self.get_words(product), self.get_identifiers(product)
             values = values | {self.words_field: analyzer.kept([*texts, *names], names, self.words_language)}
         return values
+
+    def open_image(self, image: Any) -> BinaryIO:
+        """The image's file, opened for reading; use it in a ``with``.
+
+        Raises FileNotFoundError where there is none, and whatever the file storage raises.
+        """
+        file = getattr(image, self.image_field)
+        if not file:
+            raise FileNotFoundError(f"The image {image.pk} has no file.")
+        return cast("BinaryIO", file.storage.open(file.name, "rb"))
+
+    def existing(self, image_ids: Iterable[object], *, using: str = "") -> set[str]:
+        """Those of the images that the shop has, shown or not, in one query."""
+        # The base manager: a default manager may hide images.
+        rows = self.model._base_manager.using(using or self.database)
+        found = rows.filter(pk__in=keys_from(self.model, image_ids))
+        return {str(key) for key in found.values_list("pk", flat=True)}
 
     def entity_id(self, image_id: object) -> str:
         """The entity's key: 32 hexadecimal digits that follow from the index's name and the image's key alone."""

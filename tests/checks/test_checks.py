@@ -5,6 +5,7 @@ import re
 import pytest
 from celery import current_app
 from django.core.checks import run_checks
+from django.db.models import Model
 from django.test import override_settings
 
 from shopsearch import FilterField, ImageIndex, registry
@@ -279,6 +280,12 @@ def test_W006_the_bundled_model_is_to_be_deployed():
     with override_settings(SHOPSEARCH={"VECTOR_STORE": STORE, "EMBEDDER": bundled}):
         assert messages("W006") == []
         assert "shopsearch[photos]" in the_message("W006", deploy=True).hint
+
+
+def test_W007_a_django_that_saves_rows_in_another_way(monkeypatch):
+    assert messages("W007") == []
+    monkeypatch.setattr(Model, "_save_table", lambda self, cls, row: None)
+    assert "reconcile --fix" in the_message("W007").hint
 
 
 def test_every_check_is_in_the_reference_and_has_a_test():

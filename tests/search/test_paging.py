@@ -12,7 +12,7 @@ from PIL import Image
 
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import collections
-from shopsearch.models import ProductImage
+from shopsearch.models import Collection, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.search import retrieval
 from shopsearch.search.engine import search
@@ -60,7 +60,7 @@ def stock(shown):
     for model in (ProductImage, Product):
         model.objects.all()._raw_delete("default")
     collection, store = (
-        collections.live(INDEX) or collections.begin_live(INDEX, "default"),
+        Collection.objects.of(INDEX).live().first() or collections.begin_live(INDEX, "default"),
         get_vector_store(),
     )
     store.delete(collection.name, list(store.ids(collection.name)))
@@ -201,7 +201,7 @@ def test_more_hits_are_asked_for_while_they_are_of_too_few_products(monkeypatch)
 def test_what_is_behind_the_most_hits_that_a_store_gives_is_not_reached_and_the_answer_says_it_ends(
     monkeypatch,
 ):
-    monkeypatch.setattr(retrieval, "MOST_HITS", 600)
+    monkeypatch.setattr(retrieval, "MAX_HITS", 600)
     keys = stock([Shown((9,) * 650), *[Shown((5,))] * 30])
     asked = searches(monkeypatch)
     page = search(image=RED, limit=24)

@@ -18,12 +18,11 @@ from shopsearch.backends import get_vector_store
 from shopsearch.checks.indexes import check_indexes
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.filters import Range, conditions
-from shopsearch.indexing import collections
 from shopsearch.vector_stores.milvus.rows import milvus_schema
 from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.commands.running import status_json
 from tests.shop.pictures import GREEN, RED, product
-from tests.shop.store import IMAGES, index_everything
+from tests.shop.store import IMAGES, index_everything, live_name
 from tests.vector_stores.contract import SCHEMA, VectorStoreContract, entity, key, unit
 from tests.vector_stores.filter_contract import FILTERS, VALUES, hypothesis
 
@@ -128,7 +127,7 @@ def test_where_the_server_has_no_full_text_vectors_alone_answer_and_say_so(
         [status] = [each for each in status_json()[0]["indexes"] if each["name"] == IMAGES.name]
         assert status["problem"] == "Words find nothing: the vector store has no full text."
     finally:
-        get_vector_store().drop_collection(collections.live_name(IMAGES))
+        get_vector_store().drop_collection(live_name(IMAGES))
 
 
 @pytest.mark.parametrize("token", ["", "root:wrong", "nobody:Milvus", "a-key-of-another"])

@@ -5,7 +5,7 @@ import pytest
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import collections
 from shopsearch.indexing.rebuild import begin
-from shopsearch.models import ProductImage
+from shopsearch.models import Collection, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.search.engine import search
 from shopsearch.search.retrieval import why_vectors_alone
@@ -53,14 +53,14 @@ def test_words_declared_later_wait_for_a_rebuild_and_embed_nothing_again(declare
     product(GREEN, title="Boreas")
     work()
     declare()
-    assert not collections.is_current(IMAGES, collections.live(IMAGES))
+    assert not collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
     assert search("zephyr").retrieval == "vectors"
-    assert "--rebuild" in why_vectors_alone(IMAGES, collections.live(IMAGES))
+    assert "--rebuild" in why_vectors_alone(IMAGES, Collection.objects.of(IMAGES).live().first())
     get_embedder().embedded = 0
     begin(IMAGES)
     work()
     assert get_embedder().embedded == 0
-    assert collections.is_current(IMAGES, collections.live(IMAGES))
+    assert collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
     found = search("boreas")
     assert (titles(found)[0], found.retrieval) == ("Boreas", "hybrid")
 
@@ -124,9 +124,9 @@ def test_a_store_without_full_text_answers_by_vectors_and_check_says_so(declare,
     assert (warning.id, warning.obj) == ("shopsearch.W011", ProductImage)
     product(RED, title="red mug")
     index_everything()
-    assert collections.live(IMAGES).fields == IMAGES.filter_types
-    assert collections.is_current(IMAGES, collections.live(IMAGES))
-    assert "no full text" in why_vectors_alone(IMAGES, collections.live(IMAGES))
+    assert Collection.objects.of(IMAGES).live().first().fields == IMAGES.filter_types
+    assert collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
+    assert "no full text" in why_vectors_alone(IMAGES, Collection.objects.of(IMAGES).live().first())
     assert client.get("/api/search/", {"q": "red mug"}).json()["retrieval"] == "vectors"
 
 
