@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.test import override_settings
 
 from shopsearch import FilterField, ImageIndex, registry
-from shopsearch.conf import DEFAULTS
+from shopsearch.conf import DEFAULTS, default_embedder
 from shopsearch.models import ProductImage
 from tests import ROOT
 from tests.shop.models import Artwork, PosterImage
@@ -109,7 +109,7 @@ def test_E003_a_class_that_is_no_backend():
 
 def test_E003_a_backend_without_a_path():
     with shopsearch_settings(EMBEDDER={"OPTIONS": {}}):
-        assert "VisualizedBGE" in the_message("E003").hint
+        assert default_embedder() in the_message("E003").hint
 
 
 def test_E003_a_reranker_that_cannot_be_built_and_none_at_all():
