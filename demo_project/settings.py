@@ -143,6 +143,8 @@ SHOPSEARCH_PRODUCT_MODEL = "catalog.Product"
 # The default, spelt out: Django wants it where a foreign key leads to the pictures.
 SHOPSEARCH_PRODUCT_IMAGE_MODEL = "shopsearch.ProductImage"
 SHOPSEARCH: dict[str, Any] = {
+    # The rendered shop's own model knows it better than one that has seen photographs.
+    "EMBEDDER": {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"},
     "VECTOR_STORE": {
         "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
         "OPTIONS": {"uri": ADDRESSES.milvus_uri},
