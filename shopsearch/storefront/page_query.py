@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
@@ -56,6 +56,10 @@ class PageQuery:
     is_continued: bool = False
     """Whether further cards join those of the page before, which shows all the rest already."""
     rerank: Rerank | None = None
+    order_state: Literal["waiting", "shown", "kept"] = "waiting"
+    """How far the better order is. "waiting" without ``rerank``: nobody has asked for it yet."""
+    first_order: str = ""
+    """Where a better order is shown: the products in retrieval's, for Undo."""
 
     @property
     def text(self) -> str:
@@ -175,8 +179,8 @@ class PageQuery:
 
     @property
     def can_be_reranked(self) -> bool:
-        """Whether the page has a place for a better order: its script then asks for one."""
-        is_leading = not self.offset and is_relevance(self.sort)
+        """Whether the page has a place for a better order. Of what the shop may not sell, none is better."""
+        is_leading = not self.offset and is_relevance(self.sort) and not self.is_weak
         return self.can_be_refined and is_leading and len(self.cards) > 1 and get_reranker() is not None
 
     @property
@@ -201,8 +205,25 @@ class PageQuery:
         self.cards = tuple(self._card(result) for result in results.results if result.product.pk != own)
         if collect and self.text:
             query_log.collect(results, self.index)
-        if rerank and is_relevance(self.sort) and not results.query.is_empty:
-            self.rerank = reranking.request(self.index, results)
+        if rerank and self.can_be_reranked and not results.query.is_empty:
+            self._better(reranking.request(self.index, results))
+
+    def _better(self, rerank: Rerank | None) -> None:
+        """An order that is known already is shown at once."""
+        self.rerank = rerank
+        if rerank is None:
+            self.order_state = "kept"
+        elif rerank.state == Rerank.State.DONE:
+            places = {str(product): place for place, product in enumerate(rerank.order)}
+            first = [str(card.result.product.pk) for card in self.cards]
+            better = sorted(self.cards, key=lambda card: places.get(str(card.result.product.pk), len(places)))
+            self.order_state = "kept" if tuple(better) == self.cards else "shown"
+            self.first_order = " ".join(first)
+            self.cards = tuple(better)
+
+    @property
+    def better_order(self) -> str:
+        return " ".join(str(card.result.product.pk) for card in self.cards)
 
     def _results(self) -> Results:
         image: Image | None = None

@@ -81,7 +81,9 @@ class SearchPage(View):
         query.is_continued = by_script
         try:
             limit = settings.PAGE_SIZE * (UNSCRIPTED_PAGES if parted else 1)
-            rerank = by_script and not throttling.seconds_to_wait(request, "rerank")
+            # A browser that shows a page runs its script, with few exceptions; what reads pages says no such thing.
+            is_shown = request.headers.get("Sec-Fetch-Dest") == "document"
+            rerank = (by_script or is_shown) and not throttling.seconds_to_wait(request, "rerank")
             with admission.admitted("image" if query.picture is not None or query.similar_id else "text"):
                 query.run(limit, rerank=rerank, collect=consent.is_given(request))
                 return self.shown(request, query)
@@ -107,13 +109,19 @@ class SearchPage(View):
         self, request: HttpRequest, query: PageQuery, *, status: int = 200, retry_after: int = 0
     ) -> HttpResponse:
         alone = request.headers.get("X-Shopsearch-Fragment") == "results"
-        context: dict[str, Any] = {"search": query, "base_template": settings.BASE_TEMPLATE}
+        context: dict[str, Any] = {
+            "search": query,
+            "base_template": settings.BASE_TEMPLATE,
+            "can_be_retried": status >= 429,
+            "retry_after": retry_after,
+        }
         if settings.COLLECT_QUERIES:
             context["consent"] = {"is_given": consent.is_given(request)}
         template_name = self.results_template_name if alone else self.template_name
         response = render(request, template_name, context, status=status)
         if retry_after:
             response["Retry-After"] = str(retry_after)
+        response["X-Robots-Tag"] = "noindex"
         # One address has two answers; no cache, the browser's included, may take one for the other.
         patch_vary_headers(response, ["X-Shopsearch-Fragment", *(["Cookie"] if "consent" in context else [])])
         return response
