@@ -21,7 +21,6 @@ def default_embedder() -> str:
     return "shopsearch.embedders.visualized_bge.VisualizedBGE"
 
 
-
 class BackendSetting(TypedDict, total=False):
     """A class of the project's or of shopsearch's, and what it is made with."""
 

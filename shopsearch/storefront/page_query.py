@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from django.http import QueryDict
 from django.urls import reverse
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from shopsearch.backends import get_reranker
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
+from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, find_index, get_index
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.sorting import is_relevance
@@ -147,14 +148,25 @@ class PageQuery:
 
     @property
     def rerank_url(self) -> str:
-        rerank = self.found and self.found.rerank
-        return reverse("shopsearch:api-rerank", args=[rerank.pk]) if rerank else ""
+        return reverse("shopsearch:api-rerank", args=[self.rerank.pk]) if self.rerank else ""
 
     # What was found
 
     @cached_property
     def cards(self) -> list[Card]:
+        """In the better order where that is known already."""
+        places = self._better_places
+        return sorted(self._retrieved, key=lambda card: places.get(str(card.result.product.pk), len(places)))
+
+    @cached_property
+    def _retrieved(self) -> list[Card]:
         return [self._card(result) for result in self.found.results] if self.found else []
+
+    @property
+    def _better_places(self) -> dict[str, int]:
+        if self.rerank is None or self.rerank.state != Rerank.State.DONE:
+            return {}
+        return {str(product): place for place, product in enumerate(self.rerank.order)}
 
     def _card(self, result: Result) -> Card:
         parameters = QueryDict(mutable=True)
@@ -192,10 +204,36 @@ class PageQuery:
 
     @property
     def can_be_reranked(self) -> bool:
-        """Whether the page has a place for a better order: its script then asks for one."""
-        is_leading = not self.offset and is_relevance(self.sort)
-        return self.can_be_refined and is_leading and len(self.cards) > 1 and get_reranker() is not None
+        """Whether the page has a place for a better order. Of what the shop may not sell, none is better."""
+        is_leading = not self.offset and is_relevance(self.sort) and not self.is_weak
+        return self.can_be_refined and is_leading and len(self._retrieved) > 1 and get_reranker() is not None
+
+    @property
+    def rerank(self) -> Rerank | None:
+        return self.found.rerank if self.found and self.can_be_reranked else None
+
+    @property
+    def order_state(self) -> Literal["waiting", "shown", "kept"]:
+        """How far the better order is. "waiting" without ``rerank``: nobody has asked for it yet."""
+        if self.rerank is None:
+            return "kept" if self.found and self.found.request.wants_rerank else "waiting"
+        if self.rerank.state != Rerank.State.DONE:
+            return "waiting"
+        return "kept" if self.cards == self._retrieved else "shown"
+
+    @property
+    def first_order(self) -> str:
+        """The products in the order of retrieval, for Undo."""
+        return _keys(self._retrieved)
+
+    @property
+    def better_order(self) -> str:
+        return _keys(self.cards)
 
     @property
     def rerank_seconds(self) -> int:
         return int(settings.RERANK_DEADLINE_SECONDS)
+
+
+def _keys(cards: list[Card]) -> str:
+    return " ".join(str(card.result.product.pk) for card in cards)
