@@ -11,6 +11,7 @@ from demo_project.addresses import read_addresses, read_database, transport_opti
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_DIR = Path(os.environ.get("SHOPSEARCH_DEMO_DIR", ROOT / ".var")).resolve()
+DEMO_DIR.mkdir(parents=True, exist_ok=True)  # from Django 6.0 on, `check` opens the database
 ADDRESSES = read_addresses(DEMO_DIR)
 
 DEBUG = os.environ.get("DEBUG", "1").lower() in ("1", "true", "yes", "on")
