@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import queue
 import threading
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from django.db import transaction
 from kombu import Connection
 
 from shopsearch.conf import settings
+from shopsearch.telemetry.outages import Outage
+from shopsearch.threads import BackgroundThread
 
 logger = logging.getLogger(__name__)
 TASK = "shopsearch.index"
@@ -119,16 +120,16 @@ def connection_of(app: Celery) -> Connection:
     return connection
 
 
-class _Sender:
-    """A daemon thread that is started by the first wake-up of a process."""
+class _Sender(BackgroundThread):
+    """Sends one kind of wake-up. Started by the first wake-up of a process."""
 
     def __init__(self, task: str = TASK) -> None:
         self.task = task
+        super().__init__("shopsearch-wakeups")
+
+    def reset(self) -> None:
         self.wanted: queue.Queue[None] = queue.Queue(maxsize=1)
-        self.is_away = False
-        """Whether the last wake-up could not be sent."""
-        self.lock = threading.Lock()
-        self.thread: threading.Thread | None = None
+        self.outage = Outage(logger, away="No wake-up could be sent", back="Wake-ups are sent again.")
         self.app: Celery = current_app
         """The project's, as the waking thread knows it: to a new thread, Celery's current app may be another."""
         self.connection: Connection | None = None
@@ -138,32 +139,25 @@ class _Sender:
         self.app = current_app._get_current_object()  # type: ignore[attr-defined]
         with suppress(queue.Full):  # one is waiting already, and will do
             self.wanted.put_nowait(None)
-        if self.thread is None:
-            with self.lock:
-                if self.thread is None:
-                    self.thread = threading.Thread(target=self.run, name="shopsearch-wakeups", daemon=True)
-                    self.thread.start()
+        self.start()
 
     def run(self) -> None:
         while True:
             self.wanted.get()
             try:
                 self.send()
-                self.is_away = False
-            except Exception as error:
-                # Once per outage; the workers' sweep makes up for it.
-                level = logging.DEBUG if self.is_away else logging.WARNING
-                logger.log(level, "No wake-up could be sent: %s", error)
-                self.is_away = True
+                self.outage.succeeded()
+            except Exception as error:  # the workers' sweep makes up for it
+                self.outage.failed(error)
             self.wanted.task_done()
-            if self.is_away:
+            if self.outage.is_on:
                 threading.Event().wait(PAUSE_SECONDS)
 
     def finish(self) -> None:
         """Wait until what is wanted is sent, for EXIT_SECONDS at most; not for a broker that is known to be away."""
         with self.wanted.all_tasks_done:
             self.wanted.all_tasks_done.wait_for(
-                lambda: self.is_away or not self.wanted.unfinished_tasks, EXIT_SECONDS
+                lambda: self.outage.is_on or not self.wanted.unfinished_tasks, EXIT_SECONDS
             )
 
     def send(self) -> None:
@@ -204,13 +198,3 @@ class _Inline:
 
 _sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
 _inline, _rerank_inline = _Inline(), _Inline(RERANK_TASK)
-
-
-def _after_fork() -> None:
-    # The parent's thread is not in the child, and its lock may be held for ever.
-    global _sender, _rerank_sender
-    _sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

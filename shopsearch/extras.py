@@ -18,6 +18,7 @@ EXTRAS = {
     "huggingface_hub": "models",
     "FlagEmbedding": "models",
     "milvus_lite": "milvus-lite",
+    "msgpack": "magiclens",
     "ir_measures": "evaluation",
     "prometheus_client": "metrics",
 }

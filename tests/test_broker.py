@@ -66,8 +66,8 @@ def test_waking_sends_from_a_thread_of_its_own(broker, redis_server, sender):
     wakeups.wake()
     client = redis.Redis(port=redis_server.port)
     assert wait_until(lambda: client.llen(QUEUE), "a wake-up is in the queue") == 1
-    assert sender.thread.daemon
-    assert sender.thread is not threading.current_thread()
+    assert sender._thread.daemon
+    assert sender._thread is not threading.current_thread()
 
 
 @pytest.mark.services
@@ -147,17 +147,7 @@ def test_the_projects_own_broker_settings_stay_as_they_are(broker, redis_server)
 def test_without_a_broker_nothing_is_sent(broker, sender):
     broker(None)
     wakeups.wake()
-    assert sender.thread is None
-
-
-def test_a_forked_child_has_a_sender_of_its_own(monkeypatch):
-    before = {wakeups._sender, wakeups._rerank_sender}
-    monkeypatch.setattr(wakeups, "_sender", wakeups._sender)
-    monkeypatch.setattr(wakeups, "_rerank_sender", wakeups._rerank_sender)
-    wakeups._after_fork()
-    after = {wakeups._sender, wakeups._rerank_sender}
-    assert not before & after
-    assert {sender.thread for sender in after} == {None}
+    assert not sender.is_running
 
 
 # A process that ends

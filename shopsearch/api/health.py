@@ -21,12 +21,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from shopsearch import broker
+from shopsearch import broker, registry
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.backends import get_query_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.embedders.cached import CachedEmbedder
-from shopsearch.indexing import changes
 from shopsearch.models import IndexEntry
 from shopsearch.types import Query
 
@@ -122,7 +121,7 @@ class Probe:
 
 
 def _ask_database() -> None:
-    for using in changes.databases() or ["default"]:
+    for using in registry.databases() or ["default"]:
         IndexEntry.objects.using(using).exists()
 
 

@@ -6,12 +6,11 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
-from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiParameter,
@@ -21,11 +20,13 @@ from drf_spectacular.utils import (
     extend_schema_serializer,
 )
 from rest_framework import serializers, status
+from rest_framework.decorators import schema
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from shopsearch.api.schema import GuardedView, guarded
+from shopsearch.api.access import GuardedView
+from shopsearch.api.schema import GuardedSchema
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
 from shopsearch.models import Rerank
@@ -78,7 +79,7 @@ class RerankView(GuardedView):
             404: OpenApiResponse(ErrorSerializer, "There is no such rerank."),
         },
     )
-    @guarded
+    @schema(GuardedSchema())
     def get(self, request: Request, rerank_id: str) -> Response:
         rerank = _named(rerank_id)
         if rerank is None:
@@ -126,20 +127,6 @@ async def _stream(rerank: Rerank | None) -> AsyncIterator[bytes]:
             return
         await asyncio.sleep(LOOK_SECONDS)
         rerank = await sync_to_async(current)(rerank.pk)
-
-
-def link(rerank: Rerank | None, request: Request) -> dict[str, Any] | None:
-    """What a search's answer says of its rerank."""
-    if rerank is None:
-        return None
-    address = reverse("shopsearch:api-rerank", args=[rerank.pk])
-    streams = settings.RERANK_EVENTS and isinstance(request._request, ASGIRequest)
-    return {
-        "id": str(rerank.pk),
-        "state": rerank.state,
-        "url": request.build_absolute_uri(address),
-        "events_url": request.build_absolute_uri(f"{address}events/") if streams else None,
-    }
 
 
 def _named(rerank_id: str) -> Rerank | None:

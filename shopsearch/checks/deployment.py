@@ -1,4 +1,4 @@
-"""Checks of what surrounds shopsearch in a deployment, Celery, uploads and caches: W001 to W007, W012."""
+"""Checks of what surrounds shopsearch in a deployment, Django, Celery, uploads and caches: W001 to W008, W012."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from shopsearch import backends, extras
 from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
 from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
+from shopsearch.indexing import saves
 
 JSON = {"json", "application/json"}
 PER_PROCESS_CACHES = {
@@ -54,10 +55,23 @@ def _check_celery(conf: Any) -> Iterator[CheckMessage]:
         )
 
 
+def check_saves(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if saves.is_wrappable():
+        return []
+    return [
+        CheckWarning(
+            f"{saves.OUTSIDE} A process that is killed in between leaves it to the next reconciling.",
+            hint="Use a Django that this release names, or run `manage.py shopsearch_reconcile --fix` regularly.",
+            id="shopsearch.W007",
+        )
+    ]
+
+
 def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     if not is_readable():
         return []
-    in_memory, limit = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE, settings.MAX_IMAGE_BYTES
+    in_memory = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE
+    limit: object = settings.MAX_IMAGE_BYTES  # unchecked: E006 may say that it is no number
     if not isinstance(limit, int) or in_memory <= limit:
         return []
     return [
@@ -91,7 +105,7 @@ def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
             hint="A web process can do without the models where a query worker has them: docs/how-to-query-worker.md."
             if extra == "models"
             else "Or leave METRICS_TOKEN and METRICS_PORT unset.",
-            id="shopsearch.W007",
+            id="shopsearch.W008",
         )
         for extra, sentence in sentences.items()
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from django.template.loader import render_to_string
 
@@ -15,7 +15,6 @@ from shopsearch.evaluation.measures import DEPTH, MEASURES
 from shopsearch.evaluation.report import GroupReport, Report
 from shopsearch.evaluation.run import Answer
 from shopsearch.exceptions import ImageError
-from shopsearch.indexing import snapshots
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import keys_from
 
@@ -203,12 +202,13 @@ def _shown(index: ImageIndex, product_ids: Iterable[str], grades: Mapping[str, i
 
 def _picture_of(index: ImageIndex, image: Any) -> str:
     try:
-        return _thumbnail(snapshots.take(index, image).content)
-    except (snapshots.Unusable, OSError):
+        with index.open_image(image) as file:
+            return _thumbnail(file)
+    except OSError:
         return ""
 
 
-def _thumbnail(content: bytes) -> str:
+def _thumbnail(content: bytes | BinaryIO) -> str:
     """A small JPEG as a data URI; "" where the file is no picture."""
     try:
         small = images.jpeg(images.decode(content), THUMBNAIL_SIDE, quality=78)

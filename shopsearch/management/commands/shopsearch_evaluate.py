@@ -28,8 +28,8 @@ from shopsearch.evaluation.report import Limit, Report
 from shopsearch.evaluation.run import Answer, Evaluation
 from shopsearch.evaluation.searchers import LiveSearch, PictureAlone, Reranked, Searcher, WordsAlone
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import collections, outbox
-from shopsearch.models import IndexEntry
+from shopsearch.indexing import progress
+from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex, find_index, get_index
 
 
@@ -96,7 +96,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def evaluate(self, index: ImageIndex, options: dict[str, Any]) -> Report:
-        collection = collections.live(index)
+        collection = Collection.objects.of(index).live().first()
         if collection is None:
             raise CommandError(f"Nothing of {index.name} is indexed. First: manage.py shopsearch_reindex")
         notes = list(_notes_on(index))
@@ -210,7 +210,7 @@ def _show_catalogue(
 
 def _notes_on(index: ImageIndex) -> Iterator[str]:
     """What makes search look worse than its model."""
-    states = outbox.counts().get(index.name, {})
+    states = progress.counts().get(index.name, {})
     if waiting := sum(states.values()) - states.get(IndexEntry.State.INDEXED, 0):
         yield f"{waiting:,} pictures are not indexed: manage.py shopsearch_status says why."
 
