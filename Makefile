@@ -35,7 +35,7 @@ reference: $(VENV)/.demo
 $(VENV)/.pip: constraints.txt
 	@echo "Installing into $(VENV): a minute or two, once."
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
-	@$(PIP) django djangorestframework drf-spectacular celery redis httpx2 snowballstemmer packaging numpy pillow tqdm
+	@$(PIP) django djangorestframework drf-spectacular celery redis httpx2 snowballstemmer numpy pillow tqdm
 	@touch $@
 
 # torch by itself before the others: pinned, so that no later requirement brings a CUDA build.
