@@ -21,6 +21,7 @@ from shopsearch.indexing import reconcile as reconciling
 from shopsearch.registry import get_indexes
 from shopsearch.search import reranking
 from shopsearch.telemetry import metrics
+from shopsearch.threads import BackgroundThread
 from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)
@@ -57,31 +58,29 @@ def rerank() -> None:
         broker.wake_rerankers()
 
 
-class Sweeper:
-    """A daemon thread that wakes the workers, at once and then every SWEEP_SECONDS, whenever something is due.
+class Sweeper(BackgroundThread):
+    """Wakes the workers, at once and then every SWEEP_SECONDS, whenever something is due.
 
     It heals what a wake-up cannot: one that was lost, a lease that ran out, a wait that is over.
     """
 
-    def __init__(self) -> None:
+    def reset(self) -> None:
         self._stopping = threading.Event()
         self._now = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to sweep; where that was begun already, sweep now."""
+        """Begin to sweep; if that has begun already, sweep now."""
         self._now.set()
-        if self._thread is None or not self._thread.is_alive():
+        if not self.is_running:
             self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name="shopsearch-sweeper", daemon=True)
-            self._thread.start()
+        super().start()
 
     def stop(self) -> None:
         """Sweep no more. Does not wait for a sweep under way; may be called from a signal handler."""
         self._stopping.set()
         self._now.set()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         while not self._stopping.is_set():
             self._now.clear()
             sweep()
@@ -106,7 +105,7 @@ def sweep() -> None:
             connections.close_all()
 
 
-sweeper = Sweeper()
+sweeper = Sweeper("shopsearch-sweeper")
 
 
 @worker_ready.connect(dispatch_uid="shopsearch")

@@ -25,7 +25,7 @@ def wakes(monkeypatch):
 @pytest.fixture
 def sweeper(monkeypatch):
     """A sweeper that counts its sweeps instead of asking the database."""
-    sweeper = tasks.Sweeper()
+    sweeper = tasks.Sweeper("test-sweeper")
     sweeps = threading.Semaphore(0)
     sweeper.swept = lambda: sweeps.acquire(timeout=30)
     monkeypatch.setattr(tasks, "sweeper", sweeper)

@@ -32,6 +32,7 @@ from shopsearch.images import download
 from shopsearch.search.engine import answer
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.telemetry import metrics
+from shopsearch.telemetry.outages import Outage
 
 logger = logging.getLogger(__name__)
 Scope = Literal["search", "image", "rerank"]
@@ -196,25 +197,23 @@ class _Counter:
     """Counts in Django's default cache."""
 
     def __init__(self) -> None:
-        self._is_failing = False
-        self._asked_again_at = 0.0
+        self._outage = Outage(
+            logger,
+            away="The cache is away, so no visitor is throttled",
+            back="The cache is back.",
+            pause_seconds=PAUSE_SECONDS,
+        )
 
     def count(self, key: str, seconds: int) -> int:
         """How many have been counted under the key, this one included; 0 while the cache is away."""
-        if time.monotonic() < self._asked_again_at:
+        if self._outage.is_pausing:
             return 0
         try:
             count = self._counted(key, seconds)
         except Exception as error:  # whatever the project's cache raises
-            self._asked_again_at = time.monotonic() + PAUSE_SECONDS
-            # Once per outage.
-            level = logging.DEBUG if self._is_failing else logging.WARNING
-            logger.log(level, "The cache is away, so no visitor is throttled: %s", error)
-            self._is_failing = True
+            self._outage.failed(error)
             return 0
-        if self._is_failing:
-            logger.info("The cache is back.")
-        self._is_failing = False
+        self._outage.succeeded()
         return count
 
     def _counted(self, key: str, seconds: int) -> int:

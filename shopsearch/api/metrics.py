@@ -22,7 +22,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from shopsearch import registry
+from shopsearch import extras, registry
 from shopsearch.api.health import HealthView
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
@@ -41,10 +41,6 @@ RERANK_SECONDS = 3_600
 """How far back reranks are counted by state."""
 
 _NOT_SERVED = {"code": "not_found", "detail": "Metrics are not served here."}
-_NOT_INSTALLED = {
-    "code": "not_installed",
-    "detail": "Install prometheus-client: pip install shopsearch[metrics].",
-}
 _NO_TOKEN = {"code": "unauthorized", "detail": "Send the token: Authorization: Bearer …"}
 
 
@@ -69,8 +65,8 @@ class MetricsView(HealthView):
         given = request.headers.get("Authorization", "")
         if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
             return Response(_NO_TOKEN, status=401, headers={"WWW-Authenticate": "Bearer"})
-        if not metrics.is_available():
-            return Response(_NOT_INSTALLED, status=501)
+        if sentence := extras.missing("prometheus_client"):
+            return Response({"code": "not_installed", "detail": sentence}, status=501)
         from prometheus_client import CollectorRegistry, exposition
 
         ours = CollectorRegistry()

@@ -17,7 +17,6 @@ from shopsearch import filters
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
 from shopsearch.registry import ImageIndex
-from shopsearch.registry.index import described
 from shopsearch.registry.keys import is_storable
 from shopsearch.search.facets import Facet, FacetRange, FacetValue
 from shopsearch.search.request import SearchAnswer
@@ -208,7 +207,7 @@ class ResultSerializer(serializers.Serializer[Result]):
     @extend_schema_field(ProductSerializer)
     def get_product(self, result: Result) -> dict[str, Any]:
         index: ImageIndex = self.context["index"]
-        product = described(index, result.product, result.image)
+        product = index.described(result.product, result.image)
         return ProductSerializer(product, context=self.context).data
 
 

@@ -1,14 +1,17 @@
 """What ``manage.py check`` finds wrong with a project, and how to mend it; docs/reference-checks.md lists the ids.
 
-Every check reads settings and declarations only: it loads no model, opens no connection, queries no database.
+A check reads settings and declarations only: it loads no model, opens no connection, queries no database. The one in
+``database`` does, and runs where Django's checks of the database do: ``check --database`` and ``migrate``.
 """
 
-from django.core.checks import register
+from django.core.checks import Tags, register
 
+from shopsearch.checks.database import check_milvus_lite
 from shopsearch.checks.deployment import (
     check_cache,
     check_celery,
     check_embedder,
+    check_extras,
     check_proxies,
     check_saves,
     check_uploads,
@@ -27,7 +30,9 @@ for _check in (
     check_celery,
     check_saves,
     check_uploads,
+    check_extras,
 ):
     register(_check, TAG)
 for _check in (check_cache, check_proxies, check_embedder, check_workers):
     register(_check, TAG, deploy=True)
+register(check_milvus_lite, TAG, Tags.database)

@@ -54,6 +54,11 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
                 yield wrong(
                     f"{name}: {missing}.", "Name paths from the product to its texts: 'title', 'brand__name'."
                 )
+    if index.partition_by and index.filter_types.get(index.partition_by) != "string":
+        yield wrong(
+            f"partition_by: there is no filter {index.partition_by!r} of type str.",
+            f'Declare it: filters = {{"{index.partition_by}": FilterField(str, "path__from__the__product")}}.',
+        )
     if index.newest and (missing := _missing(_product_model(index), index.newest)):
         yield wrong(f"newest: {missing}.", "Name the path from the product to when it came in: 'created_at'.")
     for path in index.related:

@@ -35,7 +35,7 @@ SHARE = 0.02
 """How many of the queries that the shop can answer may be called weak."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BINS, BAR = 20, 32
-LONGEST_PHRASE = 4
+MAX_PHRASE_WORDS = 4
 """Words that a shopper types, where not the whole title."""
 
 FOREIGN_WORDS = tuple(
@@ -166,7 +166,7 @@ def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query
             yield "text", True, Query(text=dice.choice([sample.text, phrase])), ""
             yield "composed", True, Query(text=phrase, image=seen), ""
             absent = [dice.choice(nouns)]
-            shared = dice.choice([[], _phrase(words, dice)[: LONGEST_PHRASE - 1]])
+            shared = dice.choice([[], _phrase(words, dice)[: MAX_PHRASE_WORDS - 1]])
             asked = " ".join(dice.choice([shared + absent, absent + shared]))
             yield "text", False, Query(text=asked), ""
             yield "composed", False, Query(text=asked, image=seen), ""
@@ -180,7 +180,7 @@ def _words(text: str) -> list[str]:
 
 def _phrase(words: Sequence[str], dice: Random) -> list[str]:
     """A few words of it that follow one another."""
-    length = dice.randint(1, min(LONGEST_PHRASE, len(words)))
+    length = dice.randint(1, min(MAX_PHRASE_WORDS, len(words)))
     start = dice.randint(0, len(words) - length)
     return list(words[start : start + length])
 

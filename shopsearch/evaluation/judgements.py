@@ -18,8 +18,6 @@ from shopsearch.exceptions import BackendError, QueryError
 from shopsearch.images import decode
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import ImageIndex, find_index
-from shopsearch.registry.index import described
-from shopsearch.registry.keys import keys_from
 from shopsearch.search.engine import search
 from shopsearch.types import Result
 
@@ -126,7 +124,7 @@ def _picture(query: EvaluationQuery) -> bytes | None:
 
 def _found(index: ImageIndex, result: Result, grades: Mapping[str, int]) -> PooledProduct:
     product_id = str(result.product.pk)
-    description = described(index, result.product, result.image)
+    description = index.described(result.product, result.image)
     return PooledProduct(
         id=product_id, grade=grades.get(product_id), rank=result.rank, description=description
     )
@@ -134,11 +132,9 @@ def _found(index: ImageIndex, result: Result, grades: Mapping[str, int]) -> Pool
 
 def _descriptions(index: ImageIndex, product_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """By id, those that the shop still has, whether it shows them or not."""
-    keys = keys_from(index.product_model, product_ids)  # the shop's keys may have been of another kind then
-    images = index.model._default_manager.filter(**{f"{index.product_field or 'pk'}__in": keys})
     descriptions: dict[str, Mapping[str, Any]] = {}
-    for image in images.order_by("pk"):
+    for image in index.images_of(product_ids, index.model._default_manager.all()):
         product = index.get_product(image)
         if product is not None and str(product.pk) not in descriptions:
-            descriptions[str(product.pk)] = described(index, product, image)
+            descriptions[str(product.pk)] = index.described(product, image)
     return descriptions

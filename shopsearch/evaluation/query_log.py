@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
 import re
-import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from django.db.models import F
 
 from shopsearch.conf import settings
 from shopsearch.models import EvaluationQuery
+from shopsearch.threads import BackgroundThread
 
 if TYPE_CHECKING:
     from shopsearch.search.request import SearchAnswer
@@ -96,24 +96,16 @@ def _write(batch: Counter[CollectedQuery]) -> None:
         rows.update(times_asked=F("times_asked") + times, asked_on=datetime.date.today())
 
 
-class _Writer:
-    """A daemon thread that is started by the first query of a process."""
+class _Writer(BackgroundThread):
+    """Writes what waits. Started by the first query of a process."""
 
-    def __init__(self) -> None:
+    def reset(self) -> None:
         self.waiting: Queue[CollectedQuery] = Queue(MAX_WAITING)
-        self.lock = threading.Lock()
-        self.thread: threading.Thread | None = None
 
     def put(self, asked: CollectedQuery) -> None:
-        try:
+        with suppress(Full):
             self.waiting.put_nowait(asked)
-        except Full:
-            return
-        if self.thread is None:
-            with self.lock:
-                if self.thread is None:
-                    self.thread = threading.Thread(target=self.run, name="shopsearch-query-log", daemon=True)
-                    self.thread.start()
+            self.start()
 
     def run(self) -> None:
         while True:
@@ -138,14 +130,4 @@ class _Writer:
             return batch
 
 
-_writer = _Writer()
-
-
-def _after_fork() -> None:
-    # The parent's thread is not in the child, and its lock may be held for ever.
-    global _writer
-    _writer = _Writer()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_writer = _Writer("shopsearch-query-log")

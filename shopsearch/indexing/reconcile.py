@@ -30,7 +30,6 @@ from shopsearch.models.outbox import wake
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import chunks_of, keys_from, keys_of
 from shopsearch.types import Entity
-from shopsearch.vector_stores.milvus.expressions import stored as as_stored
 
 logger = logging.getLogger(__name__)
 Kind = Literal["lost", "ghost", "stale"]
@@ -194,8 +193,8 @@ def _version(entry: IndexEntry | None) -> Any:
 
 
 def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as any store keeps them: a long text is cut, and a list ends somewhere."""
-    return {name: as_stored(value) for name, value in fields.items()}
+    """The values as the store keeps them: it may cut a long text or a long list."""
+    return {name: get_vector_store().stored(value) for name, value in fields.items()}
 
 
 # The shop and the outbox.

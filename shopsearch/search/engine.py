@@ -120,15 +120,14 @@ def answer(request: SearchRequest) -> SearchAnswer:
     """
     asked = understood(request)
     found, weak_below = retrieved(asked)
-    ranked = sorting.in_order(asked.index, asked.sort, found.ranked) if asked.sort else found.ranked
     answered = SearchAnswer(
         request=request,
         index=asked.index,
         query=asked.query,
-        results=page_of(asked, ranked),
+        results=page_of(asked, found.ranked),
         offset=request.offset,
         limit=asked.limit,
-        has_next=asked.end < min(len(ranked), settings.MAX_RESULTS),
+        has_next=asked.end < min(len(found.ranked), settings.MAX_RESULTS),
         weak_below=weak_below,
         match=calibration.match_of(found.best, weak_below),
         retrieval=found.retrieval,
@@ -193,8 +192,7 @@ def _images_of_the_shop(index: ImageIndex, request: SearchRequest) -> Sequence[A
     """The images that the results should be like. Raises QueryError for an image that the shop does not show."""
     images = index.get_queryset()
     if request.like_product is not None:
-        keys = keys_from(index.product_model, [request.like_product])
-        return list(images.filter(**{f"{index.product_field or 'pk'}__in": keys}).order_by("pk")[:MAX_IMAGES])
+        return list(index.images_of([request.like_product], images)[:MAX_IMAGES])
     if request.like_image is None:
         return ()
     shown = list(images.filter(pk__in=keys_from(index.model, [request.like_image])))
@@ -227,7 +225,7 @@ def _query(index: ImageIndex, request: SearchRequest, like: Sequence[Any]) -> Qu
 
 def _opened(index: ImageIndex, image: Any) -> Image:
     try:
-        with getattr(image, index.image_field).open("rb") as file:
+        with index.open_image(image) as file:
             return decode(file)
     except (OSError, ValueError) as error:
         raise ImageUnreadable(_("The picture of that product cannot be opened. Try another one.")) from error
@@ -259,7 +257,8 @@ def _check_filters(asked: Understood, collection: Collection) -> None:
     """Raises BackendError for a filter that was declared after the live collection was made."""
     types = asked.index.filter_types
     for each in conditions(asked.condition):
-        if collection.fields.get(each.field) != types[each.field]:
+        held = collection.fields.get(each.field)
+        if ("string" if held == "partition" else held) != types[each.field]:
             raise BackendError(
                 f"The filter {each.field!r} is being built; it works as soon as "
                 "`manage.py shopsearch_reindex --rebuild` is done."
@@ -299,10 +298,15 @@ def _stored_vector(index: ImageIndex, collection: Collection | None, images: Seq
     return np.asarray(mean / length if length else held[0].vector, np.float32)
 
 
-def page_of(asked: Understood, ranked: Sequence[tuple[Hit, Any]]) -> tuple[Result, ...]:
-    """The results of this page."""
+def page_of(asked: Understood, ranked: Sequence[Hit]) -> tuple[Result, ...]:
+    """The results of this page, which are the only rows that are read, unless an order needs more of them."""
     start = asked.request.offset
+    if asked.sort:
+        page = sorting.in_order(asked.index, asked.sort, retrieval.with_images(asked.index, ranked))
+        page = page[start : asked.end]
+    else:
+        page = retrieval.with_images(asked.index, ranked[start : asked.end])
     return tuple(
         Result(rank=rank, score=hit.score, product=asked.index.get_product(image), image=image)
-        for rank, (hit, image) in enumerate(ranked[start : asked.end], start=start + 1)
+        for rank, (hit, image) in enumerate(page, start=start + 1)
     )

@@ -27,7 +27,6 @@ from shopsearch.exceptions import ImageError, ShopsearchError
 from shopsearch.images import decoding
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, get_index
-from shopsearch.registry.index import text_of
 from shopsearch.rerankers.ordering import Order, arrange
 from shopsearch.telemetry import logs, metrics
 from shopsearch.types import Candidate, Judgement, Query
@@ -92,7 +91,7 @@ def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
         {
             "product": _plain(result.product.pk),
             "image": str(result.image.pk),
-            "text": text_of(index, result.product)[:MAX_CHARACTERS],
+            "text": index.text_of(result.product)[:MAX_CHARACTERS],
             "score": round(result.score, 6),
         }
         for result in leading
@@ -253,7 +252,7 @@ def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[i
         if row is None:
             continue
         try:
-            with getattr(row, index.image_field).open("rb") as file:
+            with index.open_image(row) as file:
                 picture = images.decode(file)
         except (ImageError, OSError, ValueError):
             continue

@@ -16,6 +16,8 @@ from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query, Retrieval
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from shopsearch.types import Vector
 
 FIRST_HITS = 128
@@ -50,7 +52,7 @@ class Target:
     collection: models.Collection
     vector: Vector
     condition: Filter | None = None
-    terms: analyzer.Asked | None = None
+    terms: analyzer.QueryTerms | None = None
     """The query's words; None where only vectors are searched."""
     weight: float = 0.0
     """What the words' rank counts beside the vectors' rank, whose weight is 1."""
@@ -58,9 +60,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The best products, each by its best hit and the image of that hit."""
+    """The best products, each by its best hit."""
 
-    ranked: Sequence[tuple[Hit, Any]] = ()
+    ranked: Sequence[Hit] = ()
     best: float | None = None
     """How well the best of all answers, whatever its place: 1 for an exact name match."""
     retrieval: Retrieval = "vectors"
@@ -85,7 +87,7 @@ def target(
     terms = None
     if query.text and weight and finds_by_words(index, collection):
         # Beside a picture, words say what should be different from it: they are no product's name.
-        terms = analyzer.asked(query.text, index.words_language, may_be_name=query.kind == "text")
+        terms = analyzer.query_terms(query.text, index.words_language, may_be_name=query.kind == "text")
     return Target(
         index=index,
         collection=collection,
@@ -119,22 +121,21 @@ def products(target: Target, *, wanted: int, without: Collection[object] = ()) -
     and VectorStoreError.
     """
     index = target.index
-    ranked: dict[object, tuple[Hit, Any]] = {}
+    ranked: dict[object, Hit] = {}
     best: float | None = None
     for chunk in _chunks(hits(target)):
         with timed("database"):
-            images = _visible(index, chunk)
+            product_keys = _shown(index, chunk)
         if best is None:
-            best = max((hit.score for hit in chunk if hit.image_id in images), default=None)
+            best = max((hit.score for hit in chunk if hit.image_id in product_keys), default=None)
         for hit in chunk:
-            image = images.get(hit.image_id)
-            product = None if image is None else index.get_product(image)
-            if product is not None and product.pk not in without:
-                ranked.setdefault(product.pk, (hit, image))
+            key = product_keys.get(hit.image_id)
+            if key is not None and key not in without:
+                ranked.setdefault(key, hit)
         if len(ranked) >= wanted:
             break
     leading = list(ranked.values())[:wanted]
-    is_named = bool(leading and target.terms and target.terms.names(leading[0][0].words))
+    is_named = bool(leading and target.terms and target.terms.names(leading[0].words))
     return Found(
         ranked=leading,
         best=1.0 if is_named else best,
@@ -149,10 +150,32 @@ def _chunks(lists: Iterable[list[Hit]]) -> Iterator[list[Hit]]:
             yield found[start : start + ROWS_PER_SELECT]
 
 
-def _visible(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, Any]:
-    """The hits' images that the shop shows, by ``str(pk)``; without those deleted or hidden a moment ago."""
-    keys = keys_from(index.model, (hit.image_id for hit in hits))
-    return {str(image.pk): image for image in index.get_queryset().filter(pk__in=keys)}
+def _shown(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, object]:
+    """By ``Hit.image_id`` the key of the product, of images that the shop shows at this moment.
+
+    Keys alone: of some hundred hits a page shows 24, and building rows would be most of a search's time.
+    """
+    images = _images(index, hits)
+    if type(index).get_product is not ImageIndex.get_product:
+        return {
+            str(image.pk): product.pk for image in images if (product := index.get_product(image)) is not None
+        }
+    pairs = images.values_list("pk", f"{index.product_field}__pk" if index.product_field else "pk")
+    return {str(image): product for image, product in pairs if product is not None}
+
+
+def with_images(index: ImageIndex, hits: Sequence[Hit]) -> list[tuple[Hit, Any]]:
+    """Each hit and its image's row, without images that were deleted or hidden a moment ago."""
+    with timed("database"):
+        images = {str(image.pk): image for image in _images(index, hits)}
+    found = ((hit, images.get(hit.image_id)) for hit in hits)
+    return [
+        (hit, image) for hit, image in found if image is not None and index.get_product(image) is not None
+    ]
+
+
+def _images(index: ImageIndex, hits: Sequence[Hit]) -> QuerySet[Any]:
+    return index.get_queryset().filter(pk__in=keys_from(index.model, (hit.image_id for hit in hits)))
 
 
 def hits(target: Target) -> Iterator[list[Hit]]:
@@ -212,7 +235,7 @@ def _leading(find: Callable[[int], list[Hit]]) -> tuple[list[Hit], bool]:
 
 
 def fused(
-    by_vectors: Sequence[Hit], by_words: Sequence[Hit], *, asked: analyzer.Asked, weight: float
+    by_vectors: Sequence[Hit], by_words: Sequence[Hit], *, asked: analyzer.QueryTerms, weight: float
 ) -> list[Hit]:
     """Every hit once, the hits of a product together: exact name matches first, then by both ranks.
 

@@ -15,7 +15,6 @@ from shopsearch.backends import get_reranker
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
 from shopsearch.registry import ImageIndex, find_index, get_index
-from shopsearch.registry.index import described
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.sorting import is_relevance
 from shopsearch.storefront.refinements import Address, Refinements
@@ -164,7 +163,7 @@ class PageQuery:
             parameters["index"] = self.index_name
         return Card(
             result=result,
-            product=described(self.index, result.product, result.image),
+            product=self.index.described(result.product, result.image),
             similar_url=str(Address(self.path, parameters)),
         )
 
@@ -172,7 +171,7 @@ class PageQuery:
     def similar(self) -> Mapping[str, Any] | None:
         """The product of the shop whose picture was searched with, as ``describe`` says it."""
         image = self.found.like if self.found and not self.error else None
-        return None if image is None else described(self.index, self.index.get_product(image), image)
+        return None if image is None else self.index.described(self.index.get_product(image), image)
 
     @cached_property
     def refinements(self) -> Refinements | None:

@@ -8,7 +8,7 @@ import pytest
 from shopsearch.backends import get_vector_store
 from shopsearch.models import Collection, ProductImage
 from shopsearch.registry import index_for
-from shopsearch.registry.analyzer import kept
+from shopsearch.registry.analyzer import product_terms
 from shopsearch.search.retrieval import hits, target
 from shopsearch.types import CollectionSchema, Entity, Query
 
@@ -51,7 +51,7 @@ def entity_of(place, catalogue):
         product_id=str(place),
         vector=catalogue.vectors[place],
         fields={
-            IMAGES.words_field: kept(
+            IMAGES.words_field: product_terms(
                 [*names, article.description, article.brand], names, IMAGES.words_language
             )
         },

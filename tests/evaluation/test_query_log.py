@@ -223,7 +223,7 @@ def test_a_search_does_not_wait_for_its_words_to_be_kept_nor_fail_with_it(
 
 
 def test_what_the_log_cannot_keep_up_with_is_dropped(monkeypatch):
-    writer = query_log._Writer()
+    writer = query_log._Writer("test-query-log")
     monkeypatch.setattr(writer, "run", lambda: None)
     for number in range(query_log.MAX_WAITING + 5):
         writer.put(query_log.CollectedQuery(INDEX, f"mug {number}", "en"))

@@ -2,10 +2,12 @@
 
 import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from django.db.models.signals import post_init
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -212,5 +214,20 @@ def test_what_is_behind_the_most_hits_that_a_store_gives_is_not_reached_and_the_
 def test_a_page_asks_the_database_for_no_more_rows_than_it_needs(django_assert_max_num_queries):
     stock([Shown((9,))] * 60)
     search(image=RED)
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(3):
         search(image=RED, limit=5, offset=20)
+
+
+def test_only_the_images_of_the_page_are_built_as_rows_and_their_products_with_them():
+    stock([Shown((9,))] * 60)
+    built = []
+
+    def count(sender, **kwargs):
+        built.append(sender._meta.model_name)
+
+    post_init.connect(count)
+    try:
+        assert len(search(image=RED, limit=5, offset=20).results) == 5
+    finally:
+        post_init.disconnect(count)
+    assert Counter(built)["productimage"] == Counter(built)["product"] == 5

@@ -167,10 +167,10 @@ def test_without_a_name_the_product_image_models_index_answers():
 
 
 @pytest.mark.usefixtures("shop")
-def test_an_answer_takes_two_queries_of_the_database(django_assert_num_queries):
-    """Which collection answers, and the products."""
+def test_an_answer_takes_three_queries_of_the_database(django_assert_num_queries):
+    """Which collection answers, the keys of what the shop shows, and the rows of the page."""
     search("green")  # calibrations are read once in a while
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         results = search("red")
         assert [result.product.title for result in results.results]
 

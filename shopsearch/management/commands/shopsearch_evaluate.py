@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
@@ -17,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 from tqdm import tqdm
 
+from shopsearch import extras
 from shopsearch.backends import get_reranker
 from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
@@ -74,8 +74,8 @@ class Command(BaseCommand):
         parser.add_argument("--html", type=Path, metavar="FILE", help="Write a page with the worst queries.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if importlib.util.find_spec("ir_measures") is None:
-            raise CommandError("The measures need ir-measures: pip install 'shopsearch[evaluation]'")
+        if sentence := extras.missing("ir_measures"):
+            raise CommandError(sentence)
         for name in ("json", "run", "html"):
             if (path := options[name]) and not path.resolve().parent.is_dir():
                 raise CommandError(f"--{name}: there is no folder {path.resolve().parent}.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-import threading
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -26,6 +25,7 @@ from shopsearch.indexing.batch import NO_MODEL
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import get_index, get_indexes
 from shopsearch.search.retrieval import finds_by_words, why_vectors_alone
+from shopsearch.threads import within
 
 MODEL_SECONDS = 30.0
 STORE_SECONDS = 10.0
@@ -47,7 +47,7 @@ class Part:
     def ask(self, question: Callable[[], Answer], seconds: float | None = None) -> Answer | None:
         """The answer; or None, and the error is kept. With ``seconds``, never waits longer than that."""
         try:
-            answer = question() if seconds is None else _within(seconds, question)
+            answer = question() if seconds is None else within(seconds, question)
         except (BackendError, DatabaseError, ImproperlyConfigured, OSError) as error:
             self.error = str(error) or type(error).__name__
             return None
@@ -216,26 +216,6 @@ def _answering_workers() -> int:
     with current_app.connection_for_write(connect_timeout=1) as wire:
         queues = current_app.control.inspect(timeout=PING_SECONDS, connection=wire).active_queues() or {}
     return sum(any(queue["name"] == settings.INDEX_QUEUE for queue in each) for each in queues.values())
-
-
-def _within(seconds: float, question: Callable[[], Answer]) -> Answer:
-    """The answer of ``question``, asked in a thread that is left behind when it takes longer."""
-    outcome: list[Answer | Exception] = []
-
-    def ask() -> None:
-        try:
-            outcome.append(question())
-        except Exception as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError(f"No answer within {seconds:g} seconds.")
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
 
 
 def lines_of(status: Status) -> Iterator[str]:

@@ -54,7 +54,7 @@ def test_the_language_is_the_projects_unless_the_index_says_one(declare, setting
     settings.LANGUAGE_CODE = "es-mx"
     declare(language="")
     assert IMAGES.words_field == "_words_es"
-    declare(language="de")
+    declare(language="ja")
     assert IMAGES.words_field == "_words"
 
 
