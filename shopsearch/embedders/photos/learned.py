@@ -77,7 +77,7 @@ class Phrases:
 
     vectors: Numbers
     """(phrases, 384), unit length, those of a class or kind in a row."""
-    starts: Numbers
+    starts: npt.NDArray[np.int64]
     """(1000 + kinds,): the first phrase of each class and kind."""
     classes: Numbers
     """(1000, 384): each class's meaning, centred."""
@@ -104,7 +104,7 @@ class Phrases:
     def asked(self, texts: Numbers) -> Numbers:
         """(n, 1000 + kinds): how likely a text, of which these are the tower's vectors, asks for each, in sum 1."""
         likeness = np.maximum.reduceat(texts @ self.vectors.T, self.starts, axis=1)
-        return softmax(likeness / self.temperature)
+        return softmax(likeness.astype(np.float32) / self.temperature)
 
     def meaning_of_texts(self, texts: Numbers) -> Numbers:
         """(n, 384), unit length."""

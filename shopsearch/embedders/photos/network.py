@@ -97,7 +97,7 @@ class EfficientNetLite2(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = Convolution(3, STEM, 3, 2)
-        blocks: list[nn.Module] = []
+        blocks: list[Block] = []
         channels = STEM
         for out, kernel, stride in BLOCKS:
             blocks.append(Block(channels, out, kernel, stride, EXPANSION if blocks else 1))
@@ -155,5 +155,5 @@ def read_network(cache: Path) -> EfficientNetLite2:
     state = NETWORK.load(cache, read_checkpoint)
     with torch.device("meta"):
         network = EfficientNetLite2()
-    installed: EfficientNetLite2 = install(network, state, dtype=torch.float32, device="cpu")
-    return installed.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    # torch's stubs know no memory_format, though Module.to has it.
+    return install(network, state, dtype=torch.float32, device="cpu").to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

