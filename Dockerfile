@@ -2,13 +2,11 @@
 FROM python:3.11.13-slim-bookworm AS web
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /srv/shop
-COPY constraints.txt ./
-RUN pip install -c constraints.txt \
-    django djangorestframework drf-spectacular celery redis packaging pymilvus safetensors numpy pillow tqdm \
-    uvicorn prometheus-client "psycopg[binary]"
 RUN useradd --uid 10001 --create-home shop && install --directory --owner shop /srv/state
-COPY manage.py ./
+COPY constraints.txt pyproject.toml README.md CHANGELOG.md LICENSE ./
 COPY shopsearch shopsearch
+RUN pip install -c constraints.txt ".[metrics]" uvicorn "psycopg[binary]"
+COPY manage.py ./
 COPY demo_project demo_project
 ENV DJANGO_SETTINGS_MODULE=demo_project.settings SHOPSEARCH_DEMO_DIR=/srv/state DEBUG=0
 USER shop
@@ -17,7 +15,6 @@ CMD ["uvicorn", "demo_project.asgi:application", "--host", "0.0.0.0", "--port", 
 
 FROM web AS worker
 USER root
-COPY requirements.txt ./
-RUN pip install -c constraints.txt torch && pip install -r requirements.txt
+RUN pip install -c constraints.txt torch && pip install -c constraints.txt ".[metrics,models]"
 USER shop
 CMD ["celery", "-A", "demo_project", "worker", "-P", "solo", "-c", "1", "-Q", "shopsearch-index,shopsearch-rerank"]

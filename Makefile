@@ -1,7 +1,8 @@
 # make demo   the shop, ready to search          make test   what needs no server and no browser, in minutes
 # make test-services  with real servers and a browser, and what the bundled model finds
 # make test-nightly   what takes long: a thousand schedules of faults, and tests marked nightly
-# make lint   ruff, mypy, imports, bandit     make clean  forget the environment and the demo's data
+# make test-matrix    Django 5.2 to 6.1 on every Python that is found
+# make lint   ruff, mypy, imports, requirements, bandit     make clean  forget the environment and the demo's data
 # make train  the bundled model from nothing, in an hour or two
 # make audit  known holes in the pinned packages, as far as the advisory service can be reached
 VENV ?= .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo demo-data reference test test-services test-nightly test-shuffled test-faults lint audit train clean system
+.PHONY: demo demo-data reference test test-services test-nightly test-matrix test-shuffled test-faults lint audit train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -33,7 +34,7 @@ reference: $(VENV)/.demo
 $(VENV)/.pip: constraints.txt
 	@echo "Installing into $(VENV): a minute or two, once."
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
-	@$(PIP) django djangorestframework drf-spectacular celery redis packaging numpy pillow tqdm
+	@$(PIP) django djangorestframework drf-spectacular celery redis httpx2 snowballstemmer packaging numpy pillow tqdm
 	@touch $@
 
 # torch by itself before the others: pinned, so that no later requirement brings a CUDA build.
@@ -68,6 +69,11 @@ test-nightly: $(VENV)/.dev system test-faults
 	$(PYTEST) -m nightly $(ARGS)
 	SHOPSEARCH_TEST_DATABASE=postgresql $(MAKE) test-faults
 
+# Each Python that is found with each Django that runs on it, without torch: `make test-matrix ARGS="-e py313-django61"`.
+# pyenv hides the interpreters that are not chosen; here all are.
+test-matrix: $(VENV)/.dev
+	@PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -s -d:)" $(BIN)/tox run $(ARGS)
+
 # The same tests in another order and with other examples each time: finds what leans on an earlier test or on luck.
 test-shuffled: $(VENV)/.dev
 	SHOPSEARCH_TEST_HYPOTHESIS=default $(BIN)/python -m pytest -o addopts="-ra --strict-markers -p no:cacheprovider" $(ARGS)
@@ -82,6 +88,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive shopsearch demo_project training
 
 # Known holes in what is pinned. It asks PyPI, so it is no part of CI; where it gets no answer it fails.

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from shopsearch.vector_stores.milvus.connection import Server
+from shopsearch.vector_stores.milvus.indexes import KINDS, MEMORY_SHARE, choose, vector_bytes
+
 PICTURES = (1_000_000, 100_000_000, 1_000_000_000)
 DIMENSIONS = (512, 768, 1024)
+RULE_PICTURES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+RULE_GIB = (16, 64, 256, 1024)
 
 # What Milvus does by its documentation, and by shopsearch's defaults.
-HNSW_LINKS = 32
-"""M: a vector has two times so many links of four bytes on the lowest level; the levels above add 2 %."""
-SQ8_BYTES = 1
-PQ_SHARE = 1 / 32
-"""IVF_PQ with one byte for eight numbers of four bytes."""
-DISKANN_MEMORY_SHARE = 1 / 8
-"""pq_code_budget_gb_ratio's default."""
-DISKANN_LINKS = 56
-SECTOR = 4096
+INDEXES = tuple(KINDS)
+"""Those of the rule; what a vector takes in each is said there."""
 SEGMENT_BYTES = 1024**3
 ENTITY_BYTES = 160
 """Assumed: an entity's ids and a handful of filter values."""
@@ -41,31 +39,10 @@ PEAK_FLOPS = {"L4": 121e12, "H100": 990e12}
 """Of 16-bit matrix products, by the data sheets."""
 UTILIZATION = 0.3
 NODE_BYTES = 256 * 1024**3
-NODE_SHARE = 0.7
-"""Of a query node's memory that may be filled: loading, growing segments and queries need the rest."""
 SEGMENT_SECONDS = 0.001
 """One core searching one segment of 1 GiB by HNSW with ef = 256."""
 NODE_CORES = 32
 CHANGES_PER_DAY = 0.05
-
-
-def vector_bytes(index: str, dimension: int) -> tuple[float, float]:
-    """Memory and local disk of one vector in a query node, by the kind of vector index."""
-    full = 4 * dimension
-    links = 2 * HNSW_LINKS * 4
-    per_sector = SECTOR // (full + 4 + 4 * DISKANN_LINKS)
-    node = SECTOR / per_sector if per_sector else SECTOR * math.ceil((full + 4 + 4 * DISKANN_LINKS) / SECTOR)
-    return {
-        "FLAT": (full, 0.0),
-        "HNSW": (full + links, 0.0),
-        "HNSW_SQ, FP16": (full / 2 + links, 0.0),
-        "HNSW_SQ, SQ8": (dimension * SQ8_BYTES + links, 0.0),
-        "IVF_PQ": (full * PQ_SHARE + 8, 0.0),
-        "DISKANN": (full * DISKANN_MEMORY_SHARE, node),
-    }[index]
-
-
-INDEXES = ("FLAT", "HNSW", "HNSW_SQ, FP16", "HNSW_SQ, SQ8", "IVF_PQ", "DISKANN")
 
 
 def memory(pictures: int, index: str, dimension: int) -> float:
@@ -78,7 +55,7 @@ def local_disk(pictures: int, index: str, dimension: int) -> float:
 
 
 def query_nodes(pictures: int, index: str, dimension: int) -> int:
-    return math.ceil(memory(pictures, index, dimension) / (NODE_BYTES * NODE_SHARE))
+    return math.ceil(memory(pictures, index, dimension) / (NODE_BYTES * MEMORY_SHARE))
 
 
 def object_storage(pictures: int, index: str, dimension: int) -> float:
@@ -145,6 +122,10 @@ def tables() -> dict[str, str]:
             ["768 numbers", *(f"{millions(each)}: memory, disk, nodes" for each in PICTURES)],
             ([index, *(_placed(each, index, 768) for each in PICTURES)] for index in INDEXES),
         ),
+        "rule": table(
+            ["768 numbers", *(f"{gib:,} GiB" for gib in RULE_GIB)],
+            ([f"{count:,}", *(_chosen(count, gib) for gib in RULE_GIB)] for count in RULE_PICTURES),
+        ),
         "storage": table(
             ["768 numbers", *map(millions, PICTURES)],
             (
@@ -197,6 +178,10 @@ def tables() -> dict[str, str]:
 def _bytes(index: str, dimension: int) -> str:
     memory_bytes, disk = vector_bytes(index, dimension)
     return f"{memory_bytes:,.0f}" + (f" + {disk:,.0f} on disk" if disk else "")
+
+
+def _chosen(pictures: int, gib: int) -> str:
+    return choose(Server(name="v2.6.4"), dimension=768, entities=pictures, memory_bytes=gib * 1024**3).type
 
 
 def _placed(pictures: int, index: str, dimension: int) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shopsearch.indexing import progress
 from shopsearch.testing import ColourEmbedder
 from tests.services.celery import CeleryWorkerProcess
 from tests.services.milvus import MilvusLiteProcess
@@ -55,9 +56,7 @@ def shop(products: int, log: Path) -> None:
     import tests.services.celery  # noqa: F401  # the project's Celery application
     from shopsearch.backends import get_vector_store
     from shopsearch.filters import Range
-    from shopsearch.indexing import changes, outbox
-    from shopsearch.indexing.collections import live_name
-    from shopsearch.models import ProductImage
+    from shopsearch.models import Collection, ProductImage
     from shopsearch.registry import get_index
     from tests.shop.models import Product
     from tests.shop.pictures import picture
@@ -69,11 +68,11 @@ def shop(products: int, log: Path) -> None:
         [ProductImage(product=each, image=name) for each in Product.objects.all()]
     )
     begun = time.perf_counter()
-    changes.reindex(ProductImage.objects.all())
-    while outbox.waiting([index]):
+    ProductImage.objects.all().reindex()
+    while progress.waiting([index]):
         time.sleep(0.1)
     first = time.perf_counter() - begun
-    store, collection = get_vector_store(), live_name(index)
+    store, collection = get_vector_store(), Collection.objects.of(index).live().get().name
 
     def found(price: float) -> int:
         """How many entities a filter by this price finds, of as many as one search may give."""
@@ -86,7 +85,7 @@ def shop(products: int, log: Path) -> None:
         begun = time.perf_counter()
         change(price)
         changed = time.perf_counter()
-        while outbox.waiting([index]) or found(price) < min(products, 16_384):
+        while progress.waiting([index]) or found(price) < min(products, 16_384):
             time.sleep(0.25)
         done = time.perf_counter()
         return {
@@ -104,7 +103,7 @@ def shop(products: int, log: Path) -> None:
     @transaction.atomic
     def update(price: int) -> None:
         Product.objects.update(price=price)
-        changes.reindex(ProductImage.objects.all())
+        ProductImage.objects.all().reindex()
 
     report = {
         "products": products,

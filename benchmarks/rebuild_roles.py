@@ -17,6 +17,9 @@ from django.core.files.base import ContentFile
 from django.core.management import call_command
 from PIL import Image
 
+from shopsearch.indexing import progress
+from shopsearch.models import Collection
+
 CHUNK = 500
 
 
@@ -49,16 +52,16 @@ def _hold(rows: list[Any]) -> None:
 
     from shopsearch import images
     from shopsearch.backends import get_embedder, get_vector_store
-    from shopsearch.indexing import collections, snapshots
-    from shopsearch.indexing.targets import targets_of
-    from shopsearch.models import Change, IndexEntry
+    from shopsearch.indexing import collections
+    from shopsearch.indexing.batch import take_snapshot
+    from shopsearch.models import Change, Collection, IndexEntry, StoredImage
     from shopsearch.registry import index_for
     from shopsearch.types import Entity, Query
 
     index = index_for(type(rows[0]))
     using = router.db_for_write(index.model)
-    [target] = targets_of(index, [collections.live(index, using) or collections.begin_live(index, using)])
-    taken = [snapshots.take(index, row) for row in rows]
+    live = Collection.objects.of(index, using).live().first() or collections.begin_live(index, using)
+    taken = [take_snapshot(index, row) for row in rows]
     vectors = get_embedder().embed([Query(image=images.decode(each.content)) for each in taken])
     entities = [
         Entity(
@@ -70,15 +73,19 @@ def _hold(rows: list[Any]) -> None:
         )
         for row, each, vector in zip(rows, taken, vectors, strict=True)
     ]
-    get_vector_store().upsert(target.collection.name, entities)
-    IndexEntry.objects.bulk_create(
-        IndexEntry(
-            index=index.name,
-            image_id=str(row.pk),
-            state=IndexEntry.State.INDEXED,
-            held={target.key: target.hashes_of(each, each.fields)},
+    get_vector_store().upsert(live.name, entities)
+    entries = IndexEntry.objects.bulk_create(
+        IndexEntry(index=index.name, image_id=str(row.pk), state=IndexEntry.State.INDEXED) for row in rows
+    )
+    StoredImage.objects.bulk_create(
+        StoredImage(
+            entry=entry,
+            collection=live,
+            generation=live.generation,
+            image_hash=each.image_hash,
+            fields_hash=each.fields_hash,
         )
-        for row, each in zip(rows, taken, strict=True)
+        for entry, each in zip(entries, taken, strict=True)
     )
     Change.objects.all().delete()
 
@@ -152,7 +159,7 @@ def compare(folder: str) -> None:
     """Once everything is at rest, the live collection against the shop, entity by entity."""
     from shopsearch import images
     from shopsearch.backends import get_vector_store
-    from shopsearch.indexing import batch, collections, outbox
+    from shopsearch.indexing import batch
     from shopsearch.models import ProductImage
     from shopsearch.registry import index_for
     from shopsearch.registry.keys import keys_of
@@ -160,9 +167,9 @@ def compare(folder: str) -> None:
     from tests.indexing.rebuilds import MirrorEmbedder
 
     index, store, embedder = index_for(ProductImage), get_vector_store(), MirrorEmbedder()
-    while outbox.waiting([index]):
+    while progress.waiting([index]):
         batch.index_batch()
-    live = collections.live(index)
+    live = Collection.objects.of(index).live().first()
     if live is None or live.space != embedder.space:
         raise RuntimeError("The new collection does not answer.")
     lost = stale = shown = 0

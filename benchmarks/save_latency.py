@@ -96,19 +96,18 @@ class Shop:
         django.setup()
         from django.core.management import call_command
 
-        from shopsearch.indexing import receivers
+        from shopsearch.indexing import saves
         from shopsearch.models import ProductImage
         from tests.shop.pictures import RED, product
 
         call_command("migrate", run_syncdb=True, verbosity=0, skip_checks=True)
-        self.followers = receivers._followers(ProductImage)
-        self.known = dict(self.followers)
+        self.followers = saves._followers(ProductImage)
+        self.known = dict(self.followers.after)
         self.image = product(RED).images.get()
 
     def save(self, *, with_shopsearch: bool) -> tuple[float, float]:
         """The milliseconds it took, and those of them that this thread had the processor."""
-        self.followers.clear()
-        self.followers.update(self.known if with_shopsearch else {})
+        self.followers.after = self.known if with_shopsearch else {}
         begun, begun_processor = time.perf_counter(), time.thread_time()
         self.image.save()
         return (time.perf_counter() - begun) * 1_000, (time.thread_time() - begun_processor) * 1_000

@@ -52,7 +52,7 @@ WORDS = (
 )
 CLIENTS = (1, 2, 3, 4)
 REFUSALS = (429, 503)
-MOST_TIMES, MOST_TIMES_AFTER = 3.0, 1.5
+MAX_TIMES, MAX_TIMES_AFTER = 3.0, 1.5
 PATIENCE_SECONDS = 60.0
 DICE = random.Random(7)
 BOUNDARY = b"what-no-picture-has-in-it"
@@ -202,8 +202,8 @@ def wrong(calm: Sequence[Answer], storm: Sequence[Answer], after: Sequence[Answe
     for kind in KINDS:
         before = quantile(calm, kind, 0.95)
         for name, answers, most in (
-            ("in the storm", storm, MOST_TIMES),
-            ("after it", after, MOST_TIMES_AFTER),
+            ("in the storm", storm, MAX_TIMES),
+            ("after it", after, MAX_TIMES_AFTER),
         ):
             times = quantile(answers, kind, 0.95) / before
             print(f"{kind} {name}: p95 is {times:.2f} × the unloaded one; at most {most:g}.")

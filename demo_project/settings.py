@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from celery.schedules import crontab
+from django.core.exceptions import ImproperlyConfigured
 
 from demo_project.addresses import read_addresses, read_database, transport_options
 
@@ -13,8 +14,15 @@ DEMO_DIR = Path(os.environ.get("SHOPSEARCH_DEMO_DIR", ROOT / ".var")).resolve()
 ADDRESSES = read_addresses(DEMO_DIR)
 
 DEBUG = os.environ.get("DEBUG", "1").lower() in ("1", "true", "yes", "on")
-SECRET_KEY = os.environ.get("SECRET_KEY", "demo: listens on this machine only, keeps nobody's secrets")
-ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
+SECRET_KEY = os.environ.get("SECRET_KEY", "")
+if not SECRET_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured(
+            "DEBUG is off and there is no SECRET_KEY. Set one: `openssl rand -hex 24` makes it."
+        )
+    SECRET_KEY = "demo: listens on this machine only, keeps nobody's secrets"  # noqa: S105
+# A container asks its own health at 127.0.0.1, whatever the shop is called.
+ALLOWED_HOSTS = ["127.0.0.1", *os.environ.get("ALLOWED_HOSTS", "localhost,[::1]").split(",")]
 
 ROOT_URLCONF = "demo_project.urls"
 WSGI_APPLICATION = "demo_project.wsgi.application"

@@ -9,7 +9,10 @@ import sys
 import threading
 from types import FrameType
 
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.exceptions import SuspiciousFileOperation
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 
 HOST = "127.0.0.1"
 
@@ -26,15 +29,23 @@ class DemoRequestHandler(WSGIRequestHandler):
         return str(self.client_address[0])
 
 
+class StaticFiles(StaticFilesHandler):
+    """Serves the static files before the application is asked."""
+
+    def serve(self, request: HttpRequest) -> HttpResponse | FileResponse:
+        try:
+            return super().serve(request)
+        except SuspiciousFileOperation as error:  # /static/../…: Django would answer 500
+            raise Http404 from error
+
+
 def make_server(port: int) -> ThreadedWSGIServer:
     """A server that listens, and answers from ``serve_forever()`` on. Raises OSError for a port that is taken."""
-    from django.contrib.staticfiles.handlers import StaticFilesHandler
-
     from demo_project.wsgi import application
 
     server = DemoServer((HOST, port), DemoRequestHandler)
     server.daemon_threads = True
-    server.set_app(StaticFilesHandler(application))
+    server.set_app(StaticFiles(application))
     return server
 
 

@@ -112,8 +112,12 @@ def get_reranker() -> Reranker | None:
 
 def schema_of(index: ImageIndex) -> CollectionSchema:
     """What a collection of the index holds that is made under the present settings."""
-    fields = index.field_types if get_vector_store().full_text else index.filter_types
-    return CollectionSchema(dimension=get_embedder().dimension, fields=dict(fields))
+    has_words = get_vector_store().full_text
+    return CollectionSchema(
+        dimension=get_embedder().dimension,
+        fields={name: kind for name, kind in index.field_types.items() if kind != "words" or has_words},
+        few_values=frozenset(name for name, field in index.filter_fields.items() if field.few_values),
+    )
 
 
 def forget(**kwargs: Any) -> None:

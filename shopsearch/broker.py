@@ -6,16 +6,20 @@ and the reranks by themselves every SWEEP_SECONDS.
 
 from __future__ import annotations
 
+import atexit
 import logging
-import os
+import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from celery import Celery, current_app
 from django.db import transaction
 from kombu import Connection
 
 from shopsearch.conf import settings
+from shopsearch.telemetry.outages import Outage
+from shopsearch.threads import BackgroundThread
 
 logger = logging.getLogger(__name__)
 TASK = "shopsearch.index"
@@ -24,6 +28,8 @@ PAUSE_SECONDS = 15
 """After a wake-up that could not be sent, how long none is tried."""
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
+EXIT_SECONDS = 2.0
+"""How long a process that ends waits for a wake-up that is on its way."""
 
 
 def wake() -> None:
@@ -60,6 +66,13 @@ def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> 
     wake_up = wake_up or wake
     if not any(callback[1] is wake_up for callback in transaction.get_connection(using).run_on_commit):
         transaction.on_commit(wake_up, using=using, robust=True)
+
+
+@atexit.register
+def finish() -> None:
+    """Give wake-ups that are on their way the time to arrive: a short process, such as a cron job, ends at once."""
+    for sender in (_sender, _rerank_sender):
+        sender.finish()
 
 
 def send(task: str = TASK) -> bool:
@@ -107,14 +120,16 @@ def connection_of(app: Celery) -> Connection:
     return connection
 
 
-class _Sender:
-    """A daemon thread that is started by the first wake-up of a process."""
+class _Sender(BackgroundThread):
+    """Sends one kind of wake-up. Started by the first wake-up of a process."""
 
     def __init__(self, task: str = TASK) -> None:
         self.task = task
-        self.wanted = threading.Event()
-        self.lock = threading.Lock()
-        self.thread: threading.Thread | None = None
+        super().__init__("shopsearch-wakeups")
+
+    def reset(self) -> None:
+        self.wanted: queue.Queue[None] = queue.Queue(maxsize=1)
+        self.outage = Outage(logger, away="No wake-up could be sent", back="Wake-ups are sent again.")
         self.app: Celery = current_app
         """The project's, as the waking thread knows it: to a new thread, Celery's current app may be another."""
         self.connection: Connection | None = None
@@ -122,28 +137,28 @@ class _Sender:
 
     def wake(self) -> None:
         self.app = current_app._get_current_object()  # type: ignore[attr-defined]
-        self.wanted.set()
-        if self.thread is None:
-            with self.lock:
-                if self.thread is None:
-                    self.thread = threading.Thread(target=self.run, name="shopsearch-wakeups", daemon=True)
-                    self.thread.start()
+        with suppress(queue.Full):  # one is waiting already, and will do
+            self.wanted.put_nowait(None)
+        self.start()
 
     def run(self) -> None:
-        failing = False
         while True:
-            self.wanted.wait()
-            self.wanted.clear()
+            self.wanted.get()
             try:
                 self.send()
-                failing = False
-            except Exception as error:
-                # Once per outage; the workers' sweep makes up for it.
-                logger.log(
-                    logging.DEBUG if failing else logging.WARNING, "No wake-up could be sent: %s", error
-                )
-                failing = True
+                self.outage.succeeded()
+            except Exception as error:  # the workers' sweep makes up for it
+                self.outage.failed(error)
+            self.wanted.task_done()
+            if self.outage.is_on:
                 threading.Event().wait(PAUSE_SECONDS)
+
+    def finish(self) -> None:
+        """Wait until what is wanted is sent, for EXIT_SECONDS at most; not for a broker that is known to be away."""
+        with self.wanted.all_tasks_done:
+            self.wanted.all_tasks_done.wait_for(
+                lambda: self.outage.is_on or not self.wanted.unfinished_tasks, EXIT_SECONDS
+            )
 
     def send(self) -> None:
         fresh = self.connection is None
@@ -183,13 +198,3 @@ class _Inline:
 
 _sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
 _inline, _rerank_inline = _Inline(), _Inline(RERANK_TASK)
-
-
-def _after_fork() -> None:
-    # The parent's thread is not in the child, and its lock may be held for ever.
-    global _sender, _rerank_sender
-    _sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -3,115 +3,136 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
-DEFAULTS: dict[str, Any] = {
+
+class BackendSetting(TypedDict, total=False):
+    """A class of the project's or of shopsearch's, and what it is made with."""
+
+    BACKEND: str
+    OPTIONS: dict[str, Any]
+
+
+class Defaults:
+    """Each setting, its type and what it is where the project does not say."""
+
     # The model that turns words and pictures into vectors.
-    "EMBEDDER": {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE", "OPTIONS": {}},
+    EMBEDDER: BackendSetting = {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE", "OPTIONS": {}}
     # The model that was EMBEDDER before, while its collections still answer: from the change until the rebuild is done.
-    "FORMER_EMBEDDER": None,
+    FORMER_EMBEDDER: BackendSetting | None = None
     # What embeds shoppers' queries: None is EMBEDDER, in the process that searches.
-    "QUERY_EMBEDDER": None,
+    QUERY_EMBEDDER: BackendSetting | None = None
     # How long a repeated query needs no model, in Django's cache; 0 for no cache.
-    "QUERY_CACHE_SECONDS": 3_600,
+    QUERY_CACHE_SECONDS: float = 3_600
     # Where the vectors live. A server's address, whether Milvus Lite's, Milvus's or Zilliz Cloud's.
-    "VECTOR_STORE": {
+    VECTOR_STORE: BackendSetting = {
         "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
         "OPTIONS": {"uri": os.environ.get("SHOPSEARCH_MILVUS_URI", "http://127.0.0.1:19530")},
-    },
-    "COLLECTION_PREFIX": "shopsearch",
+    }
+    COLLECTION_PREFIX: str = "shopsearch"
     # Results per page, and the most that may be asked for.
-    "PAGE_SIZE": 24,
-    "MAX_PAGE_SIZE": 100,
+    PAGE_SIZE: int = 24
+    MAX_PAGE_SIZE: int = 100
     # The deepest result that can be asked for: offset + limit.
-    "MAX_RESULTS": 1_000,
+    MAX_RESULTS: int = 1_000
     # How many of the most relevant results are put into another order, such as by price.
-    "SORTED_RESULTS": 100,
+    SORTED_RESULTS: int = 100
     # How many products or images are read to count a facet that the database cannot count by itself.
-    "FACET_LIMIT": 5_000,
-    "MAX_QUERY_CHARACTERS": 1_000,
+    FACET_LIMIT: int = 5_000
+    MAX_QUERY_CHARACTERS: int = 1_000
     # What the words' rank counts where an index declares any, beside the vectors', whose weight is 1; 0: not at all.
-    "WORDS_WEIGHT": 1.0,
+    WORDS_WEIGHT: float = 1.0
     # The same where the words come with a picture: they say what is to be other than in it.
-    "COMPOSED_WORDS_WEIGHT": 0.0,
+    COMPOSED_WORDS_WEIGHT: float = 0.0
     # Limits for pictures, of shoppers and of products alike.
-    "MAX_IMAGE_BYTES": 10 * 1024 * 1024,
-    "MAX_IMAGE_PIXELS": 40_000_000,
+    MAX_IMAGE_BYTES: int = 10 * 1024 * 1024
+    MAX_IMAGE_PIXELS: int = 40_000_000
     # Pillow's names, told by content.
-    "IMAGE_FORMATS": ("JPEG", "PNG", "WEBP", "GIF", "AVIF"),
+    IMAGE_FORMATS: Sequence[str] = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
     # The long side of the one copy that is made of a shopper's picture; embedder, reranker and database see no other.
-    "QUERY_IMAGE_SIDE": 448,
+    QUERY_IMAGE_SIDE: int = 448
     # Whether shoppers may name a picture by its address, which the shop's server then fetches, and how long it tries.
-    "FETCH_IMAGE_URLS": False,
-    "FETCH_IMAGE_SECONDS": 5.0,
+    FETCH_IMAGE_URLS: bool = False
+    FETCH_IMAGE_SECONDS: float = 5.0
     # Indexing.
-    "INDEX_QUEUE": "shopsearch-index",
-    "BATCH_SIZE": 64,
-    "LEASE_SECONDS": 60,
-    "MAX_BACKOFF_SECONDS": 30,
-    "SWEEP_SECONDS": 15,
+    INDEX_QUEUE: str = "shopsearch-index"
+    BATCH_SIZE: int = 64
+    LEASE_SECONDS: float = 60
+    MAX_BACKOFF_SECONDS: float = 30
+    SWEEP_SECONDS: float = 15
     # The better order, asked for with rerank=true. None: no reranks.
-    "RERANKER": {"BACKEND": "shopsearch.rerankers.joint.JointReranker", "OPTIONS": {}},
-    "RERANK_QUEUE": "shopsearch-rerank",
+    RERANKER: BackendSetting | None = {"BACKEND": "shopsearch.rerankers.joint.JointReranker", "OPTIONS": {}}
+    RERANK_QUEUE: str = "shopsearch-rerank"
     # The reranker's share in the fused order, and how many places a product may climb.
-    "RERANK_WEIGHT": 0.6,
-    "RERANK_LIFT": 6,
+    RERANK_WEIGHT: float = 0.6
+    RERANK_LIFT: int = 6
     # Retrieval is sure of itself, and no rerank is made, when its first score is so far above its last; 2 is never.
-    "RERANK_GATE": 2.0,
-    "RERANK_DEADLINE_SECONDS": 60,
+    RERANK_GATE: float = 2.0
+    RERANK_DEADLINE_SECONDS: float = 60
     # How many may wait for an answer or be under way; a search beyond them is answered without.
-    "MAX_OPEN_RERANKS": 100,
+    MAX_OPEN_RERANKS: int = 100
     # How long a repeated query is answered by the rerank that was made before.
-    "RERANK_CACHE_SECONDS": 3_600,
-    "RERANK_KEEP_DAYS": 30,
+    RERANK_CACHE_SECONDS: float = 3_600
+    RERANK_KEEP_DAYS: float = 30
     # Server-sent events beside polling; only under ASGI.
-    "RERANK_EVENTS": False,
+    RERANK_EVENTS: bool = False
     # Who may use the REST API: dotted paths of REST framework's classes.
-    "AUTHENTICATION_CLASSES": (),
-    "PERMISSION_CLASSES": ("rest_framework.permissions.AllowAny",),
+    AUTHENTICATION_CLASSES: Sequence[str] = ()
+    PERMISSION_CLASSES: Sequence[str] = ("rest_framework.permissions.AllowAny",)
     # How often a visitor may search, as DRF writes rates; {"search": ..., "image": ..., "rerank": ...} for one each.
-    "THROTTLE_RATE": "120/min",
+    THROTTLE_RATE: str | Mapping[str, str | None] | None = "120/min"
     # How many searches a process answers at once, and how many of them may be by picture.
-    "MAX_SEARCHES": 2,
-    "MAX_IMAGE_SEARCHES": 1,
+    MAX_SEARCHES: int = 2
+    MAX_IMAGE_SEARCHES: int = 1
     # How long /api/health/ready/ waits for the database, the vector store, the embedder and the broker together.
-    "HEALTH_SECONDS": 2.0,
+    HEALTH_SECONDS: float = 2.0
     # Who sends this token may read /api/metrics/; None: nobody.
-    "METRICS_TOKEN": None,
+    METRICS_TOKEN: str | None = None
     # Where a worker answers Prometheus; port 0 is nowhere.
-    "METRICS_HOST": "127.0.0.1",
-    "METRICS_PORT": 0,
+    METRICS_HOST: str = "127.0.0.1"
+    METRICS_PORT: int = 0
     # Whether shoppers are asked if the words of their searches may be kept, and how long those are that nobody judges.
-    "COLLECT_QUERIES": False,
-    "COLLECT_KEEP_DAYS": 90,
+    COLLECT_QUERIES: bool = False
+    COLLECT_KEEP_DAYS: float = 90
     # What the search page extends.
-    "BASE_TEMPLATE": "shopsearch/base.html",
-}
+    BASE_TEMPLATE: str = "shopsearch/base.html"
 
 
-class Settings:
+DEFAULTS: dict[str, Any] = {name: getattr(Defaults, name) for name in Defaults.__annotations__}
+
+if TYPE_CHECKING:
+    _Typed = Defaults
+else:
+    _Typed = object
+
+
+class Settings(_Typed):
     """Reads ``settings.SHOPSEARCH``, falling back to DEFAULTS; follows ``override_settings``."""
 
     def __init__(self) -> None:
         self._cache: dict[str, Any] = {}
-        setting_changed.connect(self._forget)
+        setting_changed.connect(self.forget)
 
-    def __getattr__(self, name: str) -> Any:
-        if name not in DEFAULTS:
-            raise AttributeError(f"SHOPSEARCH has no setting {name!r}.")
-        if name not in self._cache:
-            self._cache[name] = self.user_settings.get(name, DEFAULTS[name])
-        return self._cache[name]
+    if not TYPE_CHECKING:  # so that a name that is no setting is found by mypy
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in DEFAULTS:
+                raise AttributeError(f"SHOPSEARCH has no setting {name!r}.")
+            if name not in self._cache:
+                self._cache[name] = self.user_settings.get(name, DEFAULTS[name])
+            return self._cache[name]
 
     @property
     def user_settings(self) -> dict[str, Any]:
         """What the project wrote, unchecked; ``manage.py check`` says what is wrong with it."""
         return getattr(django_settings, "SHOPSEARCH", {})
 
-    def _forget(self, *, setting: str, **kwargs: object) -> None:
+    def forget(self, *, setting: str = "SHOPSEARCH", **kwargs: object) -> None:
+        """Read the project's settings anew at the next use; happens by itself under ``override_settings``."""
         if setting == "SHOPSEARCH":
             self._cache.clear()
 

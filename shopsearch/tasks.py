@@ -16,11 +16,12 @@ from shopsearch import broker
 from shopsearch.backends import get_embedder, wants_gpu
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
-from shopsearch.indexing import batch, fill, outbox
+from shopsearch.indexing import batch, outbox, rebuild
 from shopsearch.indexing import reconcile as reconciling
 from shopsearch.registry import get_indexes
 from shopsearch.search import reranking
 from shopsearch.telemetry import metrics
+from shopsearch.threads import BackgroundThread
 from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def index() -> None:
     outcomes = asdict(batch.index_batch())
     outcomes.pop("claimed")
     metrics.count_indexed(outcomes)
-    if fill.advance() or outbox.has_due():
+    if rebuild.advance() or outbox.has_due():
         broker.wake()
 
 
@@ -45,11 +46,9 @@ def index() -> None:
 def reconcile() -> None:
     """Compare the shop with the vector store itself, and have put right what differs: for beat, once a day."""
     for index in get_indexes():
-        for part in reconciling.reconcile(index, fix=True):
-            for finding in part.findings:
-                logger.warning(
-                    "%s: image %s is %s: %s", index.name, finding.image_id, finding.kind, finding.reason
-                )
+        for portion in reconciling.reconcile(index, fix=True):
+            for each in portion.differences:
+                logger.warning("%s: image %s is %s: %s", index.name, each.image_id, each.kind, each.reason)
 
 
 @shared_task(name=broker.RERANK_TASK, ignore_result=True)
@@ -59,31 +58,29 @@ def rerank() -> None:
         broker.wake_rerankers()
 
 
-class Sweeper:
-    """A daemon thread that wakes the workers, at once and then every SWEEP_SECONDS, whenever something is due.
+class Sweeper(BackgroundThread):
+    """Wakes the workers, at once and then every SWEEP_SECONDS, whenever something is due.
 
     It heals what a wake-up cannot: one that was lost, a lease that ran out, a wait that is over.
     """
 
-    def __init__(self) -> None:
+    def reset(self) -> None:
         self._stopping = threading.Event()
         self._now = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to sweep; where that was begun already, sweep now."""
+        """Begin to sweep; if that has begun already, sweep now."""
         self._now.set()
-        if self._thread is None or not self._thread.is_alive():
+        if not self.is_running:
             self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name="shopsearch-sweeper", daemon=True)
-            self._thread.start()
+        super().start()
 
     def stop(self) -> None:
         """Sweep no more. Does not wait for a sweep under way; may be called from a signal handler."""
         self._stopping.set()
         self._now.set()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         while not self._stopping.is_set():
             self._now.clear()
             sweep()
@@ -93,7 +90,7 @@ class Sweeper:
 def sweep() -> None:
     """Wake the workers if anything is due, and end the reranks whose time is over. Never raises."""
     try:
-        if fill.advance() or outbox.has_due():
+        if rebuild.advance() or outbox.has_due():
             broker.wake()
         reranking.expire()
         if reranking.has_queued():
@@ -108,7 +105,7 @@ def sweep() -> None:
             connections.close_all()
 
 
-sweeper = Sweeper()
+sweeper = Sweeper("shopsearch-sweeper")
 
 
 @worker_ready.connect(dispatch_uid="shopsearch")

@@ -21,8 +21,9 @@ QueryKind = Literal["text", "image", "composed"]
 Match = Literal["good", "weak", "unknown"]
 FilterValue = str | float | bool | tuple[str, ...]
 FilterType = Literal["string", "number", "boolean", "strings"]
-FieldType = FilterType | Literal["words"]
-"""``words`` is a text that is found by its words; a collection has one at most."""
+FieldType = FilterType | Literal["words", "partition"]
+"""``words``: a text that is found by its words. ``partition``: a string that the collection is partitioned by.
+A collection has at most one of each."""
 Retrieval = Literal["hybrid", "vectors"]
 """What found the results: words and vectors together, or vectors alone."""
 
@@ -53,6 +54,8 @@ class CollectionSchema:
 
     dimension: int
     fields: Mapping[str, FieldType] = field(default_factory=dict)
+    few_values: frozenset[str] = frozenset()
+    """The filters of only some hundred different values, which a bitmap serves best."""
 
     @property
     def words(self) -> str:
@@ -70,6 +73,16 @@ class Entity:
     vector: Vector
     fields: Mapping[str, FilterValue | None] = field(default_factory=dict)
     """One value per field of the schema; None where the shop has no value, "" where it has no words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityUpdate:
+    """What is new of an entity whose vector stays."""
+
+    id: str
+    product_id: str
+    fields: Mapping[str, FilterValue | None] = field(default_factory=dict)
+    """As an Entity's: a value for each field of the schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,25 +106,6 @@ class Result:
     score: float
     product: Model | Any
     image: Model | Any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """A page of results, best first."""
-
-    query: Query
-    results: tuple[Result, ...]
-    offset: int
-    limit: int
-    has_next: bool
-    weak_below: float | None = None
-    """The score under which a result is a weak match of this query; None where nothing was calibrated."""
-    match: Match = "unknown"
-    """Whether the best result of all pages is one: the shop may not sell what is looked for."""
-    retrieval: Retrieval = "vectors"
-    """What found them."""
-    is_named: bool = False
-    """Whether the best result of all pages is called just what was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ import os
 import pytest
 from hypothesis import settings
 
+from shopsearch import extras
+
 # Playwright keeps an event loop in the test's thread.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
@@ -30,6 +32,21 @@ pytest_plugins = [
     "tests.services.postgres",
     "tests.services.catalogue",
 ]
+
+
+if extras.missing("torch"):  # as in `make test-matrix`
+    collect_ignore_glob = [
+        *("browser/*", "commands/test_models.py", "demo/test_training.py"),
+        *("embedders/magiclens/*", "embedders/two_tower/*", "embedders/visualized_bge/*"),
+        "embedders/test_sentence_transformer.py",
+    ]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(item, call):
+        """A test that needs a model skips, and names the line that would install it."""
+        if call.excinfo is not None and "pip install 'shopsearch[models]'" in str(call.excinfo.value):
+            call.excinfo = pytest.ExceptionInfo.from_exception(pytest.skip.Exception(str(call.excinfo.value)))
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

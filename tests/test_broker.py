@@ -1,6 +1,9 @@
 """Wake-ups: they reach the workers when they can, and cost the shop nothing when they cannot."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -11,6 +14,7 @@ from shopsearch import broker as wakeups
 from shopsearch import tasks
 from shopsearch.api import health
 from shopsearch.models import Change, IndexEntry
+from tests import ROOT
 from tests.services.milvus import free_port
 from tests.services.waiting import wait_until
 from tests.shop.pictures import RED, product
@@ -62,8 +66,8 @@ def test_waking_sends_from_a_thread_of_its_own(broker, redis_server, sender):
     wakeups.wake()
     client = redis.Redis(port=redis_server.port)
     assert wait_until(lambda: client.llen(QUEUE), "a wake-up is in the queue") == 1
-    assert sender.thread.daemon
-    assert sender.thread is not threading.current_thread()
+    assert sender._thread.daemon
+    assert sender._thread is not threading.current_thread()
 
 
 @pytest.mark.services
@@ -143,17 +147,50 @@ def test_the_projects_own_broker_settings_stay_as_they_are(broker, redis_server)
 def test_without_a_broker_nothing_is_sent(broker, sender):
     broker(None)
     wakeups.wake()
-    assert sender.thread is None
+    assert not sender.is_running
 
 
-def test_a_forked_child_has_a_sender_of_its_own(monkeypatch):
-    before = {wakeups._sender, wakeups._rerank_sender}
-    monkeypatch.setattr(wakeups, "_sender", wakeups._sender)
-    monkeypatch.setattr(wakeups, "_rerank_sender", wakeups._rerank_sender)
-    wakeups._after_fork()
-    after = {wakeups._sender, wakeups._rerank_sender}
-    assert not before & after
-    assert {sender.thread for sender in after} == {None}
+# A process that ends
+
+SAVES = """
+import sys, django; django.setup()
+from django.db import transaction
+from shopsearch import broker
+with transaction.atomic():
+    broker.wake_after_commit("default")
+"""
+
+
+def run_to_its_end(url):
+    return subprocess.run(
+        [sys.executable, "-c", SAVES],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "CELERY_BROKER_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.services
+def test_a_process_that_saves_and_ends_at_once_wakes_the_workers(redis_server):
+    run = run_to_its_end(redis_server.url)
+    assert run.returncode == 0, run.stderr
+    assert redis_server.client().llen(QUEUE) == 1
+
+
+@pytest.mark.services
+def test_a_process_that_saves_and_ends_is_not_kept_by_a_broker_that_stays_silent():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        run = run_to_its_end(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_process_that_ends_does_not_wait_for_a_broker_that_is_known_to_be_away(sender):
+    sender.is_away = True
+    sender.wanted.put_nowait(None)
+    sender.finish()  # returns, though nobody sends what is wanted
 
 
 # Without workers

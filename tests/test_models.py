@@ -2,7 +2,7 @@
 
 import pytest
 
-from shopsearch.indexing import changes
+from shopsearch.indexing import outbox
 from shopsearch.models import Change, IndexEntry, ProductImage
 from tests.shop.models import Product
 from tests.shop.pictures import RED, product
@@ -31,5 +31,5 @@ def test_an_image_is_called_by_its_alternative_text_or_its_file():
 def test_an_entry_says_which_image_it_is_of_and_how_it_stands():
     image = product(RED).images.get()
     assert str(Change.objects.get()) == f"shopsearch_productimage:{image.pk}"
-    changes.fold()
+    outbox.fold()
     assert str(IndexEntry.objects.get()) == f"shopsearch_productimage:{image.pk} pending"

@@ -10,8 +10,7 @@ from django.db import connection
 
 from shopsearch import broker, tasks
 from shopsearch.backends import get_embedder
-from shopsearch.indexing import changes
-from shopsearch.models import ProductImage
+from shopsearch.models import Change, ProductImage
 from shopsearch.registry import index_for
 from tests.services.waiting import wait_until
 
@@ -26,7 +25,7 @@ def wakes(monkeypatch):
 @pytest.fixture
 def sweeper(monkeypatch):
     """A sweeper that counts its sweeps instead of asking the database."""
-    sweeper = tasks.Sweeper()
+    sweeper = tasks.Sweeper("test-sweeper")
     sweeps = threading.Semaphore(0)
     sweeper.swept = lambda: sweeps.acquire(timeout=30)
     monkeypatch.setattr(tasks, "sweeper", sweeper)
@@ -51,7 +50,7 @@ def consumer(pool, *queues):
 def test_a_sweep_wakes_the_workers_only_when_something_is_due(wakes):
     tasks.sweep()
     assert wakes == []
-    changes.note(index_for(ProductImage), [1])
+    Change.objects.note(index_for(ProductImage), [1])
     tasks.sweep()
     assert wakes == [True]
 

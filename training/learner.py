@@ -21,9 +21,9 @@ from training.network import Network
 from training.pool import Pool
 from training.recipe import Recipe, Stage
 
-LONGEST_TEXT = 32
+MAX_TOKENS = 32
 """In tokens."""
-LONGEST_STEP = 1.0
+MAX_GRADIENT_NORM = 1.0
 """Gradients are no longer than this."""
 
 
@@ -112,7 +112,7 @@ class Learner:
         learning = [parameter for parameter in self.parameters if parameter.grad is not None]
         if self.processes > 1:
             self._average(learning)
-        nn.utils.clip_grad_norm_(learning, LONGEST_STEP)
+        nn.utils.clip_grad_norm_(learning, MAX_GRADIENT_NORM)
         for optimiser in self.optimisers:
             optimiser.step()
         self.step += 1
@@ -162,7 +162,7 @@ class Learner:
         return pixels.to(self.device), torch.from_numpy(attributes).to(self.device)
 
     def _ids(self, words: list[str]) -> list[list[int]]:
-        return [encoded.ids[:LONGEST_TEXT] for encoded in self.tokenizer.encode_batch(words)]
+        return [encoded.ids[:MAX_TOKENS] for encoded in self.tokenizer.encode_batch(words)]
 
     def _average(self, learning: list[nn.Parameter]) -> None:
         gradients = [parameter.grad for parameter in learning if parameter.grad is not None]

@@ -20,7 +20,7 @@ from shopsearch.images.download import Downloader
 from .amazon_records import Record
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
-LONGEST_WAIT_SECONDS = 20.0
+MAX_WAIT_SECONDS = 20.0
 FIRST_WAIT_SECONDS = 0.5
 
 
@@ -45,7 +45,7 @@ class Addresses:
                 wait = FIRST_WAIT_SECONDS * 2**waits * random.uniform(0.5, 1.5)
                 if error.retry_after_seconds is not None:
                     wait = error.retry_after_seconds
-                if self.stopping.wait(min(wait, LONGEST_WAIT_SECONDS)):
+                if self.stopping.wait(min(wait, MAX_WAIT_SECONDS)):
                     raise
         return self.downloader.fetch(address)
 

@@ -21,7 +21,8 @@ from django.utils.translation import gettext_lazy as _
 from shopsearch.admin.columns import STYLE, ReindexPermission, ago, breakable, state_label, wake
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import fill, rebuild
+from shopsearch.indexing import progress, rebuild
+from shopsearch.indexing.progress import Filling
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index
@@ -117,16 +118,16 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         index = find_index(collection.index)
         if index is None or collection.state == State.RETIRED:
             return "–"
-        done = fill.done(index, collection)
         if collection.state == State.LIVE:
-            return f"{done:,}"
+            return f"{collection.stored.count():,}"
+        filling = progress.filling(collection)
         return format_html(
             '<progress class="shopsearch-progress" max="{}" value="{}" aria-label="{}"></progress>'
             '<div class="shopsearch-quiet">{}</div>',
-            max(1, collection.total),
-            done,
+            max(1, filling.total),
+            filling.done,
             _("images done"),
-            _describe(collection, done),
+            _describe(filling),
         )
 
     @admin.display(description=_("live since"), ordering="live_at")
@@ -192,17 +193,13 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         messages.success(request, _("%(order)s: begun or done.") % {"order": order.title})
 
 
-def _describe(collection: Collection, done: int) -> str:
+def _describe(filling: Filling) -> str:
     """“1,200 of 20,000”, and the rate and the time left where they can be told."""
-    text = _("%(done)s of %(total)s") % {"done": f"{done:,}", "total": f"{collection.total:,}"}
-    now = timezone.now()
-    seconds = (now - collection.begun_at).total_seconds()
-    rate = (done - collection.begun_with) / seconds if seconds > 0 else 0
-    if collection.state != State.BUILDING or rate <= 0 or done >= collection.total:
+    text = _("%(done)s of %(total)s") % {"done": f"{filling.done:,}", "total": f"{filling.total:,}"}
+    if filling.ends_at is None:
         return text
-    end = now + (now - collection.begun_at) * ((collection.total - done) / (done - collection.begun_with))
     more = _("%(rate)s a second, about %(time)s left") % {
-        "rate": f"{rate:,.1f}",
-        "time": timesince(now, end, depth=1),
+        "rate": f"{filling.rate:,.1f}",
+        "time": timesince(timezone.now(), filling.ends_at, depth=1),
     }
     return f"{text}, {more}"

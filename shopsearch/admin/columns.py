@@ -9,7 +9,6 @@ from typing import Any, cast
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ImproperlyConfigured
-from django.db import router
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
@@ -20,8 +19,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from shopsearch import broker
-from shopsearch.indexing import changes
+from shopsearch import broker, registry
 from shopsearch.models import Change, Collection, IndexEntry, Rerank
 from shopsearch.registry import ImageIndex, index_for
 
@@ -33,11 +31,10 @@ def find_entries(images: Iterable[Any]) -> None:
     images = list(images)
     entries: dict[str, IndexEntry] = {}
     if images and (index := _index_of(type(images[0]))):
-        using = router.db_for_write(index.model)
         keys = [str(image.pk) for image in images]
-        rows = IndexEntry.objects.using(using).filter(index=index.name, image_id__in=keys)
+        rows = IndexEntry.objects.of(index).filter(image_id__in=keys)
         entries = {entry.image_id: entry for entry in rows}
-        noted = Change.objects.using(using).filter(index=index.name, image_id__in=keys)
+        noted = Change.objects.of(index).filter(image_id__in=keys)
         for image_id in noted.values_list("image_id", flat=True):
             entries.setdefault(image_id, IndexEntry(index=index.name, image_id=image_id))
             wait(entries[image_id])
@@ -118,7 +115,7 @@ class ImageColumns:
 
 def wake() -> None:
     """Wake the workers once what was marked is committed."""
-    for using in changes.databases():
+    for using in registry.databases():
         broker.wake_after_commit(using)
 
 

@@ -26,7 +26,6 @@ from shopsearch.admin.columns import (
     wake,
 )
 from shopsearch.admin.permissions import ReadOnly
-from shopsearch.indexing import changes
 from shopsearch.models import Change, IndexEntry
 from shopsearch.registry import find_index, get_indexes
 
@@ -105,7 +104,9 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         chosen: dict[str, list[str]] = defaultdict(list)
         for name, image_id in queryset.values_list("index", "image_id"):
             chosen[name].append(image_id)
-        marked = sum(changes.note(indexes[name], ids) for name, ids in chosen.items() if name in indexes)
+        marked = sum(
+            Change.objects.note(indexes[name], ids) for name, ids in chosen.items() if name in indexes
+        )
         wake()
         say_marked(request, marked)
 
@@ -133,7 +134,7 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         if not self.has_reindex_permission(request):
             raise PermissionDenied
         if request.method == "POST":
-            marked = sum(changes.note_all(index) for index in get_indexes())
+            marked = sum(Change.objects.note_all(index) for index in get_indexes())
             wake()
             say_marked(request, marked)
             back = "shopsearch_indexentry_changelist" if self.has_view_permission(request) else "index"

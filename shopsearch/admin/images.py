@@ -11,8 +11,8 @@ from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch import reindex
 from shopsearch.admin.columns import ImageColumns, ReindexPermission, find_entries, say_marked
-from shopsearch.indexing import changes
 from shopsearch.registry import get_product_image_model
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be subscripted
@@ -56,7 +56,7 @@ class ProductImageAdminMixin(ReindexPermission, ImageColumns):
 
     @admin.action(description=_("Reindex selected %(verbose_name_plural)s"), permissions=["reindex"])
     def reindex_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        say_marked(request, changes.reindex(queryset))
+        say_marked(request, reindex(queryset))
 
 
 class ImageAdmin(ProductImageAdminMixin, ModelAdmin):

@@ -178,7 +178,7 @@ def _rows(rerank: Rerank) -> tuple[ImageIndex | None, dict[str, Any]]:
 def _picture(index: ImageIndex | None, row: Any) -> Image.Image:
     try:
         if index is not None and row is not None:
-            with getattr(row, index.image_field).open("rb") as file:
+            with index.open_image(row) as file:
                 picture = images.decode(file)
             picture.thumbnail((TILE, TILE))
             return picture

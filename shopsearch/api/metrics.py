@@ -22,10 +22,10 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from shopsearch import extras, registry
 from shopsearch.api.health import HealthView
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
-from shopsearch.indexing import changes
 from shopsearch.models import Change, IndexEntry, Rerank
 from shopsearch.registry import get_indexes
 from shopsearch.telemetry import metrics
@@ -35,17 +35,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 State = IndexEntry.State
-WAITING = (State.PENDING, State.CLAIMED, State.DELETING)
 INDEXED_SECONDS = 300
 """How long the count of indexed rows stands: of a hundred million it takes seconds, and it changes slowly."""
 RERANK_SECONDS = 3_600
 """How far back reranks are counted by state."""
 
 _NOT_SERVED = {"code": "not_found", "detail": "Metrics are not served here."}
-_NOT_INSTALLED = {
-    "code": "not_installed",
-    "detail": "Install prometheus-client: pip install shopsearch[metrics].",
-}
 _NO_TOKEN = {"code": "unauthorized", "detail": "Send the token: Authorization: Bearer …"}
 
 
@@ -70,8 +65,8 @@ class MetricsView(HealthView):
         given = request.headers.get("Authorization", "")
         if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
             return Response(_NO_TOKEN, status=401, headers={"WWW-Authenticate": "Bearer"})
-        if not metrics.is_available():
-            return Response(_NOT_INSTALLED, status=501)
+        if sentence := extras.missing("prometheus_client"):
+            return Response({"code": "not_installed", "detail": sentence}, status=501)
         from prometheus_client import CollectorRegistry, exposition
 
         ours = CollectorRegistry()
@@ -112,7 +107,7 @@ class DatabaseCollector:
 
     def _changes(self) -> GaugeMetricFamily:
         counted: Counter[str] = Counter(dict.fromkeys(_known_indexes(), 0))
-        for using in changes.databases():
+        for using in registry.databases():
             rows = Change.objects.using(using).values_list("index").annotate(Count("pk")).order_by()
             counted.update(dict(rows))
         family = _gauge("shopsearch_outbox_changes", "Changes that no worker has taken up yet.", "index")
@@ -122,8 +117,8 @@ class DatabaseCollector:
 
     def _oldest(self) -> GaugeMetricFamily:
         since: dict[str, list[datetime]] = {index: [] for index in _known_indexes()}
-        for using in changes.databases():
-            waiting = IndexEntry.objects.using(using).filter(state__in=WAITING).values_list("index")
+        for using in registry.databases():
+            waiting = IndexEntry.objects.using(using).unfinished().values_list("index")
             noted = Change.objects.using(using).filter(available_at__lte=Now()).values_list("index")
             for index, moment in [
                 *waiting.annotate(Min("changed_at")).order_by(),
@@ -159,7 +154,7 @@ def _known_indexes() -> set[str]:
 
 def _rows_by_state(states: Iterable[str]) -> Counter[tuple[str, str]]:
     counted: Counter[tuple[str, str]] = Counter()
-    for using in changes.databases():
+    for using in registry.databases():
         rows = IndexEntry.objects.using(using).filter(state__in=list(states))
         for index, state, count in rows.values_list("index", "state").annotate(Count("pk")).order_by():
             counted[index, state] += count

@@ -6,12 +6,11 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
-from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiParameter,
@@ -21,11 +20,13 @@ from drf_spectacular.utils import (
     extend_schema_serializer,
 )
 from rest_framework import serializers, status
+from rest_framework.decorators import schema
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from shopsearch.api.schema import GuardedView, guarded
+from shopsearch.api.access import GuardedView
+from shopsearch.api.schema import GuardedSchema
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
 from shopsearch.models import Rerank
@@ -78,9 +79,9 @@ class RerankView(GuardedView):
             404: OpenApiResponse(ErrorSerializer, "There is no such rerank."),
         },
     )
-    @guarded
+    @schema(GuardedSchema())
     def get(self, request: Request, rerank_id: str) -> Response:
-        rerank = _named(rerank_id)
+        rerank = _find(rerank_id)
         if rerank is None:
             return Response(_UNKNOWN, status=status.HTTP_404_NOT_FOUND)
         tag = _tag(rerank)
@@ -109,7 +110,7 @@ async def events(request: HttpRequest, rerank_id: str) -> HttpResponseBase:
     if seen.status_code not in (status.HTTP_200_OK, status.HTTP_304_NOT_MODIFIED):
         seen.render()
         return cast(HttpResponseBase, seen)  # whoever may not see the rerank may not see its events
-    rerank = await sync_to_async(_named)(rerank_id)
+    rerank = await sync_to_async(_find)(rerank_id)
     response = StreamingHttpResponse(_stream(rerank), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
@@ -117,10 +118,10 @@ async def events(request: HttpRequest, rerank_id: str) -> HttpResponseBase:
 
 
 async def _stream(rerank: Rerank | None) -> AsyncIterator[bytes]:
-    told = ""
+    sent_state = ""
     while rerank is not None:
-        if rerank.state != told:
-            told = rerank.state
+        if rerank.state != sent_state:
+            sent_state = rerank.state
             yield b"event: rerank\ndata: " + JSONRenderer().render(RerankSerializer(rerank).data) + b"\n\n"
         if rerank.is_final:
             return
@@ -128,22 +129,8 @@ async def _stream(rerank: Rerank | None) -> AsyncIterator[bytes]:
         rerank = await sync_to_async(current)(rerank.pk)
 
 
-def link(rerank: Rerank | None, request: Request) -> dict[str, Any] | None:
-    """What a search's answer says of its rerank."""
-    if rerank is None:
-        return None
-    address = reverse("shopsearch:api-rerank", args=[rerank.pk])
-    streams = settings.RERANK_EVENTS and isinstance(request._request, ASGIRequest)
-    return {
-        "id": str(rerank.pk),
-        "state": rerank.state,
-        "url": request.build_absolute_uri(address),
-        "events_url": request.build_absolute_uri(f"{address}events/") if streams else None,
-    }
-
-
-def _named(rerank_id: str) -> Rerank | None:
-    """Any text may stand in the address; that it is no id is answered as that there is none of this id."""
+def _find(rerank_id: str) -> Rerank | None:
+    """None for an id that no rerank has, and for a text that is no id."""
     try:
         return current(uuid.UUID(rerank_id))
     except ValueError:

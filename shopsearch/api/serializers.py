@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
+from urllib.parse import urlencode
 
+from django.core.handlers.asgi import ASGIRequest
+from django.http import QueryDict
+from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from shopsearch import filters
-from shopsearch.registry.index import described
+from shopsearch.conf import settings
+from shopsearch.exceptions import QueryError
+from shopsearch.registry import ImageIndex
+from shopsearch.registry.keys import is_storable
 from shopsearch.search.facets import Facet, FacetRange, FacetValue
-from shopsearch.types import FilterType, Match, QueryKind, Result, Results, Retrieval
+from shopsearch.search.request import SearchAnswer
+from shopsearch.types import FilterType, Match, QueryKind, Result, Retrieval
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -29,72 +38,129 @@ class FlagField(serializers.BooleanField):
         return written in filters.TRUE
 
 
-class SearchWords(serializers.Serializer[Any]):
-    """A search by words, without its filters."""
+class NamesField(serializers.CharField):
+    """Names separated by commas."""
 
-    q = serializers.CharField(
-        required=False, allow_blank=True, trim_whitespace=False, help_text="Words to search for."
-    )
-    limit = serializers.IntegerField(
+    def to_internal_value(self, data: Any) -> list[str]:  # type: ignore[override]
+        return super().to_internal_value(data).split(",")
+
+
+def _whole_number(sentence: str, help_text: str) -> serializers.IntegerField:
+    return serializers.IntegerField(
         required=False,
-        error_messages=dict.fromkeys(
-            ("invalid", "max_string_length"), "limit must be a whole number, 1 or more."
-        ),
-        help_text="Results per page.",
+        error_messages={"invalid": sentence, "max_string_length": sentence},
+        help_text=help_text,
     )
-    offset = serializers.IntegerField(
-        required=False,
-        error_messages=dict.fromkeys(
-            ("invalid", "max_string_length"), "offset must be a whole number, 0 or more."
-        ),
-        help_text="Results to pass over.",
-    )
+
+
+class PageParameters(serializers.Serializer[Any]):
+    """Which results of which index, and, under all other names, its filters.
+
+    Validated, it is what a SearchRequest takes. What the search itself checks, such as the limits, is not checked here.
+    """
+
+    ignored = frozenset({"format"})
+
+    limit = _whole_number("limit must be a whole number, 1 or more.", "Results per page.")
+    offset = _whole_number("offset must be a whole number, 0 or more.", "Results to skip.")
     index = serializers.CharField(
         required=False, help_text="Which index to search, where a shop has several."
     )
-    rerank = FlagField(
-        required=False,
-        error_messages={"invalid": "rerank must be true or false."},
-        help_text="Whether a better order is wanted, to be asked for a moment later.",
+
+    def to_internal_value(self, data: Mapping[str, list[Any]]) -> dict[str, Any]:
+        """``data`` has every parameter's values, as ``parameters_of`` gives them."""
+        names = set(self.fields)
+        if strange := (RESERVED - names - self.ignored) & data.keys():
+            raise QueryError(f"{min(strange)} is not a parameter here.")
+        own = {name: data[name][-1] for name in names & data.keys()}
+        filters = {name: values for name, values in data.items() if name not in RESERVED}
+        return {**super().to_internal_value(own), "filters": filters}
+
+
+class SearchParameters(PageParameters):
+    """A search by words."""
+
+    ignored = frozenset({"format", "page"})
+
+    q = serializers.CharField(
+        source="text", required=False, trim_whitespace=False, help_text="Words to search for."
     )
-    collect = FlagField(
-        required=False,
-        error_messages={"invalid": "collect must be true or false."},
-        help_text="Whether the shopper lets the shop keep the words, where the shop collects any.",
-    )
-    facets = serializers.CharField(
+    facets = NamesField(
         required=False,
         allow_blank=True,
         help_text="Filters whose values are to be counted, as category,price; * for all.",
     )
     sort = serializers.CharField(
         required=False,
-        allow_blank=True,
         help_text="Another order of the most relevant results: newest, or a number such as price or -price.",
     )
-    image_url = serializers.CharField(
+    rerank = FlagField(
+        source="wants_rerank",
         required=False,
-        max_length=2_000,
-        help_text="The https address of a picture to search with, where the shop fetches any; POST only.",
+        error_messages={"invalid": "rerank must be true or false."},
+        help_text="Whether to make a better order, which can be asked for a moment later.",
+    )
+    collect = FlagField(
+        required=False,
+        error_messages={"invalid": "collect must be true or false."},
+        help_text="Whether the shopper lets the shop keep the words, where the shop collects any.",
     )
 
 
-class SearchForm(SearchWords):
-    """A search by words, by picture, or by both, without its filters."""
+class SearchForm(SearchParameters):
+    """A search by words, by a picture, or by both."""
 
     image = PictureField(
         required=False,
         allow_empty_file=True,
         error_messages={"invalid": "Send the picture as a file of a multipart form, by POST."},
-        help_text="A picture to search with: a JPEG, PNG, WebP, GIF or AVIF file.",
+        help_text="A picture to search with: a file of one of the formats that the shop takes.",
+    )
+    image_url = serializers.CharField(
+        required=False,
+        max_length=2_000,
+        help_text="Instead of a file: the https address of a picture, where the shop fetches any; POST only.",
     )
 
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if "image_url" in asked and "image" in asked:
+            raise QueryError("Send a picture or its address, not both.")
+        return asked
 
-# In the schema these are called Search…, so that none meets a component of the shop's own.
+
+RESERVED = frozenset(SearchForm().fields) | SearchForm.ignored
+"""Parameters that no filter may be named like."""
+
+
+def parameters_of(*sources: Any) -> dict[str, list[Any]]:
+    """Every parameter's values, without blank ones; a later source wins.
+
+    Raises QueryError for what is not text, and for a value that is itself a list or an object.
+    """
+    parameters: dict[str, list[Any]] = {}
+    for source in sources:
+        for name in source:
+            given = source.getlist(name) if isinstance(source, QueryDict) else source[name]
+            is_list = isinstance(given, list)
+            values = [value for value in (given if is_list else [given]) if value is not None and value != ""]
+            if not all(map(is_storable, (name, *values))):
+                raise QueryError("The request has characters that are not text; type it again.")
+            if any(isinstance(value, dict | list) for value in values):
+                raise QueryError(
+                    f"{name[:60]!r} takes one value, or a list of them, and nothing nested deeper."
+                )
+            if name in RESERVED and (len(values) > 1 or isinstance(source.get(name), list)):
+                raise QueryError(f"{name} takes one value.")
+            if values:
+                parameters[name] = values
+    return parameters
+
+
+# The schema calls these Search…, so that no name clashes with a component of the shop.
 
 
 @extend_schema_serializer(component_name="SearchQuery")
-class AskedSerializer(serializers.Serializer[Results]):
+class QuerySerializer(serializers.Serializer[SearchAnswer]):
     """How the request was understood."""
 
     kind = serializers.ChoiceField(get_args(QueryKind), source="query.kind")
@@ -102,9 +168,8 @@ class AskedSerializer(serializers.Serializer[Results]):
     filters = serializers.SerializerMethodField(help_text="The values asked for, by filter.")
 
     @extend_schema_field({"type": "object", "additionalProperties": {"type": "array", "items": {}}})
-    def get_filters(self, results: Results) -> dict[str, list[Any]]:
-        filters: dict[str, list[Any]] = self.context["filters"]
-        return filters
+    def get_filters(self, answer: SearchAnswer) -> Mapping[str, Any]:
+        return answer.request.filters
 
 
 @extend_schema_serializer(component_name="SearchProduct")
@@ -141,7 +206,8 @@ class ResultSerializer(serializers.Serializer[Result]):
 
     @extend_schema_field(ProductSerializer)
     def get_product(self, result: Result) -> dict[str, Any]:
-        product = described(self.context["index"], result.product, result.image)
+        index: ImageIndex = self.context["index"]
+        product = index.described(result.product, result.image)
         return ProductSerializer(product, context=self.context).data
 
 
@@ -159,12 +225,12 @@ class RerankLinkSerializer(serializers.Serializer[dict[str, Any]]):
 class FacetValueSerializer(serializers.Serializer[FacetValue]):
     """A value of a filter."""
 
-    value = serializers.SerializerMethodField("told", help_text="What the filter takes.")
+    value = serializers.SerializerMethodField("typed_value", help_text="What the filter takes.")
     label = serializers.CharField(help_text="What shoppers read for it.")  # type: ignore[assignment]
     count = serializers.IntegerField(min_value=0, help_text="How many products have it.")
 
     @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "boolean"}]})
-    def told(self, value: FacetValue) -> str | bool:
+    def typed_value(self, value: FacetValue) -> str | bool:
         return value.value
 
 
@@ -193,12 +259,21 @@ class FacetSerializer(serializers.Serializer[Facet]):
     ranges = FacetRangeSerializer(many=True, help_text="A few round ones; none where there is no choice.")
 
 
+class FacetsField(serializers.DictField):
+    child = FacetSerializer()
+
+    def get_attribute(self, answer: SearchAnswer) -> dict[str, Facet]:
+        if answer.facets is None:
+            raise serializers.SkipField
+        return {facet.name: facet for facet in answer.facets}
+
+
 @extend_schema_serializer(component_name="SearchAnswer")
-class SearchAnswerSerializer(serializers.Serializer[Results]):
+class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
     """A page of results, best first."""
 
-    # Its context: request, index, filters, facets, and page_url, which makes an offset an address.
-    query = AskedSerializer(source="*")
+    # Its context: request, index, and the parameters that the addresses of other pages carry.
+    query = QuerySerializer(source="*")
     results = ResultSerializer(many=True)
     match = serializers.SerializerMethodField(
         help_text=(
@@ -213,9 +288,7 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
         get_args(Retrieval),
         help_text="What found the results: hybrid is words and vectors together, as the index declares.",
     )
-    facets = serializers.DictField(
-        child=FacetSerializer(), required=False, help_text="By filter; only where facets were asked for."
-    )
+    facets = FacetsField(required=False, help_text="By filter; only where facets were asked for.")
     count = serializers.SerializerMethodField(help_text="How many results are on this page.")
     next = serializers.SerializerMethodField(
         help_text="The next page's address, or null. A search by picture needs the picture posted to it again."
@@ -225,34 +298,58 @@ class SearchAnswerSerializer(serializers.Serializer[Results]):
         help_text="Where to ask for the better order; null where none was asked for or there is nothing to gain."
     )
 
-    def to_representation(self, results: Results) -> dict[str, Any]:
-        found: list[Facet] | None = self.context.get("facets")
-        told = {} if found is None else {"facets": {each.name: FacetSerializer(each).data for each in found}}
-        return {**super().to_representation(results), **told}
-
     @extend_schema_field({"type": "string", "enum": list(get_args(Match))})
-    def get_match(self, results: Results) -> str:
-        return results.match
+    def get_match(self, answer: SearchAnswer) -> str:
+        return answer.match
 
     @extend_schema_field({"type": "number", "nullable": True})
-    def get_weak_below(self, results: Results) -> float | None:
-        return None if results.weak_below is None else round(results.weak_below, 4)
+    def get_weak_below(self, answer: SearchAnswer) -> float | None:
+        return None if answer.weak_below is None else round(answer.weak_below, 4)
 
-    def get_count(self, results: Results) -> int:
-        return len(results.results)
-
-    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
-    def get_next(self, results: Results) -> str | None:
-        return self.context["page_url"](results.offset + results.limit) if results.has_next else None
+    def get_count(self, answer: SearchAnswer) -> int:
+        return len(answer.results)
 
     @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
-    def get_previous(self, results: Results) -> str | None:
-        return self.context["page_url"](max(0, results.offset - results.limit)) if results.offset else None
+    def get_next(self, answer: SearchAnswer) -> str | None:
+        return self._page_url(answer.offset + answer.limit) if answer.has_next else None
+
+    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
+    def get_previous(self, answer: SearchAnswer) -> str | None:
+        return self._page_url(max(0, answer.offset - answer.limit)) if answer.offset else None
+
+    def _page_url(self, offset: int) -> str:
+        """With every parameter but the picture, which is not kept."""
+        request, parameters = self.context["request"], self.context["parameters"]
+        left_out = ("image", "image_url", "offset")
+        kept = {name: values for name, values in parameters.items() if name not in left_out}
+        query = urlencode({**kept, "offset": offset}, doseq=True)
+        return str(request.build_absolute_uri(f"{request.path}?{query}"))
 
     @extend_schema_field(RerankLinkSerializer(allow_null=True))
-    def get_rerank(self, results: Results) -> dict[str, Any] | None:
-        link: dict[str, Any] | None = self.context["rerank"]
-        return link
+    def get_rerank(self, answer: SearchAnswer) -> dict[str, Any] | None:
+        if answer.rerank is None:
+            return None
+        request = self.context["request"]
+        url = request.build_absolute_uri(reverse("shopsearch:api-rerank", args=[answer.rerank.pk]))
+        streams = settings.RERANK_EVENTS and isinstance(request._request, ASGIRequest)
+        return {
+            "id": str(answer.rerank.pk),
+            "state": answer.rerank.state,
+            "url": url,
+            "events_url": f"{url}events/" if streams else None,
+        }
+
+
+@extend_schema_serializer(component_name="SearchSimilarAnswer")
+class SimilarAnswerSerializer(SearchAnswerSerializer):
+    """A page of products that look like one, most alike first."""
+
+    query = None  # type: ignore[assignment]
+    match = None  # type: ignore[assignment]
+    weak_below = None  # type: ignore[assignment]
+    retrieval = None  # type: ignore[assignment]
+    rerank = None  # type: ignore[assignment]
+    facets = None  # type: ignore[assignment]
 
 
 @extend_schema_serializer(component_name="SearchError")

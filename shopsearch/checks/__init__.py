@@ -1,15 +1,19 @@
 """What ``manage.py check`` finds wrong with a project, and how to mend it; docs/reference-checks.md lists the ids.
 
-Every check reads settings and declarations only: it loads no model, opens no connection, queries no database.
+A check reads settings and declarations only: it loads no model, opens no connection, queries no database. The one in
+``database`` does, and runs where Django's checks of the database do: ``check --database`` and ``migrate``.
 """
 
-from django.core.checks import register
+from django.core.checks import Tags, register
 
+from shopsearch.checks.database import check_milvus_lite
 from shopsearch.checks.deployment import (
     check_cache,
     check_celery,
     check_embedder,
+    check_extras,
     check_proxies,
+    check_saves,
     check_uploads,
 )
 from shopsearch.checks.indexes import check_indexes
@@ -18,7 +22,17 @@ from shopsearch.checks.workers import check_workers
 
 TAG = "shopsearch"
 
-for _check in (check_models, check_settings, check_backends, check_indexes, check_celery, check_uploads):
+for _check in (
+    check_models,
+    check_settings,
+    check_backends,
+    check_indexes,
+    check_celery,
+    check_saves,
+    check_uploads,
+    check_extras,
+):
     register(_check, TAG)
 for _check in (check_cache, check_proxies, check_embedder, check_workers):
     register(_check, TAG, deploy=True)
+register(check_milvus_lite, TAG, Tags.database)

@@ -1,8 +1,9 @@
-"""Checks of what surrounds shopsearch in a deployment, Celery, uploads and caches: W001 to W006, W012."""
+"""Checks of what surrounds shopsearch in a deployment, Django, Celery, uploads and caches: W001 to W008, W012."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -11,10 +12,11 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from rest_framework.settings import api_settings
 
-from shopsearch import backends
+from shopsearch import backends, extras
 from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
 from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
+from shopsearch.indexing import saves
 
 JSON = {"json", "application/json"}
 PER_PROCESS_CACHES = {
@@ -53,10 +55,23 @@ def _check_celery(conf: Any) -> Iterator[CheckMessage]:
         )
 
 
+def check_saves(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if saves.is_wrappable():
+        return []
+    return [
+        CheckWarning(
+            f"{saves.OUTSIDE} A process that is killed in between leaves it to the next reconciling.",
+            hint="Use a Django that this release names, or run `manage.py shopsearch_reconcile --fix` regularly.",
+            id="shopsearch.W007",
+        )
+    ]
+
+
 def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     if not is_readable():
         return []
-    in_memory, limit = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE, settings.MAX_IMAGE_BYTES
+    in_memory = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE
+    limit: object = settings.MAX_IMAGE_BYTES  # unchecked: E006 may say that it is no number
     if not isinstance(limit, int) or in_memory <= limit:
         return []
     return [
@@ -67,6 +82,32 @@ def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
             "SHOPSEARCH['MAX_IMAGE_BYTES']: larger uploads then pass through a temporary file.",
             id="shopsearch.W002",
         )
+    ]
+
+
+def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """What this process would import and cannot. With QUERY_EMBEDDER set, it is the workers that run models."""
+    if not is_readable():
+        return []
+    needed = {"prometheus_client"} if settings.METRICS_TOKEN or settings.METRICS_PORT else set()
+    if settings.QUERY_EMBEDDER is None:
+        for get in (backends.get_embedder, backends.get_former_embedder, backends.get_reranker):
+            with suppress(ImproperlyConfigured, ValueError):  # E003 says so
+                needed.update(getattr(get(), "packages", ()))
+    sentences = {
+        extras.EXTRAS[package]: sentence
+        for package in sorted(needed)
+        if (sentence := extras.missing(package))
+    }
+    return [
+        CheckWarning(
+            sentence,
+            hint="A web process can do without the models where a query worker has them: docs/how-to-query-worker.md."
+            if extra == "models"
+            else "Or leave METRICS_TOKEN and METRICS_PORT unset.",
+            id="shopsearch.W008",
+        )
+        for extra, sentence in sentences.items()
     ]
 
 

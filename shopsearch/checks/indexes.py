@@ -11,27 +11,13 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models import FileField, ForeignKey, Model
 
 from shopsearch import registry
+from shopsearch.api.serializers import RESERVED as PARAMETERS
 from shopsearch.backends import get_vector_store
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.relations import relation
 
 RESERVED = (
-    *(
-        "q",
-        "image",
-        "limit",
-        "offset",
-        "index",
-        "format",
-        "rerank",
-        "collect",
-        "facets",
-        "sort",
-        "image_url",
-        "page",
-        "similar",
-        "picture",
-    ),  # the REST API's query string
+    *sorted({*PARAMETERS, "similar", "picture"}),  # the API's and the page's own parameters
     *("id", "image_id", "product_id", "vector"),  # what every entity has
 )
 
@@ -68,6 +54,11 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
                 yield wrong(
                     f"{name}: {missing}.", "Name paths from the product to its texts: 'title', 'brand__name'."
                 )
+    if index.partition_by and index.filter_types.get(index.partition_by) != "string":
+        yield wrong(
+            f"partition_by: there is no filter {index.partition_by!r} of type str.",
+            f'Declare it: filters = {{"{index.partition_by}": FilterField(str, "path__from__the__product")}}.',
+        )
     if index.newest and (missing := _missing(_product_model(index), index.newest)):
         yield wrong(f"newest: {missing}.", "Name the path from the product to when it came in: 'created_at'.")
     for path in index.related:

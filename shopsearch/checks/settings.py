@@ -19,7 +19,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 
 from shopsearch import backends
-from shopsearch.api.throttling import SCOPES
+from shopsearch.api.access import SCOPES
 from shopsearch.conf import DEFAULTS, settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.rerankers.base import Reranker

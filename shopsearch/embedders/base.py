@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from django.core.checks import CheckMessage
 
@@ -38,6 +38,8 @@ class Embedder(ABC):
 
     batch_size: int = 32
     """The most queries that are worth giving to ``embed`` at once."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What of ``shopsearch.extras`` the model needs where it runs. ``manage.py check`` says what is not installed."""
 
     @abstractmethod
     def embed(self, queries: Sequence[Query]) -> Vectors:

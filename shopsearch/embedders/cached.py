@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from django.core.cache import cache
 
 from shopsearch.embedders.base import Embedder
+from shopsearch.telemetry.outages import Outage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,10 +34,14 @@ class CachedEmbedder(Embedder):
 
     embedder: Embedder
     seconds: float
-    _is_failing: bool = field(default=False, init=False, repr=False)
-    _asked_again_at: float = field(default=0.0, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._outage = Outage(
+            logger,
+            away="The cache of queries is away, so every query is embedded",
+            back="The cache of queries is back.",
+            pause_seconds=PAUSE_SECONDS,
+        )
         self.batch_size = self.embedder.batch_size
 
     @property
@@ -69,12 +73,12 @@ class CachedEmbedder(Embedder):
     def _read(self, keys: list[str]) -> dict[str, Vector]:
         import numpy as np
 
-        if time.monotonic() < self._asked_again_at:
+        if self._outage.is_pausing:
             return {}
         try:
             held = cache.get_many(keys)
         except Exception as error:  # whatever the project's cache raises
-            self._say(error)
+            self._outage.failed(error)
             return {}
         vectors = {
             key: np.frombuffer(value, "<f4")
@@ -84,22 +88,15 @@ class CachedEmbedder(Embedder):
         return {key: vector for key, vector in vectors.items() if np.isfinite(vector).all()}
 
     def _write(self, vectors: dict[str, Vector]) -> None:
-        if time.monotonic() < self._asked_again_at:
+        if self._outage.is_pausing:
             return
         try:
             cache.set_many(
                 {key: vector.astype("<f4").tobytes() for key, vector in vectors.items()}, self.seconds
             )
-            self._is_failing = False
+            self._outage.succeeded()
         except Exception as error:
-            self._say(error)
-
-    def _say(self, error: Exception) -> None:
-        """Once per outage."""
-        level = logging.DEBUG if self._is_failing else logging.WARNING
-        logger.log(level, "The cache of queries is away, so every query is embedded: %s", error)
-        self._is_failing = True
-        self._asked_again_at = time.monotonic() + PAUSE_SECONDS
+            self._outage.failed(error)
 
 
 def _digest(query: Query) -> str:

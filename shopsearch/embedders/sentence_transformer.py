@@ -96,6 +96,7 @@ class SentenceTransformerEmbedder(TorchEmbedder):
     prompt: str = ""
     """Put before every query with words, as the model's card says. Part of the space."""
 
+    packages = ("torch", "sentence_transformers")
     family = "sentence_transformer"
     title = "model of sentence-transformers"
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch import extras
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.model_folder import is_on_hub
 from shopsearch.embedders.weights import load_weights, verify
@@ -65,6 +66,7 @@ class TorchEmbedder(Embedder):
 
     family: ClassVar[str]
     """What the model is called in spaces: lower-case letters, digits and underscores."""
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
     title: ClassVar[str]
     """What it is called in messages."""
 
@@ -166,6 +168,7 @@ class TorchEmbedder(Embedder):
     def _load_once(self) -> Any:
         # Idle OpenMP threads would spin through other processes' time. Has an effect before torch is imported only.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        extras.require(*self.packages)
         import torch
 
         if self.threads:

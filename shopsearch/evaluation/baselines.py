@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ import numpy.typing as npt
 
 from shopsearch.evaluation.catalogue import Listed, Nearest
 from shopsearch.evaluation.measures import DEPTH
+from shopsearch.registry.analyzer import plain
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class SharedWords:
     def add(self, item: Listed) -> None:
         if item.product_id in self._lengths:
             return
-        words = set(_words(item.words))
+        words = set(plain(item.words).split())
         self._lengths[item.product_id] = len(words)
         for word in words:
             self._products_of.setdefault(word, []).append(item.product_id)
@@ -91,16 +90,9 @@ class SharedWords:
         if not query.text:
             return None
         shared: defaultdict[str, float] = defaultdict(float)
-        for word in sorted(set(_words(query.text))):
+        for word in sorted(set(plain(query.text).split())):
             having = self._products_of.get(word, [])
             for product_id in having:
                 shared[product_id] += math.log(1 + len(self._lengths) / len(having))
         ranked = sorted(shared, key=lambda each: -shared[each] / math.sqrt(self._lengths[each]))
         return ranked[:DEPTH]
-
-
-def _words(text: str) -> list[str]:
-    plain = "".join(
-        each for each in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(each)
-    )
-    return re.findall(r"\w+", plain)

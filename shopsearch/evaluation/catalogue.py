@@ -14,7 +14,6 @@ from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.measures import DEPTH
 from shopsearch.evaluation.searchers import Searcher
 from shopsearch.exceptions import ImageError
-from shopsearch.indexing import snapshots
 from shopsearch.registry import ImageIndex
 from shopsearch.types import Query
 
@@ -40,8 +39,9 @@ def listed(index: ImageIndex) -> Iterator[Listed | None]:
     """Every picture that the index shows, one at a time; None for each that cannot be read."""
     for image in index.get_queryset().order_by("pk").iterator(chunk_size=ROWS_AT_ONCE):
         try:
-            picture = images.decode(snapshots.take(index, image).content)
-        except (snapshots.Unusable, ImageError, OSError, ValueError):
+            with index.open_image(image) as file:
+                picture = images.decode(file)
+        except (ImageError, OSError, ValueError):
             yield None
             continue
         product = index.get_product(image)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from django.template.loader import render_to_string
 
@@ -15,7 +15,6 @@ from shopsearch.evaluation.measures import DEPTH, MEASURES
 from shopsearch.evaluation.report import GroupReport, Report
 from shopsearch.evaluation.run import Answer
 from shopsearch.exceptions import ImageError
-from shopsearch.indexing import snapshots
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import keys_from
 
@@ -109,10 +108,8 @@ def page(report: Report, index: ImageIndex) -> str:
         "group_charts": [_by_group(report.groups[1:], place, search) for place in main]
         if report.groups[1:]
         else [],
-        "tables": [_table(told, search) for told in report.groups],
-        "gains": [
-            (name, [_gains(told, name, search) for told in report.groups]) for name in report.contenders
-        ],
+        "tables": [_table(row, search) for row in report.groups],
+        "gains": [(name, [_gains(row, name, search) for row in report.groups]) for name in report.contenders],
         "failures": [
             (kind, [_failure(answer, index) for answer in answers])
             for kind, answers in report.evaluation.worst.items()
@@ -139,32 +136,32 @@ def _by_searcher(report: Report, place: int) -> Chart:
 
 def _by_group(groups: Iterable[GroupReport], place: int, search: str) -> Chart:
     bars = []
-    for told in groups:
-        values = told.figures[search]
+    for row in groups:
+        values = row.figures[search]
         figure = None if values is None else values[place]
-        bars.append(Bar(name=told.name, figure=figure, role="search" if told.group.by == "kind" else ""))
+        bars.append(Bar(name=row.name, figure=figure, role="search" if row.group.by == "kind" else ""))
     return Chart(title=MEASURES[place], bars=bars)
 
 
-def _table(told: GroupReport, search: str) -> Mapping[str, Any]:
+def _table(row: GroupReport, search: str) -> Mapping[str, Any]:
     return {
-        "name": told.name,
-        "by": told.group.by,
-        "count": told.count,
+        "name": row.name,
+        "by": row.group.by,
+        "count": row.count,
         "rows": [
             {"name": name, "figures": values, "is_search": name == search}
-            for name, values in told.figures.items()
+            for name, values in row.figures.items()
         ],
     }
 
 
-def _gains(told: GroupReport, name: str, search: str) -> tuple[str, Sequence[Gain]]:
-    before, after = told.figures[search] or (), told.figures[name] or ()
+def _gains(row: GroupReport, name: str, search: str) -> tuple[str, Sequence[Gain]]:
+    before, after = row.figures[search] or (), row.figures[name] or ()
     gains = [
         Gain(before=old, after=new, difference=each)
-        for old, new, each in zip(before, after, told.differences[name], strict=True)
+        for old, new, each in zip(before, after, row.differences[name], strict=True)
     ]
-    return told.name, gains
+    return row.name, gains
 
 
 def _failure(answer: Answer, index: ImageIndex) -> Failure:
@@ -203,12 +200,13 @@ def _shown(index: ImageIndex, product_ids: Iterable[str], grades: Mapping[str, i
 
 def _picture_of(index: ImageIndex, image: Any) -> str:
     try:
-        return _thumbnail(snapshots.take(index, image).content)
-    except (snapshots.Unusable, OSError):
+        with index.open_image(image) as file:
+            return _thumbnail(file)
+    except OSError:
         return ""
 
 
-def _thumbnail(content: bytes) -> str:
+def _thumbnail(content: bytes | BinaryIO) -> str:
     """A small JPEG as a data URI; "" where the file is no picture."""
     try:
         small = images.jpeg(images.decode(content), THUMBNAIL_SIDE, quality=78)

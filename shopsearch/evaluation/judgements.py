@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import router, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -18,8 +18,6 @@ from shopsearch.exceptions import BackendError, QueryError
 from shopsearch.images import decode
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import ImageIndex, find_index
-from shopsearch.registry.index import described
-from shopsearch.registry.keys import keys_from
 from shopsearch.search.engine import search
 from shopsearch.types import Result
 
@@ -53,7 +51,7 @@ class Pool:
 
 def judged_queries(index: ImageIndex) -> Iterator[JudgedQuery]:
     """The index's queries that have judgements, in the order in which they were made, a few in memory at a time."""
-    queries = EvaluationQuery.objects.filter(_is_judged(), index=index.name).prefetch_related("judgements")
+    queries = EvaluationQuery.objects.judged().filter(index=index.name).prefetch_related("judgements")
     for query in queries.order_by("pk").iterator(chunk_size=PICTURES_AT_ONCE):
         yield JudgedQuery(
             id=str(query.pk),
@@ -66,7 +64,7 @@ def judged_queries(index: ImageIndex) -> Iterator[JudgedQuery]:
 
 def unjudged_queries() -> QuerySet[EvaluationQuery]:
     """Those that have no judgement yet, those most asked first, without their pictures."""
-    return EvaluationQuery.objects.filter(~_is_judged()).defer("picture").order_by("-times_asked", "pk")
+    return EvaluationQuery.objects.unjudged().defer("picture").order_by("-times_asked", "pk")
 
 
 def next_query(after: EvaluationQuery) -> EvaluationQuery | None:
@@ -83,8 +81,8 @@ def judge(query: EvaluationQuery, grades: Mapping[str, int | None], *, by: Any) 
         query.judgements.filter(product_id__in=taken_back).delete()
         for product_id, grade in grades.items():
             if grade is not None:
-                said = {"grade": grade, "judged_by": by, "judged_at": Now()}
-                query.judgements.update_or_create(product_id=product_id, defaults=said)
+                values = {"grade": grade, "judged_by": by, "judged_at": Now()}
+                query.judgements.update_or_create(product_id=product_id, defaults=values)
 
 
 def pool(query: EvaluationQuery, limit: int) -> Pool:
@@ -120,17 +118,13 @@ def pool(query: EvaluationQuery, limit: int) -> Pool:
     return Pool(found=tuple(found), others=tuple(others), has_next=has_next, error=error)
 
 
-def _is_judged() -> Exists:
-    return Exists(Judgement.objects.filter(query=OuterRef("pk")))
-
-
 def _picture(query: EvaluationQuery) -> bytes | None:
     return bytes(query.picture) if query.picture else None  # PostgreSQL's driver gives a memoryview
 
 
 def _found(index: ImageIndex, result: Result, grades: Mapping[str, int]) -> PooledProduct:
     product_id = str(result.product.pk)
-    description = described(index, result.product, result.image)
+    description = index.described(result.product, result.image)
     return PooledProduct(
         id=product_id, grade=grades.get(product_id), rank=result.rank, description=description
     )
@@ -138,11 +132,9 @@ def _found(index: ImageIndex, result: Result, grades: Mapping[str, int]) -> Pool
 
 def _descriptions(index: ImageIndex, product_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """By id, those that the shop still has, whether it shows them or not."""
-    keys = keys_from(index.product_model, product_ids)  # the shop's keys may have been of another kind then
-    images = index.model._default_manager.filter(**{f"{index.product_field or 'pk'}__in": keys})
     descriptions: dict[str, Mapping[str, Any]] = {}
-    for image in images.order_by("pk"):
+    for image in index.images_of(product_ids, index.model._default_manager.all()):
         product = index.get_product(image)
         if product is not None and str(product.pk) not in descriptions:
-            descriptions[str(product.pk)] = described(index, product, image)
+            descriptions[str(product.pk)] = index.described(product, image)
     return descriptions

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
 import re
-import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
 from django.db import connections
 from django.db.models import F
-from django.utils.translation import get_language
 
 from shopsearch.conf import settings
 from shopsearch.models import EvaluationQuery
-from shopsearch.registry import ImageIndex
+from shopsearch.threads import BackgroundThread
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
-    from shopsearch.types import Results
+    from shopsearch.search.request import SearchAnswer
 
 logger = logging.getLogger(__name__)
-MOST_CHARACTERS = 200
+MAX_CHARACTERS = 200
 """A longer text is a letter rather than a search, and may be about somebody."""
-MOST_QUERIES = 10_000
+MAX_QUERIES = 10_000
 """So many of shoppers' queries may wait to be judged; further ones are not kept."""
-MOST_WAITING = 1_000
+MAX_WAITING = 1_000
 _ADDRESS = re.compile(r"@|://|\bwww\.", re.IGNORECASE)
 _LONG_NUMBER = re.compile(r"\d(?:[\W_]*\d){6}")
 """Seven digits or more with no letter between: phones, cards, accounts, customers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CollectedQuery:
     """All that is kept of a search, but for the day."""
 
     index: str
@@ -45,18 +41,18 @@ class Asked:
     language: str
 
 
-def collect(results: Results, index: ImageIndex) -> None:
+def collect(answer: SearchAnswer) -> None:
     """Count a search by words alone, whose shopper has consented. Returns at once, never raises, keeps no picture.
 
-    A daemon thread does the writing; what it has not written when the process ends, or when it cannot keep up, is lost.
-    Without SHOPSEARCH["COLLECT_QUERIES"] nothing is counted, nor are further pages of an answer.
+    A daemon thread writes; what it has not written when the process ends, or when it cannot keep up, is lost. Nothing
+    is counted without SHOPSEARCH["COLLECT_QUERIES"], nor are further pages of an answer.
     """
     try:
-        if not settings.COLLECT_QUERIES or results.query.kind != "text" or results.offset:
+        if not settings.COLLECT_QUERIES or answer.query.kind != "text" or answer.offset:
             return
-        text = EvaluationQuery.normalised(results.query.text)
+        text = EvaluationQuery.normalised(answer.query.text)
         if may_be_kept(text):
-            _writer.put(Asked(index.name, text, get_language() or ""))
+            _writer.put(CollectedQuery(answer.index.name, text, answer.request.language))
     except Exception as error:
         logger.warning("A query was not kept: %s", type(error).__name__)
 
@@ -64,7 +60,7 @@ def collect(results: Results, index: ImageIndex) -> None:
 def may_be_kept(text: str) -> bool:
     """Whether it has a letter, is short, and has neither an e-mail or web address nor a long number in it."""
     return (
-        len(text) <= MOST_CHARACTERS
+        len(text) <= MAX_CHARACTERS
         and any(each.isalpha() for each in text)
         and _ADDRESS.search(text) is None
         and _LONG_NUMBER.search(text) is None
@@ -76,11 +72,10 @@ def purge(*, everything: bool = False) -> int:
 
     With ``everything`` all that shoppers asked goes, judged or not, and its judgements with it.
     """
-    if everything:
-        queries = EvaluationQuery.objects.filter(source=EvaluationQuery.Source.SHOPPER)
-    else:
+    queries = EvaluationQuery.objects.by_shoppers()
+    if not everything:
         since = datetime.date.today() - datetime.timedelta(days=settings.COLLECT_KEEP_DAYS)
-        queries = _unjudged().filter(asked_on__lt=since)
+        queries = queries.unjudged().filter(asked_on__lt=since)
     return queries.delete()[1].get(EvaluationQuery._meta.label, 0)
 
 
@@ -89,40 +84,28 @@ def wait() -> None:
     _writer.waiting.join()
 
 
-def _unjudged() -> QuerySet[EvaluationQuery]:
-    return EvaluationQuery.objects.filter(source=EvaluationQuery.Source.SHOPPER, judgements=None)
-
-
-def _write(batch: Counter[Asked]) -> None:
+def _write(batch: Counter[CollectedQuery]) -> None:
     for asked, times in batch.items():
         key = EvaluationQuery.key_of(asked.index, asked.text)
         rows = EvaluationQuery.objects.filter(key=key)
         if not rows.exists():
-            if _unjudged().count() >= MOST_QUERIES:
+            if EvaluationQuery.objects.by_shoppers().unjudged().count() >= MAX_QUERIES:
                 continue
             kept = {**asdict(asked), "source": EvaluationQuery.Source.SHOPPER}
             EvaluationQuery.objects.get_or_create(key=key, defaults=kept)
         rows.update(times_asked=F("times_asked") + times, asked_on=datetime.date.today())
 
 
-class _Writer:
-    """A daemon thread that is started by the first query of a process."""
+class _Writer(BackgroundThread):
+    """Writes what waits. Started by the first query of a process."""
 
-    def __init__(self) -> None:
-        self.waiting: Queue[Asked] = Queue(MOST_WAITING)
-        self.lock = threading.Lock()
-        self.thread: threading.Thread | None = None
+    def reset(self) -> None:
+        self.waiting: Queue[CollectedQuery] = Queue(MAX_WAITING)
 
-    def put(self, asked: Asked) -> None:
-        try:
+    def put(self, asked: CollectedQuery) -> None:
+        with suppress(Full):
             self.waiting.put_nowait(asked)
-        except Full:
-            return
-        if self.thread is None:
-            with self.lock:
-                if self.thread is None:
-                    self.thread = threading.Thread(target=self.run, name="shopsearch-query-log", daemon=True)
-                    self.thread.start()
+            self.start()
 
     def run(self) -> None:
         while True:
@@ -137,7 +120,7 @@ class _Writer:
                 for _ in range(batch.total()):
                     self.waiting.task_done()
 
-    def next_batch(self) -> Counter[Asked]:
+    def next_batch(self) -> Counter[CollectedQuery]:
         """Waits for one, and takes what waits beside it."""
         batch = Counter([self.waiting.get()])
         try:
@@ -147,14 +130,4 @@ class _Writer:
             return batch
 
 
-_writer = _Writer()
-
-
-def _after_fork() -> None:
-    # The parent's thread is not in the child, and its lock may be held for ever.
-    global _writer
-    _writer = _Writer()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_writer = _Writer("shopsearch-query-log")

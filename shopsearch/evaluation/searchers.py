@@ -13,7 +13,8 @@ from shopsearch.exceptions import BackendError
 from shopsearch.registry import ImageIndex
 from shopsearch.search import reranking
 from shopsearch.search.engine import search
-from shopsearch.types import Query, Results
+from shopsearch.search.request import SearchAnswer
+from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)
 
@@ -36,18 +37,18 @@ class LiveSearch:
     index: ImageIndex
     name: str = "search"
     _query: Query | None = field(default=None, init=False)
-    _results: Results | None = field(default=None, init=False)
+    _results: SearchAnswer | None = field(default=None, init=False)
 
     def find(self, query: Query) -> Sequence[str] | None:
         return [str(result.product.pk) for result in self.results(query).results]
 
-    def results(self, query: Query) -> Results:
+    def results(self, query: Query) -> SearchAnswer:
         """All that a shopper sees who asks for page after page. The same query object is not searched twice running."""
         if self._results is None or query is not self._query:
             self._results, self._query = self._search(query), query
         return self._results
 
-    def _search(self, query: Query) -> Results:
+    def _search(self, query: Query) -> SearchAnswer:
         depth = min(DEPTH, settings.MAX_RESULTS)
         whole = self._page(query, depth, 0)
         while whole.has_next and len(whole.results) < depth:
@@ -55,7 +56,7 @@ class LiveSearch:
             whole = replace(whole, results=whole.results + page.results, has_next=page.has_next)
         return whole
 
-    def _page(self, query: Query, depth: int, offset: int) -> Results:
+    def _page(self, query: Query, depth: int, offset: int) -> SearchAnswer:
         limit = min(settings.MAX_PAGE_SIZE, depth - offset)
         return search(query.text, query.image, index=self.index.name, limit=limit, offset=offset)
 

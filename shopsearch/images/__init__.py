@@ -53,7 +53,7 @@ def jpeg(picture: Image.Image, side: int = MAX_SIDE, *, quality: int = 88) -> by
 
 
 def _within_the_limit(data: bytes | BinaryIO) -> bytes:
-    limit: int = settings.MAX_IMAGE_BYTES
+    limit = settings.MAX_IMAGE_BYTES
     content = data if isinstance(data, bytes) else data.read(limit + 1)
     if len(content) > limit:
         raise ImageTooLarge(f"The picture has more than {decoding.megabytes(limit)}; use a smaller one.")

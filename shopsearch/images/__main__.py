@@ -1,4 +1,4 @@
-"""The decoding process: reads a file from standard input and writes the picture's pixels, within limits of its own."""
+"""The decoding process: reads files from standard input and writes their pixels, within limits of its own."""
 
 from __future__ import annotations
 
@@ -6,43 +6,64 @@ import json
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from django.conf import settings as django_settings
+
+from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError
 from shopsearch.images import decoding
 from shopsearch.images.sandbox import MEMORY_BYTES, SECONDS
 
 
 def main() -> None:
-    from django.conf import settings as django_settings
-
-    limits = json.loads(sys.argv[1])
-    django_settings.configure(SHOPSEARCH=limits)
+    django_settings.configure()
     with suppress(ImportError):
         from PIL import AvifImagePlugin
 
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # every thread of a decoder takes memory of its own
-    _bound()
+    _bound_memory()
+    while line := sys.stdin.buffer.readline():
+        limits = json.loads(line)
+        _bound_time()
+        _answer(sys.stdin.buffer.read(limits.pop("bytes")), limits)
+
+
+def _answer(content: bytes, limits: dict[str, Any]) -> None:
+    django_settings.SHOPSEARCH = limits
+    settings.forget()
     answer: dict[str, object]
     try:
-        picture = decoding.decode_here(sys.stdin.buffer.read(), limits["IMAGE_FORMATS"])
-        answer, pixels = {"size": picture.size}, picture.tobytes()
+        picture = decoding.decode_here(content, limits["IMAGE_FORMATS"])
+        pixels = picture.tobytes()
+        answer = {"size": picture.size, "bytes": len(pixels)}
     except ImageError as error:
         answer, pixels = {"refused": type(error).__name__, "detail": str(error)}, b""
-    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + pixels)
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+    sys.stdout.buffer.write(pixels)
+    sys.stdout.buffer.flush()
 
 
-def _bound() -> None:
-    """From here on the system refuses this process more memory and time, and any file that it would write."""
+def _bound_memory() -> None:
+    """From here on the system refuses this process more memory, and any file that it would write."""
     import resource
 
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     for limit, most in (
         (resource.RLIMIT_AS, taken + MEMORY_BYTES),
-        (resource.RLIMIT_CPU, SECONDS),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (most, most))
+
+
+def _bound_time() -> None:
+    """From here on the system kills this process when it has used SECONDS more of a processor."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + SECONDS, most))
 
 
 main()

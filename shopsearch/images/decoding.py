@@ -9,20 +9,25 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
+from shopsearch.images.headers import scan
 
 MAX_SIDE = 2048
 """What ``decode`` returns is never longer than this; no embedder looks at more."""
 
-_LONGEST_SIDE = 65_535
+_MAX_FILE_SIDE = 65_535
 _MEMORY_BYTES = 240_000_000
 _BYTES_PER_PIXEL = {"AVIF": 16, "TIFF": 16, "WEBP": 17}
 """What decoding takes at its worst, measured; Pillow's own 4 for a format that is not here. JPEG: see _cost."""
 
-BOUNDED = frozenset({"JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF"})
-"""A file's header bounds what their decoders take. Every other format is decoded in a process of its own."""
+BOUNDED = frozenset({"JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP"})
+"""A file's header bounds the memory and time that their decoders take. Every other format is decoded in a process of
+its own."""
+_FIRST = {"MPO": "JPEG"}
 
 PREFIX = 16
 """So many bytes tell Pillow which decoders might read a file."""
+
+INCOMPLETE = "The picture is broken or incomplete; save it anew as JPEG and try again."
 
 _BAND_PIXELS = 1_000_000
 _MAX_SCANS = 50
@@ -47,15 +52,20 @@ _TRANSPOSITIONS = {
 def decode_here(content: bytes, formats: list[str]) -> Image.Image:
     """As ``decode`` does, in this process, with the decoders of these formats alone."""
     try:
-        # Only these decoders see the bytes.
-        with Image.open(BytesIO(content), formats=formats) as image:
+        scanned = scan(content)
+        # Only these decoders see the bytes. What is MPO is a JPEG file with further pictures behind the first.
+        image = Image.open(BytesIO(scanned.content), formats=[_FIRST.get(name, name) for name in formats])
+        with image:
             _check_size(image, content)
-            if image.format in ("JPEG", "MPO"):
+            if image.format == "JPEG":
                 longest = max(image.size) / MAX_SIDE
                 # libjpeg decodes at a half, a quarter or an eighth and never makes the rest.
                 image.draft(None, (_scaled(image.width, longest), _scaled(image.height, longest)))
             image.load()
-            result = _turned(_reduced(image), _orientation(image))
+            if scanned.is_cut and _lacks_rows(image):
+                raise ImageUnreadable(INCOMPLETE)
+            orientation = scanned.orientation or _orientation(image)
+            result = _turned(_reduced(image), orientation)
             result.info = {}
             return result
     except ImageError:
@@ -64,9 +74,7 @@ def decode_here(content: bytes, formats: list[str]) -> Image.Image:
         raise ImageTooLarge(
             f"The picture has more than {_millions(settings.MAX_IMAGE_PIXELS)} pixels; use a smaller one."
         ) from error
-    except (
-        Exception
-    ) as error:  # Pillow raises what it likes on a broken file, MemoryError and struct.error included
+    except Exception as error:  # Pillow raises anything on a broken file, even MemoryError and struct.error
         raise _unreadable(content, error) from error
 
 
@@ -89,11 +97,11 @@ def _may_be(name: str, prefix: bytes) -> bool:
 def _check_size(image: Image.Image, content: bytes) -> None:
     """Refuse, by its header alone, what would take too much memory or time to decode."""
     width, height = image.size
-    if not 0 < min(width, height) <= max(width, height) <= _LONGEST_SIDE:
+    if not 0 < min(width, height) <= max(width, height) <= _MAX_FILE_SIDE:
         raise ImageTooLarge(
-            f"A side may have 1 to {_LONGEST_SIDE} pixels; this picture has {width} × {height}. Use a smaller one."
+            f"A side may have 1 to {_MAX_FILE_SIDE} pixels; this picture has {width} × {height}. Use a smaller one."
         )
-    if content.count(b"\xff\xda") > _MAX_SCANS and image.format in ("JPEG", "MPO"):
+    if content.count(b"\xff\xda") > _MAX_SCANS and image.format == "JPEG":
         raise ImageUnreadable("The picture is coded in too many passes; save it as an ordinary JPEG.")
     tags = getattr(image, "tag_v2", {})
     # A TIFF's tile may outgrow its picture.
@@ -108,11 +116,18 @@ def _check_size(image: Image.Image, content: bytes) -> None:
 
 def _cost(image: Image.Image) -> int:
     """The bytes that decoding takes per pixel, at its worst."""
-    if image.format in ("JPEG", "MPO"):
+    if image.format == "JPEG":
         return 2 * len(
             image.getbands()
         )  # where it has several passes, libjpeg keeps every coefficient of them
     return _BYTES_PER_PIXEL.get(image.format or "", 4)
+
+
+def _lacks_rows(image: Image.Image) -> bool:
+    """Whether the last sixteenth of a JPEG is what libjpeg puts where there are no data: the middle of every band."""
+    rows = max(1, image.height // 16)
+    bands = image.crop((0, image.height - rows, image.width, image.height)).split()
+    return all(band.getextrema() in ((127, 127), (128, 128)) for band in bands)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -170,7 +185,7 @@ def _unreadable(content: bytes, error: Exception) -> ImageUnreadable:
         return ImageUnreadable(f"{brand} pictures are not accepted here; save it as JPEG and try again.")
     if isinstance(error, UnidentifiedImageError):
         return ImageUnreadable("" if content else "The file is empty; choose a picture.")
-    return ImageUnreadable("The picture is broken or incomplete; save it anew as JPEG and try again.")
+    return ImageUnreadable(INCOMPLETE)
 
 
 def _scaled(side: int, divisor: float) -> int:

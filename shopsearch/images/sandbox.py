@@ -1,18 +1,24 @@
 """Decode a picture in a process of its own, whose memory and time the system bounds.
 
 For formats of which no header says what their decoders take: an AVIF of 5 KB that lies about its size made its decoder
-take 850 MB. What dies there, or is killed for taking too much, is a picture that was refused.
+take 850 MB. A picture that kills the process, or has it killed for taking too much, is refused.
+
+Starting a process takes ten times as long as decoding an ordinary picture, so up to MAX_IDLE of them are kept, each for
+MAX_PICTURES pictures or until one is refused.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageTooLarge, ImageUnreadable
@@ -22,8 +28,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SECONDS = 10
+"""For each picture, of the clock and of the processor alike."""
 MEMORY_BYTES = 270 * 1024 * 1024
 """That the process may take beside what it has when it starts."""
+MAX_IDLE = 2
+"""How many processes wait for a next picture."""
+MAX_PICTURES = 200
+"""How many pictures a process decodes before it ends."""
 
 _LIMITS = ("MAX_IMAGE_BYTES", "MAX_IMAGE_PIXELS")
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
@@ -36,33 +47,131 @@ def decode(content: bytes, formats: list[str]) -> Image:
 
     limits = {"IMAGE_FORMATS": formats} | {name: getattr(settings, name) for name in _LIMITS}
     try:
-        done = subprocess.run(  # noqa: S603
-            [_python(), "-B", "-P", "-m", __package__, json.dumps(limits)],
-            input=content,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ImageUnreadable("The picture takes too long to read; save it as JPEG and try again.") from error
+        process = _take()
     except OSError as error:
         logger.error("No process can be started to decode a picture in: %s", error)
         raise ImageUnreadable("The picture cannot be read here; save it as JPEG and try again.") from error
-    header, _, pixels = done.stdout.partition(b"\n")
+    answered = False
     try:
-        answer = json.loads(header)
+        answer, pixels = process.decode(content, limits)
         if "size" in answer:
-            return Image.frombytes("RGB", tuple(answer["size"]), pixels)
+            picture = Image.frombytes("RGB", tuple(answer["size"]), pixels)
+            answered = True
+            return picture
         refusal = {each.__name__: each for each in (ImageTooLarge, ImageUnreadable)}[answer["refused"]]
-        said = str(answer["detail"])
-    except (ValueError, KeyError, TypeError) as error:
-        logger.info("A decoder ended with status %d and without a picture.", done.returncode)
+        detail = str(answer["detail"])
+    except TimeoutError as error:
+        raise ImageUnreadable("The picture takes too long to read; save it as JPEG and try again.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.info("A decoder ended without a picture: %s", error)
         raise ImageUnreadable(
             "The picture is broken, or takes too much memory; save it anew as JPEG and try again."
         ) from error
-    raise refusal(said)
+    finally:
+        _give_back(process, answered=answered)
+    raise refusal(detail)
+
+
+class _Decoder:
+    """A process that decodes one picture after another: ``shopsearch.images.__main__`` has its other end."""
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self._process = subprocess.Popen(  # noqa: S603
+            [_python(), "-B", "-P", "-m", __package__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+        )
+        if self._process.stdin is None or self._process.stdout is None:
+            raise OSError("the process has no pipes")
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+
+    def decode(self, content: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """What the process answers, and the pixels. Raises TimeoutError after SECONDS, OSError where it died."""
+        self.pictures += 1
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()  # which ends the reading and writing below
+
+        timer = threading.Timer(SECONDS, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            self._stdin.write(json.dumps({**limits, "bytes": len(content)}).encode() + b"\n" + content)
+            self._stdin.flush()
+            answer = json.loads(self._stdout.readline())
+            pixels = self._stdout.read(int(answer.get("bytes", 0)))
+        except (OSError, ValueError, AttributeError) as error:
+            if late.is_set():
+                raise TimeoutError from error
+            raise OSError("it died, or its answer makes no sense") from error
+        finally:
+            timer.cancel()
+        return answer, pixels
+
+    def end(self) -> None:
+        self._process.kill()
+        self.let_go()
+        self._process.wait()
+
+    def let_go(self) -> None:
+        """Close this process's ends of the pipes. The decoder ends when nobody holds them."""
+        for pipe in (self._stdin, self._stdout):
+            with suppress(OSError):
+                pipe.close()
+
+
+_lock = threading.Lock()
+_idle: list[_Decoder] = []
+_all: set[_Decoder] = set()
+
+
+def _take() -> _Decoder:
+    with _lock:
+        if _idle:
+            return _idle.pop()
+    decoder = _Decoder()
+    with _lock:
+        _all.add(decoder)
+    return decoder
+
+
+def _give_back(decoder: _Decoder, *, answered: bool) -> None:
+    with _lock:
+        if answered and decoder.pictures < MAX_PICTURES and len(_idle) < MAX_IDLE:
+            _idle.append(decoder)
+            return
+        _all.discard(decoder)
+    decoder.end()
+
+
+def close() -> None:
+    """End the processes that wait for a picture."""
+    with _lock:
+        ended = list(_idle)
+        _all.difference_update(ended)
+        _idle.clear()
+    for decoder in ended:
+        decoder.end()
+
+
+def _after_fork() -> None:
+    # They are the parent's: a child that wrote to them too would read another picture's pixels.
+    global _lock
+    _lock = threading.Lock()
+    for decoder in _all:
+        decoder.let_go()
+    _all.clear()
+    _idle.clear()
+
+
+atexit.register(close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _python() -> str:

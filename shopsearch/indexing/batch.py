@@ -1,35 +1,55 @@
-"""Batches: the rows of one index that were claimed together, and their images on their way into the store."""
+"""A batch: index entries that a worker has claimed, and their images on the way into the vector store.
+
+Four steps, each of which hands its values on to the next:
+
+plan     compare each image as the shop has it with what the collections hold of it; asks nothing of anybody
+embed    make the vectors that no collection and no cache has, each picture once in each space
+write    upsert entities, one collection after the other
+settle   record in the outbox what the collections hold now
+
+What cannot be done now is tried again later. An image that can never be indexed is FAILED with a sentence, and does not
+keep the others from being indexed.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from django.db import transaction
+from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, SuspiciousOperation
+from django.db import InterfaceError, OperationalError, transaction
 
 from shopsearch import images, registry
-from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.backends import embedder_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmbedderError, ImageError
-from shopsearch.indexing import collections, outbox, snapshots, vector_cache
-from shopsearch.indexing.embedding import AWAY, Vectors
+from shopsearch.indexing import collections, outbox
 from shopsearch.indexing.outbox import Settlement
-from shopsearch.indexing.snapshots import Snapshot, Unusable
-from shopsearch.indexing.targets import Hashes, Stored, Target, stored, targets_of, vectors_in
-from shopsearch.models import IndexEntry
+from shopsearch.models import CachedVector, Collection, Hashes, IndexEntry, StoredImage
 from shopsearch.registry import ImageIndex
-from shopsearch.types import Entity, FilterValue
+from shopsearch.registry.keys import keys_from
+from shopsearch.types import Entity, FilterValue, Query
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from shopsearch.types import Vector
 
 logger = logging.getLogger(__name__)
+AWAY = (BackendError, ImproperlyConfigured, OperationalError, InterfaceError)
+"""Nothing is wrong with the images: whatever was not settled is tried again, for as long as it takes."""
+
 MAX_ATTEMPTS = 10
-"""What may pass by itself, such as a file storage that is away, is tried so often before the row is FAILED."""
+"""What may pass by itself, such as a file storage that is away, is tried this often before the image is FAILED."""
+
+BYTES_AT_ONCE = 64 * 1024 * 1024
+"""Files are held up to about this many bytes at a time."""
 
 PIXELS_AT_ONCE = 16_000_000
 """Decoded pictures are held up to about this many pixels, 3 bytes each, until they are embedded."""
@@ -38,294 +58,22 @@ NO_MODEL = (
     "The live collection was made by a model that the settings do not name any more: name it in "
     "SHOPSEARCH['FORMER_EMBEDDER'], and have `manage.py shopsearch_reindex --rebuild` make a new one."
 )
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Item:
-    """An image on its way into the store."""
-
-    entry: IndexEntry
-    snapshot: Snapshot
-    vectors: dict[str, Vector]
-    """Those that there are of the picture, by space."""
-    fields: dict[Target, Mapping[str, FilterValue | None]] = field(default_factory=dict)
-    """What is to be written to each target that does not hold it."""
-    held: dict[str, Hashes] = field(default_factory=dict)
-    """What the targets hold of it when it is done."""
-    kept: dict[str, Hashes] = field(default_factory=dict)
-    """What the live collection goes on holding where no model can write to it."""
-
-    @property
-    def hash(self) -> str:
-        return self.snapshot.image_hash
-
-    @property
-    def spaces(self) -> set[str]:
-        """In which it has to be embedded."""
-        return {target.space for target in self.fields} - self.vectors.keys()
-
-
-class IndexBatch:
-    """The rows of one index that were claimed together."""
-
-    def __init__(self, index: ImageIndex, using: str, entries: Sequence[IndexEntry]) -> None:
-        self.index = index
-        self.using = using
-        self.open = {entry.pk: entry for entry in entries}
-        """The rows of which nothing is decided yet."""
-        self.counts: Counter[str] = Counter()
-        self.items: list[_Item] = []
-        self.vectors = Vectors()
-        self.failed: dict[IndexEntry, str] = {}
-
-    def run(self) -> Counter[str]:
-        try:
-            self._run()
-        except AWAY as error:
-            logger.warning("%s: indexing is postponed: %s", self.index.name, error)
-            self._postpone(list(self.open.values()), error)
-        except Exception as error:
-            logger.exception("%s: indexing is postponed by an unexpected error.", self.index.name)
-            self._postpone(list(self.open.values()), error)
-        return self.counts
-
-    def _run(self) -> None:
-        # Of those that are to be deleted too: one may be there again, and two changes folded in the wrong order.
-        entries = list(self.open.values())
-        shown = snapshots.shown(self.index, (entry.image_id for entry in entries), using=self.using)
-        present = {entry.pk: shown[entry.image_id] for entry in entries if entry.image_id in shown}
-        # After the claim: whoever begins a collection now leaves these rows to us, later ones see it.
-        self.collections = list(collections.collections_of(self.index, self.using))
-        if present and not any(each.state == collections.State.LIVE for each in self.collections):
-            self.collections.append(collections.begin_live(self.index, self.using))
-        self.targets = targets_of(self.index, self.collections)
-        self._remove({entry: "" for entry in entries if entry.pk not in present})
-        held = stored(self.index, (self.open[pk] for pk in present), self.targets, self.collections)
-        wanting = [
-            self.open[pk].image_id
-            for pk in present
-            if any(target.key not in held.get(pk, {}) for target in self.targets)
-        ]
-        self.kept = vector_cache.kept(self.index, wanting, using=self.using)
-        for pk, image in present.items():
-            if entry := self.open.get(pk):  # its claim may have been lost meanwhile
-                self._look_at(entry, image, held.get(pk, {}))
-            if (
-                len(self.vectors.pictures) >= get_embedder().batch_size
-                or self.vectors.pixels >= PIXELS_AT_ONCE
-            ):
-                self._write()
-        self._write()
-        self._remove(self.failed)
-
-    def _look_at(self, entry: IndexEntry, image: Any, held: Mapping[str, Stored]) -> None:
-        try:
-            snapshot = snapshots.take(self.index, image)
-            kept = self.kept.get(entry.image_id, ())
-            vectors = {each.space: each.vector for each in kept if each.image_hash == snapshot.image_hash}
-            vectors |= vectors_in(held, snapshot.image_hash, self.collections)
-            item = _Item(entry=entry, snapshot=snapshot, vectors=vectors)
-            for target in self.targets:
-                self._plan(item, target, held.get(target.key))
-            if not item.held:
-                self._postpone([entry], EmbedderError(NO_MODEL))
-                return
-            if not item.fields:
-                self._settle("unchanged", [self._settlement(item)])
-                return
-            if self.vectors.missing(item.hash, item.spaces):
-                self.vectors.pictures[item.hash] = images.decode(snapshot.content)
-        except AWAY:
-            raise
-        except (Unusable, ImageError) as error:
-            self.failed[entry] = str(error)
-        except Exception as error:  # a remote storage's client raises what it likes
-            self._try_again(entry, error)
-        else:
-            self.items.append(item)
-
-    def _plan(self, item: _Item, target: Target, stored: Stored | None) -> None:
-        """Decide what becomes of the image in this collection: it stays, is written, or is left to another process."""
-        fields = target.fields_of(item.snapshot, stored)
-        hashes = target.hashes_of(item.snapshot, fields)
-        if stored and stored.hashes == hashes:
-            item.held[target.key] = hashes
-        elif not (target.is_live or target.is_known):
-            return  # this process is older than the collection; it is given to one that knows what belongs there
-        elif target.embedder or target.space in item.vectors:
-            item.fields[target] = fields
-            item.held[target.key] = hashes
-        elif stored:
-            item.kept[target.key] = stored.hashes
-
-    def _write(self) -> None:
-        """Embed and write what has gathered."""
-        items, self.items = self.items, []
-        if self.vectors.pictures:
-            # It may take long: nobody is to embed meanwhile what is in our hands.
-            self._held(list(self.open.values()), ())
-        items = [item for item in items if self._is_open(item.entry)]
-        self.vectors.embed({item.hash for item in items})
-        for item in items:
-            for target in list(item.fields):
-                fault = self.vectors.faults.get((target.space, item.hash))
-                if fault and target.space in item.spaces:
-                    self._give_up(item, target, fault)
-        ready = self._held([item.entry for item in items if self._is_open(item.entry)], self.targets)
-        written = [item for item in items if item.entry in ready]
-        for target in self.targets:
-            if chosen := [item for item in written if target in item.fields]:
-                get_vector_store().ensure_collection(
-                    target.collection.name, collections.schema(target.collection)
-                )
-                self._upsert(target, chosen)
-                written = [item for item in written if self._is_open(item.entry)]
-        self._settle("embedded", [self._settlement(item) for item in written if item.spaces])
-        self._settle("updated", [self._settlement(item) for item in written if not item.spaces])
-
-    def _upsert(self, target: Target, items: Sequence[_Item]) -> None:
-        try:
-            get_vector_store().upsert(target.collection.name, [self._entity(item, target) for item in items])
-        except AWAY:
-            raise
-        except Exception as error:
-            if len(items) == 1:
-                self._give_up(items[0], target, error)
-            else:
-                for item in items:
-                    self._upsert(target, [item])
-
-    def _give_up(self, item: _Item, target: Target, error: Exception) -> None:
-        """Try the image again later. What only a collection that is being filled refuses for good, pauses the filling:
-        the live one goes on, and nobody loses an image to a model that is not in use yet.
-        """
-        if target.is_live or item.entry.attempts < MAX_ATTEMPTS:
-            if self._is_open(item.entry):
-                self._try_again(item.entry, error)
-            return
-        collections.pause(target.collection, f"Image {item.entry.image_id}: {_said(error)}")
-        del item.fields[target], item.held[target.key]
-        if not item.held:  # no model can write it to the live one either
-            self._postpone([item.entry], error)
-
-    def _remove(self, entries: Mapping[IndexEntry, str]) -> None:
-        """Have the store forget these images: they are gone or hidden, or FAILED where a reason is given."""
-        held = self._let_go(entries) if entries else set()
-        ids = [self.index.entity_id(entry.image_id) for entry in held]
-        for collection in self._collections() if held else ():
-            get_vector_store().delete(collection, ids)
-        for outcome in ("deleted", "failed"):
-            chosen = [entry for entry in held if bool(entries[entry]) == (outcome == "failed")]
-            self._settle(outcome, [Settlement(entry=entry, error=entries[entry]) for entry in chosen])
-
-    def _let_go(self, entries: Iterable[IndexEntry]) -> set[IndexEntry]:
-        """Those that are still ours to delete. Vectors are kept of images that the shop has still."""
-        alive = [entry for entry in entries if entry.state != IndexEntry.State.DELETING]
-        there = vector_cache.there(self.index, (entry.image_id for entry in alive), using=self.using)
-        alive = [entry for entry in alive if entry.image_id in there]
-        found = vector_cache.read(self.index, alive, self.collections)
-        # In one step: whoever looks at these rows next finds either what they say, or that it is kept.
-        with transaction.atomic(using=self.using):
-            held = self._held(list(entries))
-            ids = {entry.image_id for entry in held}
-            vector_cache.keep([each for each in found if each.image_id in ids], using=self.using)
-            vector_cache.forget(self.index.name, ids - there, using=self.using)
-        return held
-
-    def _collections(self) -> list[str]:
-        """All of this index: an older one may still be searched elsewhere, or serve again after a rollback."""
-        prefix = collections.prefix_of(self.index)
-        return [name for name in get_vector_store().collections() if name.startswith(prefix)]
-
-    def _held(self, entries: list[IndexEntry], targets: Sequence[Target] | None = None) -> set[IndexEntry]:
-        """Those that are still ours to write; the others are left to whoever has them."""
-        keys = None if targets is None else {key for target in targets for key in target.keys}
-        held = set(outbox.renew(entries, keys))
-        self._close("postponed", [entry for entry in entries if entry not in held])
-        return held
-
-    def _is_open(self, entry: IndexEntry) -> bool:
-        return entry.pk in self.open and entry not in self.failed
-
-    def _try_again(self, entry: IndexEntry, error: Exception) -> None:
-        if entry.attempts < MAX_ATTEMPTS:
-            logger.warning("%s: image %s is postponed: %s", self.index.name, entry.image_id, _said(error))
-            self._postpone([entry], error)
-        else:
-            self.failed[entry] = f"{_said(error)} (after {entry.attempts} attempts)"
-
-    def _postpone(self, entries: Sequence[IndexEntry], error: Exception) -> None:
-        self._close("postponed", entries)
-        try:
-            outbox.postpone(entries, _said(error), is_outage=isinstance(error, AWAY))
-        except Exception:
-            logger.exception("%s: rows are left to the end of their lease.", self.index.name)
-
-    def _settle(self, outcome: str, settlements: Sequence[Settlement]) -> None:
-        outbox.settle(settlements)
-        self._close(outcome, [settlement.entry for settlement in settlements])
-        for settlement in settlements if outcome == "failed" else ():
-            logger.warning("%s: image %s: %s", self.index.name, settlement.entry.image_id, settlement.error)
-
-    def _close(self, outcome: str, entries: Iterable[IndexEntry]) -> None:
-        self.counts[outcome] += sum(self.open.pop(entry.pk, None) is not None for entry in entries)
-
-    def _settlement(self, item: _Item) -> Settlement:
-        """Of collections that are not written to it says what it said; of those that are gone, nothing."""
-        targets = {key for target in self.targets for key in target.keys}
-        others = {str(each.pk) for each in self.collections} - targets
-        held = {key: hashes for key, hashes in item.entry.held.items() if key in others}
-        # What a collection that is kept for a rollback lacks, it may yet ask for.
-        needed = {each.space for each in self.collections}
-        needed -= {target.space for target in self.targets if target.key in item.held}
-        forgotten = [
-            each.pk
-            for each in self.kept.get(item.entry.image_id, ())
-            if each.space not in needed or each.image_hash != item.hash
-        ]
-        return Settlement(entry=item.entry, held=held | item.kept | item.held, forgotten=forgotten)
-
-    def _entity(self, item: _Item, target: Target) -> Entity:
-        vector = item.vectors.get(target.space)
-        return Entity(
-            id=self.index.entity_id(item.entry.image_id),
-            image_id=item.entry.image_id,
-            product_id=item.snapshot.product_id,
-            vector=self.vectors.get(item.hash, target.space) if vector is None else vector,
-            fields=item.fields[target],
-        )
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
+Values = Mapping[str, FilterValue | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What became of the rows that were claimed at once; the other numbers add up to ``claimed``."""
+    """What became of the entries that were claimed at once; the other numbers add up to ``claimed``."""
 
     claimed: int = 0
     embedded: int = 0
     """Written with a new vector."""
     updated: int = 0
-    """Written with a vector that there was: only the filter values or the collection were new, or it is shown again."""
+    """Written with a vector that was known: only the filter values or the collection were new, or it is shown again."""
     unchanged: int = 0
     deleted: int = 0
     failed: int = 0
     postponed: int = 0
-
-
-def index_batch() -> Batch:
-    """Claim one batch of due rows and bring the store in line with their images. Raises only what claiming raises.
-
-    What cannot be done now is tried again later. An image that can never be indexed is FAILED with a sentence, is no
-    longer found by its older picture, and does not keep the others from being indexed.
-    """
-    entries = sorted(outbox.claim(settings.BATCH_SIZE), key=_source)
-    counts = Counter(claimed=len(entries))
-    for (using, name), group in groupby(entries, key=_source):
-        counts += IndexBatch(registry.get_index(name), using, list(group)).run()
-    return Batch(**counts)
 
 
 def index_pending() -> Iterator[Batch]:
@@ -334,5 +82,651 @@ def index_pending() -> Iterator[Batch]:
         yield batch
 
 
+def index_batch() -> Batch:
+    """Claim one batch of due entries and index their images. Raises only what claiming raises."""
+    entries = sorted(outbox.claim(settings.BATCH_SIZE), key=_source)
+    counts = Counter(claimed=len(entries))
+    for (using, name), group in groupby(entries, key=_source):
+        claimed = _Claimed(registry.get_index(name), using, list(group))
+        try:
+            _index(claimed)
+        except Exception as error:
+            if isinstance(error, AWAY):
+                logger.warning("%s: indexing is postponed: %s", name, error)
+            else:
+                logger.exception("%s: indexing is postponed by an unexpected error.", name)
+            claimed.postpone(list(claimed.open.values()), error)
+        counts += claimed.counts
+    return Batch(**counts)
+
+
 def _source(entry: IndexEntry) -> tuple[str, str]:
     return entry._state.db or "default", entry.index
+
+
+def _index(claimed: _Claimed) -> None:
+    index, using, entries = claimed.index, claimed.using, list(claimed.open.values())
+    # Deleted ones are asked for too: one may be there again, and two changes may be folded in the wrong order.
+    shown = shown_images(index, (entry.image_id for entry in entries), using=using)
+    present = [entry for entry in entries if entry.image_id in shown]
+    # Read after the claim: whoever begins a collection now leaves these entries to us, and later workers see it.
+    known = list(Collection.objects.of(index, using))
+    if present and not any(collection.is_live for collection in known):
+        known.append(collections.begin_live(index, using))
+    destinations = destinations_of(index, known)
+    _remove(claimed, {entry: "" for entry in entries if entry.image_id not in shown}, known)
+
+    stored = _read_present(claimed, present, destinations, known)
+    cached = _read_cached(claimed, present, destinations, stored)
+    vectors: dict[tuple[str, str], Vector | Exception] = {}
+    for snapshots in _snapshots(claimed, present, shown):
+        plans = [
+            plan(entry, snapshot, stored[entry.pk], cached[entry.image_id], destinations)
+            for entry, snapshot in snapshots
+        ]
+        vectors |= _embed(claimed, plans, vectors)
+        _settle(claimed, _write(claimed, plans, vectors, destinations), known)
+    _remove(claimed, claimed.failed, known)
+
+
+class _Claimed:
+    """Entries of one index that were claimed together: those that nothing is decided about yet, and the counts."""
+
+    def __init__(self, index: ImageIndex, using: str, entries: Sequence[IndexEntry]) -> None:
+        self.index = index
+        self.using = using
+        self.open = {entry.pk: entry for entry in entries}
+        self.failed: dict[IndexEntry, str] = {}
+        """Those that can never be indexed, and why; the store has still to forget them."""
+        self.counts: Counter[str] = Counter()
+
+    def __contains__(self, entry: IndexEntry) -> bool:
+        return entry.pk in self.open and entry not in self.failed
+
+    def renew(
+        self, entries: Sequence[IndexEntry], written: Iterable[Collection] | None = None
+    ) -> set[IndexEntry]:
+        """Those whose claims still hold, with a fresh lease; the others are left to whoever has them."""
+        held = set(outbox.renew(entries, written))
+        self._close("postponed", [entry for entry in entries if entry not in held])
+        return held
+
+    def settle(self, outcome: str, settlements: Sequence[Settlement]) -> None:
+        outbox.settle(settlements)
+        self._close(outcome, [settlement.entry for settlement in settlements])
+
+    def postpone(self, entries: Sequence[IndexEntry], error: Exception) -> None:
+        self._close("postponed", entries)
+        try:
+            outbox.postpone(entries, _message(error), is_outage=isinstance(error, AWAY))
+        except Exception:
+            logger.exception("%s: entries are left to the end of their lease.", self.index.name)
+
+    def reject(self, entry: IndexEntry, error: Exception) -> None:
+        """Something is wrong with this image. Try it again later, unless that is no use."""
+        if isinstance(error, Unusable | ImageError):
+            self.failed[entry] = str(error)
+        elif entry.attempts >= MAX_ATTEMPTS:
+            self.failed[entry] = f"{_message(error)} (after {entry.attempts} attempts)"
+        else:
+            logger.warning("%s: image %s is postponed: %s", self.index.name, entry.image_id, _message(error))
+            self.postpone([entry], error)
+
+    def _close(self, outcome: str, entries: Iterable[IndexEntry]) -> None:
+        self.counts[outcome] += sum(self.open.pop(entry.pk, None) is not None for entry in entries)
+
+
+def _message(error: Exception) -> str:
+    return str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
+
+
+# What the shop has: snapshots.
+
+
+class Unusable(Exception):
+    """The image can never be indexed as it is; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """An image as the shop has it now."""
+
+    content: bytes
+    """The file, up to one byte past MAX_IMAGE_BYTES, which is enough for ``images.decode`` to refuse it."""
+    image_hash: str
+    product_id: str
+    fields: Values
+    fields_hash: str
+    """``hash_fields`` of the product and the fields."""
+
+
+def shown_images(index: ImageIndex, image_ids: Iterable[str], *, using: str) -> dict[str, Any]:
+    """Those of the images that the shop shows, by id, in one query.
+
+    An image without a file or without a product cannot be shown. Ids that the model's key cannot have are left out.
+    """
+    keys = keys_from(index.model, image_ids)
+    found = index.get_queryset().using(using).filter(pk__in=keys) if keys else ()
+    return {
+        str(image.pk): image
+        for image in found
+        if getattr(image, index.image_field) and _product_of(index, image) is not None
+    }
+
+
+def _product_of(index: ImageIndex, image: Any) -> Any:
+    try:
+        return index.get_product(image)
+    except ObjectDoesNotExist:
+        return None
+
+
+def take_snapshot(index: ImageIndex, image: Any) -> Snapshot:
+    """The image with its file, which is read once, its product, its filter values and its words.
+
+    Raises Unusable when it can never be indexed, and what the file storage and the database raise when they are away.
+    """
+    file = getattr(image, index.image_field)
+    try:
+        with index.open_image(image) as opened:
+            content = bytes(opened.read(settings.MAX_IMAGE_BYTES + 1))
+    except FileNotFoundError as error:
+        raise Unusable(f"The file {file.name} is missing; upload the picture again.") from error
+    except SuspiciousOperation as error:
+        raise Unusable(f"The file cannot be read: {error}") from error
+    try:
+        product_id = str(index.get_product(image).pk)
+        fields = index.get_field_values(image)
+        fields_hash = hash_fields(product_id, fields)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:  # the shop's own code, and it concerns this image alone
+        logger.exception("%s: image %s has no filter values.", index.name, image.pk)
+        raise Unusable(f"Its filter values cannot be read: {type(error).__name__}: {error}") from error
+    return Snapshot(
+        content=content,
+        image_hash=hashlib.sha256(content).hexdigest(),
+        product_id=product_id,
+        fields=fields,
+        fields_hash=fields_hash,
+    )
+
+
+def hash_fields(product_id: str, fields: Values) -> str:
+    """A digest of the product's key and the fields, names included."""
+    return hashlib.sha256(json.dumps([product_id, fields], sort_keys=True).encode()).hexdigest()
+
+
+def _snapshots(
+    claimed: _Claimed, entries: Iterable[IndexEntry], shown: Mapping[str, Any]
+) -> Iterator[list[tuple[IndexEntry, Snapshot]]]:
+    """Snapshots of the images, as many at a time as have BYTES_AT_ONCE in their files."""
+    taken: list[tuple[IndexEntry, Snapshot]] = []
+    size = 0
+    for entry in entries:
+        if entry not in claimed:  # its claim was lost meanwhile
+            continue
+        try:
+            snapshot = take_snapshot(claimed.index, shown[entry.image_id])
+        except AWAY:
+            raise
+        except Exception as error:  # a remote storage's client raises what it likes
+            claimed.reject(entry, error)
+            continue
+        taken.append((entry, snapshot))
+        size += len(snapshot.content)
+        if size >= BYTES_AT_ONCE:
+            yield taken
+            taken, size = [], 0
+    yield taken
+
+
+# What the collections hold.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Destination:
+    """A collection that changes are written to, with what this process knows of it."""
+
+    collection: Collection
+    has_model: bool
+    """Whether the settings name the model of its space."""
+    declared: frozenset[str]
+    """Those of its fields that are declared now with the same type."""
+
+    @property
+    def space(self) -> str:
+        return self.collection.space
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether this process knows all that belongs into it; one that is older or newer does not."""
+        return self.has_model and len(self.declared) == len(self.collection.fields)
+
+    def values_of(self, snapshot: Snapshot, stored: Stored | None) -> dict[str, FilterValue | None]:
+        """The image's values of its fields; those that are not declared now, or with another type, stay as stored."""
+        there = {} if stored is None else stored.fields
+        return {
+            name: snapshot.fields[name] if name in self.declared else there.get(name)
+            for name in self.collection.fields
+        }
+
+
+def destinations_of(index: ImageIndex, collections: Iterable[Collection]) -> list[Destination]:
+    """Those of the index's collections that its changes are written to, the live one first."""
+    types = index.field_types
+    destinations = [
+        Destination(
+            collection=each,
+            has_model=embedder_of(each.space) is not None,
+            declared=frozenset(name for name, kind in each.fields.items() if types.get(name) == kind),
+        )
+        for each in collections
+        if each.state != Collection.State.RETIRED
+    ]
+    return sorted(destinations, key=lambda each: not each.collection.is_live)
+
+
+def hashes_of(snapshot: Snapshot, values: Values) -> Hashes:
+    """Of an entity that is made from this snapshot with these values."""
+    is_whole = values == snapshot.fields
+    fields_hash = snapshot.fields_hash if is_whole else hash_fields(snapshot.product_id, values)
+    return Hashes(snapshot.image_hash, fields_hash)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a collection holds of an image for certain."""
+
+    hashes: Hashes
+    is_current: bool
+    """Whether the image was looked at since the collection's filling began."""
+    vector: Vector
+    fields: Values
+
+
+def _read_present(
+    claimed: _Claimed,
+    entries: Sequence[IndexEntry],
+    destinations: Sequence[Destination],
+    known: Sequence[Collection],
+) -> dict[int, dict[Collection, Stored]]:
+    """By entry: what the destinations hold of the image, or another collection of a space in which none holds it.
+
+    So a picture that has a vector anywhere is not embedded again.
+    """
+    written = [destination.collection for destination in destinations]
+    spaces = {collection.space for collection in written}
+    others = [each for each in known if each.space in spaces and each not in written]
+    return _read_stored(claimed, entries, written, others)
+
+
+def _read_stored(
+    claimed: _Claimed,
+    entries: Iterable[IndexEntry],
+    collections: Sequence[Collection],
+    others: Sequence[Collection],
+) -> dict[int, dict[Collection, Stored]]:
+    """By entry: what these collections hold of the image for certain, and others in whose space none does."""
+    by_key = {collection.pk: collection for collection in (*collections, *others)}
+    rows: defaultdict[int, dict[int, StoredImage]] = defaultdict(dict)
+    stored: dict[int, dict[Collection, Stored]] = {entry.pk: {} for entry in entries}
+    chosen = StoredImage.objects.using(claimed.using).known()
+    for row in chosen.filter(entry__in=list(stored), collection__in=list(by_key)):
+        rows[row.collection_id][row.entry_id] = row
+    for key, collection in by_key.items():
+        wanted = {
+            claimed.index.entity_id(claimed.open[pk].image_id): row
+            for pk, row in rows[key].items()
+            if collection in collections or all(each.space != collection.space for each in stored[pk])
+        }
+        for entity in get_vector_store().fetch(collection.name, list(wanted)) if wanted else ():
+            row = wanted[entity.id]
+            stored[row.entry_id][collection] = Stored(
+                hashes=row.hashes,
+                is_current=row.generation == collection.generation,
+                vector=entity.vector,
+                fields=entity.fields,
+            )
+    return stored
+
+
+def _read_cached(
+    claimed: _Claimed,
+    entries: Iterable[IndexEntry],
+    destinations: Sequence[Destination],
+    stored: Mapping[int, Mapping[Collection, Stored]],
+) -> Mapping[str, list[CachedVector]]:
+    """By image: the cached vectors of those that a destination lacks, in one query; in none where there are none."""
+    lacking = [
+        entry.image_id
+        for entry in entries
+        if any(each.collection not in stored[entry.pk] for each in destinations)
+    ]
+    cached: defaultdict[str, list[CachedVector]] = defaultdict(list)
+    for row in CachedVector.objects.of(claimed.index, claimed.using).filter(image_id__in=lacking):
+        cached[row.image_id].append(row)
+    return cached
+
+
+# 1. Plan.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """What is to be done about one image."""
+
+    entry: IndexEntry
+    snapshot: Snapshot
+    unchanged: Mapping[Collection, Stored] = field(default_factory=dict)
+    """The collections that hold it as it is."""
+    writes: Mapping[Destination, Values] = field(default_factory=dict)
+    """Where it is to be written, with which values."""
+    left: Mapping[Collection, Hashes | None] = field(default_factory=dict)
+    """The collections that this process cannot bring up to date, with what they go on holding; None: not known."""
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+    """Those that are known of the picture, by space."""
+    cached: Sequence[CachedVector] = ()
+
+    @property
+    def unembedded(self) -> set[str]:
+        """The spaces in which the picture has to be embedded."""
+        return {destination.space for destination in self.writes} - self.vectors.keys()
+
+    @property
+    def hash(self) -> str:
+        return self.snapshot.image_hash
+
+    @property
+    def news(self) -> dict[Collection, Hashes | None]:
+        """What the collections hold of it when the plan is carried out, as far as the outbox does not know that."""
+        written = {each.collection: hashes_of(self.snapshot, values) for each, values in self.writes.items()}
+        # While one collection is written, nothing is known of the others either: see ``_write``.
+        same = {
+            each: stored.hashes for each, stored in self.unchanged.items() if written or not stored.is_current
+        }
+        return {**self.left, **same, **written}
+
+
+def plan(
+    entry: IndexEntry,
+    snapshot: Snapshot,
+    stored: Mapping[Collection, Stored],
+    cached: Sequence[CachedVector],
+    destinations: Sequence[Destination],
+) -> ImagePlan:
+    """Decide for each destination whether the image stays, is written, or is left to another process."""
+    vectors = {each.space: each.vector for each in cached if each.image_hash == snapshot.image_hash}
+    vectors |= {
+        collection.space: each.vector
+        for collection, each in stored.items()
+        if each.hashes.image == snapshot.image_hash
+    }
+    unchanged: dict[Collection, Stored] = {}
+    writes: dict[Destination, Values] = {}
+    left: dict[Collection, Hashes | None] = {}
+    for destination in destinations:
+        collection, there = destination.collection, stored.get(destination.collection)
+        values = destination.values_of(snapshot, there)
+        if there and there.hashes == hashes_of(snapshot, values):
+            unchanged[collection] = there
+        elif not (collection.is_live or destination.is_complete):
+            # This process is older than the collection: the image is given to one that knows what belongs there.
+            left[collection] = None
+        elif destination.has_model or destination.space in vectors:
+            writes[destination] = values
+        else:
+            left[collection] = there.hashes if there else None
+    return ImagePlan(
+        entry=entry,
+        snapshot=snapshot,
+        unchanged=unchanged,
+        writes=writes,
+        left=left,
+        vectors=vectors,
+        cached=cached,
+    )
+
+
+def without(plan: ImagePlan, destination: Destination) -> ImagePlan:
+    """The plan with nothing written to this destination."""
+    writes = {each: values for each, values in plan.writes.items() if each is not destination}
+    return replace(plan, writes=writes, left={**plan.left, destination.collection: None})
+
+
+# 2. Embed.
+
+
+def _embed(
+    claimed: _Claimed,
+    plans: Sequence[ImagePlan],
+    known: Mapping[tuple[str, str], Vector | Exception],
+) -> dict[tuple[str, str], Vector | Exception]:
+    """By space and file's hash: the vectors that the plans lack, or why there is none."""
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for each in plans:
+        wanted[each.hash] |= {space for space in each.unembedded if (space, each.hash) not in known}
+    made: dict[tuple[str, str], Vector | Exception] = {}
+    contents = {each.hash: each.snapshot.content for each in plans if wanted[each.hash]}
+    for decoded in _decoded(contents):
+        # Embedding may take long: nobody else is to embed meanwhile what is in our hands.
+        claimed.renew(list(claimed.open.values()), ())
+        ours = {each.hash for each in plans if each.entry in claimed}
+        for space in sorted({space for each in decoded.keys() & ours for space in wanted[each]}):
+            chosen = {key: decoded[key] for key in decoded if key in ours and space in wanted[key]}
+            made |= {(space, key): vector for key, vector in _embed_pictures(space, chosen).items()}
+    return made
+
+
+def _decoded(contents: Mapping[str, bytes]) -> Iterator[dict[str, Image | Exception]]:
+    """The pictures or what is wrong with them, as many at once as the embedder and PIXELS_AT_ONCE allow."""
+    decoded: dict[str, Image | Exception] = {}
+    pixels = 0
+    for image_hash, content in contents.items():
+        try:
+            decoded[image_hash] = picture = images.decode(content)
+            pixels += picture.width * picture.height
+        except AWAY:
+            raise
+        except Exception as error:
+            decoded[image_hash] = error
+        if len(decoded) >= get_embedder().batch_size or pixels >= PIXELS_AT_ONCE:
+            yield decoded
+            decoded, pixels = {}, 0
+    if decoded:
+        yield decoded
+
+
+def _embed_pictures(space: str, decoded: Mapping[str, Image | Exception]) -> dict[str, Vector | Exception]:
+    outcome: dict[str, Vector | Exception] = {}
+    pictures: dict[str, Image] = {}
+    for image_hash, picture in decoded.items():
+        if isinstance(picture, Exception):
+            outcome[image_hash] = picture
+        else:
+            pictures[image_hash] = picture
+    embedder = embedder_of(space)
+    if embedder is None or not pictures:
+        return outcome
+    try:
+        vectors = embedder.embed([Query(image=picture) for picture in pictures.values()])
+        outcome |= zip(pictures, vectors, strict=True)
+    except AWAY:
+        raise
+    except Exception as error:
+        if len(pictures) == 1:
+            return outcome | dict.fromkeys(pictures, error)
+        for image_hash, picture in pictures.items():  # find the one that is to blame
+            outcome |= _embed_pictures(space, {image_hash: picture})
+    return outcome
+
+
+# 3. Write.
+
+
+def _write(
+    claimed: _Claimed,
+    plans: Iterable[ImagePlan],
+    vectors: Mapping[tuple[str, str], Vector | Exception],
+    destinations: Sequence[Destination],
+) -> list[ImagePlan]:
+    """Write to one collection after the other. Returns the plans that were carried out."""
+    plans = [each for each in plans if each.entry in claimed]
+    for destination in destinations:
+        faults = {
+            each.entry.pk: vector
+            for each in plans
+            if destination.space in each.unembedded
+            and isinstance(vector := vectors[destination.space, each.hash], Exception)
+        }
+        plans = _without_refused(claimed, plans, destination, faults)
+    for each in plans:
+        if not each.unchanged and not each.writes:
+            claimed.postpone([each.entry], EmbedderError(NO_MODEL))
+    # From here on nothing is known of what the destinations hold of these images.
+    changing = [each.entry for each in plans if each.writes]
+    ours = claimed.renew(changing, [each.collection for each in destinations])
+    plans = [each for each in plans if each.entry in (ours if each.writes else claimed)]
+    for destination in destinations:
+        if chosen := [each for each in plans if destination in each.writes]:
+            collection = destination.collection
+            get_vector_store().ensure_collection(collection.name, collection.schema)
+            entities = {each.entry.pk: _entity(claimed.index, each, destination, vectors) for each in chosen}
+            refused = _upsert(collection.name, entities)
+            plans = _without_refused(claimed, plans, destination, refused)
+    return plans
+
+
+def _without_refused(
+    claimed: _Claimed,
+    plans: Iterable[ImagePlan],
+    destination: Destination,
+    errors: Mapping[int, Exception],
+) -> list[ImagePlan]:
+    """What is left of the plans when these images, given by entry, cannot be written to this destination.
+
+    They are tried again later. What only a collection that is being filled refuses for good, pauses the filling: the
+    live one goes on, and no image is lost to a model that is not in use yet.
+    """
+    rest = []
+    for each in plans:
+        error = errors.get(each.entry.pk) if destination in each.writes else None
+        if error is None:
+            rest.append(each)
+        elif (
+            destination.collection.is_live
+            or isinstance(error, ImageError)
+            or each.entry.attempts < MAX_ATTEMPTS
+        ):
+            claimed.reject(each.entry, error)
+        else:
+            collections.pause(destination.collection, f"Image {each.entry.image_id}: {_message(error)}")
+            shorter = without(each, destination)
+            if shorter.unchanged or shorter.writes:
+                rest.append(shorter)
+            else:  # no model can write it to the live one either
+                claimed.postpone([each.entry], error)
+    return rest
+
+
+def _entity(
+    index: ImageIndex,
+    plan: ImagePlan,
+    destination: Destination,
+    vectors: Mapping[tuple[str, str], Vector | Exception],
+) -> Entity:
+    vector = plan.vectors.get(destination.space)
+    if vector is None:
+        vector = cast("Vector", vectors[destination.space, plan.hash])
+    return Entity(
+        id=index.entity_id(plan.entry.image_id),
+        image_id=plan.entry.image_id,
+        product_id=plan.snapshot.product_id,
+        vector=vector,
+        fields=plan.writes[destination],
+    )
+
+
+def _upsert(collection: str, entities: Mapping[int, Entity]) -> dict[int, Exception]:
+    """Those that the store refuses, with its reason."""
+    try:
+        get_vector_store().upsert(collection, list(entities.values()))
+    except AWAY:
+        raise
+    except Exception as error:
+        if len(entities) == 1:
+            return dict.fromkeys(entities, error)
+        refused: dict[int, Exception] = {}
+        for key, entity in entities.items():
+            refused |= _upsert(collection, {key: entity})
+        return refused
+    return {}
+
+
+# 4. Settle.
+
+
+def _settle(claimed: _Claimed, plans: Sequence[ImagePlan], known: Iterable[Collection]) -> None:
+    outcomes: defaultdict[str, list[Settlement]] = defaultdict(list)
+    for each in plans:
+        outcome = "embedded" if each.unembedded else "updated" if each.writes else "unchanged"
+        outcomes[outcome].append(
+            Settlement(entry=each.entry, stored=each.news, outdated=_outdated(each, known))
+        )
+    for outcome, settlements in outcomes.items():
+        claimed.settle(outcome, settlements)
+
+
+def _outdated(plan: ImagePlan, known: Iterable[Collection]) -> list[int]:
+    """The image's cached vectors that nobody needs any more.
+
+    Others are needed by a collection that lacks the image, even if it is only kept for a rollback.
+    """
+    has = {each.space for each in plan.unchanged} | {each.space for each in plan.writes}
+    needed = {each.space for each in known} - has
+    return [each.pk for each in plan.cached if each.space not in needed or each.image_hash != plan.hash]
+
+
+def _remove(claimed: _Claimed, entries: Mapping[IndexEntry, str], known: Sequence[Collection]) -> None:
+    """Have the store forget these images: they are gone or hidden, or FAILED where a reason is given."""
+    if not entries:
+        return
+    index, ours = claimed.index, _let_go(claimed, entries, known)
+    ids = [index.entity_id(entry.image_id) for entry in ours]
+    # All collections of the index: an older one may still be searched elsewhere, or be rolled back to.
+    prefix = collections.prefix_of(index)
+    for name in get_vector_store().collections() if ids else ():
+        if name.startswith(prefix):
+            get_vector_store().delete(name, ids)
+    claimed.settle("deleted", [Settlement(entry=entry) for entry in ours if not entries[entry]])
+    failed = [Settlement(entry=entry, error=entries[entry]) for entry in ours if entries[entry]]
+    claimed.settle("failed", failed)
+    for each in failed:
+        logger.warning("%s: image %s: %s", index.name, each.entry.image_id, each.error)
+
+
+def _let_go(claimed: _Claimed, entries: Iterable[IndexEntry], known: Sequence[Collection]) -> set[IndexEntry]:
+    """Those that are still ours to delete. The vectors of images that the shop still has go to the cache."""
+    index, using = claimed.index, claimed.using
+    alive = [entry for entry in entries if entry.state != IndexEntry.State.DELETING]
+    existing = index.existing([entry.image_id for entry in alive], using=using)
+    hidden = [entry for entry in alive if entry.image_id in existing]
+    found = [
+        CachedVector(
+            index=index.name,
+            image_id=claimed.open[pk].image_id,
+            space=collection.space,
+            image_hash=stored.hashes.image,
+            numbers=stored.vector.astype("<f4").tobytes(),
+        )
+        for pk, held in _read_stored(claimed, hidden, (), known).items()
+        for collection, stored in held.items()
+    ]
+    # In one step: whoever looks at these entries next finds their vectors in a collection or in the cache.
+    with transaction.atomic(using=using):
+        ours = claimed.renew(list(entries))
+        ids = {entry.image_id for entry in ours}
+        cached = CachedVector.objects.of(index, using)
+        cached.bulk_create([each for each in found if each.image_id in ids], ignore_conflicts=True)
+        cached.filter(image_id__in=ids - existing).delete()
+    return ours

@@ -1,7 +1,7 @@
-"""Serving: which collection of an index answers its searches, and which ones its changes are written to.
+"""Make a collection in the vector store, and pause its filling.
 
-The database says so, in one row that changes in one step. A search chooses the collection and the model that embeds its
-query by the same row, so vectors of two models never meet, not even in the moment of a switch.
+The database says which collection answers, in one row that changes in one step. A search chooses the collection and the
+model that embeds its query by the same row, so vectors of two models never meet, not even in the moment of a switch.
 """
 
 from __future__ import annotations
@@ -11,50 +11,16 @@ import logging
 import uuid
 from collections.abc import Mapping
 
-from django.db import IntegrityError, router, transaction
-from django.db.models import QuerySet
+from django.db import IntegrityError, transaction
 
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex
-from shopsearch.types import CollectionSchema
 
 logger = logging.getLogger(__name__)
 State = Collection.State
-UNFINISHED = (State.BUILDING, State.PAUSED)
-
-
-def collections_of(index: ImageIndex, using: str = "") -> QuerySet[Collection]:
-    """The index's collections, the newest first."""
-    return Collection.objects.using(using or router.db_for_write(index.model)).filter(index=index.name)
-
-
-def live(index: ImageIndex, using: str = "") -> Collection | None:
-    """The collection that answers; None before anything was indexed."""
-    return collections_of(index, using).filter(state=State.LIVE).first()
-
-
-def live_name(index: ImageIndex) -> str:
-    """The live collection's name; "" before anything was indexed."""
-    collection = live(index)
-    return collection.name if collection else ""
-
-
-def unfinished(index: ImageIndex, using: str = "") -> Collection | None:
-    """The collection that is being filled beside the live one, or is to be when its pause ends."""
-    return collections_of(index, using).filter(state__in=UNFINISHED).first()
-
-
-def former(index: ImageIndex, using: str = "") -> Collection | None:
-    """The collection that answered before the live one, while it is kept."""
-    return collections_of(index, using).filter(state=State.RETIRED).order_by("-live_at").first()
-
-
-def row_of(collection: Collection) -> QuerySet[Collection]:
-    """Its row as it is now, to be read or changed; empty once it is dropped."""
-    return Collection.objects.using(collection._state.db).filter(pk=collection.pk)
 
 
 def is_current(index: ImageIndex, collection: Collection) -> bool:
@@ -63,16 +29,12 @@ def is_current(index: ImageIndex, collection: Collection) -> bool:
     return made_for == (get_embedder().space, get_embedder().dimension, schema_of(index).fields)
 
 
-def schema(collection: Collection) -> CollectionSchema:
-    return CollectionSchema(dimension=collection.dimension, fields=collection.fields)
-
-
 def begin_live(index: ImageIndex, using: str) -> Collection:
-    """An index's first collection, which answers from the beginning: there is nothing older to be answered with."""
+    """An index's first collection, which answers from the beginning: there is no older one to search in."""
     try:
         collection = create(index, State.LIVE, using)
     except IntegrityError:  # another worker was faster
-        return collections_of(index, using).get(state=State.LIVE)
+        return Collection.objects.of(index, using).live().get()
     point_alias(index, collection)
     return collection
 
@@ -94,22 +56,21 @@ def create(index: ImageIndex, state: str, using: str, **values: int) -> Collecti
             state=state,
             **values,
         )
-        # A key is never given again, so a name is not either: what a process that knows less than we do may still write
-        # to a collection that was dropped is never taken for a new one's.
+        # No key is used twice, so no name is either: what a process that does not know yet still writes to a dropped
+        # collection never lands in a new one.
         version = collection.pk
         while (name := f"{prefix_of(index)}{_kind_of(index)}_v{version}") in taken:
             version += 1
         collection.name = name
         collection.save(update_fields=("name",), using=using)
-    # Whoever lists the store's collections, and then the rows, finds a row for each: nobody takes it for forgotten.
+    # Whoever lists the store's collections first and the rows afterwards finds a row for each of them.
     store.ensure_collection(name, schema_of(index))
     return collection
 
 
 def pause(collection: Collection, error: str = "") -> bool:
-    """Fill it no further; changes are still written to it. Returns whether it was being filled."""
-    rows = row_of(collection).filter(state=State.BUILDING)
-    if paused := bool(rows.update(state=State.PAUSED, error=error)):
+    """Stop filling it; changes are still written to it. Returns whether it was being filled."""
+    if paused := bool(collection.row.building().update(state=State.PAUSED, error=error)):
         logger.log(logging.WARNING if error else logging.INFO, "%s is paused. %s", collection.name, error)
     return paused
 
@@ -120,7 +81,7 @@ def prefix_of(index: ImageIndex) -> str:
 
 
 def point_alias(index: ImageIndex, collection: Collection) -> None:
-    """Let ``<prefix>_<index>`` be another name of the collection, for people and tools that read the store directly.
+    """Let ``<prefix>_<index>`` be a second name of the collection, for people and tools that read the store directly.
 
     Nothing here depends on it, so a store that is away is only logged.
     """

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import wraps
+from collections.abc import Iterable
 from typing import Any
 
-from django.apps import apps
-from django.db import transaction
 from django.db.models import CASCADE, Model
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, pre_delete
 
-from shopsearch.indexing import changes
+from shopsearch.indexing import saves
+from shopsearch.models import Change
+from shopsearch.models.outbox import wake
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.registry.keys import keys_of
 from shopsearch.registry.relations import Relation, relations_of
@@ -85,15 +83,11 @@ class Receivers:
     def _with_each_save(
         self, model: type[Model], receiver: Any, name: str = "", *, before: bool = False
     ) -> None:
-        for table in _tables(model):
-            followers = _followers(table)
-            key = f"{self.index.name}:{receiver.__name__}:{name}"
-            followers.after[key] = receiver
-            if before:
-                followers.before[key] = receiver
+        key = f"{self.index.name}:{receiver.__name__}:{name}"
+        saves.follow(model, key, receiver, receiver if before else None)
 
     def _connect(self, signal: ModelSignal, receiver: Any, model: type[Model], name: str = "") -> None:
-        for sender in _kin(model):
+        for sender in saves.kin_of(model):
             uid = f"shopsearch:{self.index.name}:{receiver.__name__}:{name}:{sender._meta.label}"
             signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
 
@@ -112,72 +106,11 @@ class Receivers:
             self._note(keys, using)
 
     def _note(self, image_ids: Iterable[object], using: str, *, is_deletion: bool = False) -> None:
-        if changes.note(self.index, image_ids, is_deletion=is_deletion, using=using):
-            changes.wake(using)
+        if Change.objects.note(self.index, image_ids, is_deletion=is_deletion, using=using):
+            wake(using)
 
 
 def connect() -> None:
     """Follow every registered index. May be called again: nothing is connected twice."""
     for index in get_indexes():
         Receivers(index).connect()
-
-
-@dataclass(slots=True)
-class Followers:
-    """Who is told of each row that is written to a table, before and after it is, by name."""
-
-    before: dict[str, Callable[..., None]] = field(default_factory=dict)
-    after: dict[str, Callable[..., None]] = field(default_factory=dict)
-
-
-def _followers(table: type[Model]) -> Followers:
-    """Those of this model's table, who are told in the transaction that writes the row.
-
-    Not by post_save: Django opens no transaction for a save outside of one, and sends that signal when the row is
-    committed already; a process killed in between would leave a change that is noted nowhere. And not by a
-    transaction around the whole save, in which the shop's own receivers would run too: an IntegrityError that one of
-    them swallows would take the product back without a word. So it is the one step between that is wrapped.
-    """
-    if "shopsearch_followers" in table.__dict__:
-        return table.shopsearch_followers  # type: ignore[attr-defined,no-any-return]
-    followers = Followers()
-    plain: Any = table._save_table  # type: ignore[attr-defined]
-
-    @wraps(plain)
-    def _save_table(
-        self: Model,
-        raw: bool = False,
-        cls: type[Model] | None = None,
-        force_insert: bool = False,
-        force_update: bool = False,
-        using: str | None = None,
-        update_fields: Any = None,
-    ) -> Any:
-        arguments = (raw, cls, force_insert, force_update, using, update_fields)
-        if cls is not table:  # the row of a parent or a child
-            return plain(self, *arguments)
-        with transaction.atomic(using=using, savepoint=False):
-            for follower in followers.before.values():
-                follower(self, using=using, update_fields=update_fields)
-            written = plain(self, *arguments)
-            for follower in followers.after.values():
-                follower(self, using=using, update_fields=update_fields)
-        return written
-
-    table._save_table = _save_table  # type: ignore[attr-defined]
-    table.shopsearch_followers = followers  # type: ignore[attr-defined]
-    return followers
-
-
-def _tables(model: type[Model]) -> set[type[Model]]:
-    """The models whose tables hold a row of this one: its own and its parents'."""
-    concrete = model._meta.concrete_model or model
-    return {concrete, *concrete._meta.get_parent_list()}
-
-
-def _kin(model: type[Model]) -> Iterator[type[Model]]:
-    """The model, its proxies, children and parents: Django sends a signal in the name of the class at hand."""
-    concrete = model._meta.concrete_model or model
-    for each in {model, *apps.get_models()}:
-        if issubclass(each, concrete) or issubclass(concrete, each):
-            yield each

@@ -1,8 +1,9 @@
-"""Reconciling: compare the shop with the live collection itself, both ways, and have what differs put right.
+"""Compare the shop with what search holds of it, and have what differs put right.
 
-The outbox needs no such thing: whatever dies, the workers finish. This is for what they cannot know of: changes that
-nobody noted (raw SQL, a file that was replaced under its name), a store that was restored from a backup, and an answer
-of the store that came after its worker had given up and died.
+The outbox needs no such thing: whatever dies, the workers finish. ``reconcile`` reads the live collection itself and
+finds what the outbox cannot know of: changes that nobody noted (raw SQL, a file that was replaced under its name), a
+store that was restored from a backup, and an answer of the store that came after its worker had given up and died.
+``outstanding`` compares with the rows of the outbox alone.
 """
 
 from __future__ import annotations
@@ -12,26 +13,33 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.db import router
-
 from shopsearch.backends import get_vector_store
-from shopsearch.indexing import changes, collections, outbox, snapshots, vector_cache
-from shopsearch.indexing.targets import Stored, Target, targets_of
-from shopsearch.models import Change, Collection, IndexEntry
+from shopsearch.indexing import outbox
+from shopsearch.indexing.batch import (
+    Destination,
+    Snapshot,
+    Stored,
+    Unusable,
+    destinations_of,
+    hashes_of,
+    shown_images,
+    take_snapshot,
+)
+from shopsearch.models import CachedVector, Change, Collection, Hashes, IndexEntry, StoredImage
+from shopsearch.models.outbox import wake
 from shopsearch.registry import ImageIndex
-from shopsearch.registry.keys import chunks_of, keys_of
+from shopsearch.registry.keys import chunks_of, keys_from, keys_of
 from shopsearch.types import Entity
-from shopsearch.vector_stores.milvus.expressions import stored as as_kept
 
 logger = logging.getLogger(__name__)
 Kind = Literal["lost", "ghost", "stale"]
-"""Shown and not in the store; in the store and not shown; in the store otherwise than it is."""
+"""Shown and not in the store; in the store and not shown; in the store with other values or another picture."""
 KINDS: tuple[Kind, ...] = ("lost", "ghost", "stale")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """An image about which the shop and the live collection differ."""
+class Difference:
+    """An image that the shop and the live collection do not agree about."""
 
     image_id: str
     kind: Kind
@@ -39,39 +47,38 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Portion:
     """What was found among so many images or entities."""
 
     looked_at: int
-    findings: Sequence[Finding]
+    differences: Sequence[Difference]
 
 
 def total(index: ImageIndex) -> int:
     """How many images and entities ``reconcile`` will look at."""
-    live = collections.live(index)
+    live = Collection.objects.of(index).live().first()
     return index.get_queryset().count() + (get_vector_store().count(live.name) if live else 0)
 
 
-def reconcile(index: ImageIndex, *, fix: bool = False) -> Iterator[Part]:
-    """Every difference there is, part by part; reads each image's file, and embeds nothing.
+def reconcile(index: ImageIndex, *, fix: bool = False) -> Iterator[Portion]:
+    """Every difference between the shop and the live collection; reads each image's file, and embeds nothing.
 
     Memory does not grow with the catalogue. Safe beside live traffic: an image that changes while it is looked at is
-    left to the workers, and a difference is told when two looks have found it. With ``fix`` the workers are told, too,
-    and vectors are forgotten that were kept of images that are gone. Raises VectorStoreError while the store is away.
+    left to the workers, and a difference counts when it was found twice. With ``fix`` the workers index what differs,
+    and cached vectors of images that are gone are dropped. Raises VectorStoreError while the store is away.
     """
     if fix:
-        vector_cache.tidy(index, collections.collections_of(index))
-    live = collections.live(index)
+        CachedVector.objects.drop_unneeded(index)
+    live = Collection.objects.of(index).live().first()
     comparison = _Comparison(index, live)
     for keys in keys_of(index.get_queryset()):
-        yield comparison.part([str(key) for key in keys], len(keys), fix=fix)
+        yield comparison.portion([str(key) for key in keys], len(keys), fix=fix)
     if live is None:
         return
     for ids in chunks_of(get_vector_store().ids(live.name)):
-        entities = get_vector_store().fetch(live.name, ids)
-        image_ids = [entity.image_id for entity in entities]
-        shown = snapshots.shown(index, image_ids, using=comparison.using)
-        yield comparison.part([each for each in image_ids if each not in shown], len(ids), fix=fix)
+        image_ids = [entity.image_id for entity in get_vector_store().fetch(live.name, ids)]
+        shown = shown_images(index, image_ids, using=index.database)
+        yield comparison.portion([each for each in image_ids if each not in shown], len(ids), fix=fix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +86,7 @@ class _Look:
     """Some images as they were in a moment in which none of them was about to change."""
 
     entries: Mapping[str, IndexEntry]
+    stored: Mapping[int, Hashes]
     shown: Mapping[str, Any]
     entities: Mapping[str, Entity]
 
@@ -88,39 +96,43 @@ class _Comparison:
 
     def __init__(self, index: ImageIndex, live: Collection | None) -> None:
         self.index = index
-        self.using = router.db_for_write(index.model)
         self.live = live
-        self.target: Target | None = next(iter(targets_of(index, [live] if live else [])), None)
-
-    def part(self, image_ids: Sequence[str], looked_at: int, *, fix: bool) -> Part:
-        first = self._findings(image_ids)
-        findings = self._findings([finding.image_id for finding in first]) if first else []
-        if fix and findings:
-            self._fix(findings)
-        return Part(looked_at=looked_at, findings=findings)
-
-    def _findings(self, image_ids: Sequence[str]) -> list[Finding]:
-        before = self._at_rest(image_ids)
-        shown = snapshots.shown(self.index, before, using=self.using)
-        look = _Look(
-            entries={key: entry for key, entry in before.items() if entry is not None},
-            shown=shown,
-            entities=self._entities(before),
+        self.destination: Destination | None = next(
+            iter(destinations_of(index, [live] if live else [])), None
         )
-        judged = [finding for image_id in before if (finding := self._judge(image_id, look))]
-        after = self._at_rest([finding.image_id for finding in judged])
-        return [each for each in judged if _same(before[each.image_id], after.get(each.image_id, _MOVING))]
 
-    def _at_rest(self, image_ids: Iterable[str]) -> dict[str, IndexEntry | None]:
-        """Those that nobody is about to change, with their rows as far as they have any."""
-        chosen = {"index": self.index.name, "image_id__in": list(image_ids)}
-        # Changes first: one that is folded meanwhile has made its row move.
-        noted = set(Change.objects.using(self.using).filter(**chosen).values_list("image_id", flat=True))
-        rows = {row.image_id: row for row in IndexEntry.objects.using(self.using).filter(**chosen)}
+    def portion(self, image_ids: Sequence[str], looked_at: int, *, fix: bool) -> Portion:
+        first = self._differences(image_ids)
+        differences = self._differences([each.image_id for each in first]) if first else []
+        if fix and differences:
+            self._fix([each.image_id for each in differences])
+        return Portion(looked_at=looked_at, differences=differences)
+
+    def _differences(self, image_ids: Sequence[str]) -> list[Difference]:
+        before = self._at_rest(image_ids)
+        shown = shown_images(self.index, before, using=self.index.database)
+        entries = {key: entry for key, entry in before.items() if entry is not None}
+        stored = _stored_hashes(entries.values(), self.live)
+        look = _Look(entries=entries, stored=stored, shown=shown, entities=self._entities(before))
+        found = [difference for image_id in before if (difference := self._compare(image_id, look))]
+        after = self._at_rest([each.image_id for each in found])
+        return [
+            each
+            for each in found
+            if each.image_id in after and _version(before[each.image_id]) == _version(after[each.image_id])
+        ]
+
+    def _at_rest(self, image_ids: Sequence[str]) -> dict[str, IndexEntry | None]:
+        """Those that nobody is about to change, with their entries as far as they have any."""
+        # Changes first: one that is folded meanwhile has made its entry move.
+        changes = Change.objects.of(self.index).filter(image_id__in=image_ids)
+        noted = set(changes.values_list("image_id", flat=True))
+        entries = IndexEntry.objects.of(self.index).filter(image_id__in=image_ids)
+        rows = {entry.image_id: entry for entry in entries}
         return {
             each: rows.get(each)
-            for each in chosen["image_id__in"]
-            if each not in noted and (each not in rows or rows[each].state not in outbox.NOT_AT_REST)
+            for each in image_ids
+            if each not in noted and (each not in rows or rows[each].state not in IndexEntry.UNFINISHED)
         }
 
     def _entities(self, image_ids: Iterable[str]) -> dict[str, Entity]:
@@ -129,57 +141,125 @@ class _Comparison:
         ids = [self.index.entity_id(each) for each in image_ids]
         return {entity.image_id: entity for entity in get_vector_store().fetch(self.live.name, ids)}
 
-    def _judge(self, image_id: str, look: _Look) -> Finding | None:
+    def _compare(self, image_id: str, look: _Look) -> Difference | None:
         entity, entry = look.entities.get(image_id), look.entries.get(image_id)
         has_failed = entry is not None and entry.state == IndexEntry.State.FAILED
         if image_id not in look.shown or has_failed:
             reason = "it cannot be indexed" if image_id in look.shown else "it is not shown"
-            return Finding(image_id=image_id, kind="ghost", reason=reason) if entity else None
+            return Difference(image_id=image_id, kind="ghost", reason=reason) if entity else None
         if entity is None:
-            return Finding(image_id=image_id, kind="lost", reason="it is not in the store")
-        reason = self._staleness(look.shown[image_id], entry, entity)
-        return Finding(image_id=image_id, kind="stale", reason=reason) if reason else None
+            return Difference(image_id=image_id, kind="lost", reason="it is not in the store")
+        known = look.stored.get(entry.pk) if entry else None
+        reason = self._staleness(look.shown[image_id], known, entity)
+        return Difference(image_id=image_id, kind="stale", reason=reason) if reason else None
 
-    def _staleness(self, image: Any, entry: IndexEntry | None, entity: Entity) -> str:
+    def _staleness(self, image: Any, known: Hashes | None, entity: Entity) -> str:
         try:
-            snapshot = snapshots.take(self.index, image)
-        except snapshots.Unusable as error:
+            snapshot = take_snapshot(self.index, image)
+        except Unusable as error:
             return str(error)
         except OSError as error:
             logger.warning("%s: image %s cannot be read: %s", self.index.name, image.pk, error)
             return ""
-        target = self.target
-        known = target.known_of(entry) if target and entry else None
-        if target is None or known is None:
+        if self.destination is None or known is None:
             return "the outbox knows nothing of it"
-        stored = Stored(hashes=known, vector=entity.vector, fields=entity.fields)
-        wanted = target.fields_of(snapshot, stored)
-        if known[0] != snapshot.image_hash:
+        if known.image != snapshot.image_hash:
             return "it has another picture now"
+        stored = Stored(hashes=known, is_current=True, vector=entity.vector, fields=entity.fields)
+        wanted = self.destination.values_of(snapshot, stored)
         if entity.product_id != snapshot.product_id or _kept(entity.fields) != _kept(wanted):
             return "its product or its filter values are others"
         return ""
 
-    def _fix(self, findings: Sequence[Finding]) -> None:
-        """Tell the workers, who are not to believe what the rows say of the live collection."""
-        image_ids = [finding.image_id for finding in findings]
-        rows = IndexEntry.objects.using(self.using).filter(index=self.index.name, image_id__in=image_ids)
-        if self.target:
-            outbox.forget(self.using, list(rows.values_list("pk", flat=True)), self.target.key)
-        changes.note(self.index, image_ids, using=self.using)
-        changes.wake(self.using)
+    def _fix(self, image_ids: Sequence[str]) -> None:
+        """Have the workers index these images, whatever the rows say of the live collection."""
+        entries = IndexEntry.objects.of(self.index).filter(image_id__in=image_ids)
+        if self.live:
+            outbox.forget(self.live, list(entries.values_list("pk", flat=True)))
+        Change.objects.note(self.index, image_ids)
+        wake(self.index.database)
 
 
-_MOVING = object()
+def _stored_hashes(entries: Iterable[IndexEntry], collection: Collection | None) -> dict[int, Hashes]:
+    """By entry: what the outbox says for certain that the collection holds of the image."""
+    if collection is None:
+        return {}
+    rows = StoredImage.objects.using(collection._state.db).known().filter(collection=collection)
+    return {row.entry_id: row.hashes for row in rows.filter(entry__in=list(entries))}
 
 
-def _same(before: IndexEntry | None, after: Any) -> bool:
-    """Whether nothing has changed the image's row between two looks at it."""
-    if before is None or after is None or after is _MOVING:
-        return before is after
-    return bool(before.version == after.version)
+def _version(entry: IndexEntry | None) -> Any:
+    return entry.version if entry else None
 
 
 def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as any store keeps them: a long text is cut, and a list ends somewhere."""
-    return {name: as_kept(value) for name, value in fields.items()}
+    """The values as the store keeps them: it may cut a long text or a long list."""
+    return {name: get_vector_store().stored(value) for name, value in fields.items()}
+
+
+# The shop and the outbox.
+
+Reason = Literal[
+    "new", "unfinished", "in another collection", "with another picture", "with other fields", "gone"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outstanding:
+    """An image that indexing would do something about, and why."""
+
+    image_id: str
+    reason: Reason
+
+
+def outstanding(index: ImageIndex) -> Iterator[Outstanding]:
+    """Every image that indexing would do something about, by the outbox. Reads each file, embeds nothing.
+
+    Memory does not grow with the catalogue.
+    """
+    destinations = destinations_of(index, Collection.objects.of(index))
+    for keys in keys_of(index.get_queryset()):
+        image_ids = [str(key) for key in keys]
+        found = IndexEntry.objects.of(index).filter(image_id__in=image_ids)
+        entries = {entry.image_id: entry for entry in found}
+        shown = shown_images(index, image_ids, using=index.database)
+        stored = {each: _stored_hashes(entries.values(), each.collection) for each in destinations}
+        for image_id, image in shown.items():
+            if reason := _reason(index, image, entries.get(image_id), stored):
+                yield Outstanding(image_id=image_id, reason=reason)
+        yield from (Outstanding(image_id=each, reason="gone") for each in entries if each not in shown)
+    yield from gone(index)
+
+
+def gone(index: ImageIndex) -> Iterator[Outstanding]:
+    """Each entry whose image is not in the index's queryset any more."""
+    entries = IndexEntry.objects.of(index)
+    for pks in keys_of(entries):
+        known = list(entries.filter(pk__in=pks).values_list("image_id", flat=True))
+        images = index.get_queryset().filter(pk__in=keys_from(index.model, known))
+        found = {str(key) for key in images.values_list("pk", flat=True)}
+        yield from (Outstanding(image_id=each, reason="gone") for each in known if each not in found)
+
+
+def _reason(
+    index: ImageIndex,
+    image: Any,
+    entry: IndexEntry | None,
+    stored: Mapping[Destination, Mapping[int, Hashes]],
+) -> Reason | None:
+    if entry is None:
+        return "new"
+    if entry.state != IndexEntry.State.INDEXED:
+        return "unfinished"
+    if not any(each.collection.is_live and entry.pk in hashes for each, hashes in stored.items()):
+        return "in another collection"
+    try:
+        snapshot: Snapshot = take_snapshot(index, image)
+    except (Unusable, OSError):
+        return "with another picture"  # one that cannot be read: the worker says so in the entry
+    for destination, hashes in stored.items():
+        wanted = hashes_of(snapshot, destination.values_of(snapshot, None))
+        # A collection that is being filled and does not have it yet will be given it.
+        if (known := hashes.get(entry.pk)) and known != wanted:
+            return "with another picture" if known.image != wanted.image else "with other fields"
+    return None

@@ -10,14 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from celery import current_app
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from shopsearch.conf import settings
-from shopsearch.indexing import batch, collections, fill, outbox
-from shopsearch.indexing.changes import entries_of
-from shopsearch.models import Collection, IndexEntry
+from shopsearch.indexing import batch, progress, rebuild
+from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex
 
 POLL_SECONDS = 0.5
@@ -44,10 +41,10 @@ class Watcher:
         Raises CommandError where something waits then all the same. Others' changes may come all the while.
         """
         started = time.monotonic()
-        total = max(noted, outbox.waiting(indexes))
+        total = max(noted, progress.waiting(indexes))
 
         def waiting() -> int:
-            return outbox.waiting(indexes)
+            return progress.waiting(indexes)
 
         steps = (waiting() for _ in batch.index_pending()) if self.here else self._poll(waiting, indexes)
         with self._interruptible(indexes), self._bar("Indexing", total) as bar:
@@ -60,7 +57,7 @@ class Watcher:
                 left = waiting()
         if left:
             raise CommandError(
-                f"{images(left)} could not be done now and are tried again: {trouble(indexes)}"
+                f"{images(left)} could not be done now and are tried again: {progress.trouble(indexes)}"
             )
         self._say_done(total, time.monotonic() - started)
 
@@ -78,7 +75,7 @@ class Watcher:
             for undone in steps:
                 bar.update(total - undone - bar.n)
         for index, collection in rebuilds:
-            if (now := collections.row_of(collection).first()) is None:
+            if (now := collection.row.first()) is None:
                 raise CommandError(f"{index.name}: the rebuild was cancelled.")
             if now.state == Collection.State.PAUSED:
                 raise CommandError(f"{index.name}: the rebuild is paused. {now.error}".strip())
@@ -91,7 +88,7 @@ class Watcher:
             yield undone
             until = time.monotonic() + POLL_SECONDS
             while time.monotonic() < until:
-                fed = fill.advance()
+                fed = rebuild.advance()
                 if not batch.index_batch().claimed and not fed:
                     time.sleep(max(0.0, until - time.monotonic()))
 
@@ -109,7 +106,7 @@ class Watcher:
             if undone != before:
                 before, moved_at = undone, time.monotonic()
             elif time.monotonic() - moved_at >= STALL_SECONDS:
-                problem = f"\nNothing has moved for {STALL_SECONDS:g} seconds. {trouble(indexes)}"
+                problem = f"\nNothing has moved for {STALL_SECONDS:g} seconds. {progress.trouble(indexes)}"
                 self.command.stderr.write(problem)
                 moved_at = math.inf
             if pause:
@@ -132,7 +129,7 @@ class Watcher:
         except KeyboardInterrupt:
             rest = "waits for a worker, or for --here again" if self.here else "goes on in the workers"
             self.command.stderr.write(
-                f"\nStopped watching. What is left ({images(outbox.waiting(indexes))} at the moment) {rest}."
+                f"\nStopped watching. What is left ({images(progress.waiting(indexes))} at the moment) {rest}."
             )
             sys.exit(130)
 
@@ -141,30 +138,14 @@ class Watcher:
         self.command.stdout.write(f"Done: {images(count)} in {seconds:.1f} s, {rate:,.1f} a second.")
 
 
-def trouble(indexes: Sequence[ImageIndex]) -> str:
-    """Why images wait, as far as it can be told."""
-    for index in indexes:
-        collection = collections.unfinished(index)
-        if collection and (obstacle := fill.obstacle(index, collection)):
-            return obstacle
-    waiting = [entries_of(index).filter(state__in=outbox.NOT_AT_REST) for index in indexes]
-    for rows in waiting:
-        if troubled := rows.exclude(error="").first():
-            return troubled.error
-    if any(rows.filter(state=IndexEntry.State.CLAIMED).exists() for rows in waiting):
-        return f"A worker has taken them; if it died, another does after {settings.LEASE_SECONDS} seconds."
-    project = current_app.main or "yourproject"
-    return f"Is a worker running?  celery -A {project} worker -P solo -Q {settings.INDEX_QUEUE}"
-
-
 def images(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def _done(rebuilds: Rebuilds) -> int:
-    return sum(fill.done(index, collection) for index, collection in rebuilds)
+    return sum(collection.stored.count() for index, collection in rebuilds)
 
 
 def _is_filling(rebuilds: Rebuilds) -> bool:
     building = Collection.State.BUILDING
-    return any(collections.row_of(collection).filter(state=building).exists() for _, collection in rebuilds)
+    return any(collection.row.filter(state=building).exists() for _, collection in rebuilds)

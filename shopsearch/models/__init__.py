@@ -1,22 +1,25 @@
 """The database's side of search: images, the outbox, collections, reranks, and what search is judged by."""
 
-from shopsearch.models.collections import Collection
+from shopsearch.models.collections import Collection, Hashes, StoredImage
 from shopsearch.models.evaluation import Calibration, EvaluationQuery, Judgement
 from shopsearch.models.images import PRODUCT_MODEL, AbstractProductImage, ProductImage, ProductImageQuerySet
-from shopsearch.models.outbox import Change, IndexEntry, KeptVector
+from shopsearch.models.outbox import Change, IndexEntry
 from shopsearch.models.reranks import Rerank
+from shopsearch.models.vector_cache import CachedVector
 
 __all__ = [
     "PRODUCT_MODEL",
     "AbstractProductImage",
+    "CachedVector",
     "Calibration",
     "Change",
     "Collection",
     "EvaluationQuery",
+    "Hashes",
     "IndexEntry",
     "Judgement",
-    "KeptVector",
     "ProductImage",
     "ProductImageQuerySet",
     "Rerank",
+    "StoredImage",
 ]

@@ -1,16 +1,41 @@
-"""Which collections of the vector store an index has, and which one answers."""
+"""Which collections of the vector store an index has, which one answers, and what each holds."""
 
 from __future__ import annotations
+
+from typing import NamedTuple, Self
 
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch.models.indexed import IndexedQuerySet
+from shopsearch.types import CollectionSchema
+
+
+class CollectionQuerySet(IndexedQuerySet["Collection"]):
+    """Collections by what they are for. An index has at most one that is live, and one that is unfinished."""
+
+    def live(self) -> Self:
+        """Those that answer searches."""
+        return self.filter(state=Collection.State.LIVE)
+
+    def building(self) -> Self:
+        """Those that are being filled now."""
+        return self.filter(state=Collection.State.BUILDING)
+
+    def unfinished(self) -> Self:
+        """Those that are being filled, or will be when their pause ends."""
+        return self.filter(state__in=(Collection.State.BUILDING, Collection.State.PAUSED))
+
+    def retired(self) -> Self:
+        """Those that are kept for a rollback, the last live one first."""
+        return self.filter(state=Collection.State.RETIRED).order_by("-live_at")
+
 
 class Collection(models.Model):
-    """One of the vector store's collections of an index: which one answers, and which one is being filled beside it.
+    """One of the vector store's collections of an index.
 
-    Searches read the LIVE one; changes are written to it and to the one that is BUILDING or PAUSED; a RETIRED one is
+    Searches read the LIVE one. Changes are written to it and to the one that is BUILDING or PAUSED. A RETIRED one is
     kept for a rollback.
     """
 
@@ -33,8 +58,8 @@ class Collection(models.Model):
     """The entries up to this key have been given to the workers, to be written to it too."""
     ceiling = models.BigIntegerField(_("ceiling"), default=0)
     """Whoever takes an entry above this key knows of the collection."""
-    formerly = models.BigIntegerField(_("formerly"), null=True, editable=False)
-    """Its key before a rollback took it up again: what entries hold under that one is still known of it."""
+    generation = models.PositiveIntegerField(_("generation"), default=1, editable=False)
+    """How often it was filled. A rollback raises it, so that every image is looked at once more."""
     error = models.TextField(_("error"), blank=True)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     begun_at = models.DateTimeField(_("begun at"), db_default=Now())
@@ -42,6 +67,8 @@ class Collection(models.Model):
     begun_with = models.PositiveIntegerField(_("begun with"), default=0)
     """How many images it had then."""
     live_at = models.DateTimeField(_("live at"), null=True, blank=True)
+
+    objects = CollectionQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("collection")
@@ -62,6 +89,75 @@ class Collection(models.Model):
         return f"{self.name} {self.state}"
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """Under which entries tell what it holds of them, the present one first."""
-        return tuple(str(key) for key in (self.pk, self.formerly) if key is not None)
+    def row(self) -> CollectionQuerySet:
+        """Its row as it is now, to be read or changed; empty once it is dropped."""
+        return Collection.objects.using(self._state.db).filter(pk=self.pk)
+
+    @property
+    def schema(self) -> CollectionSchema:
+        return CollectionSchema(dimension=self.dimension, fields=self.fields)
+
+    @property
+    def is_live(self) -> bool:
+        return self.state == self.State.LIVE
+
+    @property
+    def stored(self) -> StoredImageQuerySet:
+        """What it holds, as far as that was looked at since its filling began."""
+        rows = StoredImage.objects.using(self._state.db)
+        return rows.filter(collection=self, generation=self.generation)
+
+
+class Hashes(NamedTuple):
+    """What an entity was made from, as digests."""
+
+    image: str
+    """Of the image's file."""
+    fields: str
+    """Of the product's key and the filter values as the collection has them."""
+
+
+class StoredImageQuerySet(models.QuerySet["StoredImage"]):
+    """Stored images by how much is known of them."""
+
+    def known(self) -> Self:
+        """Those whose entity is known for certain."""
+        return self.exclude(image_hash="")
+
+    def orphaned(self) -> Self:
+        """Those of collections that were dropped."""
+        return self.filter(~models.Exists(Collection.objects.filter(pk=models.OuterRef("collection_id"))))
+
+
+class StoredImage(models.Model):
+    """What a collection holds of an image. Only the worker that has the entry's claim writes it.
+
+    While the entity is being written, nothing is known of it and the hashes are empty: a worker that dies meanwhile
+    leaves no hash that belongs to another picture.
+    """
+
+    entry = models.ForeignKey("shopsearch.IndexEntry", models.CASCADE, related_name="stored")
+    # Without a constraint: to drop a collection is one quick statement, and its rows go afterwards, a few at a time.
+    collection = models.ForeignKey(
+        Collection, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    generation = models.PositiveIntegerField(_("generation"))
+    """The collection's, when the image was last looked at."""
+    image_hash = models.CharField(_("image hash"), max_length=64, blank=True)
+    fields_hash = models.CharField(_("fields hash"), max_length=64, blank=True)
+
+    objects = StoredImageQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("stored image")
+        verbose_name_plural = _("stored images")
+        constraints = (
+            models.UniqueConstraint(fields=("collection", "entry"), name="shopsearch_stored_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.entry_id} in {self.collection_id}"
+
+    @property
+    def hashes(self) -> Hashes:
+        return Hashes(self.image_hash, self.fields_hash)

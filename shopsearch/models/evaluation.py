@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -16,8 +16,21 @@ if TYPE_CHECKING:
     from shopsearch.types import Vector
 
 
+class EvaluationQueryQuerySet(models.QuerySet["EvaluationQuery"]):
+    """Queries by who asked them, and by whether anybody judged their results."""
+
+    def by_shoppers(self) -> Self:
+        return self.filter(source=EvaluationQuery.Source.SHOPPER)
+
+    def judged(self) -> Self:
+        return self.filter(models.Exists(Judgement.objects.filter(query=models.OuterRef("pk"))))
+
+    def unjudged(self) -> Self:
+        return self.filter(judgements=None)
+
+
 class EvaluationQuery(models.Model):
-    """A query that search is judged by. Of shoppers' there are words, a count and days: nothing that says who asked."""
+    """A query that search is judged by. A shopper's has words, a count and days, and nothing that says who asked."""
 
     class Source(models.TextChoices):
         STAFF = "staff", _("staff")
@@ -32,6 +45,8 @@ class EvaluationQuery(models.Model):
     times_asked = models.PositiveIntegerField(_("times asked"), default=0)
     asked_on = models.DateField(_("asked on"), null=True, blank=True)
     created_on = models.DateField(_("created on"), default=datetime.date.today)
+
+    objects = EvaluationQueryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("query")

@@ -9,18 +9,18 @@ from django.db import models
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch.models.outbox import reindex
+
 # ProductImage needs a target before the project has chosen one. With neither setting given, check E001 stops
 # `migrate`, so this fallback never reaches a database.
 PRODUCT_MODEL = getattr(settings, "SHOPSEARCH_PRODUCT_MODEL", "shopsearch.IndexEntry")
 
 
 class ProductImageQuerySet(QuerySet[Any]):
-    """Product images, to be reindexed after what sends no signals. A manager of your own may be made from it."""
+    """Product images that can be reindexed after what sends no signals. A manager of your own may be made from it."""
 
     def reindex(self) -> int:
-        """Have these images looked at again, as ``shopsearch.reindex()`` does. Returns how many."""
-        from shopsearch import reindex
-
+        """Index these images again, as ``shopsearch.reindex()`` does. Returns how many there are."""
         return reindex(self)
 
 

@@ -1,16 +1,62 @@
-"""The outbox: changes that the shop made, and the index state of every image."""
+"""The outbox: changes that the shop makes, and the index state of every image.
+
+The shop's side only ever inserts changes, so its transactions never wait for one another here. Workers fold changes
+into index entries: see ``shopsearch.indexing.outbox``.
+"""
 
 from __future__ import annotations
 
+import logging
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
 
-from django.db import models
+from django.db import DatabaseError, models
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch import broker, registry
+from shopsearch.models.indexed import IndexedQuerySet
+from shopsearch.registry import ImageIndex
+from shopsearch.registry.keys import chunks_of, keys_of
+
 if TYPE_CHECKING:
-    from shopsearch.types import Vector
+    from shopsearch.models.collections import Collection
+
+logger = logging.getLogger(__name__)
+PAUSE_SECONDS = 300
+"""Changes that were noted while paused are due after this time at the latest: the process may have been killed."""
+
+
+class IndexEntryQuerySet(IndexedQuerySet["IndexEntry"]):
+    """Entries by what workers have still to do."""
+
+    def unfinished(self) -> Self:
+        """Those that a worker has, or has to look at."""
+        return self.filter(state__in=IndexEntry.UNFINISHED)
+
+    def at_rest(self) -> Self:
+        return self.exclude(state__in=IndexEntry.UNFINISHED)
+
+    def failed(self) -> Self:
+        return self.filter(state=IndexEntry.State.FAILED)
+
+    def due(self) -> Self:
+        """Those that a worker of this process may claim now.
+
+        Entries of an index that this process does not know are left to one that does, as during a deployment.
+        """
+        names = [index.name for index in registry.get_indexes()]
+        return self.unfinished().filter(index__in=names, available_at__lte=Now())
+
+    def missing_from(self, collection: Collection) -> Self:
+        """Those that nobody has looked at for this collection since its filling began."""
+        return self.filter(~models.Exists(collection.stored.filter(entry=models.OuterRef("pk"))))
 
 
 class IndexEntry(models.Model):
@@ -28,6 +74,8 @@ class IndexEntry(models.Model):
         FAILED = "failed", _("failed")
         DELETING = "deleting", _("deleting")
 
+    UNFINISHED = (State.PENDING, State.CLAIMED, State.DELETING)
+
     index = models.CharField(_("index"), max_length=100)
     image_id = models.CharField(_("image"), max_length=255)
     version = models.UUIDField(_("version"), default=uuid.uuid4, editable=False)
@@ -36,13 +84,10 @@ class IndexEntry(models.Model):
     claim = models.UUIDField(_("claim"), null=True, editable=False)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     error = models.TextField(_("error"), blank=True)
-    held = models.JSONField(_("held"), default=dict)
-    """What each collection holds of it: ``{str(collection.pk): [image hash, fields hash]}``; null while it is written.
-
-    Only the worker that has the claim changes it.
-    """
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
     indexed_at = models.DateTimeField(_("indexed at"), null=True, blank=True)
+
+    objects = IndexEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("index entry")
@@ -55,11 +100,65 @@ class IndexEntry(models.Model):
         return f"{self.index}:{self.image_id} {self.state}"
 
 
-class Change(models.Model):
-    """An image was saved, deleted or touched: written in the transaction that did it, and only ever inserted.
+class ChangeQuerySet(IndexedQuerySet["Change"]):
+    """Changes, and how they are noted. Each is part of the present transaction, if there is one."""
 
-    So a shop's transactions never wait for one another here. Workers fold changes into index entries.
-    """
+    def due(self) -> Self:
+        """Those that a worker of this process may fold now, the oldest first."""
+        names = [index.name for index in registry.get_indexes()]
+        return self.filter(index__in=names, available_at__lte=Now()).order_by("pk")
+
+    def note(
+        self, index: ImageIndex, image_ids: Iterable[object], *, is_deletion: bool = False, using: str = ""
+    ) -> int:
+        """These images have changed or may have: workers bring the store in line with them. Returns how many.
+
+        With ``is_deletion`` they are gone. Wakes nobody.
+        """
+        using = using or index.database
+        pause, noted = _pause.get(), 0
+        later: dict[str, Any] = {}
+        if pause is not None:
+            pause.databases.add(using)
+            later = {"available_at": Now() + timedelta(seconds=PAUSE_SECONDS), "token": pause.token}
+        for chunk in chunks_of(dict.fromkeys(str(image_id) for image_id in image_ids)):
+            self.using(using).bulk_create(
+                [
+                    Change(index=index.name, image_id=image_id, is_deletion=is_deletion, **later)
+                    for image_id in chunk
+                ]
+            )
+            noted += len(chunk)
+        return noted
+
+    def note_all(self, index: ImageIndex) -> int:
+        """Every image that the index shows, and every one that has an entry, so that ghosts go too."""
+        return self._note_entries(index, IndexEntry.objects.of(index)) + self.note_new(index)
+
+    def note_new(self, index: ImageIndex, using: str = "") -> int:
+        """Every image that the index shows and that has no entry yet."""
+        noted = 0
+        entries = IndexEntry.objects.of(index, using)
+        for keys in keys_of(index.get_queryset().using(entries.db)):
+            image_ids = {str(key) for key in keys}
+            known = entries.filter(image_id__in=image_ids).values_list("image_id", flat=True)
+            noted += self.note(index, sorted(image_ids - set(known)), using=entries.db)
+        return noted
+
+    def note_failed(self, index: ImageIndex) -> int:
+        """Every image that failed, to be tried once more."""
+        return self._note_entries(index, IndexEntry.objects.of(index).failed())
+
+    def _note_entries(self, index: ImageIndex, entries: IndexEntryQuerySet) -> int:
+        noted = 0
+        for pks in keys_of(entries):
+            image_ids = list(entries.filter(pk__in=pks).values_list("image_id", flat=True))
+            noted += self.note(index, image_ids, using=entries.db)
+        return noted
+
+
+class Change(models.Model):
+    """An image was saved, deleted or touched. The transaction that did it inserts the row; no shop updates it."""
 
     index = models.CharField(_("index"), max_length=100)
     image_id = models.CharField(_("image"), max_length=255)
@@ -69,6 +168,8 @@ class Change(models.Model):
     token = models.UUIDField(null=True, editable=False, db_index=True)
     """Of the pause that holds the change, or of the worker that is folding it."""
 
+    objects = ChangeQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("change")
         verbose_name_plural = _("changes")
@@ -77,28 +178,59 @@ class Change(models.Model):
         return f"{self.index}:{self.image_id}"
 
 
-class KeptVector(models.Model):
-    """The vector of an image that is in no collection of the space, and its file's hash. Lives beside the entries."""
+def reindex(queryset: QuerySet[Any]) -> int:
+    """Index these images again: for ``bulk_create``, ``update`` and raw SQL, which send no signals.
 
-    index = models.CharField(_("index"), max_length=100)
-    image_id = models.CharField(_("image"), max_length=255)
-    space = models.CharField(_("space"), max_length=255)
-    image_hash = models.CharField(_("image hash"), max_length=64)
-    numbers = models.BinaryField(_("numbers"))
-    """float32, little-endian."""
+    Takes a queryset of a registered model; returns how many images were noted. Memory stays constant. It is part of
+    the present transaction, if there is one; the workers wake after it. Raises ImproperlyConfigured for a model that
+    is not registered.
+    """
+    index = registry.index_for(queryset.model._meta.concrete_model or queryset.model)
+    noted = sum(Change.objects.note(index, keys) for keys in keys_of(queryset))
+    wake(index.database)
+    return noted
 
-    class Meta:
-        verbose_name = _("kept vector")
-        verbose_name_plural = _("kept vectors")
-        constraints = (
-            models.UniqueConstraint(fields=("index", "image_id", "space"), name="shopsearch_kept_unique"),
-        )
 
-    def __str__(self) -> str:
-        return f"{self.index}:{self.image_id} {self.space}"
+def wake(using: str) -> None:
+    """Wake the workers after the commit; while paused, at the end of the pause."""
+    if _pause.get() is None:
+        broker.wake_after_commit(using)
 
-    @property
-    def vector(self) -> Vector:
-        import numpy as np
 
-        return np.frombuffer(self.numbers, "<f4").astype(np.float32)
+@dataclass(slots=True)
+class _Pause:
+    token: uuid.UUID = field(default_factory=uuid.uuid4)
+    databases: set[str] = field(default_factory=set)
+
+
+_pause: ContextVar[_Pause | None] = ContextVar("shopsearch_pause", default=None)
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """For imports: what this thread changes meanwhile is indexed at the end, each image once.
+
+    A process that is killed loses nothing: its changes are due after PAUSE_SECONDS. A pause within a pause is part of
+    it. Changes of other threads are not paused.
+    """
+    if _pause.get() is not None:
+        yield
+        return
+    pause = _Pause()
+    reset = _pause.set(pause)
+    try:
+        yield
+    finally:
+        _pause.reset(reset)
+        for using in sorted(pause.databases):
+            _end(pause, using)
+
+
+def _end(pause: _Pause, using: str) -> None:
+    try:
+        Change.objects.using(using).filter(token=pause.token).update(available_at=Now(), token=None)
+    except DatabaseError as error:
+        # The transaction is to be rolled back with all that was noted in it, or the database is away.
+        logger.warning("What was noted while paused is due in %s seconds: %s", PAUSE_SECONDS, error)
+    else:
+        broker.wake_after_commit(using)

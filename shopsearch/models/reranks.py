@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 import uuid
+from typing import Self
 
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+
+class RerankQuerySet(models.QuerySet["Rerank"]):
+    """Reranks by how far they are; all moments are the database's."""
+
+    def open(self) -> Self:
+        """Those that wait or are under way."""
+        return self.filter(state__in=Rerank.OPEN)
+
+    def ended(self) -> Self:
+        return self.exclude(state__in=Rerank.OPEN)
+
+    def waiting(self) -> Self:
+        """Those that a worker may still answer in time, the oldest first."""
+        return self.filter(state=Rerank.State.QUEUED, deadline_at__gt=Now()).order_by("created_at")
+
+    def in_time(self) -> Self:
+        """Those that are open and whose deadline is still to come."""
+        return self.open().filter(deadline_at__gt=Now())
+
+    def overdue(self) -> Self:
+        """Those that are open although their deadline has passed."""
+        return self.open().filter(deadline_at__lte=Now())
 
 
 class Rerank(models.Model):
@@ -22,6 +46,8 @@ class Rerank(models.Model):
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
         EXPIRED = "expired", _("expired")
+
+    OPEN = (State.QUEUED, State.RUNNING)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     key = models.CharField(_("key"), max_length=64, db_index=True)
@@ -45,6 +71,8 @@ class Rerank(models.Model):
     finished_at = models.DateTimeField(_("finished at"), null=True)
     deadline_at = models.DateTimeField(_("deadline"))
 
+    objects = RerankQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("rerank")
         verbose_name_plural = _("reranks")
@@ -56,4 +84,4 @@ class Rerank(models.Model):
 
     @property
     def is_final(self) -> bool:
-        return self.state not in (self.State.QUEUED, self.State.RUNNING)
+        return self.state not in self.OPEN

@@ -3,6 +3,7 @@
 from shopsearch.registry.index import FilterField, ImageIndex
 from shopsearch.registry.registry import (
     autodiscover,
+    databases,
     find_index,
     get_index,
     get_indexes,
@@ -16,6 +17,7 @@ __all__ = [
     "FilterField",
     "ImageIndex",
     "autodiscover",
+    "databases",
     "find_index",
     "get_index",
     "get_indexes",

@@ -1,4 +1,4 @@
-"""Words: a product's texts as they are kept to be found by words, alike in every vector store."""
+"""The analyzer: a text becomes the terms that are stored of a product and compared with a query's, in every store."""
 
 from __future__ import annotations
 
@@ -7,52 +7,68 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
 
-LONGEST = 8_000
-"""Characters of a product's words; what is beyond is found by nobody."""
-EMPHASIS = 8
-"""How often a query says the name that it may be: what is called so comes before all that only has its words."""
+import snowballstemmer
+from django.conf.locale import LANG_INFO
+
+MAX_CHARACTERS = 8_000
+"""Of a product's terms; what is beyond cannot be found."""
+NAME_REPEATS = 8
+"""How often a query repeats the name that it may be: exact name matches rank above word matches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A query's words as they are compared with those that are kept of a product."""
+class QueryTerms:
+    """A query's terms, to be compared with those stored of a product."""
 
     stems: tuple[str, ...]
     name: str = ""
-    """The word that a product has whose identifier reads like the whole query; "" where it cannot be one."""
+    """The term of a product whose identifier reads like the whole query; "" where the query cannot be a name."""
 
     @property
     def text(self) -> str:
-        """What a vector store is asked for; "" where the query has no words."""
-        return " ".join([*self.stems, *[self.name] * EMPHASIS]).strip()
+        """What a vector store is asked for; "" where the query has no terms."""
+        return " ".join([*self.stems, *[self.name] * NAME_REPEATS]).strip()
 
-    def share_in(self, kept: str) -> float:
-        """How many of the query's words a product has, from 0 to 1."""
+    def share_in(self, stored: str) -> float:
+        """The share of the query's stems that a product has, from 0 to 1."""
         wanted = set(self.stems)
-        return len(wanted & set(kept.split())) / len(wanted) if wanted else 0.0
+        return len(wanted & set(stored.split())) / len(wanted) if wanted else 0.0
 
-    def names(self, kept: str) -> bool:
+    def names(self, stored: str) -> bool:
         """Whether the query is what a product is called."""
-        return bool(self.name) and self.name in kept.split()
+        return bool(self.name) and self.name in stored.split()
 
 
-def asked(text: str, language: str, *, may_be_name: bool = True) -> Asked:
+def query_terms(text: str, language: str, *, may_be_name: bool = True) -> QueryTerms:
     name = _name(text) if may_be_name and plain(text) else ""
-    return Asked(stems=tuple(dict.fromkeys(stems(text, language))), name=name)
+    return QueryTerms(stems=tuple(dict.fromkeys(stems(text, language))), name=name)
 
 
-def kept(texts: Iterable[str], names: Iterable[str], language: str) -> str:
-    """What a product is found by: its names, each a word of its own, and the stems of its texts."""
+def product_terms(texts: Iterable[str], names: Iterable[str], language: str) -> str:
+    """What is stored of a product: each of its names as one term, and the stems of its texts."""
     called = dict.fromkeys(_name(each) for each in names if plain(each))
     whole = " ".join([*called, *(stem for text in texts for stem in stems(text, language))])
-    return whole if len(whole) <= LONGEST else whole[:LONGEST].rpartition(" ")[0]
+    return whole if len(whole) <= MAX_CHARACTERS else whole[:MAX_CHARACTERS].rpartition(" ")[0]
 
 
 def known_language(code: str) -> str:
-    """The language of a code such as "en-us" whose endings we know; "" for another, whose words count as they are."""
+    """The language of a code such as "en-us" if it has a stemmer; "" for another, whose words stay as they are."""
     language = code.replace("_", "-").partition("-")[0].lower()
-    return language if language in _LANGUAGES else ""
+    return language if language in _LIGHT or _snowball(language) else ""
+
+
+def version_of(language: str) -> str:
+    """Changes whenever the same text gives other terms: part of the collection's field, so that none are mixed.
+
+    "en" or "es" for the stemmers below, such as "de_3_1" for Snowball's, "" without any.
+    """
+    if language in _LIGHT or not language:
+        return language
+    major, minor, *_ = version("snowballstemmer").split(".")
+    return f"{language}_{major}_{minor}"
 
 
 def plain(text: str) -> str:
@@ -64,18 +80,30 @@ def plain(text: str) -> str:
 
 
 def stems(text: str, language: str) -> list[str]:
-    """Its words as they are compared: without endings, and without those that say nothing, in a language we know."""
-    stem, silent = _LANGUAGES.get(known_language(language), (_whole, frozenset()))
-    return [stem(word) for word in plain(text).split() if word not in silent]
+    """Its words without endings and, in English and Spanish, without words such as "with"."""
+    language = known_language(language)
+    return [
+        _stem(word, language) for word in plain(text).split() if word not in _STOP_WORDS.get(language, ())
+    ]
+
+
+@lru_cache(maxsize=20_000)
+def _stem(word: str, language: str) -> str:
+    if language in _LIGHT:
+        return _LIGHT[language](word)
+    # A new one each time: a stemmer holds the word it is working on, and threads would share it.
+    return str(snowballstemmer.stemmer(_snowball(language)).stemWord(word)) if language else word
+
+
+def _snowball(language: str) -> str:
+    """Snowball's name of a language, which is the first word of its English name; "" where it has no stemmer."""
+    name = LANG_INFO.get(language, {}).get("name", "").partition(" ")[0].lower()
+    return name if name in snowballstemmer.algorithms() else ""
 
 
 def _name(text: str) -> str:
-    """A word that nobody types, the same for whatever reads alike."""
+    """A term that nobody types, the same for whatever reads alike."""
     return "x" + hashlib.sha256(plain(text).encode("utf-8", "replace")).hexdigest()[:24]
-
-
-def _whole(word: str) -> str:
-    return word
 
 
 def _english(word: str) -> str:
@@ -99,12 +127,13 @@ def _spanish(word: str) -> str:
     return singular[:-1] if len(singular) > 3 and singular.endswith(("a", "e", "o")) else singular
 
 
-_SILENT_ENGLISH = "a an and are as at be by for from in into is it its like of on or so that the this to with"
-_SILENT_SPANISH = (
+_LIGHT: dict[str, Callable[[str], str]] = {"en": _english, "es": _spanish}
+"""Used instead of Snowball's, which cut too much for a shop: bedding and bed, legging and leg, stocking and stock are
+different things; and too little in Spanish, where luz and luces are the same."""
+
+_ENGLISH = "a an and are as at be by for from in into is it its like of on or so that the this to with"
+_SPANISH = (
     "a al asi como con de del el en es esta este esto la las lo los mas o para por que se sin son su sus un una "
     "unas unos y"
 )
-_LANGUAGES: dict[str, tuple[Callable[[str], str], frozenset[str]]] = {
-    "en": (_english, frozenset(_SILENT_ENGLISH.split())),
-    "es": (_spanish, frozenset(_SILENT_SPANISH.split())),
-}
+_STOP_WORDS = {"en": frozenset(_ENGLISH.split()), "es": frozenset(_SPANISH.split())}

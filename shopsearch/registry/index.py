@@ -7,16 +7,18 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, get_args, get_origin
+from typing import Any, BinaryIO, cast, get_args, get_origin
 
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, router
 from django.db.models import Manager, Model, QuerySet
 
 from shopsearch.registry import analyzer
+from shopsearch.registry.keys import keys_from
 from shopsearch.types import FieldType, FilterType, FilterValue
 
+logger = logging.getLogger(__name__)
 _TYPES: dict[Any, FilterType] = {
     str: "string",
     int: "number",
@@ -38,6 +40,8 @@ class FilterField:
     type: Any
     source: str = ""
     label: str = ""
+    few_values: bool = False
+    """Whether there are only some hundred different values, such as categories: a Milvus server keeps a bitmap then."""
 
     @property
     def kind(self) -> FilterType:
@@ -60,14 +64,17 @@ class ImageIndex:
     """The model's foreign key to the product; "" where a row of the model is itself the product."""
     filters: Mapping[str, Any] = {}
     """Filters by name: ``{"category": str, "price": Decimal, "brand": FilterField(str, "brand__name")}``."""
+    partition_by = ""
+    """The filter of type str, such as "site" or "tenant", that a Milvus collection is partitioned by: a search that
+    filters by it looks into that part alone. Every search of a shop of several tenants should."""
     text_fields: tuple[str, ...] = ()
     """Paths from the product to words that say what it is, for rerankers."""
     words: tuple[str, ...] = ()
-    """Paths from the product to what it is found by in analyzer, beside its pictures: ``("title", "brand__name")``."""
+    """Paths from the product to the words it is found by, beside its pictures: ``("title", "brand__name")``."""
     identifiers: tuple[str, ...] = ()
     """Paths from the product to what it is called, such as ``("sku", "title")``: who searches for one has it first."""
     language: str = ""
-    """Of the analyzer, such as "es"; LANGUAGE_CODE without one."""
+    """Of the words, such as "es"; LANGUAGE_CODE without one."""
     newest = ""
     """Path from the product to when it came in, such as "created_at", to sort by; without one, none can."""
     related: tuple[str, ...] = ()
@@ -81,6 +88,11 @@ class ImageIndex:
     def name(self) -> str:
         """``app_label_modelname``: the same in every process, part of the collection's name."""
         return f"{self.model._meta.app_label}_{self.model._meta.model_name}"
+
+    @property
+    def database(self) -> str:
+        """The alias of the database that its images, and what is known of them, are written to."""
+        return router.db_for_write(self.model)
 
     @property
     def product_model(self) -> type[Model]:
@@ -110,18 +122,28 @@ class ImageIndex:
 
     @property
     def words_language(self) -> str:
-        """Whose endings are known, such as "en"; "" for any other."""
+        """The language whose stemmer is used, such as "en"; "" for one that has none."""
         return analyzer.known_language(self.language or settings.LANGUAGE_CODE)
 
     @property
     def words_field(self) -> str:
-        """The collection's field of analyzer, named by their language as no filter can be; "" without any."""
-        return f"_words_{self.words_language}".rstrip("_") if self.words or self.identifiers else ""
+        """The collection's field of words, named by the analyzer's version as no filter can be; "" without any.
+
+        Another language or version is another field, which a collection has once it is rebuilt from its vectors.
+        """
+        if not (self.words or self.identifiers):
+            return ""
+        return f"_words_{analyzer.version_of(self.words_language)}".rstrip("_")
 
     @property
     def field_types(self) -> dict[str, FieldType]:
         """What a collection keeps of each image: the filters, and the words where any are declared."""
-        return {**self.filter_types, **({self.words_field: "words"} if self.words_field else {})}
+        fields: dict[str, FieldType] = {**self.filter_types}
+        if self.partition_by:
+            fields[self.partition_by] = "partition"
+        if self.words_field:
+            fields[self.words_field] = "words"
+        return fields
 
     # What a project may override.
 
@@ -181,15 +203,71 @@ class ImageIndex:
     def get_field_values(self, image: Any) -> dict[str, FilterValue | None]:
         """One value per field of ``field_types``."""
         values = self.get_filter_values(image)
+        if self.partition_by:
+            values = values | {self.partition_by: values.get(self.partition_by) or ""}
         if self.words_field:
             product = self.get_product(image)
             texts, names = self.get_words(product), self.get_identifiers(product)
-            values = values | {self.words_field: analyzer.kept([*texts, *names], names, self.words_language)}
+            values = values | {
+                self.words_field: analyzer.product_terms([*texts, *names], names, self.words_language)
+            }
         return values
+
+    def open_image(self, image: Any) -> BinaryIO:
+        """The image's file, opened for reading; use it in a ``with``.
+
+        Raises FileNotFoundError where there is none, and whatever the file storage raises.
+        """
+        file = getattr(image, self.image_field)
+        if not file:
+            raise FileNotFoundError(f"The image {image.pk} has no file.")
+        return cast("BinaryIO", file.storage.open(file.name, "rb"))
+
+    def existing(self, image_ids: Iterable[object], *, using: str = "") -> set[str]:
+        """Those of the images that the shop has, shown or not, in one query."""
+        # The base manager: a default manager may hide images.
+        rows = self.model._base_manager.using(using or self.database)
+        found = rows.filter(pk__in=keys_from(self.model, image_ids))
+        return {str(key) for key in found.values_list("pk", flat=True)}
 
     def entity_id(self, image_id: object) -> str:
         """The entity's key: 32 hexadecimal digits that follow from the index's name and the image's key alone."""
         return hashlib.sha256(f"{self.name}\0{image_id}".encode()).hexdigest()[:32]
+
+    def images_of(self, product_ids: Iterable[object], images: QuerySet[Any] | None = None) -> QuerySet[Any]:
+        """The images of these products, among those that may be found or among ``images``, by key."""
+        images = self.get_queryset() if images is None else images
+        keys = keys_from(self.product_model, product_ids)
+        return images.filter(**{f"{self.product_field or 'pk'}__in": keys}).order_by("pk")
+
+    def described(self, product: Any, image: Any) -> dict[str, Any]:
+        """What ``describe`` returns; where that raises, what can be said without it, and the log has why.
+
+        So one product does not take down the page that it is on.
+        """
+        try:
+            return self.describe(product, image)
+        except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
+            raise
+        except Exception:
+            logger.exception("%s: product %s cannot be described.", self.name, product.pk)
+        title = _or_empty(lambda: self.get_title(product))
+        return {
+            "id": product.pk,
+            "title": title or f"{product._meta.verbose_name} {product.pk}",
+            "url": _or_empty(lambda: self.get_url(product)),
+            "image": _or_empty(lambda: self.get_picture_url(image)),
+        }
+
+    def text_of(self, product: Any) -> str:
+        """What ``get_text`` returns; "" where that raises, and the log has why."""
+        try:
+            return self.get_text(product)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("%s: product %s has no words.", self.name, product.pk)
+            return ""
 
 
 def follow(value: Any, path: str) -> Any:
@@ -219,42 +297,8 @@ def typed(kind: FilterType, value: Any) -> FilterValue | None:
     return float(value) if kind == "number" else str(value)
 
 
-logger = logging.getLogger(__name__)
-
-
-def described(index: ImageIndex, product: Any, image: Any) -> dict[str, Any]:
-    """What the index's ``describe`` says.
-
-    Where that raises, what can be said without it, and the log has why: one product does not take down the page that
-    it is on.
-    """
+def _or_empty(ask: Callable[[], str]) -> str:
     try:
-        return index.describe(product, image)
-    except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
-        raise
-    except Exception:
-        logger.exception("%s: product %s cannot be described.", index.name, product.pk)
-    return {
-        "id": product.pk,
-        "title": _said(lambda: index.get_title(product)) or f"{product._meta.verbose_name} {product.pk}",
-        "url": _said(lambda: index.get_url(product)),
-        "image": _said(lambda: index.get_picture_url(image)),
-    }
-
-
-def text_of(index: ImageIndex, product: Any) -> str:
-    """Words that say what the product is, for a reranker; "" where the shop's code raises."""
-    try:
-        return index.get_text(product)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:
-        logger.exception("%s: product %s has no words.", index.name, product.pk)
-        return ""
-
-
-def _said(say: Callable[[], str]) -> str:
-    try:
-        return say()
-    except Exception:  # it is in the log already
+        return ask()
+    except Exception:  # the log has why already
         return ""

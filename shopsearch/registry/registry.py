@@ -40,6 +40,11 @@ def get_indexes() -> list[ImageIndex]:
     return sorted(_indexes.values(), key=lambda index: index.name)
 
 
+def databases() -> list[str]:
+    """The aliases of the databases in which changes are noted: those that the indexed models are written to."""
+    return sorted({index.database for index in _indexes.values()})
+
+
 def get_index(name: str = "") -> ImageIndex:
     """The index of this name; without one, the only index or that of the project's product image model.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from django.core.checks import CheckMessage
 
@@ -30,6 +30,8 @@ class Reranker(ABC):
     """Changes whenever the same model would be asked in other words; part of the cache's key."""
     most_candidates: int = 9
     """The most candidates that one judgement can be about."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What of ``shopsearch.extras`` the model needs where it runs. ``manage.py check`` says what is not installed."""
 
     @abstractmethod
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:

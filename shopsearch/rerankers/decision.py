@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers import prompts
 from shopsearch.rerankers.collage import collage
-from shopsearch.rerankers.remote import MOST_CANDIDATES, RemoteReranker, jpeg, storable
+from shopsearch.rerankers.remote import MAX_CANDIDATES, RemoteReranker, jpeg, storable
 from shopsearch.rerankers.vision_language import VisionLanguageReranker
 from shopsearch.types import Candidate, Judgement, Query
 
@@ -75,9 +75,9 @@ class DecisionReranker(VisionLanguageReranker):
         )
 
     def _check_more(self) -> list[str]:
-        if 2 <= self.most_candidates <= MOST_CANDIDATES:
+        if 2 <= self.most_candidates <= MAX_CANDIDATES:
             return []
-        return [f"most_candidates must be from 2 to {MOST_CANDIDATES}: each is told by a letter."]
+        return [f"most_candidates must be from 2 to {MAX_CANDIDATES}: each is told by a letter."]
 
 
 @dataclass(kw_only=True, eq=False)

@@ -1,43 +1,34 @@
-"""A model's server over HTTP: one question, answered or given up within a bounded time.
-
-The standard library's client, because of what it leaves out: it follows no redirect, reads no proxy from the
-environment, keeps no cookies and unpacks no compressed body, and it is no further dependency.
-"""
+"""A model server over HTTP: one question, answered or given up within a bounded time."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from socket import SHUT_RDWR, socket
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch import http
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers.prompts import quoted
 
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 """Of an answer. Ten thousand tokens are a twentieth of it."""
 BACKOFF_SECONDS = 0.25
 """Before the second try; twice as long before each further one."""
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
-"""What may be over at the next try."""
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+"""Statuses after which another try may succeed."""
 MISCONFIGURED = {
     401: "Correct its API key.",
     403: "Correct its API key.",
     404: "Correct url, which ends before /chat/completions or /systemone, and the model's name.",
 }
-"""What every request would meet, and what to do about it."""
-THREAD = "shopsearch-model-server"
+"""Statuses that every request would get, and what to do about them."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -45,7 +36,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 class Breaker:
     """Refuses for a while after failures in a row, then lets one try through."""
 
-    most_failures: int
+    max_failures: int
     pause_seconds: float
     clock: Callable[[], float] = time.monotonic
     _failures: int = field(default=0, init=False)
@@ -55,14 +46,14 @@ class Breaker:
     def admit(self) -> None:
         """Raises RerankerError while it is open."""
         with self._lock:
-            if self._failures < self.most_failures:
+            if self._failures < self.max_failures:
                 return
             left = self._refused_until - self.clock()
             if left > 0:
                 raise RerankerError(
                     f"The model server failed {self._failures} times in a row; it is asked again in {left:.0f} s."
                 )
-            # This one tries; the others wait for how it ends.
+            # This request tries; the others wait for its outcome.
             self._refused_until = self.clock() + self.pause_seconds
 
     def succeeded(self) -> None:
@@ -75,14 +66,16 @@ class Breaker:
             self._refused_until = self.clock() + self.pause_seconds
 
 
-class _Passing(Exception):
+class _Transient(Exception):
     """The server failed in a way that may be over soon."""
 
-    wait_seconds: float = 0.0
+    def __init__(self, message: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 class _Refused(Exception):
-    """The server is well, and does not want this very request."""
+    """The server works, and does not want this one request."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -97,24 +90,24 @@ class Endpoint:
     breaker: Breaker
 
     @property
-    def address(self) -> SplitResult:
+    def address(self) -> http.URL:
         """Where the API begins. Raises ImproperlyConfigured where that is not an address of a server."""
         try:
-            address = urlsplit(self.url)
-            good = address.scheme in ("http", "https") and address.hostname and address.port != 0
-        except (ValueError, AttributeError, TypeError):
+            address = http.URL(self.url)
+        except (http.InvalidURL, TypeError):
             raise ImproperlyConfigured("The reranker's url is not an address.") from None
-        if not good or address.query or address.fragment or not self.url.isprintable() or " " in self.url:
+        good = address.scheme in http.PORTS and address.host and 0 < (address.port or 80) < 65_536
+        if not good or address.query or address.fragment or " " in self.url:
             raise ImproperlyConfigured("The reranker's url must look like https://host/v1.")
-        if address.username or address.password:
+        if address.userinfo:
             raise ImproperlyConfigured("The reranker's url must not contain a password; use api_key.")
         return address
 
     @property
-    def tells_the_network(self) -> bool:
+    def exposes_key(self) -> bool:
         """Whether an API key would travel unencrypted to another machine."""
         has_key = bool(self.api_key or self.api_key_environment)
-        return has_key and self.address.scheme == "http" and self.address.hostname not in LOOPBACK
+        return has_key and self.address.scheme == "http" and self.address.host not in LOOPBACK
 
     def ask(self, path: str, question: Mapping[str, object]) -> Mapping[str, Any]:
         """The JSON object that the server answers when this is posted to ``path``.
@@ -122,11 +115,11 @@ class Endpoint:
         All tries, and the pauses between them, take ``timeout_seconds`` at most. Raises RerankerError when there is no
         such answer, ImproperlyConfigured when the address or the API key is not one.
         """
-        address = self.address
+        url = self.address.copy_with(path=f"{self.address.path.rstrip('/')}{path}")
         self._key()
         self.breaker.admit()
         try:
-            answer = self._try(address, path, json.dumps(question).encode())
+            answer = self._try(url, json.dumps(question).encode())
         except _Refused as refusal:
             self.breaker.succeeded()
             raise RerankerError(str(refusal)) from None
@@ -136,20 +129,39 @@ class Endpoint:
         self.breaker.succeeded()
         return answer
 
-    def _try(self, address: SplitResult, path: str, content: bytes) -> Mapping[str, Any]:
-        deadline = time.monotonic() + self.timeout_seconds
+    def _try(self, url: http.URL, content: bytes) -> Mapping[str, Any]:
+        deadline = http.Deadline(self.timeout_seconds)
         for tried in range(self.retries + 1):
-            request = _Request(address, path, content, self._key(), seconds=deadline - time.monotonic())
             try:
-                return request.answer()
-            except _Passing as failure:
-                # Not all at the same moment: a server that comes back would meet every worker at once.
+                return self._read(self._send(url, content, deadline))
+            except _Transient as failure:
+                # With a random part: a server that comes back would meet every worker at the same moment.
                 pause = BACKOFF_SECONDS * 2**tried * random.uniform(0.5, 1)  # noqa: S311
                 pause = max(pause, failure.wait_seconds)
-                if tried == self.retries or time.monotonic() + pause >= deadline:
+                if tried == self.retries or deadline.ends_within(pause):
                     raise RerankerError(str(failure)) from failure.__cause__
             time.sleep(pause)
         raise AssertionError("unreachable")
+
+    def _send(self, url: http.URL, content: bytes, deadline: http.Deadline) -> http.Response:
+        try:
+            return http.send(
+                "POST", url, headers=self._headers(), content=content, deadline=deadline, max_bytes=MAX_BYTES
+            )
+        except http.Failure as error:
+            # Without frames and causes, whose variables have the API key.
+            failure = error.with_traceback(None)
+            failure.__cause__ = failure.__context__ = None
+        message = f"The model server {url.host} gave no usable answer: {failure}."
+        raise (_Transient if failure.may_pass else RerankerError)(message) from failure
+
+    def _headers(self) -> dict[str, str]:
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": "shopsearch",
+        }
+        return {**headers, "Authorization": f"Bearer {key}"} if (key := self._key()) else headers
 
     def _key(self) -> str:
         key = (self.api_key or os.environ.get(self.api_key_environment, "")).strip()
@@ -158,121 +170,38 @@ class Endpoint:
         del key  # a report of the error may show this frame
         raise ImproperlyConfigured("The reranker's API key has characters that cannot be sent.")
 
-
-class _Request(threading.Thread):
-    """One try, in a thread of its own.
-
-    Looking up a name, connecting, TLS and every read have timeouts of their own, and none has one for the sum: a server
-    that sends a byte a second would never time out. So the sum is waited for here, and then the connection is cut.
-    """
-
-    def __init__(self, address: SplitResult, path: str, content: bytes, key: str, *, seconds: float) -> None:
-        super().__init__(daemon=True, name=THREAD)
-        self._address, self._content, self._key, self._seconds = address, content, key, max(seconds, 0.001)
-        self._path = f"{address.path.rstrip('/')}{path}"
-        self._given_up = threading.Event()
-        self._socket: socket | None = None
-        self._status, self._retry_after, self._body = 0, "", b""
-        self._error: Exception | None = None
-
-    def answer(self) -> Mapping[str, Any]:
-        """The JSON object that came back. Raises _Passing, _Refused, and RerankerError for all else."""
-        self.start()
-        try:
-            self.join(self._seconds)
-        finally:  # the caller's own time limit included
-            in_time = not self.is_alive()
-            if not in_time:
-                self._cut()
-        if not in_time:
-            raise _Passing(f"The model server {self._address.hostname} did not answer in time.")
-        if self._error is not None:
-            # Without its frames, whose variables have the API key.
-            cause = self._error.with_traceback(None)
-            raise _Passing(
-                f"The model server {self._address.hostname} cannot be reached, or its answer was cut off: "
-                f"{type(cause).__name__}."
-            ) from cause
-        if len(self._body) > MOST_BYTES:
-            raise RerankerError(f"The model server's answer has more than {MOST_BYTES} bytes.")
-        return self._read()
-
-    def _cut(self) -> None:
-        self._given_up.set()
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(SHUT_RDWR)
-
-    def run(self) -> None:
-        connection = self._connection()
-        try:
-            connection.connect()
-            self._socket = connection.sock
-            if self._given_up.is_set():
-                return
-            connection.request("POST", self._path, self._content, self._headers())
-            response = connection.getresponse()
-            self._body = response.read(MOST_BYTES + 1)
-            if response.length and len(self._body) <= MOST_BYTES:
-                raise http.client.IncompleteRead(self._body, response.length)
-            self._retry_after = response.getheader("Retry-After", "")
-            self._status = response.status
-        except Exception as error:  # whatever a stranger's bytes provoke in the client
-            self._error = error
-        finally:
-            connection.close()
-
-    def _connection(self) -> http.client.HTTPConnection:
-        host, port = str(self._address.hostname), self._address.port
-        # Longer than is waited: it only ends what could not be cut, such as connecting.
-        seconds = self._seconds + 1
-        if self._address.scheme == "https":
-            context = ssl.create_default_context()
-            return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
-        return http.client.HTTPConnection(host, port, timeout=seconds)
-
-    def _headers(self) -> dict[str, str]:
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
-            "Connection": "close",
-            "User-Agent": "shopsearch",
-        }
-        return {**headers, "Authorization": f"Bearer {self._key}"} if self._key else headers
-
-    def _read(self) -> Mapping[str, Any]:
-        # Servers that quote the request must not bring the key into a receipt or a message.
-        text = self._body.decode("utf-8", "replace")
-        text = text.replace(self._key, "[API key]") if len(self._key) >= 8 else text
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
-        said = _said(value)
-        if self._status in PASSING or (
-            self._status == 200 and isinstance(value, dict) and value.get("error")
-        ):
-            failure = _Passing(f"The model server failed with status {self._status}{said}.")
-            seconds = self._retry_after.strip()
-            failure.wait_seconds = float(seconds) if seconds.isascii() and seconds.isdigit() else 0.0
-            raise failure
-        if self._status in MISCONFIGURED:
-            hint = MISCONFIGURED[self._status]
-            raise RerankerError(f"The model server refused with status {self._status}{said}. {hint}")
-        if 300 <= self._status < 400:
+    def _read(self, response: http.Response) -> Mapping[str, Any]:
+        value, status = self._parsed(response.body), response.status
+        reason = _reason(value)
+        if status in TRANSIENT or (status == 200 and isinstance(value, dict) and value.get("error")):
+            wait = response.headers.get("Retry-After", "").strip()
+            seconds = float(wait) if wait.isascii() and wait.isdigit() else 0.0
+            raise _Transient(f"The model server failed with status {status}{reason}.", seconds)
+        if status in MISCONFIGURED:
+            hint = MISCONFIGURED[status]
+            raise RerankerError(f"The model server refused with status {status}{reason}. {hint}")
+        if 300 <= status < 400:
             raise RerankerError(
                 "The model server redirects, which is not followed; set url to where it leads."
             )
-        if self._status != 200:
-            raise _Refused(f"The model server refused the request with status {self._status}{said}.")
+        if status != 200:
+            raise _Refused(f"The model server refused the request with status {status}{reason}.")
         if not isinstance(value, dict):
             raise RerankerError("The model server's answer is not a JSON object.")
         return value
 
+    def _parsed(self, body: bytes) -> object:
+        """The JSON value, None where it is none; without the API key, which some servers quote."""
+        text = body.decode("utf-8", "replace")
+        text = text.replace(self._key(), "[API key]") if len(self._key()) >= 8 else text
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return None
 
-def _said(value: object) -> str:
-    """What an error's body says, quoted and bounded, as OpenAI's and FastAPI's have it."""
+
+def _reason(value: object) -> str:
+    """What the body of an error says, as OpenAI's and FastAPI's have it; quoted and bounded."""
     if not isinstance(value, dict):
         return ""
     error = value.get("error") or value.get("detail") or value.get("message")

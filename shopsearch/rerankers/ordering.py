@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from shopsearch.types import Judgement
 
-MOST_CHARACTERS = 20_000
+MAX_CHARACTERS = 20_000
 """More text than any ranking needs is not read."""
 
 BELOW = -0.01
@@ -96,9 +96,9 @@ def _from_labels(labels: object, count: int, repairs: Counter[str]) -> list[floa
 
 def _listed(labels: object, count: int, repairs: Counter[str]) -> Sequence[object]:
     if isinstance(labels, bytes):
-        labels = labels[:MOST_CHARACTERS].decode("utf-8", "replace")
+        labels = labels[:MAX_CHARACTERS].decode("utf-8", "replace")
     if isinstance(labels, str):
-        return _read(labels[:MOST_CHARACTERS], count)
+        return _read(labels[:MAX_CHARACTERS], count)
     if isinstance(labels, Mapping):
         lists = [value for value in labels.values() if isinstance(value, list | tuple)]
         return lists[0] if lists else ()
@@ -144,7 +144,7 @@ def _spread(values: Sequence[float | None]) -> list[float]:
 
 def parse_json(text: str) -> Mapping[str, object]:
     """The first JSON object in the text, or an empty one: fences and words around it are passed over."""
-    text = text[:MOST_CHARACTERS]
+    text = text[:MAX_CHARACTERS]
     for start in (found.start() for found in re.finditer(r"\{", text)):
         try:
             value, _ = json.JSONDecoder().raw_decode(text, start)

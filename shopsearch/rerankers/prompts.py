@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 """Goes up with any change of these texts: it is part of the cache's key and of the receipt."""
-MOST_CHARACTERS = 160
+MAX_CHARACTERS = 160
 """Of a quoted text."""
 
 _MARKUP = re.compile(r"[<>{}\[\]|\\`\"“”„«»]")
@@ -60,7 +60,7 @@ class Prompt:
     """How the answer begins, whatever the model would rather say."""
 
 
-def quoted(text: str, limit: int = MOST_CHARACTERS) -> str:
+def quoted(text: str, limit: int = MAX_CHARACTERS) -> str:
     """A stranger's text in double quotes: on one line, bounded, without any character that markup is made of.
 
     What is left can neither end the quotation nor spell a model's control token.

@@ -13,12 +13,12 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch import images
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.http import Breaker, Endpoint
-from shopsearch.rerankers.ordering import MOST_CHARACTERS
+from shopsearch.rerankers.ordering import MAX_CHARACTERS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_CANDIDATES = 25
+MAX_CANDIDATES = 25
 """On one collage: a model sees no more of 1500x1500 pixels."""
 
 
@@ -50,17 +50,17 @@ class RemoteReranker(Reranker):
             api_key_environment=self.api_key_environment,
             timeout_seconds=self.timeout_seconds,
             retries=self.retries,
-            breaker=Breaker(most_failures=self.most_failures, pause_seconds=self.pause_seconds),
+            breaker=Breaker(max_failures=self.most_failures, pause_seconds=self.pause_seconds),
         )
 
     def check(self) -> list[checks.CheckMessage]:
         hint = f"See the options of {type(self).__module__}.{type(self).__name__}."
         wrong = [checks.Error(message, hint=hint, id="shopsearch.E022") for message in self._wrong()]
-        if wrong or not self._endpoint.tells_the_network:
+        if wrong or not self._endpoint.exposes_key:
             return [*wrong]
         return [
             checks.Warning(
-                f"The reranker's API key travels unencrypted to {self._endpoint.address.hostname}.",
+                f"The reranker's API key travels unencrypted to {self._endpoint.address.host}.",
                 hint="Use an address that begins with https://.",
                 id="shopsearch.W010",
             )
@@ -77,8 +77,8 @@ class RemoteReranker(Reranker):
             yield "The reranker's timeout_seconds must be above 0."
         if self.retries < 0 or self.most_failures < 1 or self.pause_seconds < 0:
             yield "The reranker's retries and pause_seconds must be 0 or more, most_failures 1 or more."
-        if not 2 <= self.most_candidates <= MOST_CANDIDATES:
-            yield f"The reranker's most_candidates must be from 2 to {MOST_CANDIDATES}."
+        if not 2 <= self.most_candidates <= MAX_CANDIDATES:
+            yield f"The reranker's most_candidates must be from 2 to {MAX_CANDIDATES}."
 
 
 def jpeg(picture: Image) -> str:
@@ -89,5 +89,5 @@ def jpeg(picture: Image) -> str:
 def storable(text: str) -> str:
     """What a server wrote, bounded, without the characters that a database cannot keep."""
     return (
-        text[:MOST_CHARACTERS].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+        text[:MAX_CHARACTERS].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     )

@@ -6,18 +6,16 @@ import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import ClassVar, get_args
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch import extras
 from shopsearch.embedders.model_folder import is_on_hub
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.vision_models import checkpoints
 from shopsearch.rerankers.vision_models.base import DataType, VisionLanguageModel
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(kw_only=True, eq=False)
@@ -35,6 +33,7 @@ class VisionLanguageReranker(Reranker):
     dtype: DataType = "auto"
     """Of weights and arithmetic; "auto" is bfloat16 on a GPU, and float32 on a CPU, where halves are slower."""
 
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
     _kind = "vision_language"
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _fingerprint: str = field(default="", init=False, repr=False)
@@ -74,6 +73,7 @@ class VisionLanguageReranker(Reranker):
 
     @cached_property
     def _load_once(self) -> VisionLanguageModel:
+        extras.require(*self.packages)
         from shopsearch.rerankers.vision_models.phi3 import MODEL_TYPE, Phi3Vision
 
         path = checkpoints.find(self.checkpoint, self.revision)

@@ -1,37 +1,38 @@
-"""Answer a query: the one function."""
+"""Answer a search request: one line of steps, whoever asks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from django.utils.translation import gettext as _
+from PIL.Image import Image
 
-from shopsearch.backends import embedder_of, get_embedder, get_query_embedder, get_vector_store
+from shopsearch.backends import embedder_of, get_embedder, get_query_embedder, get_reranker, get_vector_store
 from shopsearch.conf import settings
-from shopsearch.exceptions import BackendError, EmptyQuery, QueryError
+from shopsearch.exceptions import BackendError, EmptyQuery, ImageError, ImageUnreadable, QueryError
 from shopsearch.filters import Filter, conditions, parse
-from shopsearch.images import normalised
-from shopsearch.indexing import collections
+from shopsearch.images import decode, normalised
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
-from shopsearch.search.calibration import match_of, weak_below
-from shopsearch.search.retrieval import Replaced, Retrieval, products
-from shopsearch.search.sorting import checked_sort, in_order
+from shopsearch.search import calibration, reranking, retrieval, sorting
+from shopsearch.search.facets import facet_names, facets
+from shopsearch.search.request import SearchAnswer, SearchRequest
+from shopsearch.search.retrieval import Found, Replaced
 from shopsearch.telemetry.metrics import timed
-from shopsearch.types import Hit, Query, Result, Results
-from shopsearch.types import Retrieval as Way
+from shopsearch.types import Hit, Query, Result
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from shopsearch.types import Vector
 
+MAX_IMAGES = 64
+"""Of a product with more images, the first ones say what it looks like."""
 
-@timed("total")
+
 def search(
     text: str = "",
     image: Image | None = None,
@@ -41,7 +42,7 @@ def search(
     limit: int | None = None,
     offset: int = 0,
     sort: str = "",
-) -> Results:
+) -> SearchAnswer:
     """The products that match the words, the picture, or both together, best first, each once.
 
     ``image`` is a picture from ``shopsearch.images.decode``; only a copy of SHOPSEARCH["QUERY_IMAGE_SIDE"] pixels is
@@ -51,61 +52,111 @@ def search(
     SHOPSEARCH["SORTED_RESULTS"] most relevant come in that order, and no others. Only images in the index's queryset
     are in the answer, whatever the vector store still holds.
 
-    Raises EmptyQuery, FilterError and QueryError for what the caller can mend; EmbedderError and
+    Raises EmptyQuery, FilterError and QueryError for what the caller can correct; EmbedderError and
     VectorStoreError while a backend is away.
     """
-    image_index = index_named(index)
-    query = Query(text=" ".join(text.split()), image=None if image is None else normalised(image))
-    if not query.text and image is None:
-        raise EmptyQuery
-    if len(text) > settings.MAX_QUERY_CHARACTERS:
-        raise QueryError(f"The text is too long; use at most {settings.MAX_QUERY_CHARACTERS} characters.")
-    limit = checked_page(limit, offset)
-    condition = parse(filters or {}, image_index.filter_types)
-
-    sort = checked_sort(image_index, sort)
-    answer = _answer(image_index, query, condition, settings.SORTED_RESULTS if sort else offset + limit + 1)
-    ranked = in_order(image_index, sort, answer.ranked)
-    return page_of(
-        image_index,
-        ranked,
-        query,
-        limit,
-        offset,
-        weak_below=answer.weak_below,
-        match=match_of(answer.best, answer.weak_below),
-        retrieval=answer.retrieval,
-        is_named=answer.is_named,
+    asked = SearchRequest(
+        text=text, image=image, index=index, filters=filters or {}, limit=limit, offset=offset, sort=sort
     )
+    return answer(asked)
 
 
-def checked_page(limit: int | None, offset: int) -> int:
-    """How many results the page has at most. Raises QueryError for a page out of bounds, with the bounds."""
-    limit = settings.PAGE_SIZE if limit is None else limit
-    if not 1 <= limit <= settings.MAX_PAGE_SIZE:
-        raise QueryError(f"limit must be a number from 1 to {settings.MAX_PAGE_SIZE}.")
-    deepest: int = settings.MAX_RESULTS - 1
-    if not 0 <= offset <= deepest:
-        raise QueryError(
-            f"offset must be a number from 0 to {deepest}; narrow the search to see what is further down."
-        )
-    return min(limit, deepest + 1 - offset)
+def similar(
+    product: Any,
+    *,
+    index: str = "",
+    filters: Mapping[str, object] | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+) -> SearchAnswer:
+    """The products that look like this one, most alike first, each once; never itself, nor one that the shop hides.
 
+    Nothing while the product is not indexed, and for one that the shop does not show. ``filters``, ``limit`` and
+    ``offset`` are those of ``search``; ``index`` is the one of the product's model unless given. A product of several
+    pictures is searched for by the mean of their vectors: neither their order nor a single odd one decides.
 
-def page_of(
-    index: ImageIndex, ranked: Sequence[tuple[Hit, Any]], query: Query, limit: int, offset: int, **said: Any
-) -> Results:
-    """This page of products, each with its best hit's image; ``said`` is what else Results has."""
-    return Results(
-        query=query,
-        results=tuple(
-            Result(rank=offset + place, score=hit.score, product=index.get_product(row), image=row)
-            for place, (hit, row) in enumerate(ranked[offset : offset + limit], start=1)
-        ),
-        offset=offset,
+    Raises FilterError and QueryError for what the caller can correct, and VectorStoreError while the store is away.
+    """
+    asked = SearchRequest(
+        like_product=product.pk,
+        index=index or _index_of(product).name,
+        filters=filters or {},
         limit=limit,
-        has_next=len(ranked) > offset + limit and offset + limit < settings.MAX_RESULTS,
-        **said,
+        offset=offset,
+    )
+    return answer(asked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """A search request whose every part has been checked."""
+
+    request: SearchRequest
+    index: ImageIndex
+    query: Query
+    like: Sequence[Any]
+    """The images of the shop that the results should be like."""
+    condition: Filter | None
+    sort: str
+    """"" for relevance."""
+    limit: int
+    facets: Sequence[str] | None
+
+    @property
+    def end(self) -> int:
+        return self.request.offset + self.limit
+
+    @property
+    def is_by_stored_vector(self) -> bool:
+        """Whether a vector that the store holds is searched with, unless it has none."""
+        return not self.query.text and (self.request.like_product is not None or bool(self.like))
+
+
+@timed("total")
+def answer(request: SearchRequest) -> SearchAnswer:
+    """Understand -> embed -> retrieve, fuse, group -> sort -> page -> facets -> rerank.
+
+    Raises what ``search`` raises, and ImageError for a picture that cannot be used.
+    """
+    asked = understood(request)
+    found, weak_below = retrieved(asked)
+    answered = SearchAnswer(
+        request=request,
+        index=asked.index,
+        query=asked.query,
+        results=page_of(asked, found.ranked),
+        offset=request.offset,
+        limit=asked.limit,
+        has_next=asked.end < min(len(found.ranked), settings.MAX_RESULTS),
+        weak_below=weak_below,
+        match=calibration.match_of(found.best, weak_below),
+        retrieval=found.retrieval,
+        is_named=found.is_named,
+        like=asked.like[0] if asked.like else None,
+        facets=None if asked.facets is None else facets(asked.index, asked.condition, asked.facets),
+    )
+    if request.wants_rerank and not asked.sort:
+        return replace(answered, rerank=reranking.request(asked.index, answered))
+    return answered
+
+
+def understood(request: SearchRequest) -> Understood:
+    """Raises QueryError, FilterError and ImageError with what the caller can correct."""
+    index = index_named(request.index)
+    limit = _page_size(request)
+    condition = parse(request.filters, index.filter_types)
+    sort = sorting.checked_sort(index, request.sort)
+    counted = None if request.facets is None else facet_names(index, request.facets)
+    like = _images_of_the_shop(index, request)
+    return Understood(
+        request=request,
+        index=index,
+        query=_query(index, request, like),
+        like=like,
+        condition=condition,
+        sort=sort,
+        limit=limit,
+        facets=counted,
     )
 
 
@@ -117,156 +168,145 @@ def index_named(name: str) -> ImageIndex:
     return get_index(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    """The best so many products, each by its best hit and that one's image."""
-
-    ranked: list[tuple[Hit, Any]] = field(default_factory=list)
-    best: float | None = None
-    """How well the best of all answers, whatever its place: 1 where it is called what was asked."""
-    weak_below: float | None = None
-    retrieval: Way = "vectors"
-    is_named: bool = False
+def _index_of(product: Any) -> ImageIndex:
+    """The index that finds products of this one's model; the shop's own where there are several."""
+    own = get_index()
+    kin = (each for each in (own, *get_indexes()) if isinstance(product, each.product_model))
+    return next(kin, own)
 
 
-def _answer(index: ImageIndex, query: Query, condition: Filter | None, wanted: int) -> _Answer:
-    """The model that embeds the query is the one that the live collection was made by, whatever goes live meanwhile."""
-    while True:
-        collection = collections.live(index)
-        if collection is not None:
-            check_filters(condition, index, collection)
-        space = collection.space if collection else ""
-        with timed("embed"):
-            vector = get_query_embedder(space).embed([query])[0]
-        floor = weak_below(index.name, embedder_of(space) or get_embedder(), query.kind, vector)
-        if collection is None:
-            return _Answer(weak_below=floor)
-        retrieval = Retrieval(
-            index=index, collection=collection, query=query, vector=vector, condition=condition
+def _page_size(request: SearchRequest) -> int:
+    """How many results the page has at most. Raises QueryError for a page out of bounds, with the bounds."""
+    limit = settings.PAGE_SIZE if request.limit is None else request.limit
+    if not 1 <= limit <= settings.MAX_PAGE_SIZE:
+        raise QueryError(f"limit must be a number from 1 to {settings.MAX_PAGE_SIZE}.")
+    deepest = settings.MAX_RESULTS - 1
+    if not 0 <= request.offset <= deepest:
+        raise QueryError(
+            f"offset must be a number from 0 to {deepest}; narrow the search to see what is further down."
         )
+    return int(min(limit, settings.MAX_RESULTS - request.offset))
+
+
+def _images_of_the_shop(index: ImageIndex, request: SearchRequest) -> Sequence[Any]:
+    """The images that the results should be like. Raises QueryError for an image that the shop does not show."""
+    images = index.get_queryset()
+    if request.like_product is not None:
+        return list(index.images_of([request.like_product], images)[:MAX_IMAGES])
+    if request.like_image is None:
+        return ()
+    shown = list(images.filter(pk__in=keys_from(index.model, [request.like_image])))
+    if not shown or index.get_product(shown[0]) is None:
+        raise QueryError(_("That product is no longer in the shop. Search for something else."))
+    return shown
+
+
+def _query(index: ImageIndex, request: SearchRequest, like: Sequence[Any]) -> Query:
+    """The words without extra spaces, and the picture made small; empty for a product of the shop.
+
+    An image of the shop is opened where its stored vector is not enough: for words beside it, and for a reranker.
+    """
+    if request.like_product is not None:
+        return Query()
+    if len(request.text) > settings.MAX_QUERY_CHARACTERS:
+        raise QueryError(f"The text is too long; use at most {settings.MAX_QUERY_CHARACTERS} characters.")
+    text, image = " ".join(request.text.split()), request.image
+    if like and text:
+        image = _opened(index, like[0])
+    elif like and request.wants_rerank and get_reranker() is not None:
+        with suppress(ImageError):
+            image = _opened(index, like[0])
+    elif not text and image is None and not like:
+        raise EmptyQuery
+    if image is not None and not isinstance(image, Image):
+        image = decode(image)
+    return Query(text=text, image=None if image is None else normalised(image))
+
+
+def _opened(index: ImageIndex, image: Any) -> Image:
+    try:
+        with index.open_image(image) as file:
+            return decode(file)
+    except (OSError, ValueError) as error:
+        raise ImageUnreadable(_("The picture of that product cannot be opened. Try another one.")) from error
+
+
+def retrieved(asked: Understood) -> tuple[Found, float | None]:
+    """The best products, and the score below which they are a weak match.
+
+    The model that embeds the query is the one that made the live collection, even if another one goes live meanwhile.
+    """
+    index = asked.index
+    own = {index.get_product(image).pk for image in asked.like}
+    wanted = settings.SORTED_RESULTS if asked.sort else asked.end + 1
+    while True:
+        collection = retrieval.live(index)
+        if collection is not None:
+            _check_filters(asked, collection)
         try:
-            ranked = list(islice(products(retrieval), wanted))
+            vector, weak_below = embedded(asked, collection)
+            if collection is None or vector is None:
+                return Found(), weak_below
+            target = retrieval.target(index, collection, asked.query, vector, asked.condition)
+            return retrieval.products(target, wanted=wanted, without=own), weak_below
         except Replaced:
             continue
-        is_named = bool(ranked) and ranked[0][0].id in retrieval.named
-        return _Answer(
-            ranked=ranked,
-            best=1.0 if is_named else retrieval.best,
-            weak_below=floor,
-            retrieval=retrieval.way,
-            is_named=is_named,
-        )
 
 
-def check_filters(condition: Filter | None, index: ImageIndex, collection: Collection) -> None:
+def _check_filters(asked: Understood, collection: Collection) -> None:
     """Raises BackendError for a filter that was declared after the live collection was made."""
-    types = index.filter_types
-    for each in conditions(condition):
-        if collection.fields.get(each.field) != types[each.field]:
+    types = asked.index.filter_types
+    for each in conditions(asked.condition):
+        held = collection.fields.get(each.field)
+        if ("string" if held == "partition" else held) != types[each.field]:
             raise BackendError(
                 f"The filter {each.field!r} is being built; it works as soon as "
                 "`manage.py shopsearch_reindex --rebuild` is done."
             )
 
 
-MOST_IMAGES = 64
-"""Of a product with more pictures, the first say what it looks like."""
+def embedded(asked: Understood, collection: Collection | None) -> tuple[Vector | None, float | None]:
+    """What to search with, and the score below which a result is a weak match; a stored vector has no such score.
 
-
-def similar(
-    product: Any,
-    *,
-    index: str = "",
-    filters: Mapping[str, object] | None = None,
-    limit: int | None = None,
-    offset: int = 0,
-) -> Results:
-    """The products that look like this one, most alike first, each once; never itself, nor one that the shop hides.
-
-    Nothing while the product is not indexed, and for one that the shop does not show. ``filters``, ``limit`` and
-    ``offset`` are those of ``search``; ``index`` is the one of the product's model unless given. A product of several
-    pictures is looked for by the mean of their vectors: neither their order nor a single odd one decides.
-
-    Raises FilterError and QueryError for what the caller can mend, and VectorStoreError while the store is away.
+    None for a product of which the store has no vector.
     """
-    image_index = index_named(index) if index else _index_of(product)
-    images = shown_images(image_index, product.pk)
-    found = _results(image_index, images, Query(), filters, limit, offset)
-    return found or page_of(image_index, [], Query(), checked_page(limit, offset), offset)
+    index, query = asked.index, asked.query
+    if asked.is_by_stored_vector:
+        vector = _stored_vector(index, collection, asked.like)
+        if vector is not None or asked.request.like_product is not None:
+            return vector, None
+        query = replace(query, image=query.image or normalised(_opened(index, asked.like[0])))
+    space = collection.space if collection else ""
+    with timed("embed"):
+        vector = get_query_embedder(space).embed([query])[0]
+    embedder = embedder_of(space) or get_embedder()
+    return vector, calibration.weak_below(index.name, embedder, query.kind, vector)
 
 
-def similar_to_image(
-    index: ImageIndex,
-    image: Any,
-    *,
-    query: Query,
-    filters: Mapping[str, object] | None = None,
-    limit: int | None = None,
-    offset: int = 0,
-) -> Results | None:
-    """As ``similar``, by this one picture; None where the store has no vector of it.
-
-    ``query`` is what the answer says that was asked.
-    """
-    return _results(index, [image], query, filters, limit, offset)
-
-
-def shown_images(index: ImageIndex, product_id: object) -> list[Any]:
-    """The first images of this product that the shop shows; none where it shows no such product."""
-    keys = keys_from(index.product_model, [product_id])
-    images = index.get_queryset().filter(**{f"{index.product_field or 'pk'}__in": keys})
-    return list(images.order_by("pk")[:MOST_IMAGES])
-
-
-@timed("total")
-def _results(
-    index: ImageIndex,
-    images: Sequence[Any],
-    query: Query,
-    filters: Mapping[str, object] | None,
-    limit: int | None,
-    offset: int,
-) -> Results | None:
-    limit = checked_page(limit, offset)
-    condition = parse(filters or {}, index.filter_types)
-    found = _found(index, images, condition, offset + limit + 1)
-    return None if found is None else page_of(index, found, query, limit, offset)
-
-
-def _found(
-    index: ImageIndex, images: Sequence[Any], condition: Filter | None, wanted: int
-) -> list[tuple[Hit, Any]] | None:
-    """So many products, each by its best hit and that one's image; None where the images have no vector."""
-    own = {index.get_product(image).pk for image in images}
-    while images and (collection := collections.live(index)):
-        check_filters(condition, index, collection)
-        vector = _vector(index, images, collection)
-        if vector is not None:
-            retrieval = Retrieval(
-                index=index, collection=collection, query=Query(), vector=vector, condition=condition
-            )
-            try:
-                return list(islice(products(retrieval, without=own), wanted))
-            except Replaced:
-                continue
-        if collections.live(index) == collection:
-            break
-    return None
-
-
-def _vector(index: ImageIndex, images: Sequence[Any], collection: Collection) -> Vector | None:
-    """The mean of what the collection holds of these images."""
+def _stored_vector(index: ImageIndex, collection: Collection | None, images: Sequence[Any]) -> Vector | None:
+    """The mean of what the collection holds of these images; None where it holds none of them."""
+    if collection is None or not images:
+        return None
     with timed("store"):
         held = get_vector_store().fetch(collection.name, [index.entity_id(image.pk) for image in images])
     if not held:
+        if retrieval.live(index) != collection:
+            raise Replaced
         return None
     mean = np.mean([entity.vector for entity in sorted(held, key=lambda entity: entity.id)], axis=0)
     length = float(np.linalg.norm(mean))
     return np.asarray(mean / length if length else held[0].vector, np.float32)
 
 
-def _index_of(product: Any) -> ImageIndex:
-    """The index that finds products of this one's model; the shop's own where there are several."""
-    own = get_index()
-    kin = (each for each in (own, *get_indexes()) if isinstance(product, each.product_model))
-    return next(kin, own)
+def page_of(asked: Understood, ranked: Sequence[Hit]) -> tuple[Result, ...]:
+    """The results of this page, which are the only rows that are read, unless an order needs more of them."""
+    start = asked.request.offset
+    if asked.sort:
+        page = sorting.in_order(asked.index, asked.sort, retrieval.with_images(asked.index, ranked))
+        page = page[start : asked.end]
+    else:
+        page = retrieval.with_images(asked.index, ranked[start : asked.end])
+    return tuple(
+        Result(rank=rank, score=hit.score, product=asked.index.get_product(image), image=image)
+        for rank, (hit, image) in enumerate(page, start=start + 1)
+    )

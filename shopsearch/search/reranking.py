@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
@@ -27,75 +27,83 @@ from shopsearch.exceptions import ImageError, ShopsearchError
 from shopsearch.images import decoding
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, get_index
-from shopsearch.registry.index import text_of
 from shopsearch.rerankers.ordering import Order, arrange
 from shopsearch.telemetry import logs, metrics
-from shopsearch.types import Candidate, Judgement, Query, Results
+from shopsearch.types import Candidate, Judgement, Query
+
+if TYPE_CHECKING:
+    from shopsearch.search.request import SearchAnswer
 
 logger = logging.getLogger(__name__)
 State = Rerank.State
-OPEN = (State.QUEUED, State.RUNNING)
 PICTURE_SIDE = 768
 """Pictures are shown to a reranker no larger than this."""
-MOST_CHARACTERS = 300
+MAX_CHARACTERS = 300
 """Of a candidate's words, and of the caption and the reason."""
+_LATE = Q(state__in=Rerank.OPEN, deadline_at__lte=Now())
 
 
-def request(index: ImageIndex, results: Results) -> Rerank | None:
-    """A rerank of these results' leading products, queued, or the one that was made for the same query before.
+def request(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
+    """A rerank of the answer's leading products, queued, or the one that was made for the same query before.
 
-    None where there is nothing to gain: no reranker, no broker to reach one by, fewer than two results, not the first
-    page, a first result that is called what was asked, or scores so far apart that retrieval is sure (RERANK_GATE);
-    where MAX_OPEN_RERANKS are open; and where the database takes no row, being locked or for reading only: the search
-    is answered all the same. The workers are woken after commit; this never waits for them.
+    None where there is nothing to gain: no reranker, no broker to reach a worker, fewer than two results, not the first
+    page, neither words nor a picture, an exact name match, a weak match, or scores so far apart that retrieval is sure
+    (RERANK_GATE); where MAX_OPEN_RERANKS are open; and where the database takes no row, being locked or read-only: the
+    search is answered all the same. The workers are woken after commit; this never waits for them.
     """
-    wanted = _wanted(index, results) if broker.has_workers() else None
+    can_gain = broker.has_workers() and answer.match != "weak"
+    wanted = _wanted(index, answer) if can_gain else None
     if wanted is None:
         return None
     try:
         with transaction.atomic(using=Rerank.objects.db):
-            return _known_or_recorded(wanted)
+            return _known(wanted.key) or _recorded(wanted)
     except DatabaseError as error:
-        logger.warning("No rerank could be asked for: %s", error)
+        logger.warning("No rerank could be requested: %s", error)
         return None
 
 
-def order_of(index: ImageIndex, results: Results) -> Order | None:
-    """The order that a worker would give these results' leading products, made here and recorded nowhere.
+def order_of(index: ImageIndex, answer: SearchAnswer) -> Order | None:
+    """The order that a worker would give the answer's leading products, computed here and stored nowhere.
 
-    None where ``request`` would ask for none. Raises what the reranker raises.
+    None where ``request`` would request none. Raises what the reranker raises.
     """
-    wanted = _wanted(index, results)
+    wanted = _wanted(index, answer)
     return None if wanted is None else _judge(wanted)[1]
 
 
-def _wanted(index: ImageIndex, results: Results) -> Rerank | None:
-    """The rerank of these results, not recorded yet; None where there is nothing to gain."""
+def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
+    """The rerank of this answer, not stored yet; None where there is nothing to gain."""
     reranker = get_reranker()
-    if reranker is None or results.offset or len(results.results) < 2 or results.is_named:
+    if (
+        reranker is None
+        or answer.offset
+        or len(answer.results) < 2
+        or answer.is_named
+        or answer.query.is_empty
+    ):
         return None
-    leading = results.results[: reranker.most_candidates]
+    leading = answer.results[: reranker.most_candidates]
     if leading[0].score - leading[-1].score >= settings.RERANK_GATE:
         return None
-    image = results.query.image
+    image = answer.query.image
     picture = None if image is None else images.jpeg(image, PICTURE_SIDE, quality=92)
     candidates = [
         {
             "product": _plain(result.product.pk),
             "image": str(result.image.pk),
-            "text": text_of(index, result.product)[:MOST_CHARACTERS],
+            "text": index.text_of(result.product)[:MAX_CHARACTERS],
             "score": round(result.score, 6),
         }
         for result in leading
     ]
     files = [str(getattr(result.image, index.image_field)) for result in leading]
-    asked = [index.name, results.query.text, hashlib.sha256(picture or b"").hexdigest(), candidates, files]
+    asked = [index.name, answer.query.text, hashlib.sha256(picture or b"").hexdigest(), candidates, files]
     judge = [reranker.model, reranker.prompt_version, settings.RERANK_WEIGHT, settings.RERANK_LIFT]
-    key = hashlib.sha256(json.dumps([asked, judge]).encode()).hexdigest()
     return Rerank(
-        key=key,
+        key=hashlib.sha256(json.dumps([asked, judge]).encode()).hexdigest(),
         index=index.name,
-        text=results.query.text,
+        text=answer.query.text,
         picture=picture,
         candidates=candidates,
         model=reranker.model,
@@ -105,48 +113,42 @@ def _wanted(index: ImageIndex, results: Results) -> Rerank | None:
     )
 
 
-def _known_or_recorded(wanted: Rerank) -> Rerank | None:
-    expire()
-    known = _known(wanted.key)
-    if known is not None:
-        return known
-    if Rerank.objects.filter(state__in=OPEN).count() >= settings.MAX_OPEN_RERANKS:
+def _known(key: str) -> Rerank | None:
+    fresh = Now() - timedelta(seconds=settings.RERANK_CACHE_SECONDS)
+    usable = Q(state=State.DONE, finished_at__gte=fresh) | Q(state__in=Rerank.OPEN, deadline_at__gt=Now())
+    return Rerank.objects.filter(usable, key=key).first()
+
+
+def _recorded(wanted: Rerank) -> Rerank | None:
+    if Rerank.objects.in_time().count() >= settings.MAX_OPEN_RERANKS:
         metrics.count_shed("rerank")
         return None
     wanted.save(force_insert=True)
-    logger.info("Rerank %s is asked for.", wanted.pk)
+    logger.info("Rerank %s is requested.", wanted.pk)
     broker.wake_after_commit(Rerank.objects.db, broker.wake_rerankers)
     return wanted
 
 
-def _known(key: str) -> Rerank | None:
-    fresh = Now() - timedelta(seconds=settings.RERANK_CACHE_SECONDS)
-    usable = Q(state=State.DONE, finished_at__gte=fresh) | Q(state__in=OPEN, deadline_at__gt=Now())
-    return Rerank.objects.filter(usable, key=key).first()
-
-
 def current(rerank_id: uuid.UUID) -> Rerank | None:
     """The rerank as it is now, in a final state if its deadline has passed; None where there is no such one."""
-    late = Q(state__in=OPEN, deadline_at__lte=Now())
     rows = Rerank.objects.filter(pk=rerank_id).defer("picture", "raw")
-    found = rows.annotate(is_late=ExpressionWrapper(late, BooleanField())).first()
+    found: Any = rows.annotate(is_late=ExpressionWrapper(_LATE, BooleanField())).first()
     if found is None or not found.is_late:
-        return found
+        return found  # type: ignore[no-any-return]
     expire()
     return rows.first()
 
 
 def expire() -> int:
     """Every open rerank whose deadline has passed ends, and its picture goes. Returns how many."""
-    late = Rerank.objects.filter(state__in=OPEN, deadline_at__lte=Now())
-    expired = late.update(state=State.EXPIRED, picture=None, finished_at=Now())
+    expired = Rerank.objects.overdue().update(state=State.EXPIRED, picture=None, finished_at=Now())
     metrics.count_reranks(State.EXPIRED, expired)
     return expired
 
 
 def purge(*, everything: bool = False) -> int:
     """Receipts older than RERANK_KEEP_DAYS go, or all of them, but never those under way. Returns how many."""
-    ended = Rerank.objects.exclude(state__in=OPEN)
+    ended = Rerank.objects.ended()
     if not everything:
         ended = ended.filter(created_at__lt=Now() - timedelta(days=settings.RERANK_KEEP_DAYS))
     return ended.delete()[0]
@@ -154,7 +156,7 @@ def purge(*, everything: bool = False) -> int:
 
 def has_queued() -> bool:
     """Whether a rerank waits for a worker."""
-    return Rerank.objects.filter(state=State.QUEUED, deadline_at__gt=Now()).exists()
+    return Rerank.objects.waiting().exists()
 
 
 def answer_next() -> bool:
@@ -179,8 +181,8 @@ def _answer(rerank: Rerank) -> None:
         rerank,
         state=State.DONE,
         order=[rerank.candidates[place]["product"] for place in order.positions],
-        caption=_clean(judgement.caption)[:MOST_CHARACTERS],
-        reason=_clean(judgement.reason)[:MOST_CHARACTERS],
+        caption=_clean(judgement.caption)[:MAX_CHARACTERS],
+        reason=_clean(judgement.reason)[:MAX_CHARACTERS],
         raw=_clean(judgement.raw),
         repairs=dict(order.repairs),
     )
@@ -192,8 +194,7 @@ def _clean(text: object) -> str:
 
 
 def _claim() -> Rerank | None:
-    waiting = Rerank.objects.filter(state=State.QUEUED, deadline_at__gt=Now()).order_by("created_at")
-    while (pk := waiting.values_list("pk", flat=True).first()) is not None:
+    while (pk := Rerank.objects.waiting().values_list("pk", flat=True).first()) is not None:
         if Rerank.objects.filter(pk=pk, state=State.QUEUED).update(state=State.RUNNING, started_at=Now()):
             return Rerank.objects.get(pk=pk)
     return None
@@ -252,7 +253,7 @@ def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[i
         if row is None:
             continue
         try:
-            with getattr(row, index.image_field).open("rb") as file:
+            with index.open_image(row) as file:
                 picture = images.decode(file)
         except (ImageError, OSError, ValueError):
             continue

@@ -1,128 +1,109 @@
-"""Retrieval: what the vector store has for a query, best first: by its vector, and by its words where there are any."""
+"""Retrieval: the products for a query, best first, found by its vector and by its words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from collections.abc import Collection as Keys
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from shopsearch import models
 from shopsearch.backends import get_vector_store
 from shopsearch.conf import settings
 from shopsearch.filters import Filter
-from shopsearch.indexing import collections
-from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, analyzer
-from shopsearch.registry.analyzer import Asked
 from shopsearch.registry.keys import keys_from
 from shopsearch.telemetry.metrics import timed
-from shopsearch.types import Hit, Query
-from shopsearch.types import Retrieval as Way
+from shopsearch.types import Hit, Query, Retrieval
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from shopsearch.types import Vector
 
 FIRST_HITS = 128
-"""How many hits to ask for at first, and four times as many while they are of too few products. The same for every
-page: the order among equals, and what an approximate index finds, may depend on how many are asked for."""
+"""How many hits the first call asks for; each further call asks for four times as many. The same for every page: the
+order of equal scores, and what an approximate vector index finds, may depend on the number."""
 
-MOST_HITS = 16_384
-"""Milvus gives no more in one search."""
+MAX_HITS = 16_384
+"""Milvus returns no more in one search."""
 
-FUSED_HITS, MOST_FUSED_HITS, FUSED_PRODUCTS = 100, 1_600, 25
-"""How many hits of either order are fused: the same for every page, so that pages are parts of one order. Where so many
-are of fewer products than that, more are asked for: four times as many, up to the most."""
+FUSED_HITS, MAX_FUSED_HITS, FUSED_PRODUCTS = 100, 1_600, 25
+"""How many hits of each order are fused. The same for every page, so that pages are parts of one order. Where they
+belong to fewer than FUSED_PRODUCTS products, four times as many are asked for, up to MAX_FUSED_HITS."""
+
+ROWS_PER_SELECT = 500
+
+SMOOTHING = 60
+"""The k of reciprocal rank fusion: the first of an order gains 1/61, the second 1/62."""
+
+STRICTNESS = 8
+"""How fast words lose weight where a product has only some of them: with three of four, 0.10; with half, 0.004."""
 
 
 class Replaced(Exception):
-    """The collection that was live when the search began is not any more, and may be gone."""
+    """The collection that was live when the search began no longer is, and may be gone."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Retrieval:
-    """The hits of one query in one collection."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What to search for, and where."""
 
     index: ImageIndex
-    collection: Collection
-    query: Query
+    collection: models.Collection
     vector: Vector
-    condition: Filter | None
-    named: frozenset[str] = frozenset()
-    """The hits, by id, of products that are called what was asked; known when the first hits are."""
+    condition: Filter | None = None
+    terms: analyzer.QueryTerms | None = None
+    """The query's words; None where only vectors are searched."""
+    weight: float = 0.0
+    """What the words' rank counts beside the vectors' rank, whose weight is 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The best products, each by its best hit."""
+
+    ranked: Sequence[Hit] = ()
     best: float | None = None
-    """The highest score of what the shop shows; known when the first hits have been looked at."""
-    _asked: Asked | None = field(init=False)
-    _weight: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        kind = self.query.kind
-        self._weight = settings.COMPOSED_WORDS_WEIGHT if kind == "composed" else settings.WORDS_WEIGHT
-        has_words = bool(self.query.text and self._weight and finds_by_words(self.index, self.collection))
-        # Beside a picture, words say what is to be other than in the picture; they are no product's name.
-        asked = analyzer.asked(self.query.text, self.index.words_language, may_be_name=kind == "text")
-        self._asked = asked if has_words and asked.text else None
-
-    @property
-    def way(self) -> Way:
-        return "hybrid" if self._asked else "vectors"
-
-    def note_best(self, shown: Iterable[Hit]) -> None:
-        """Of the hits that the shop shows: the first lists have the nearest of all among them."""
-        if self.best is None:
-            self.best = max((hit.score for hit in shown), default=None)
-
-    def hits(self) -> Iterator[list[Hit]]:
-        """Every hit once, best first, so many at a time, up to MOST_HITS; always the same ones at the same place.
-
-        Raises Replaced where the collection is not the live one any more, and VectorStoreError.
-        """
-        seen: set[str] = set()
-        if self._asked:
-            hits, is_all = self._fused(self._asked)
-            seen.update(hit.id for hit in hits)
-            yield hits
-            if is_all:
-                return
-        window = FIRST_HITS
-        while True:
-            hits = self._nearest(window)
-            yield [hit for hit in hits if hit.id not in seen]
-            seen.update(hit.id for hit in hits)
-            if len(hits) < window or window == MOST_HITS:
-                return
-            window = min(window * 4, MOST_HITS)
-
-    def _fused(self, asked: Asked) -> tuple[list[Hit], bool]:
-        """The leading hits of both orders as one, and whether there are no others."""
-
-        def find(limit: int) -> list[Hit]:
-            with timed("store"):
-                return get_vector_store().search_words(
-                    self.collection.name, asked.text, vector=self.vector, limit=limit, filters=self.condition
-                )
-
-        by_vectors, is_all = _leading(self._nearest)
-        by_words, _ = _leading(find)
-        called = {hit.product_id for hit in by_words if asked.names(hit.words)}
-        self.named = frozenset(hit.id for hit in (*by_vectors, *by_words) if hit.product_id in called)
-        return fused(by_vectors, by_words, asked=asked, weight=self._weight), is_all
-
-    def _nearest(self, limit: int) -> list[Hit]:
-        with timed("store"):
-            hits = get_vector_store().search(
-                self.collection.name, self.vector, limit=limit, filters=self.condition
-            )
-        if not hits and collections.live(self.index) != self.collection:
-            raise Replaced
-        return hits
+    """How well the best of all answers, whatever its place: 1 for an exact name match."""
+    retrieval: Retrieval = "vectors"
+    is_named: bool = False
+    """Whether the first product has exactly the asked name."""
 
 
-def finds_by_words(index: ImageIndex, collection: Collection) -> bool:
+def live(index: ImageIndex) -> models.Collection | None:
+    """The collection that answers; None where nothing has been indexed yet."""
+    return models.Collection.objects.of(index).live().first()
+
+
+def target(
+    index: ImageIndex,
+    collection: models.Collection,
+    query: Query,
+    vector: Vector,
+    condition: Filter | None = None,
+) -> Target:
+    """The query's vector, and its words where the index, the collection and the vector store have words."""
+    weight = settings.COMPOSED_WORDS_WEIGHT if query.kind == "composed" else settings.WORDS_WEIGHT
+    terms = None
+    if query.text and weight and finds_by_words(index, collection):
+        # Beside a picture, words say what should be different from it: they are no product's name.
+        terms = analyzer.query_terms(query.text, index.words_language, may_be_name=query.kind == "text")
+    return Target(
+        index=index,
+        collection=collection,
+        vector=vector,
+        condition=condition,
+        terms=terms if terms and terms.text else None,
+        weight=weight,
+    )
+
+
+def finds_by_words(index: ImageIndex, collection: models.Collection) -> bool:
     """Whether the index declares words that the collection has and the vector store can search."""
     return bool(index.words_field) and not why_vectors_alone(index, collection)
 
 
-def why_vectors_alone(index: ImageIndex, collection: Collection) -> str:
+def why_vectors_alone(index: ImageIndex, collection: models.Collection) -> str:
     """Why the words that the index declares find nothing; "" where they do, and where it declares none."""
     if not index.words_field:
         return ""
@@ -133,76 +114,153 @@ def why_vectors_alone(index: ImageIndex, collection: Collection) -> str:
     return ""
 
 
+def products(target: Target, *, wanted: int, without: Collection[object] = ()) -> Found:
+    """The first ``wanted`` visible products, best first, except those with the keys ``without``.
+
+    It is always the beginning of the same order, so pages of it neither repeat nor skip a product. Raises Replaced
+    and VectorStoreError.
+    """
+    index = target.index
+    ranked: dict[object, Hit] = {}
+    best: float | None = None
+    for chunk in _chunks(hits(target)):
+        with timed("database"):
+            product_keys = _shown(index, chunk)
+        if best is None:
+            best = max((hit.score for hit in chunk if hit.image_id in product_keys), default=None)
+        for hit in chunk:
+            key = product_keys.get(hit.image_id)
+            if key is not None and key not in without:
+                ranked.setdefault(key, hit)
+        if len(ranked) >= wanted:
+            break
+    leading = list(ranked.values())[:wanted]
+    is_named = bool(leading and target.terms and target.terms.names(leading[0].words))
+    return Found(
+        ranked=leading,
+        best=1.0 if is_named else best,
+        retrieval="hybrid" if target.terms else "vectors",
+        is_named=is_named,
+    )
+
+
+def _chunks(lists: Iterable[list[Hit]]) -> Iterator[list[Hit]]:
+    for found in lists:
+        for start in range(0, len(found), ROWS_PER_SELECT):
+            yield found[start : start + ROWS_PER_SELECT]
+
+
+def _shown(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, object]:
+    """By ``Hit.image_id`` the key of the product, of images that the shop shows at this moment.
+
+    Keys alone: of some hundred hits a page shows 24, and building rows would be most of a search's time.
+    """
+    images = _images(index, hits)
+    if type(index).get_product is not ImageIndex.get_product:
+        return {
+            str(image.pk): product.pk for image in images if (product := index.get_product(image)) is not None
+        }
+    pairs = images.values_list("pk", f"{index.product_field}__pk" if index.product_field else "pk")
+    return {str(image): product for image, product in pairs if product is not None}
+
+
+def with_images(index: ImageIndex, hits: Sequence[Hit]) -> list[tuple[Hit, Any]]:
+    """Each hit and its image's row, without images that were deleted or hidden a moment ago."""
+    with timed("database"):
+        images = {str(image.pk): image for image in _images(index, hits)}
+    found = ((hit, images.get(hit.image_id)) for hit in hits)
+    return [
+        (hit, image) for hit, image in found if image is not None and index.get_product(image) is not None
+    ]
+
+
+def _images(index: ImageIndex, hits: Sequence[Hit]) -> QuerySet[Any]:
+    return index.get_queryset().filter(pk__in=keys_from(index.model, (hit.image_id for hit in hits)))
+
+
+def hits(target: Target) -> Iterator[list[Hit]]:
+    """Every hit once, best first, in growing lists, up to MAX_HITS; always in the same order.
+
+    Raises Replaced where the collection is no longer the live one, and VectorStoreError.
+    """
+    seen: set[str] = set()
+    if target.terms:
+        by_vectors, is_all = _leading(lambda limit: _nearest(target, limit))
+        by_words, _ = _leading(lambda limit: _having_words(target, limit))
+        leading = fused(by_vectors, by_words, asked=target.terms, weight=target.weight)
+        seen.update(hit.id for hit in leading)
+        yield leading
+        if is_all:
+            return
+    limit = FIRST_HITS
+    while True:
+        found = _nearest(target, limit)
+        yield [hit for hit in found if hit.id not in seen]
+        seen.update(hit.id for hit in found)
+        if len(found) < limit or limit == MAX_HITS:
+            return
+        limit = min(limit * 4, MAX_HITS)
+
+
+def _nearest(target: Target, limit: int) -> list[Hit]:
+    with timed("store"):
+        found = get_vector_store().search(
+            target.collection.name, target.vector, limit=limit, filters=target.condition
+        )
+    if not found and live(target.index) != target.collection:
+        raise Replaced
+    return found
+
+
+def _having_words(target: Target, limit: int) -> list[Hit]:
+    with timed("store"):
+        return get_vector_store().search_words(
+            target.collection.name,
+            target.terms.text if target.terms else "",
+            vector=target.vector,
+            limit=limit,
+            filters=target.condition,
+        )
+
+
 def _leading(find: Callable[[int], list[Hit]]) -> tuple[list[Hit], bool]:
+    """The leading hits, of FUSED_PRODUCTS products if possible, and whether there are no others."""
     limit = FUSED_HITS
     while True:
-        hits = find(limit)
-        is_enough = limit == MOST_FUSED_HITS or len({hit.product_id for hit in hits}) >= FUSED_PRODUCTS
-        if len(hits) < limit or is_enough:
-            return hits, len(hits) < limit
+        found = find(limit)
+        is_enough = limit == MAX_FUSED_HITS or len({hit.product_id for hit in found}) >= FUSED_PRODUCTS
+        if len(found) < limit or is_enough:
+            return found, len(found) < limit
         limit *= 4
 
 
-ROWS_PER_SELECT = 500
+def fused(
+    by_vectors: Sequence[Hit], by_words: Sequence[Hit], *, asked: analyzer.QueryTerms, weight: float
+) -> list[Hit]:
+    """Every hit once, the hits of a product together: exact name matches first, then by both ranks.
 
-
-def products(retrieval: Retrieval, *, without: Keys[object] = ()) -> Iterator[tuple[Hit, Any]]:
-    """Each visible product's best hit and its image, best first, but for products with these keys.
-
-    Hits and rows are asked for as far as they are needed: take as many as are wanted. Whatever is taken is the
-    beginning of the same order, so that pages of it neither repeat nor skip a product.
+    Reciprocal rank fusion (Cormack et al., SIGIR 2009), the words' part scaled by how many of the words a product has.
+    ``weight`` is what the words' rank counts beside the vectors' rank, whose weight is 1. Deterministic.
     """
-    index, seen = retrieval.index, set(without)
-    for hits in retrieval.hits():
-        for start in range(0, len(hits), ROWS_PER_SELECT):
-            chunk = hits[start : start + ROWS_PER_SELECT]
-            with timed("database"):
-                images = _visible(index, chunk)
-            retrieval.note_best(hit for hit in chunk if hit.image_id in images)
-            for hit in chunk:
-                image = images.get(hit.image_id)
-                product = index.get_product(image) if image is not None else None
-                if product is not None and product.pk not in seen:
-                    seen.add(product.pk)
-                    yield hit, image
-
-
-def _visible(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, Any]:
-    """The hits' images that the shop shows, by ``str(pk)``; not what was deleted or hidden a moment ago."""
-    keys = keys_from(index.model, (hit.image_id for hit in hits))
-    return {str(image.pk): image for image in index.get_queryset().filter(pk__in=keys)}
-
-
-SMOOTHING = 60
-"""The k of reciprocal rank fusion: the first of an order gains 1/61, the second 1/62."""
-
-STRICTNESS = 8
-"""How soon words count less where a product has only some of them: with three of four, 0.10; with half, 0.004."""
-
-
-def fused(by_vectors: Sequence[Hit], by_words: Sequence[Hit], *, asked: Asked, weight: float) -> list[Hit]:
-    """Every hit once, the hits of a product together: first those that are called what was asked, then by both ranks.
-
-    ``weight`` is what the words' rank counts beside the vectors', whose weight is 1. The same lists give the same
-    order.
-    """
-    kept = {hit.product_id: hit.words for hit in by_words}
+    words = {hit.product_id: hit.words for hit in by_words}
     gains = _gains(by_vectors)
     for product, gain in _gains(by_words).items():
-        share: float = asked.share_in(kept[product]) ** STRICTNESS
+        share: float = asked.share_in(words[product]) ** STRICTNESS
         gains[product] = gains.get(product, 0.0) + weight * share * gain
-    named = {product for product, words in kept.items() if asked.names(words)}
-    products: dict[str, list[Hit]] = {}
+    grouped: dict[str, list[Hit]] = {}
     for hit in {hit.id: hit for hit in (*by_words, *by_vectors)}.values():
-        products.setdefault(hit.product_id, []).append(hit)
-    best = {product: max(hit.score for hit in hits) for product, hits in products.items()}
-    order = sorted(products, key=lambda each: (each not in named, -gains[each], -best[each], each))
-    return [
-        hit for product in order for hit in sorted(products[product], key=lambda hit: (-hit.score, hit.id))
-    ]
+        grouped.setdefault(hit.product_id, []).append(replace(hit, words=words.get(hit.product_id, "")))
+    for group in grouped.values():
+        group.sort(key=lambda hit: (-hit.score, hit.id))
+
+    def place(product: str) -> tuple[bool, float, float, str]:
+        best = grouped[product][0]
+        return not asked.names(best.words), -gains[product], -best.score, product
+
+    return [hit for product in sorted(grouped, key=place) for hit in grouped[product]]
 
 
 def _gains(hits: Sequence[Hit]) -> dict[str, float]:
     """By product, whose rank is that of its best hit."""
-    products = dict.fromkeys(hit.product_id for hit in hits)
-    return {product: 1 / (SMOOTHING + rank) for rank, product in enumerate(products, start=1)}
+    ranks = dict.fromkeys(hit.product_id for hit in hits)
+    return {product: 1 / (SMOOTHING + rank) for rank, product in enumerate(ranks, start=1)}

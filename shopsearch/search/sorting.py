@@ -58,8 +58,6 @@ def checked_sort(index: ImageIndex, sort: str) -> str:
 
 def in_order(index: ImageIndex, sort: str, found: Sequence[tuple[Found, Any]]) -> list[tuple[Found, Any]]:
     """What was found, with its image, in this order: among equals the more relevant first; last what has no value."""
-    if not sort:
-        return list(found)
     name = sort.removeprefix("-")
 
     def value(image: Any) -> Any:

@@ -1,25 +1,57 @@
-"""Refinements: how the search page lets a shopper narrow and sort what was found, each step an address."""
+"""Refinements: how the search page lets a shopper narrow and sort what was found; each step is an address."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from django.http import QueryDict
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from shopsearch.conf import settings
-from shopsearch.filters import parse
 from shopsearch.registry import ImageIndex
-from shopsearch.search.facets import Facet, FacetRange, FacetValue, facets
+from shopsearch.search.facets import Facet, FacetRange, FacetValue
 from shopsearch.search.sorting import RELEVANCE, is_relevance, sort_label, sort_names
 from shopsearch.types import FilterType
 
 FIRST_CHOICES = 8
-"""How many values of a facet are in sight; the rest is one step away."""
+"""How many values of a facet are shown at once; the rest is one step away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of the search page, and others made from it."""
+
+    path: str
+    parameters: QueryDict
+
+    def __str__(self) -> str:
+        return f"{self.path}?{self.parameters.urlencode()}" if self.parameters else self.path
+
+    def without(self, *names: str) -> Address:
+        parameters = self.parameters.copy()
+        for name in names:
+            parameters.pop(name, None)
+        return replace(self, parameters=parameters)
+
+    def having(self, name: str, values: Sequence[str]) -> Address:
+        parameters = self.parameters.copy()
+        parameters.setlist(name, list(values))
+        return replace(self, parameters=parameters)
+
+    def toggled(self, name: str, value: str) -> Address:
+        """With this value of the parameter, or without it where it is there."""
+        values = self.all(name)
+        rest = [each for each in values if each != value]
+        return self.having(name, rest if len(rest) < len(values) else [*values, value])
+
+    def all(self, name: str) -> list[str]:
+        return [each for each in self.parameters.getlist(name) if each]
+
+    def last(self, name: str) -> str:
+        return next(reversed(self.all(name)), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +59,7 @@ class Choice:
     """A value or a range to choose, or to take back where it is chosen, by following its link."""
 
     key: str
-    """The same in every answer: by which the script finds the link again that had the focus."""
+    """The same in every answer: the script finds the link by it that had the focus."""
     label: str
     count: int
     url: str
@@ -41,13 +73,13 @@ class Panel:
     name: str
     kind: FilterType
     label: str
-    choices: tuple[Choice, ...] = ()
-    further: tuple[Choice, ...] = ()
+    choices: Sequence[Choice] = ()
+    further: Sequence[Choice] = ()
     is_exact: bool = True
     count: int = 0
-    """Of a box to tick: how many products it would leave."""
+    """Of a checkbox: how many products it would leave."""
     value: str = ""
-    """Of a box to tick; "" where it is not."""
+    """Of a checkbox; "" where it is not checked."""
     minimum: str = ""
     """As it was given; ``least`` and ``most`` say what there is."""
     maximum: str = ""
@@ -75,56 +107,38 @@ class Refinements:
     """Of one search; everything is made when a template asks for it."""
 
     def __init__(
-        self, index: ImageIndex, path: str, parameters: QueryDict, conditions: Mapping[str, Sequence[str]]
+        self, index: ImageIndex, address: Address, conditions: Collection[str], facets: Sequence[Facet]
     ) -> None:
         self.index = index
-        self.path = path
-        self.parameters = parameters
+        self.address = address
         self.conditions = conditions
-
-    @cached_property
-    def facets(self) -> list[Facet]:
-        types = self.index.filter_types
-        return facets(self.index, parse(self.conditions, types), list(types))
+        self.facets = facets
 
     @cached_property
     def panels(self) -> list[Panel]:
-        panels = [self._panel(facet) for facet in self.facets]
+        panels = [
+            self._checkbox(each) if each.kind == "boolean" else self._panel(each) for each in self.facets
+        ]
+        asked = {key.partition("__")[0] for key in self.conditions}
         return [
-            panel
-            for panel in panels
-            if panel.choices or panel.least or panel.count or self._holds(panel.name)
+            panel for panel in panels if panel.choices or panel.least or panel.count or panel.name in asked
         ]
 
     @cached_property
     def chips(self) -> list[Chip]:
-        labels = {(facet.name, str(each.value)): each.label for facet in self.facets for each in facet.values}
-        chips = []
-        for name, kind in self.index.filter_types.items():
-            title = capfirst(_(name.replace("_", " ")))
-            for value in dict.fromkeys(filter(None, self.parameters.getlist(name))):
-                label = title if kind == "boolean" else labels.get((name, value), value)
-                if kind == "boolean" and not self._ticked(name):
-                    label = _("%(name)s: no") % {"name": title}
-                elif kind == "number":
-                    label = f"{title}: {value}"
-                chips.append(Chip(name=title, label=label, url=self._toggled(name, value)))
-            low, high = self._bound(name, "gte"), self._bound(name, "lte")
-            if low or high:
-                url = self._address(without=(f"{name}__gte", f"{name}__lte"))
-                chips.append(Chip(name=title, label=f"{title}: {_between(low, high)}", url=url))
-        return chips
+        return [chip for facet in self.facets for chip in self._chips(facet)]
 
     @property
     def sorts(self) -> list[SortChoice]:
-        """None where there is only relevance."""
+        """Empty where there is only relevance."""
         names = sort_names(self.index)
-        asked = self.sort or RELEVANCE
         if names == [RELEVANCE]:
             return []
         return [
             SortChoice(
-                value="" if name == RELEVANCE else name, label=sort_label(name), is_chosen=name == asked
+                value="" if name == RELEVANCE else name,
+                label=sort_label(name),
+                is_chosen=name == (self.sort or RELEVANCE),
             )
             for name in names
         ]
@@ -132,7 +146,7 @@ class Refinements:
     @property
     def sort(self) -> str:
         """The empty text for relevance."""
-        given = self.parameters.get("sort", "")
+        given: str = self.address.parameters.get("sort", "")
         return "" if is_relevance(given) else given
 
     @property
@@ -144,38 +158,55 @@ class Refinements:
     def kept_by_filters(self) -> list[tuple[str, str]]:
         """What the form of filters must carry along beside its own inputs."""
         inputs = {name for name, kind in self.index.filter_types.items() if kind in ("number", "boolean")}
-        return self._kept(lambda name: name.partition("__")[0] in inputs)
+        return [pair for pair in self._pairs() if pair[0].partition("__")[0] not in inputs]
 
     @property
     def kept_by_sort(self) -> list[tuple[str, str]]:
-        return self._kept(lambda name: name == "sort")
+        return [pair for pair in self._pairs() if pair[0] != "sort"]
 
-    def _panel(self, facet: Facet) -> Panel:
-        name = facet.name
-        if facet.kind == "boolean":
-            count = next((each.count for each in facet.values if each.value is True), 0)
-            value = "true" if self._ticked(name) else ""
-            return Panel(
-                name=name,
-                kind=facet.kind,
-                label=facet.label,
-                is_exact=facet.is_exact,
-                count=count,
-                value=value,
-            )
-        choices = [self._value(name, each) for each in facet.values]
-        choices += [self._range(name, each) for each in facet.ranges]
+    def _pairs(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, values in self.address.parameters.lists() for value in values]
+
+    def _chips(self, facet: Facet) -> list[Chip]:
+        name, title = facet.name, facet.label
+        labels = {str(each.value): each.label for each in facet.values}
+        chips = []
+        for value in dict.fromkeys(self.address.all(name)):
+            if facet.kind == "boolean":
+                label = title if _is_checked(facet) else _("%(name)s: no") % {"name": title}
+            else:
+                label = f"{title}: {value}" if facet.kind == "number" else labels.get(value, value)
+            chips.append(Chip(name=title, label=label, url=str(self.address.toggled(name, value))))
+        low, high = self.address.last(f"{name}__gte"), self.address.last(f"{name}__lte")
+        if low or high:
+            url = str(self.address.without(f"{name}__gte", f"{name}__lte"))
+            chips.append(Chip(name=title, label=f"{title}: {_between(low, high)}", url=url))
+        return chips
+
+    def _checkbox(self, facet: Facet) -> Panel:
         return Panel(
-            name=name,
+            name=facet.name,
             kind=facet.kind,
             label=facet.label,
-            choices=tuple(choices[:FIRST_CHOICES]),
-            further=tuple(choices[FIRST_CHOICES:]),
             is_exact=facet.is_exact,
-            minimum=self._bound(name, "gte"),
-            maximum=self._bound(name, "lte"),
-            least="" if facet.minimum is None else _readable(facet.minimum),
-            most="" if facet.maximum is None else _readable(facet.maximum),
+            count=next((each.count for each in facet.values if each.value is True), 0),
+            value="true" if _is_checked(facet) else "",
+        )
+
+    def _panel(self, facet: Facet) -> Panel:
+        choices = [self._value(facet.name, each) for each in facet.values]
+        choices += [self._range(facet.name, each) for each in facet.ranges]
+        return Panel(
+            name=facet.name,
+            kind=facet.kind,
+            label=facet.label,
+            choices=choices[:FIRST_CHOICES],
+            further=choices[FIRST_CHOICES:],
+            is_exact=facet.is_exact,
+            minimum=self.address.last(f"{facet.name}__gte"),
+            maximum=self.address.last(f"{facet.name}__lte"),
+            least=_readable(facet.minimum),
+            most=_readable(facet.maximum),
         )
 
     def _value(self, name: str, value: FacetValue) -> Choice:
@@ -183,65 +214,33 @@ class Refinements:
             key=f"{name}={value.value}",
             label=value.label,
             count=value.count,
-            url=self._toggled(name, str(value.value)),
+            url=str(self.address.toggled(name, str(value.value))),
             is_chosen=value.is_chosen,
         )
 
     def _range(self, name: str, each: FacetRange) -> Choice:
         bounds = {"gte": each.minimum, "lte": each.maximum}
-        parameters = self._without((f"{name}__gte", f"{name}__lte"))
         written = {bound: "" if number is None else f"{number:.15g}" for bound, number in bounds.items()}
+        address = self.address.without(f"{name}__gte", f"{name}__lte")
         for bound, text in written.items():
             if text and not each.is_chosen:
-                parameters[f"{name}__{bound}"] = text
+                address = address.having(f"{name}__{bound}", [text])
         return Choice(
             key=f"{name}={written['gte']}-{written['lte']}",
-            label=_between(*("" if number is None else _readable(number) for number in bounds.values())),
+            label=_between(_readable(each.minimum), _readable(each.maximum)),
             count=each.count,
-            url=self._written(parameters),
+            url=str(address),
             is_chosen=each.is_chosen,
         )
 
-    def _holds(self, name: str) -> bool:
-        return any(key.partition("__")[0] == name for key in self.conditions)
 
-    def _ticked(self, name: str) -> bool:
-        condition = parse({name: self.parameters.getlist(name)}, self.index.filter_types)
-        return True in getattr(condition, "values", ())
-
-    def _bound(self, name: str, bound: str) -> str:
-        """The last one that was given, as the search takes it."""
-        return next((each for each in reversed(self.parameters.getlist(f"{name}__{bound}")) if each), "")
-
-    def _toggled(self, name: str, value: str) -> str:
-        parameters = self._without(())
-        values = [each for each in parameters.getlist(name) if each]
-        rest = [each for each in values if each != value]
-        parameters.setlist(name, rest if len(rest) < len(values) else [*values, value])
-        return self._written(parameters)
-
-    def _address(self, *, without: Sequence[str]) -> str:
-        return self._written(self._without(without))
-
-    def _without(self, names: Sequence[str]) -> QueryDict:
-        parameters = self.parameters.copy()
-        for name in ("offset", *names):
-            parameters.pop(name, None)
-        return parameters
-
-    def _written(self, parameters: QueryDict) -> str:
-        return f"{self.path}?{parameters.urlencode()}" if parameters else self.path
-
-    def _kept(self, is_input: Callable[[str], bool]) -> list[tuple[str, str]]:
-        return [
-            (name, value)
-            for name, values in self.parameters.lists()
-            if name != "offset" and not is_input(name)
-            for value in values
-        ]
+def _is_checked(facet: Facet) -> bool:
+    return any(each.value is True and each.is_chosen for each in facet.values)
 
 
-def _readable(number: float) -> str:
+def _readable(number: float | None) -> str:
+    if number is None:
+        return ""
     if number == int(number):
         return number_format(int(number))
     decimals = len(f"{number:.10f}".rstrip("0").partition(".")[2])

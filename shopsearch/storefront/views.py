@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
@@ -14,8 +14,9 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import Throttled
 
-from shopsearch.api import admission, throttling
+from shopsearch.api import access
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, Busy, ImageTooLarge, QueryError
 from shopsearch.storefront import consent
@@ -23,19 +24,17 @@ from shopsearch.storefront.page_query import PageQuery
 
 logger = logging.getLogger(__name__)
 UNSCRIPTED_PAGES = 4
-"""Without the script a browser parts with the picture as it posts the form, so more results come at once."""
-FORM_BYTES = 256 * 1024
-"""What a posted form may weigh beside its picture."""
+"""Without the script a browser loses the picture as it posts the form, so more results come at once."""
 
 
 @method_decorator(csrf_exempt, name="dispatch")
 class SearchPage(View):
     """Answers an address (GET) and a posted picture (POST, multipart); what is wrong is a sentence on the page.
 
-    The address holds all there is to a search but the picture: ``q``, ``similar`` (the id of an image of the shop),
+    The address holds everything about a search but the picture: ``q``, ``similar`` (the id of an image of the shop),
     ``index``, ``offset``, ``sort``, filters by name, with ``__gte`` and ``__lte`` for bounds, and ``picture``, by
-    which the shopper's browser finds the picture again that it has to post. A POST may carry them as fields too. A
-    mistake is answered with 400, too many searches with 429, a backend that is away with 503.
+    which the shopper's browser finds the picture that it has to post. A POST may carry them as fields too. A mistake is
+    answered with 400, too many searches with 429, a backend that is away with 503.
 
     It is exempt from CSRF protection because a search changes nothing, whoever sends it; a token would tie every page
     that shows the widget to one visitor's cookie, and no such page could be cached.
@@ -51,19 +50,15 @@ class SearchPage(View):
     def post(self, request: HttpRequest) -> HttpResponse:
         query = PageQuery(path=request.path, parameters=request.GET.copy())
         try:
-            # Before anything is read: what is too large anyway need not arrive.
-            if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_IMAGE_BYTES + FORM_BYTES:
-                raise ImageTooLarge
+            access.refuse_large_body(request)
             for name, values in request.POST.lists():
                 if name != "image" and any(values):  # a browser sends what was left empty as well
                     query.parameters.setlist(name, values)
-            upload = request.FILES.get("image")
-            query.picture = upload.read(settings.MAX_IMAGE_BYTES + 1) if upload else None
-        except (ImageTooLarge, MultiPartParserError, SuspiciousOperation, ValueError) as error:
-            query.error = (
-                str(error) if isinstance(error, ImageTooLarge) else _("The upload was cut off. Try again.")
-            )
-            return self.shown(request, query, status=400)
+            query.picture = cast("BinaryIO | None", request.FILES.get("image"))
+        except ImageTooLarge as error:
+            return self.shown(request, query, error=str(error), status=400)
+        except (MultiPartParserError, SuspiciousOperation):
+            return self.shown(request, query, error=_("The upload was cut off. Try again."), status=400)
         if query.picture is None and not self.asked_by_script(request):
             # An address can be reloaded, kept and sent to a friend.
             return HttpResponse(status=303, headers={"Location": query.address()})
@@ -72,42 +67,48 @@ class SearchPage(View):
     def answer(self, request: HttpRequest, query: PageQuery) -> HttpResponse:
         if query.is_empty or query.awaits_picture:
             return self.shown(request, query)
-        if seconds := self.seconds_to_wait(request, query):
-            query.error = _("That was a lot of searches; wait a moment and try again.")
-            return self.shown(request, query, status=429, retry_after=seconds)
         by_script = self.asked_by_script(request)
-        parted = query.picture is not None and not by_script
-        query.can_be_refined = not parted
+        loses_picture = query.picture is not None and not by_script
+        query.can_be_refined = not loses_picture
         query.is_continued = by_script
+        limit = settings.PAGE_SIZE * (UNSCRIPTED_PAGES if loses_picture else 1)
         try:
-            limit = settings.PAGE_SIZE * (UNSCRIPTED_PAGES if parted else 1)
-            # A browser that shows a page runs its script, with few exceptions; what reads pages says no such thing.
+            access.throttle(request, "search")
+            # A browser that shows a page runs its script, with few exceptions; robots send no such header.
             is_shown = request.headers.get("Sec-Fetch-Dest") == "document"
-            rerank = (by_script or is_shown) and not throttling.seconds_to_wait(request, "rerank")
-            with admission.admitted("image" if query.picture is not None or query.similar_id else "text"):
-                query.run(limit, rerank=rerank, collect=consent.is_given(request))
+            query.wants_rerank = by_script or is_shown
+            asked = query.request(limit=limit)
+            with access.visit(request, asked, collect=consent.is_given(request)) as query.found:
                 return self.shown(request, query)
+        except Throttled as error:
+            sentence = _("That was a lot of searches; wait a moment and try again.")
+            wait = int(error.wait or 1)  # type: ignore[attr-defined]
+            return self.shown(request, query, error=sentence, status=429, retry_after=wait)
         except QueryError as error:
-            query.error = str(error)
-            return self.shown(request, query, status=400)
+            return self.shown(request, query, error=str(error), status=400)
         except Busy as error:
-            query.error = _("Many are searching at the moment; try again in a few seconds.")
-            return self.shown(request, query, status=503, retry_after=error.retry_after_seconds)
+            sentence, retry_after = (
+                _("Many are searching at the moment; try again in a few seconds."),
+                error.retry_after_seconds,
+            )
         except BackendError as error:
             logger.warning("Search is unavailable: %s", error, exc_info=error)
-            query.error = _("Search is away for the moment; try again shortly.")
-            return self.shown(request, query, status=503, retry_after=error.retry_after_seconds)
-
-    def seconds_to_wait(self, request: HttpRequest, query: PageQuery) -> int:
-        """The API's count and the page's are one. Like the API, the page looks at no session."""
-        seconds = throttling.seconds_to_wait(request, "search")
-        if (query.picture is not None or query.similar_id) and not seconds:
-            seconds = throttling.seconds_to_wait(request, "image")
-        return seconds
+            sentence, retry_after = (
+                _("Search is away for the moment; try again shortly."),
+                error.retry_after_seconds,
+            )
+        return self.shown(request, query, error=sentence, status=503, retry_after=retry_after)
 
     def shown(
-        self, request: HttpRequest, query: PageQuery, *, status: int = 200, retry_after: int = 0
+        self,
+        request: HttpRequest,
+        query: PageQuery,
+        *,
+        error: str = "",
+        status: int = 200,
+        retry_after: int = 0,
     ) -> HttpResponse:
+        query.error = error
         alone = request.headers.get("X-Shopsearch-Fragment") == "results"
         context: dict[str, Any] = {
             "search": query,

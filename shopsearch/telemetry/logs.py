@@ -72,9 +72,9 @@ class JSONFormatter(logging.Formatter):
         if record.stack_info:
             line["stack"] = record.stack_info
         try:
-            return json.dumps(line, default=_said)
+            return json.dumps(line, default=_text)
         except (TypeError, ValueError, RecursionError):  # keys that JSON cannot have, or a circle
-            return json.dumps({key: _said(value) for key, value in line.items()})
+            return json.dumps({key: _text(value) for key, value in line.items()})
 
 
 def _id_of(record: logging.LogRecord) -> str:
@@ -84,7 +84,7 @@ def _id_of(record: logging.LogRecord) -> str:
     return str(known or get_request_id() or "-")
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     """Whatever JSON does not know, and no failure of its own: a line of a log must not fail."""
     try:
         return str(value)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from shopsearch import extras
 from shopsearch.conf import settings
 from shopsearch.exceptions import ShopsearchError
 
@@ -43,7 +44,7 @@ class _Nothing:
 
 
 def is_available() -> bool:
-    """Whether prometheus-client is installed: ``pip install shopsearch[metrics]``."""
+    """Whether prometheus-client is installed: the extra ``metrics``."""
     return prometheus_client is not None
 
 
@@ -133,7 +134,9 @@ def serve() -> None:
     if not settings.METRICS_PORT or _serving == os.getpid():
         return
     if not is_available():
-        logger.warning("METRICS_PORT is set, but there are no metrics: pip install shopsearch[metrics].")
+        logger.warning(
+            "METRICS_PORT is set, but there are no metrics: %s", extras.missing("prometheus_client")
+        )
         return
     address = f"{settings.METRICS_HOST}:{settings.METRICS_PORT}"
     try:

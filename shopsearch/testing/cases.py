@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from shopsearch.registry import ImageIndex
-    from shopsearch.types import Result, Results
+    from shopsearch.search.request import SearchAnswer
+    from shopsearch.types import Result
 
 SETTINGS: dict[str, Any] = {
     "EMBEDDER": {"BACKEND": "shopsearch.testing.ColourEmbedder"},
@@ -126,7 +127,9 @@ def _understood(query: Any) -> tuple[str, Image | None]:
     return text, image
 
 
-def _complaint(results: Results, product: Model, found: Result | None, within: int, index: ImageIndex) -> str:
+def _complaint(
+    results: SearchAnswer, product: Model, found: Result | None, within: int, index: ImageIndex
+) -> str:
     asked = {"text": f"“{results.query.text}”", "image": "The picture"}.get(
         results.query.kind, f"“{results.query.text}” with the picture"
     )
@@ -146,7 +149,7 @@ def _complaint(results: Results, product: Model, found: Result | None, within: i
     return "\n".join(lines)
 
 
-def _absence(results: Results, product: Model, index: ImageIndex) -> str:
+def _absence(results: SearchAnswer, product: Model, index: ImageIndex) -> str:
     """Why the product is not in the answer, as far as that can be told."""
     from shopsearch.models import IndexEntry
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shopsearch.embedders.base import Embedder
+from shopsearch.registry.analyzer import plain
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
@@ -93,10 +92,7 @@ def unit(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _read(text: str) -> npt.NDArray[np.float32]:
     """Colour words count fully, each other word a little."""
     colours, words = np.zeros(len(COLOURS), np.float32), np.zeros(_WORDS, np.float32)
-    plain = "".join(
-        each for each in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(each)
-    )
-    for word in re.findall(r"\w+", plain):
+    for word in plain(text).split():
         colour = _COLOUR_OF.get(word, _COLOUR_OF.get(word.removesuffix("s")))
         if colour is None:
             digest = hashlib.sha256(word.encode("utf-8", "replace")).digest()

@@ -180,8 +180,4 @@ def bm25(query: str, texts: Mapping[str, str]) -> dict[str, float]:
 
 @lru_cache(maxsize=10_000)
 def _counted(text: str) -> Counter[str]:
-    return Counter(_words(text))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text.casefold())
+    return Counter(re.findall(r"[^\W_]+", text.casefold()))

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.core.checks import CheckMessage
 
 if TYPE_CHECKING:
     from shopsearch.filters import Filter
-    from shopsearch.types import CollectionSchema, Entity, Hit, Vector
+    from shopsearch.types import CollectionSchema, Entity, EntityUpdate, FilterValue, Hit, Vector
 
 
 class VectorStore(ABC):
     """Keeps entities and finds those nearest to a vector. Every verb may be repeated without harm.
 
-    A subclass is a keyword-only dataclass whose fields are its OPTIONS. Constructing it is cheap and opens no socket;
-    it connects on first use, once per process, survives a fork and a server that went away, and is safe to use from
+    A subclass is a keyword-only dataclass whose fields are its OPTIONS. Constructing it is cheap and opens no socket.
+    It connects on first use, once per process, survives a fork and a server that went away, and is safe to use from
     threads. Every verb raises VectorStoreError, within seconds, when the store cannot be reached. A read sees what
-    the same process wrote before it.
+    the same process wrote before.
 
     A collection's name has letters, digits and underscores. ``search``, ``fetch``, ``ids``, ``count`` and ``delete``
-    on a collection that does not exist behave as on an empty one; ``upsert`` raises VectorStoreError.
+    treat a collection that does not exist as an empty one; ``upsert`` and ``update`` raise VectorStoreError.
     """
 
     full_text: bool = False
-    """Whether it finds by words too. Where it does not, no schema has a field of words, and vectors alone answer."""
+    """Whether it can search by words. If not, no schema has a field of words."""
 
     @abstractmethod
     def ensure_collection(self, collection: str, schema: CollectionSchema) -> None:
@@ -37,17 +38,17 @@ class VectorStore(ABC):
 
     @abstractmethod
     def drop_collection(self, collection: str) -> None:
-        """Afterwards the collection does not exist, nor an alias of it."""
+        """Afterwards neither the collection nor an alias of it exists."""
 
     @abstractmethod
     def collections(self) -> list[str]:
-        """The names of all collections in the store; aliases are not among them."""
+        """The names of all collections in the store, without aliases."""
 
     @abstractmethod
     def point_alias(self, alias: str, collection: str) -> None:
-        """Afterwards the alias is another name of this collection, for those who read the store directly.
+        """Afterwards the alias is another name of this collection, for programs that read the store directly.
 
-        In one step: it never names nothing meanwhile. Raises VectorStoreError where there is no such collection.
+        An existing alias moves in one step. Raises VectorStoreError when there is no such collection.
         """
 
     @abstractmethod
@@ -57,13 +58,26 @@ class VectorStore(ABC):
         Raises ValueError for a vector of another dimension or with a number that is not finite.
         """
 
+    def update(self, collection: str, updates: Sequence[EntityUpdate]) -> set[str]:
+        """Replace the product and the fields of entities, and keep their vectors. Returns the ids that do not exist."""
+        held = {entity.id: entity for entity in self.fetch(collection, [each.id for each in updates])}
+        self.upsert(
+            collection,
+            [
+                replace(held[each.id], product_id=each.product_id, fields=each.fields)
+                for each in updates
+                if each.id in held
+            ],
+        )
+        return {each.id for each in updates} - held.keys()
+
     @abstractmethod
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Afterwards no entity has one of these ids."""
 
     @abstractmethod
     def fetch(self, collection: str, ids: Sequence[str]) -> list[Entity]:
-        """The entities that exist among these ids, vectors and fields included, in no particular order."""
+        """The entities with these ids that exist, with vectors and fields, in no particular order."""
 
     @abstractmethod
     def ids(self, collection: str) -> Iterator[str]:
@@ -78,17 +92,27 @@ class VectorStore(ABC):
     def search_words(
         self, collection: str, text: str, *, vector: Vector, limit: int, filters: Filter | None = None
     ) -> list[Hit]:
-        """The entities that pass the filters and have any of the text's words, by BM25, at most ``limit``.
+        """The entities that pass the filters and have any word of the text, best first by BM25, at most ``limit``.
 
-        Best first by their words, which each hit has along; its score is all the same its cosine with ``vector``.
-        The text is a value: words of letters and digits, whatever their case, and nothing in it is an operator.
-        Nothing is found where the collection has no field of words.
+        Each hit comes with its words; its score is its cosine with ``vector``. The text is words of letters and
+        digits in any case, and nothing in it is an operator. Finds nothing in a collection without a field of words.
         """
         raise NotImplementedError(f"{type(self).__name__} has no full text.")
+
+    def search_both(
+        self, collection: str, vector: Vector, text: str, *, limit: int, filters: Filter | None = None
+    ) -> tuple[list[Hit], list[Hit]]:
+        """What ``search`` and ``search_words`` answer, in less time where the store can do both at once."""
+        by_vector = self.search(collection, vector, limit=limit, filters=filters)
+        return by_vector, self.search_words(collection, text, vector=vector, limit=limit, filters=filters)
 
     @abstractmethod
     def count(self, collection: str) -> int:
         """How many entities there are."""
+
+    def stored(self, value: FilterValue | None) -> FilterValue | None:
+        """A field's value as it will be read: a store may cut a very long one."""
+        return value
 
     def check(self) -> list[CheckMessage]:
         """What ``manage.py check`` should say about the options. Opens no connection."""

@@ -1,4 +1,4 @@
-"""What every vector store asks of names, ids, vectors, fields and filters before it does anything."""
+"""The checks of names, ids, vectors, fields and filters that every vector store makes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,30 @@ from shopsearch.filters import AnyOf, Filter, conditions
 if TYPE_CHECKING:
     from shopsearch.types import CollectionSchema, Entity, FieldType, FilterValue, Vector
 
-_ID = re.compile(r"[0-9a-f]{32}")
-_COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+    Fields = dict[str, FilterValue | None]
+
 MAX_LIMIT = 16_384
 """The most that one search may ask for."""
+_ID = re.compile(r"[0-9a-f]{32}")
+_COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "strings": (str,),
+    "partition": (str,),
+    "boolean": (bool,),
+    "number": (int, float),
+}
 
 
 def checked_collection(collection: str) -> str:
-    """The name itself. Raises ValueError unless it has only letters, digits and underscores, at most 255."""
+    """The name. Raises ValueError unless it has only letters, digits and underscores, at most 255."""
     if not _COLLECTION.fullmatch(collection):
         raise ValueError(f"{collection!r} is not a collection's name: use letters, digits and underscores.")
     return collection
 
 
 def checked_ids(ids: Sequence[str]) -> list[str]:
-    """The ids, each once, in their order. Raises ValueError for one that is not 32 hexadecimal digits."""
+    """The ids in their order, each once. Raises ValueError for one that is not 32 hexadecimal digits."""
     for each in ids:
         if not _ID.fullmatch(each):
             raise ValueError(f"{each!r} is not an entity's id: 32 lower-case hexadecimal digits.")
@@ -37,7 +46,7 @@ def checked_ids(ids: Sequence[str]) -> list[str]:
 
 
 def checked_limit(limit: int) -> int:
-    """The limit itself. Raises ValueError unless it lies between 1 and MAX_LIMIT."""
+    """The limit. Raises ValueError unless it lies between 1 and MAX_LIMIT."""
     if not 1 <= limit <= MAX_LIMIT:
         raise ValueError(f"A limit lies between 1 and {MAX_LIMIT:,}, not {limit}.")
     return limit
@@ -48,7 +57,7 @@ def checked_vector(vector: Vector, schema: CollectionSchema) -> Vector:
     array = np.array(vector, dtype=np.float32)
     if array.shape != (schema.dimension,):
         raise ValueError(
-            f"The vector has the shape {array.shape}, the collection wants ({schema.dimension},)."
+            f"The vector has the shape {array.shape}; the collection takes ({schema.dimension},)."
         )
     if not np.isfinite(array).all():
         raise ValueError("The vector has a number that is not finite.")
@@ -60,22 +69,26 @@ def checked_entities(
 ) -> list[tuple[Entity, Vector, Fields]]:
     """Each entity with its vector and its typed fields, one per field of the schema.
 
-    Raises ValueError for an id that is wrong or comes twice, a vector that does not fit, an unknown field, or a value
-    that is not of its field's type.
+    Raises ValueError for a wrong or repeated id, a vector that does not fit, an unknown field, or a value of the
+    wrong type.
     """
     if len(checked_ids([entity.id for entity in entities])) != len(entities):
         raise ValueError("Two entities of one upsert have the same id.")
-    checked = []
-    for entity in entities:
-        if unknown := entity.fields.keys() - schema.fields.keys():
-            raise ValueError(f"The collection has no field {', '.join(sorted(unknown))}.")
-        fields = {name: _typed(kind, entity.fields.get(name)) for name, kind in schema.fields.items()}
-        checked.append((entity, checked_vector(entity.vector, schema), fields))
-    return checked
+    return [
+        (entity, checked_vector(entity.vector, schema), checked_fields(entity.fields, schema))
+        for entity in entities
+    ]
+
+
+def checked_fields(fields: Mapping[str, FilterValue | None], schema: CollectionSchema) -> Fields:
+    """The typed values, one per field of the schema. Raises ValueError for an unknown field or a wrong type."""
+    if unknown := fields.keys() - schema.fields.keys():
+        raise ValueError(f"The collection has no field {', '.join(sorted(unknown))}.")
+    return {name: _typed(kind, fields.get(name)) for name, kind in schema.fields.items()}
 
 
 def _typed(kind: FieldType, value: object) -> FilterValue | None:
-    if kind == "words":
+    if kind in ("words", "partition"):
         return str(value or "")
     if value is None:
         return None
@@ -94,19 +107,19 @@ def _typed(kind: FieldType, value: object) -> FilterValue | None:
 
 
 def checked_filter(filters: Filter | None, schema: CollectionSchema) -> None:
-    """Raises FilterError for a field that the schema has not, or a value that is not of its field's type."""
+    """Raises FilterError for a field that the schema lacks, or a value that is not of its field's type."""
     for condition in conditions(filters):
         kind = schema.fields.get(condition.field)
         if kind is None or kind == "words":
             raise FilterError(f"There is no filter {condition.field!r}.")
         values: tuple[object, ...]
         if isinstance(condition, AnyOf):
-            values, right = condition.values, _RIGHT[kind]
+            values, types = condition.values, _TYPES[kind]
         else:
             values = tuple(each for each in (condition.minimum, condition.maximum) if each is not None)
-            right = _RIGHT["number"] if kind == "number" else ()
+            types = _TYPES["number"] if kind == "number" else ()
         for value in values:
-            if not isinstance(value, right) or (kind == "number" and not _is_number(value)):
+            if not isinstance(value, types) or (kind == "number" and not _is_number(value)):
                 raise FilterError(
                     f"The filter {condition.field!r} is of type {kind}; {value!r} does not fit."
                 )
@@ -114,13 +127,3 @@ def checked_filter(filters: Filter | None, schema: CollectionSchema) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_RIGHT: Mapping[str, tuple[type, ...]] = {
-    "string": (str,),
-    "strings": (str,),
-    "boolean": (bool,),
-    "number": (int, float),
-}
-
-Fields = dict[str, "FilterValue | None"]

@@ -8,7 +8,7 @@ from django.urls import path, reverse
 from PIL import Image
 
 from shopsearch.admin import IndexEntryAdmin, ProductImageAdminMixin, ProductImageInline
-from shopsearch.indexing import batch, changes
+from shopsearch.indexing import batch, outbox
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, PosterImage, Product
@@ -55,5 +55,5 @@ def act(client, name, action, *chosen):
 
 
 def state_of(image):
-    changes.fold()
+    outbox.fold()
     return IndexEntry.objects.get(index=index_for(type(image)).name, image_id=image.pk).state

@@ -10,8 +10,8 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
-from shopsearch.api import admission
-from shopsearch.api.admission import LINE, Admission, admitted
+from shopsearch.api import access
+from shopsearch.api.access import QUEUE, Places, admitted
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import Busy, EmbedderError
 from shopsearch.models import Rerank
@@ -33,9 +33,9 @@ def _four_places_two_of_them_for_pictures(settings, monkeypatch):
         "MAX_SEARCHES": 4,
         "MAX_IMAGE_SEARCHES": 2,
     }
-    monkeypatch.setattr(admission, "_admission", Admission())
+    monkeypatch.setattr(access, "_places", Places())
     # Nobody waits for the time that a test takes to fill the places.
-    monkeypatch.setattr(admission, "LONGEST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 0.01)
 
 
 def upload():
@@ -104,7 +104,7 @@ def test_a_search_that_fails_gives_its_place_back(client, monkeypatch):
 
 def test_a_storm_leaves_no_more_inside_than_there_are_places(monkeypatch):
     """200 searches of 40 threads: each is admitted or turned away, never five at once, never three pictures."""
-    monkeypatch.setattr(admission, "LONGEST_WAIT_SECONDS", 30)
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 30)
     inside, most, lock = {"text": 0, "image": 0}, [0, 0], threading.Lock()
 
     def visit(number):
@@ -126,13 +126,13 @@ def test_a_storm_leaves_no_more_inside_than_there_are_places(monkeypatch):
     assert most == [4, 2]
     assert came.count("admitted") >= 4
     assert came.count("admitted") + came.count("busy") == 200
-    assert sum(admission._admission._inside.values()) == 0
+    assert sum(access._places._taken.values()) == 0
 
 
 @pytest.fixture
 def visitors(monkeypatch):
     """Starts visitors that want a place, each in a thread, and keeps note of who came in, in turn."""
-    monkeypatch.setattr(admission, "LONGEST_WAIT_SECONDS", 30)
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 30)
     came, leave = [], threading.Event()
     with ThreadPoolExecutor(32) as threads:
 
@@ -148,7 +148,7 @@ def visitors(monkeypatch):
 
 
 def test_words_that_wait_go_before_pictures_that_wait(visitors):
-    line = admission._admission._waiting
+    line = access._places._waiting
     with ExitStack() as places:
         for _ in range(4):
             places.enter_context(admitted("text"))
@@ -165,39 +165,27 @@ def test_words_that_wait_go_before_pictures_that_wait(visitors):
     wait_until(lambda: visitors.came[4:] == ["image"], "the picture has its turn")
 
 
-def test_the_line_is_bounded_and_in_a_storm_nobody_waits(visitors):
-    line = admission._admission._waiting
+def test_the_queue_is_bounded_and_whoever_finds_it_full_is_turned_away_at_once(visitors):
+    waiting = access._places._waiting
     with ExitStack() as places:
         for _ in range(4):
             places.enter_context(admitted("text"))
-        for _ in range(4 * LINE):
+        access.refuse_if_full()  # there is still room in the queue
+        for _ in range(4 * QUEUE):
             visitors.start("text")
-        wait_until(lambda: line["text"] == 4 * LINE, "the line is full")
-        for _ in range(60):
-            with pytest.raises(Busy), admitted("text"):
-                pass
-    visitors.leave.set()
-    wait_until(lambda: len(visitors.came) == 4 * LINE, "whoever waited was admitted")
-    with ExitStack() as places:
-        for _ in range(4):
-            places.enter_context(admitted("text"))
-        with pytest.raises(Busy):  # the storm is not over: at once, though nobody waits
-            admission.refuse_if_full()
-        assert line["text"] == 0
-    for _ in range(20):  # it is over when most are admitted again
-        with admitted("text"):
+        wait_until(lambda: waiting["text"] == 4 * QUEUE, "the queue is full")
+        with pytest.raises(Busy), admitted("text"):
             pass
-    with ExitStack() as places:
-        for _ in range(4):
-            places.enter_context(admitted("text"))
-        admission.refuse_if_full()
+        with pytest.raises(Busy):
+            access.refuse_if_full()
+    visitors.leave.set()
+    wait_until(lambda: len(visitors.came) == 4 * QUEUE, "whoever waited was admitted")
+    assert waiting["text"] == 0
 
 
 def test_words_that_would_be_turned_away_are_so_before_anything_was_read_or_counted(client, monkeypatch):
-    monkeypatch.setattr(admission._admission, "_may_wait", lambda kind: False)
-    monkeypatch.setattr(
-        "shopsearch.api.throttling.seconds_to_wait", lambda *args: pytest.fail("it was counted")
-    )
+    monkeypatch.setattr(access._places, "_is_queue_full", lambda kind: True)
+    monkeypatch.setattr("shopsearch.api.access.seconds_to_wait", lambda *args: pytest.fail("it was counted"))
     with ExitStack() as places:
         for _ in range(4):
             places.enter_context(admitted("text"))

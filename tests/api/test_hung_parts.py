@@ -16,7 +16,7 @@ from django.core.cache import cache, caches
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from shopsearch import broker as wakeups
-from shopsearch.api import health, throttling
+from shopsearch.api import access, health
 from shopsearch.models import Change, Rerank
 from shopsearch.search import reranking
 from tests.services.query_worker import WORKER_EMBEDDER, QueryWorkerProcess
@@ -56,7 +56,7 @@ def within(seconds):
 def _fresh_parts(monkeypatch):
     cache.clear()
     health.forget()
-    monkeypatch.setattr(throttling, "_counter", throttling._Counter())
+    monkeypatch.setattr(access, "_counter", access._Counter())
     for name in ("_sender", "_rerank_sender"):
         monkeypatch.setattr(wakeups, name, wakeups._Sender(getattr(wakeups, name).task))
     yield
@@ -206,7 +206,7 @@ def test_a_cache_that_hangs_costs_one_search_its_timeouts_and_the_next_ones_noth
         with within(2 * SHORT_SECONDS):
             assert search().status_code == 200  # and nobody is throttled
     said = [record.name for record in caplog.records if record.levelno >= logging.WARNING]
-    assert sorted(said) == ["shopsearch.api.throttling", "shopsearch.embedders.cached"]
+    assert sorted(said) == ["shopsearch.api.access", "shopsearch.embedders.cached"]
 
 
 def test_a_vector_store_that_hangs(shop, searches, save, client, admin_client, hung_port):

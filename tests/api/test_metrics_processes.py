@@ -65,7 +65,7 @@ print(answer.status_code, answer.json()["detail"])
 """
     settings = json.dumps({"METRICS_TOKEN": "0123456789abcdef", "METRICS_PORT": 1})
     assert run(program, TEST_SHOPSEARCH=settings).endswith(
-        "501 Install prometheus-client: pip install shopsearch[metrics].\n"
+        "501 prometheus_client is not installed: pip install 'shopsearch[metrics]'\n"
     )
 
 

@@ -253,7 +253,7 @@ def test_more_results_take_no_more_database_queries(client, django_assert_num_qu
         )
     list(batch.index_pending())
     get(client, q="green")  # calibrations are read once in a while
-    with django_assert_num_queries(2):  # which collection answers, and the images
+    with django_assert_num_queries(3):  # which collection answers, what is shown, and the page
         assert len(titles(get(client, q="red", limit=2))) == 2
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         assert len(titles(get(client, q="red", limit=12))) == 12

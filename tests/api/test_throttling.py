@@ -14,8 +14,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import RequestFactory, override_settings
 from rest_framework.settings import api_settings
 
-from shopsearch.api import throttling
-from shopsearch.api.throttling import seconds_to_wait, visitor
+from shopsearch.api import access
+from shopsearch.api.access import seconds_to_wait, visitor_key
 from shopsearch.checks.deployment import check_proxies
 from shopsearch.checks.settings import check_settings
 from shopsearch.models import Rerank
@@ -84,7 +84,7 @@ import django
 django.setup()
 from django.core.checks import run_checks
 from django.test import RequestFactory
-from shopsearch.api.throttling import seconds_to_wait
+from shopsearch.api.access import seconds_to_wait
 def visit(_):
     return sum(not seconds_to_wait(RequestFactory().get("/"), "search") for _ in range(each))
 print("ready", flush=True)
@@ -104,11 +104,11 @@ def test_one_rate_is_that_of_all_searches_together(rates):
 def test_a_visitor_may_come_again_when_the_period_is_over(rates, monkeypatch):
     rates("1/min")
     request = RequestFactory().get("/")
-    monkeypatch.setattr(throttling.time, "time", lambda: 600.0)
+    monkeypatch.setattr(access.time, "time", lambda: 600.0)
     assert seconds_to_wait(request, "search") == 0
-    monkeypatch.setattr(throttling.time, "time", lambda: 618.5)
+    monkeypatch.setattr(access.time, "time", lambda: 618.5)
     assert seconds_to_wait(request, "search") == 42
-    monkeypatch.setattr(throttling.time, "time", lambda: 660.0)
+    monkeypatch.setattr(access.time, "time", lambda: 660.0)
     assert seconds_to_wait(request, "search") == 0
 
 
@@ -152,8 +152,8 @@ def test_a_cache_that_is_away_refuses_nobody_is_asked_again_after_a_pause_and_is
 ):
     rates("1/day")
     request, asked, now = RequestFactory().get("/"), [], [1_000.0]
-    monkeypatch.setattr(throttling, "_counter", throttling._Counter())
-    monkeypatch.setattr(throttling.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(access, "_counter", access._Counter())
+    monkeypatch.setattr(access.time, "monotonic", lambda: now[0])
 
     def away(key):
         asked.append(key)
@@ -164,10 +164,10 @@ def test_a_cache_that_is_away_refuses_nobody_is_asked_again_after_a_pause_and_is
         for _ in range(3):
             for _ in range(10):
                 assert seconds_to_wait(request, "search") == 0
-            now[0] += throttling.PAUSE_SECONDS
+            now[0] += access.PAUSE_SECONDS
     assert len(asked) == 3
     said = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert [record.name for record in said] == ["shopsearch.api.throttling"]
+    assert [record.name for record in said] == ["shopsearch.api.access"]
     assert [bool(seconds_to_wait(request, "search")) for _ in range(2)] == [False, True]
 
 
@@ -184,7 +184,9 @@ def test_behind_proxies_the_visitor_is_whom_the_outermost_own_proxy_saw(
     monkeypatch, proxies, forwarded, same
 ):
     monkeypatch.setattr(api_settings, "NUM_PROXIES", proxies)
-    one, other = (visitor(RequestFactory().get("/", headers={"X-Forwarded-For": each})) for each in forwarded)
+    one, other = (
+        visitor_key(RequestFactory().get("/", headers={"X-Forwarded-For": each})) for each in forwarded
+    )
     assert (one == other) is same
 
 
@@ -212,7 +214,7 @@ def test_a_deployment_that_believes_every_visitors_header_is_warned(settings, mo
     ],
 )
 def test_a_network_of_ipv6_is_one_visitor(one, other, same):
-    found = [visitor(RequestFactory().get("/", REMOTE_ADDR=address)) for address in (one, other)]
+    found = [visitor_key(RequestFactory().get("/", REMOTE_ADDR=address)) for address in (one, other)]
     assert (found[0] == found[1]) is same
 
 

@@ -1,10 +1,13 @@
 """``manage.py check``: each mistake has an id, a sentence, and a hint that mends it."""
 
 import re
+import sys
+from decimal import Decimal
 
 import pytest
 from celery import current_app
 from django.core.checks import run_checks
+from django.db.models import Model
 from django.test import override_settings
 
 from shopsearch import FilterField, ImageIndex, registry
@@ -151,6 +154,14 @@ def test_E004_a_text_field_that_the_product_does_not_have(declare):
     assert "shop.Category has no field or attribute 'naem'" in the_message("E004").msg
 
 
+@pytest.mark.parametrize("name", ["site", "price"])
+def test_E004_a_partition_by_what_is_no_filter_of_strings(declare, name):
+    declare(ProductImage, filters={"price": Decimal}, partition_by=name)
+    message = the_message("E004")
+    assert f"partition_by: there is no filter {name!r} of type str" in message.msg
+    assert f'"{name}": FilterField(str' in message.hint
+
+
 @pytest.mark.parametrize("kind", [dict, list, list[int], "str", None])
 def test_E005_a_filter_of_a_type_that_cannot_be_filtered_by(declare, kind):
     declare(ProductImage, filters={"title": kind})
@@ -278,6 +289,37 @@ def test_W006_the_bundled_model_is_to_be_deployed():
     with override_settings(SHOPSEARCH={"VECTOR_STORE": STORE}):
         assert messages("W006") == []
         assert "'weights'" in the_message("W006", deploy=True).hint
+
+
+def test_W007_a_django_that_saves_rows_in_another_way(monkeypatch):
+    assert messages("W007") == []
+    monkeypatch.setattr(Model, "_save_table", lambda self, cls, row: None)
+    assert "reconcile --fix" in the_message("W007").hint
+
+
+def test_W008_a_package_is_not_installed_that_this_process_would_import(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with shopsearch_settings(EMBEDDER={"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"}):
+        message = the_message("W008")
+        assert message.msg == "torch is not installed: pip install 'shopsearch[models]'"
+        assert "query worker" in message.hint
+
+
+def test_W008_a_web_process_that_leaves_queries_to_a_worker_needs_no_model(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with shopsearch_settings(
+        EMBEDDER={"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"},
+        QUERY_EMBEDDER={"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"},
+    ):
+        assert messages("W008") == []
+
+
+@pytest.mark.parametrize("values", [{"METRICS_TOKEN": "0123456789abcdef"}, {"METRICS_PORT": 9464}])
+def test_W008_metrics_are_wanted_and_prometheus_client_is_not_installed(monkeypatch, values):
+    with shopsearch_settings(**values):
+        assert messages("W008") == []
+        monkeypatch.setitem(sys.modules, "prometheus_client", None)
+        assert "shopsearch[metrics]" in the_message("W008").msg
 
 
 def test_every_check_is_in_the_reference_and_has_a_test():

@@ -7,9 +7,9 @@ from django.core.management import call_command
 
 from shopsearch.backends import get_vector_store
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.indexing import collections
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.registry import index_for
+from tests.shop.store import live_name
 
 INDEX = "shopsearch_productimage"
 
@@ -25,7 +25,7 @@ def states():
 
 
 def entities():
-    return get_vector_store().count(collections.live_name(index_for(ProductImage)))
+    return get_vector_store().count(live_name(index_for(ProductImage)))
 
 
 def row(image):

@@ -4,9 +4,9 @@ import pytest
 from django.core.management import CommandError
 
 from shopsearch.backends import get_embedder
-from shopsearch.indexing import collections, rebuild
+from shopsearch.indexing import collections, progress, rebuild
 from shopsearch.management import watching
-from shopsearch.models import IndexEntry
+from shopsearch.models import Collection, IndexEntry
 from tests.commands.running import INDEX, reindex, status, status_json, the_index
 from tests.indexing.rebuilds import MIRROR, KeptStore, live, states, use, work
 from tests.shop.pictures import RED, product
@@ -80,7 +80,7 @@ def test_a_rebuild_begins_and_ends_although_changes_never_do(monkeypatch):
     index_batch, made = watching.batch.index_batch, []
 
     def beside_a_change():
-        if collections.unfinished(IMAGES):
+        if Collection.objects.of(IMAGES).unfinished().first():
             assert len(made) < 50, "it goes on for ever"
             made.append(product(RED))
         return index_batch()
@@ -95,12 +95,12 @@ def test_a_rebuild_that_is_paused_or_cancelled_meanwhile_ends_the_watching(monke
     for verb, words in ((rebuild.pause, "is paused"), (rebuild.cancel, "was cancelled")):
         monkeypatch.setattr(watching.time, "sleep", lambda seconds, verb=verb: verb(IMAGES))
         with pytest.raises(CommandError, match=words):
-            reindex("--resume" if collections.unfinished(IMAGES) else "--rebuild")
+            reindex("--resume" if Collection.objects.of(IMAGES).unfinished().first() else "--rebuild")
 
 
 def test_the_status_shows_what_is_filled_and_what_is_wrong_with_it(settings):
     rebuild.begin(IMAGES)
-    new = collections.unfinished(IMAGES)
+    new = Collection.objects.of(IMAGES).unfinished().first()
     report, _ = status_json()
     assert the_index(report)["collection"] == live().name
     [shown] = the_index(report)["building"]
@@ -125,8 +125,8 @@ def test_a_rebuild_for_a_model_that_the_settings_do_not_name_any_more_says_how_i
     use(settings, MIRROR, colour)
     reindex("--rebuild", "--no-wait")
     use(settings, colour)
-    new = collections.unfinished(IMAGES)
+    new = Collection.objects.of(IMAGES).unfinished().first()
     assert f"{new.name} is for another model" in " ".join(status()[0].split())
-    assert "shopsearch_reindex --cancel" in watching.trouble([IMAGES])
+    assert "shopsearch_reindex --cancel" in progress.trouble([IMAGES])
     reindex("--cancel")
-    assert "another model" not in status()[0] + watching.trouble([IMAGES])
+    assert "another model" not in status()[0] + progress.trouble([IMAGES])

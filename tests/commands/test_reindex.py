@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.management import watching
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.models import IndexEntry, ProductImage, StoredImage
 from shopsearch.testing import MemoryStore
 from tests.commands.conftest import picture
 from tests.commands.running import INDEX, away, entities, reindex, row, states
@@ -98,7 +98,9 @@ def replace_file(image, colour):
 CHANGES = {
     "1 new": lambda image: row(image).delete(),
     "1 unfinished": lambda image: row(image).update(state="failed"),
-    "1 in another collection": lambda image: row(image).update(held={"0": ["a", "f"]}),
+    "1 in another collection": lambda image: StoredImage.objects.filter(entry__in=row(image)).update(
+        collection=0
+    ),
     "1 with another picture": lambda image: replace_file(image, "green"),
     "1 with other fields": lambda image: Product.objects.filter(pk=image.product_id).update(price=5),
     "1 gone": lambda image: Product.objects.filter(pk=image.product_id).update(published=False),

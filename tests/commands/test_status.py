@@ -8,13 +8,14 @@ from celery import current_app
 from django.core.management import BaseCommand, CommandError
 from django.test import override_settings
 
-from shopsearch.indexing import changes, collections, outbox
+from shopsearch.indexing import outbox, progress
 from shopsearch.management.commands import shopsearch_reindex, shopsearch_status
 from shopsearch.models import Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.testing import MemoryStore
 from tests import ROOT
 from tests.commands.running import INDEX, away, reindex, row, status, status_json, the_index
+from tests.shop.store import live_name
 
 pytestmark = pytest.mark.django_db
 REFERENCE = ROOT / "docs/reference-commands.md"
@@ -31,7 +32,7 @@ def test_all_is_well(red, broken, no_workers):
         "name": INDEX,
         "states": {"pending": 0, "claimed": 0, "indexed": 1, "failed": 1, "deleting": 0},
         "oldest_waiting_seconds": None,
-        "collection": collections.live_name(index_for(ProductImage)),
+        "collection": live_name(index_for(ProductImage)),
         "space": "colour",
         "retrieval": "vectors",
         "building": [],
@@ -64,7 +65,7 @@ def test_the_table_reads_in_80_columns(red, broken, no_workers):
 @pytest.mark.parametrize("folded", [False, True])
 def test_how_long_the_oldest_waits(red, no_workers, folded):
     Change.objects.update(available_at="2020-01-01T00:00Z")
-    changes.fold() if folded else None
+    outbox.fold() if folded else None
     row(red).update(changed_at="2020-01-01T00:00Z")
     report, code = status_json()
     assert code == 0
@@ -160,7 +161,7 @@ def test_a_database_that_is_away_is_said(monkeypatch, no_workers):
     def refuse():
         raise OperationalError("could not connect to server")
 
-    monkeypatch.setattr(outbox, "counts", refuse)
+    monkeypatch.setattr(progress, "counts", refuse)
     report, code = status_json()
     assert code == 1
     assert report["database"]["error"] == "could not connect to server"

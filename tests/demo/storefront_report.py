@@ -10,10 +10,11 @@ import json
 import sys
 from typing import Any
 
+from shopsearch.indexing import progress
+
 
 def report() -> dict[str, Any]:
     from shopsearch import images
-    from shopsearch.indexing import outbox
     from shopsearch.indexing.batch import index_pending
     from shopsearch.models import ProductImage
     from shopsearch.search.engine import search
@@ -32,7 +33,7 @@ def report() -> dict[str, Any]:
                 "results": [(result.product.slug, result.score) for result in results],
             }
         )
-    return {"embedded": embedded, "states": outbox.counts(), "found": found}
+    return {"embedded": embedded, "states": progress.counts(), "found": found}
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import pytest
 from benchmarks import capacity
 from shopsearch.conf import DEFAULTS
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
-from shopsearch.vector_stores.milvus import rows
-from shopsearch.vector_stores.milvus.store import MilvusStore
+from shopsearch.vector_stores.milvus import indexes
+from shopsearch.vector_stores.milvus.store import LITE_ENTITIES, MilvusStore
 from tests import ROOT
 
 PAGE = (ROOT / "docs/scaling.md").read_text()
@@ -34,17 +34,18 @@ def test_there_is_no_table_without_a_formula():
 def test_twice_the_pictures_need_twice_of_everything(index, dimension):
     for needed in (capacity.memory, capacity.local_disk, capacity.object_storage):
         assert needed(2_000_000, index, dimension) == pytest.approx(2 * needed(1_000_000, index, dimension))
-    held = capacity.query_nodes(10**9, index, dimension) * capacity.NODE_BYTES * capacity.NODE_SHARE
+    held = capacity.query_nodes(10**9, index, dimension) * capacity.NODE_BYTES * indexes.MEMORY_SHARE
     assert held >= capacity.memory(10**9, index, dimension)
 
 
 def test_vectors_by_hand():
-    assert capacity.vector_bytes("HNSW", 768) == (4 * 768 + 8 * 32, 0)
-    assert capacity.vector_bytes("HNSW_SQ, SQ8", 768) == (768 + 8 * 32, 0)
-    assert capacity.vector_bytes("IVF_PQ", 768) == (96 + 8, 0)
-    assert capacity.vector_bytes("DISKANN", 768) == (384, 4096)  # 3,300 bytes: one in a sector
-    assert capacity.vector_bytes("DISKANN", 128)[1] == 4096 / 5  # 740 bytes: five in a sector
-    assert capacity.vector_bytes("DISKANN", 1024)[1] == 2 * 4096  # 4,324 bytes: two sectors
+    assert indexes.vector_bytes("HNSW", 768) == (4 * 768 + 8 * 32, 0)
+    assert indexes.vector_bytes("HNSW_SQ", 768) == (768 + 8 * 32, 0)
+    assert indexes.vector_bytes("IVF_RABITQ", 768) == (768 / 8 + 768 + 16, 0)
+    assert indexes.vector_bytes("GPU_CAGRA", 768) == (4 * 768 + 4 * 64, 0)
+    assert indexes.vector_bytes("DISKANN", 768) == (384, 4096)  # 3,300 bytes: one in a sector
+    assert indexes.vector_bytes("DISKANN", 128)[1] == 4096 / 5  # 740 bytes: five in a sector
+    assert indexes.vector_bytes("DISKANN", 1024)[1] == 2 * 4096  # 4,324 bytes: two sectors
 
 
 def test_workers_by_hand():
@@ -67,12 +68,12 @@ def test_the_figures_between_the_tables():
 
 
 def test_what_the_page_says_of_shopsearch_is_so():
-    assert {"index_type", "index_params", "search_params", "consistency_level"} <= {
-        each.name for each in fields(MilvusStore)
-    }
-    assert rows._HNSW["M"] == capacity.HNSW_LINKS
+    options = {each.name for each in fields(MilvusStore) if not each.name.startswith("_")}
+    assert options <= set(re.findall(r"`([a-z_]+)`", PAGE)), "the page names every option"
+    assert indexes.HNSW.build["M"] == 32
+    assert f"{LITE_ENTITIES:,}" in PAGE
     assert MilvusStore().consistency_level == "Session"
-    assert MilvusStore().search_params == {"ef": 256}
+    assert indexes.HNSW.search == {"ef": 256}
     assert WorkerEmbedder.picture_side == 512
 
 

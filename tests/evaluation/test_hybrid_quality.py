@@ -8,8 +8,8 @@ import pytest
 from shopsearch.backends import get_vector_store
 from shopsearch.models import Collection, ProductImage
 from shopsearch.registry import index_for
-from shopsearch.registry.analyzer import kept
-from shopsearch.search.retrieval import Retrieval
+from shopsearch.registry.analyzer import product_terms
+from shopsearch.search.retrieval import hits, target
 from shopsearch.types import CollectionSchema, Entity, Query
 
 pytestmark = pytest.mark.quality
@@ -35,11 +35,8 @@ def first(catalogue, monkeypatch, settings):
     def first(queries):
         found = []
         for query, vector in zip(queries, catalogue.embedder.embed(queries), strict=True):
-            retrieval = Retrieval(
-                index=IMAGES, collection=collection, query=query, vector=vector, condition=None
-            )
-            hits = chain.from_iterable(retrieval.hits())
-            found.append(catalogue.articles[int(next(hits).product_id)])
+            ranked = chain.from_iterable(hits(target(IMAGES, collection, query, vector)))
+            found.append(catalogue.articles[int(next(ranked).product_id)])
         return found
 
     return first
@@ -54,7 +51,7 @@ def entity_of(place, catalogue):
         product_id=str(place),
         vector=catalogue.vectors[place],
         fields={
-            IMAGES.words_field: kept(
+            IMAGES.words_field: product_terms(
                 [*names, article.description, article.brand], names, IMAGES.words_language
             )
         },

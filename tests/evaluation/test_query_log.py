@@ -128,7 +128,7 @@ def test_the_api_keeps_words_only_where_its_caller_has_the_shoppers_consent(shop
 def test_one_text_is_one_row_with_its_language_and_its_day_and_nothing_that_says_who(shop, consenting):
     with translation.override("es"):
         for words in ("taza roja", "TAZA   roja", "ｔａｚａ roja"):
-            query_log.collect(*found(words))
+            query_log.collect(found(words))
     query_log.wait()
     [query] = EvaluationQuery.objects.all()
     assert (query.text, query.times_asked, query.language, query.index) == ("taza roja", 3, "es", INDEX)
@@ -139,10 +139,9 @@ def test_one_text_is_one_row_with_its_language_and_its_day_and_nothing_that_says
 
 
 def found(words, **more):
-    from shopsearch.registry import get_index
     from shopsearch.search.engine import search
 
-    return search(words, **more), get_index("")
+    return search(words, **more)
 
 
 def test_no_picture_is_kept_nor_words_that_mean_nothing_without_it_nor_further_pages(shop, consenting):
@@ -198,7 +197,7 @@ def test_a_long_number_is_seen_wherever_it_stands_and_however_it_is_grouped(text
 
 
 def test_a_shop_whose_log_is_full_keeps_counting_what_it_has(shop, consenting, monkeypatch):
-    monkeypatch.setattr(query_log, "MOST_QUERIES", 1)
+    monkeypatch.setattr(query_log, "MAX_QUERIES", 1)
     for words in ("mug", "plate", "mug"):
         consenting.get(f"/search/?q={words}")
     assert kept() == {"mug": 2}
@@ -224,11 +223,11 @@ def test_a_search_does_not_wait_for_its_words_to_be_kept_nor_fail_with_it(
 
 
 def test_what_the_log_cannot_keep_up_with_is_dropped(monkeypatch):
-    writer = query_log._Writer()
+    writer = query_log._Writer("test-query-log")
     monkeypatch.setattr(writer, "run", lambda: None)
-    for number in range(query_log.MOST_WAITING + 5):
-        writer.put(query_log.Asked(INDEX, f"mug {number}", "en"))
-    assert writer.waiting.qsize() == query_log.MOST_WAITING
+    for number in range(query_log.MAX_WAITING + 5):
+        writer.put(query_log.CollectedQuery(INDEX, f"mug {number}", "en"))
+    assert writer.waiting.qsize() == query_log.MAX_WAITING
 
 
 def test_an_error_of_the_log_is_not_the_searchs(shop, client, monkeypatch):

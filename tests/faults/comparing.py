@@ -7,8 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from shopsearch.backends import embedder_of, get_vector_store
-from shopsearch.indexing import collections
-from shopsearch.models import IndexEntry, KeptVector, ProductImage
+from shopsearch.models import CachedVector, Collection, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork
 
@@ -21,7 +20,7 @@ def differences():
 
 
 def of(index, shown):
-    live, store = collections.live(index), get_vector_store()
+    live, store = Collection.objects.of(index).live().first(), get_vector_store()
     if live is None:
         return [f"{index.name}: nothing is live, and {len(shown)} are shown"] if shown else []
     found = {each.image_id: each for each in store.fetch(live.name, list(store.ids(live.name)))}
@@ -48,10 +47,10 @@ def of(index, shown):
 
 def kept(index):
     """Of pictures that are embedded once and for all: nothing but what is true and needed."""
-    live, said = collections.live(index), []
+    live, said = Collection.objects.of(index).live().first(), []
     there = {str(image.pk): getattr(image, index.image_field) for image in index.model.objects.all()}
     found = set(get_vector_store().ids(live.name)) if live else set()
-    for row in KeptVector.objects.filter(index=index.name):
+    for row in CachedVector.objects.filter(index=index.name):
         if row.image_id not in there:
             said.append(f"{row} is kept, and gone")
         elif row.space == live.space and index.entity_id(row.image_id) in found:

@@ -7,7 +7,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from PIL import Image
 
-from shopsearch.indexing import changes
+from shopsearch import paused, reindex
 from shopsearch.models import ProductImage
 from tests.shop.models import Artwork, Category, Product
 
@@ -57,7 +57,7 @@ class Keeper:
             if self.dice.random() < 0.1:
                 self.overwrite_file()
         elif kind == "paused":
-            with changes.paused():
+            with paused():
                 act()
                 self.dice.choice(self.acts)()
         else:
@@ -112,7 +112,7 @@ class Keeper:
     def reprice_by_query(self):
         chosen = self.some_of(Product.objects)
         Product.objects.filter(pk__in=chosen).update(price=self.dice.randrange(PRICES))
-        changes.reindex(ProductImage.objects.filter(product__in=chosen))
+        reindex(ProductImage.objects.filter(product__in=chosen))
 
     def hide_or_show(self):
         if changed := self.one_of(Product):
@@ -169,7 +169,7 @@ class Keeper:
             for image in made:
                 image.image.save("picture.png", image.image.file, save=False)
             ProductImage.objects.bulk_create(made)
-            changes.reindex(ProductImage.objects.filter(pk__in=[image.pk for image in made]))
+            reindex(ProductImage.objects.filter(pk__in=[image.pk for image in made]))
 
     def bulk_update(self):
         changed = list(ProductImage.objects.filter(pk__in=self.some_of(ProductImage.objects)))
@@ -178,7 +178,7 @@ class Keeper:
             image.product = owner
         if changed and owner:
             ProductImage.objects.bulk_update(changed, ["product"])
-            changes.reindex(ProductImage.objects.filter(pk__in=[image.pk for image in changed]))
+            reindex(ProductImage.objects.filter(pk__in=[image.pk for image in changed]))
 
     def artwork(self):
         """Its key is its code, so one that was deleted may return."""

@@ -8,13 +8,14 @@ import sys
 
 import django
 
+from tests.shop.store import live_name
+
 django.setup()
 
 import numpy as np  # noqa: E402
 
 from shopsearch import images  # noqa: E402
 from shopsearch.backends import get_vector_store  # noqa: E402
-from shopsearch.indexing import collections  # noqa: E402
 from shopsearch.models import IndexEntry, ProductImage  # noqa: E402
 from shopsearch.registry import index_for  # noqa: E402
 from shopsearch.testing import ColourEmbedder  # noqa: E402
@@ -23,7 +24,7 @@ from shopsearch.types import Query  # noqa: E402
 
 def differences():
     index, store, embedder = index_for(ProductImage), get_vector_store(), ColourEmbedder()
-    collection = collections.live_name(index)
+    collection = live_name(index)
     stored = {entity.id: entity for entity in store.fetch(collection, list(store.ids(collection)))}
     shown = {
         index.entity_id(image.pk): image for image in ProductImage.objects.filter(product__published=True)

@@ -11,11 +11,13 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from shopsearch import broker, tasks
+from shopsearch import broker, paused, tasks
 from shopsearch import tasks as workers
-from shopsearch.indexing import changes, collections, fill, outbox, rebuild, vector_cache
-from shopsearch.indexing.embedding import AWAY
-from shopsearch.models import Change, Collection, IndexEntry, KeptVector, ProductImage
+from shopsearch.indexing import batch, collections, outbox, rebuild
+from shopsearch.indexing.batch import AWAY
+from shopsearch.models import CachedVector, Change, Collection, IndexEntry, ProductImage, StoredImage
+from shopsearch.models import outbox as noting
+from shopsearch.models.outbox import ChangeQuerySet
 from tests.faults.comparing import ARTWORKS, IMAGES, differences
 from tests.faults.keeping import Keeper
 from tests.faults.stage import Killed, Stage
@@ -68,7 +70,7 @@ class Schedule:
         return self.keeper.act()
 
     def import_many(self):
-        with changes.paused():
+        with paused():
             for _ in range(self.dice.randint(1, 5)):
                 self.dice.choice(self.keeper.acts)()
                 self.stage.point("in an import")
@@ -110,7 +112,7 @@ class Schedule:
         """Every wait is over: leases have run out, also of those who are only slow."""
         for actor in self.stage.actors:
             actor.overslept = actor.is_writing
-        IndexEntry.objects.filter(state__in=outbox.NOT_AT_REST).update(available_at=Now())
+        IndexEntry.objects.unfinished().update(available_at=Now())
         Change.objects.update(available_at=Now())
 
     def sleep(self):
@@ -172,7 +174,7 @@ class Schedule:
         rebuild.prune(self.dice.choice(INDEXES))
 
     def reindex(self):
-        changes.note_all(self.dice.choice(INDEXES))
+        Change.objects.note_all(self.dice.choice(INDEXES))
         broker.wake()
 
     def declare(self):
@@ -192,13 +194,14 @@ class Schedule:
         """Who changes a declaration has to see this through."""
         self.stage.actor.is_spared = True
         for index in INDEXES:
-            changes.note_all(index)
+            Change.objects.note_all(index)
 
     # The world
 
     @contextmanager
     def world(self):
-        models = (ProductImage, Artwork, Product, Category, IndexEntry, Change, Collection, KeptVector)
+        models = (StoredImage, ProductImage, Artwork, Product, Category)
+        models += (IndexEntry, Change, Collection, CachedVector)
         for model in models:
             model.objects.all()._raw_delete("default")
         # The keys begin anew: a schedule is the same alone as after others.
@@ -214,14 +217,19 @@ class Schedule:
         with ExitStack() as stack:
             patch = lambda owner, name, new: stack.enter_context(mock.patch.object(owner, name, new))  # noqa: E731
             patch(broker, "wake", self.wake)
-            patch(changes, "_end", self.end_of_pause(changes._end))
+            patch(noting, "_end", self.end_of_pause(noting._end))
             patch(outbox, "renew", self.interruptible(outbox.renew, is_writing=True))
             for name in ("settle", "postpone"):
                 patch(outbox, name, self.interruptible(getattr(outbox, name), is_writing=False))
             for owner, name in (
-                *((outbox, "claim"), (outbox, "look_again"), (outbox, "forget"), (changes, "fold")),
-                *((fill, "_switch"), (collections, "create"), (changes, "note"), (rebuild, "_start")),
-                (vector_cache, "read"),
+                *((outbox, "claim"), (outbox, "look_again"), (outbox, "forget"), (outbox, "fold")),
+                *(
+                    (rebuild, "_switch"),
+                    (collections, "create"),
+                    (ChangeQuerySet, "note"),
+                    (rebuild, "_start"),
+                ),
+                (batch, "_read_stored"),
             ):
                 patch(owner, name, self.interruptible(getattr(owner, name)))
             patch(timezone, "now", self.skewed(timezone.now))
@@ -271,12 +279,12 @@ class Schedule:
     def cancel_what_nobody_can_fill(self):
         """A rebuild for a declaration that was taken back waits for a process that has it."""
         for index in INDEXES:
-            collection = collections.unfinished(index)
-            if collection and not fill.may_fill(index, collection):
+            collection = Collection.objects.of(index).unfinished().first()
+            if collection and not rebuild.may_fill(index, collection):
                 rebuild.cancel(index)
 
     def is_moving(self):
-        moving = IndexEntry.objects.filter(state__in=outbox.NOT_AT_REST).exists() or Change.objects.exists()
+        moving = IndexEntry.objects.unfinished().exists() or Change.objects.exists()
         return moving or Collection.objects.filter(state=Collection.State.BUILDING).exists()
 
 

@@ -13,7 +13,8 @@ def ask():
     from shopsearch.models import ProductImage
     from shopsearch.registry import index_for
     from shopsearch.search import reranking
-    from shopsearch.types import Query, Result, Results
+    from shopsearch.search.request import SearchAnswer, SearchRequest
+    from shopsearch.types import Query, Result
     from tests.shop.pictures import BLUE, RED, product
 
     images = [product(colour).images.get() for colour in (RED, BLUE)]
@@ -22,8 +23,11 @@ def ask():
         for rank, image in enumerate(images, 1)
     ]
     query = Query(text="mug", image=Image.new("RGB", (40, 40), RED))
-    page = Results(query=query, results=tuple(results), offset=0, limit=24, has_next=False)
-    rerank = reranking.request(index_for(ProductImage), page)
+    index = index_for(ProductImage)
+    page = SearchAnswer(
+        request=SearchRequest(), index=index, query=query, results=tuple(results), offset=0, limit=24
+    )
+    rerank = reranking.request(index, page)
     broker.send(broker.RERANK_TASK)
     return {"id": str(rerank.pk)}
 

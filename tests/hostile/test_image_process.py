@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -98,7 +99,7 @@ def test_a_format_that_a_shop_adds_is_decoded_apart(kind, settings, monkeypatch)
 
 
 def test_no_process_is_started_for_the_usual_formats_or_for_what_is_no_picture(monkeypatch):
-    monkeypatch.setattr(subprocess, "run", lambda *args, **options: pytest.fail("it was"))
+    monkeypatch.setattr(sandbox, "_take", lambda: pytest.fail("it was"))
     for kind in ("JPEG", "PNG", "WEBP", "GIF"):
         assert decode(saved(noise(), kind)).size == (48, 32)
     for content in (b"", b"no picture", saved(noise(), "TIFF"), saved(noise(), "ICO")):
@@ -106,41 +107,117 @@ def test_no_process_is_started_for_the_usual_formats_or_for_what_is_no_picture(m
             decode(content)
 
 
+@pytest.fixture
+def no_decoders():
+    """None waits, before or after."""
+    sandbox.close()
+    yield
+    sandbox.close()
+
+
+@pytest.fixture
+def programs(no_decoders, monkeypatch):
+    """Runs this program of Python instead of the decoder."""
+
+    def choose(program):
+        run = subprocess.Popen
+        monkeypatch.setattr(
+            subprocess,
+            "Popen",
+            lambda command, **options: run([sys.executable, "-c", program], **options),
+        )
+
+    return choose
+
+
+AVIF = saved(noise(), "AVIF")
+
+
 def test_nothing_of_the_environment_is_in_the_process(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "of the shop")
-    asked = {}
-
-    def run(command, **options):
-        asked.update(options, command=command)
-        return subprocess.CompletedProcess(command, 0, stdout=b'{"size": [1, 1]}\nabc')
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert decode(saved(noise(), "AVIF")).tobytes() == b"abc"
-    assert "SECRET_KEY" not in asked["env"]
-    assert asked["timeout"] == sandbox.SECONDS
+    assert not {"SECRET_KEY", "PATH", "HOME"} & sandbox._environment().keys()
 
 
 @pytest.mark.parametrize(
-    ("outcome", "sentence"),
+    ("answer", "sentence"),
     [
-        (subprocess.TimeoutExpired("x", 10), "takes too long"),
-        (FileNotFoundError("no python"), "cannot be read here"),
-        (b"", "takes too much memory"),
-        (b"[]", "takes too much memory"),
-        (b'{"size": [100, 100]}\nfew', "takes too much memory"),
-        (b'{"size": "large"}\n', "takes too much memory"),
-        (b'{"refused": "SystemExit", "detail": "x"}\n', "takes too much memory"),
+        ("", "takes too much memory"),
+        ("[]", "takes too much memory"),
+        ('{"size": [100, 100], "bytes": 3}\nfew', "takes too much memory"),
+        ('{"size": [100, 100], "bytes": 30000}\nfew', "takes too much memory"),
+        ('{"size": "large"}\n', "takes too much memory"),
+        ('{"bytes": "many"}\n', "takes too much memory"),
+        ('{"refused": "SystemExit", "detail": "x"}\n', "takes too much memory"),
+        ('{"refused": "ImageTooLarge", "detail": "It is."}\n', "It is"),
     ],
 )
-def test_however_the_process_ends_it_is_a_picture_that_was_refused(outcome, sentence, monkeypatch):
-    def run(command, **options):
-        if isinstance(outcome, Exception):
-            raise outcome
-        return subprocess.CompletedProcess(command, -9, stdout=outcome)
+def test_however_the_process_ends_it_is_a_picture_that_was_refused(answer, sentence, programs):
+    programs(f"import sys; sys.stdin.buffer.readline(); sys.stdout.write({answer!r})")
+    with pytest.raises(ImageError, match=sentence):
+        decode(AVIF)
+    assert not sandbox._idle, "it is not used again"
 
-    monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(ImageUnreadable, match=sentence):
-        decode(saved(noise(), "AVIF"))
+
+@pytest.mark.parametrize("program", ["import time; time.sleep(60)", "while True: pass"])
+def test_a_process_that_takes_too_long_is_ended(program, programs, monkeypatch):
+    monkeypatch.setattr(sandbox, "SECONDS", 0.2)
+    programs(program)
+    with pytest.raises(ImageUnreadable, match="takes too long"):
+        decode(AVIF + bytes(1_000_000))  # more than a pipe holds: writing waits too
+    assert not sandbox._all
+
+
+def test_where_no_process_can_be_started_the_picture_cannot_be_read(no_decoders, monkeypatch):
+    monkeypatch.setattr(sandbox, "_python", lambda: "/no/such/python")
+    with pytest.raises(ImageUnreadable, match="cannot be read here"):
+        decode(AVIF)
+
+
+def test_a_process_is_kept_for_the_next_picture_and_ends_after_a_refusal(no_decoders):
+    pictures = [decode(saved(Image.new("RGB", (40, 40 + each), RED), "AVIF")) for each in range(3)]
+    assert [picture.size for picture in pictures] == [(40, 40), (40, 41), (40, 42)]
+    [kept] = sandbox._idle
+    assert kept.pictures == 3
+    with pytest.raises(ImageError):
+        decode(AVIF[:100])
+    assert (sandbox._idle, sandbox._all) == ([], set())
+    assert kept._process.poll() is not None
+
+
+def test_a_process_ends_after_so_many_pictures(no_decoders, monkeypatch):
+    monkeypatch.setattr(sandbox, "MAX_PICTURES", 2)
+    for _ in range(3):
+        decode(AVIF)
+    [kept] = sandbox._idle
+    assert kept.pictures == 1
+
+
+def test_the_limits_are_those_of_the_moment(no_decoders, settings):
+    assert decode(AVIF).size == (48, 32)
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_IMAGE_PIXELS": 100}
+    with pytest.raises(ImageTooLarge):
+        decode(AVIF)
+
+
+def test_each_thread_gets_its_own_picture(no_decoders):
+    sizes = [(20 + each, 30) for each in range(16)]
+    contents = [saved(Image.new("RGB", size, RED), "AVIF") for size in sizes]
+    with ThreadPoolExecutor(4) as pool:
+        assert [picture.size for picture in pool.map(decode, contents)] == sizes
+    assert len(sandbox._all) == len(sandbox._idle) <= sandbox.MAX_IDLE
+
+
+def test_a_forked_child_leaves_its_parents_process_alone(no_decoders):
+    decode(AVIF)
+    [kept] = sandbox._idle
+    child = os.fork()
+    if not child:
+        apart = not sandbox._idle and decode(AVIF).size == (48, 32)
+        sandbox.close()
+        os._exit(0 if apart else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert decode(AVIF).size == (48, 32)
+    assert sandbox._idle == [kept]
 
 
 def test_where_a_server_embeds_python_the_interpreter_beside_it_is_started(monkeypatch):

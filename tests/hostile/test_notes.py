@@ -15,8 +15,8 @@ from PIL import Image
 from shopsearch.backends import get_query_embedder
 from shopsearch.embedders.remote.messages import write_vectors
 from shopsearch.images import decode
-from shopsearch.indexing import batch, changes
-from shopsearch.models import EvaluationQuery, ProductImage, Rerank
+from shopsearch.indexing import batch
+from shopsearch.models import Change, EvaluationQuery, ProductImage, Rerank
 from shopsearch.registry import index_for
 from shopsearch.search import reranking
 from shopsearch.testing import ColourEmbedder
@@ -43,7 +43,7 @@ def shop(settings, db):
         settings.SHOPSEARCH = {**settings.SHOPSEARCH, **defaults, **options}
         for colour in (RED, GREEN, BLUE):
             product(colour)
-        changes.note_all(index_for(ProductImage))
+        Change.objects.note_all(index_for(ProductImage))
         list(batch.index_pending())
         cache.clear()
 

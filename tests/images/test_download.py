@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from shopsearch import http
 from shopsearch.exceptions import ImageTooLarge, ImageUnavailable, ImageUnreadable
-from shopsearch.images import decode, download
+from shopsearch.images import decode
 from shopsearch.images.download import Downloader
 from tests.services.picture_server import jpeg, picture_server
 
@@ -74,11 +75,11 @@ def test_a_redirect_is_followed(server):
     [
         ("/missing/a.jpg", "the server answered 404", False),
         ("/busy/a.jpg", "the server answered 503", True),
-        ("/half/a.jpg", "the picture broke off: after", True),
+        ("/half/a.jpg", "the connection failed", True),
         ("/garbage/a.jpg", "the connection failed", True),
         ("/hangs-up/a.jpg", "the connection failed", True),
         ("/loop/", "more than 3 redirects", False),
-        ("/redirect/?to=http://[", "the address cannot be read", False),
+        ("/redirect/?to=http://a:b/", "the address cannot be read", False),
     ],
 )
 def test_what_is_wrong_is_said_and_whether_another_try_is_worth_it(server, path, reason, may_pass):
@@ -89,7 +90,7 @@ def test_what_is_wrong_is_said_and_whether_another_try_is_worth_it(server, path,
 
 def test_nothing_that_a_server_says_gets_into_the_reason(server):
     said = {refusal(downloader(server), f"{server.address}/garbage/{n}").reason for n in range(20)}
-    assert said <= {"the connection failed: BadStatusLine", "the connection failed: LineTooLong"}
+    assert said <= {"the connection failed: RemoteProtocolError"}
 
 
 def test_strangers_are_told_no_reason(server):
@@ -104,7 +105,7 @@ def test_a_server_says_when_to_come_back(server):
 @pytest.mark.parametrize("path", ["/silent/", "/drops/"])
 def test_the_deadline_is_for_everything_together(server, path):
     error = refusal(downloader(server, seconds=0.3), server.address + path)
-    assert (error.reason, error.may_pass) == ("no answer: not within 0.3 seconds", True)
+    assert (error.reason, error.may_pass) == ("no answer within 0.3 seconds", True)
 
 
 @pytest.mark.parametrize("path", ["/endless/", "/large/"])
@@ -121,7 +122,7 @@ def test_what_only_says_that_it_is_a_picture_is_for_the_decoder_to_refuse(server
 
 
 def test_a_name_server_that_does_not_answer_costs_no_more_than_the_deadline(server, monkeypatch):
-    monkeypatch.setattr(download.socket, "getaddrinfo", lambda *_, **__: server.stopping.wait())
+    monkeypatch.setattr(http.socket, "getaddrinfo", lambda *_, **__: server.stopping.wait())
     assert refusal(Downloader(seconds=0.2), "https://pictures.example/a.jpg").may_pass
 
 
@@ -143,26 +144,27 @@ def test_a_name_server_that_does_not_answer_costs_no_more_than_the_deadline(serv
         "https://pictures.example\\@127.0.0.1/",
         "https://pictures.example/a.jpg\r\nX-More: 1",
         "https:///a.jpg",
-        "https://[::1%25eth0]/",
-        "https://[fe80::1%eth0]/",
+        "https://ⓛocalhost/",
         "https://" + "a" * 2_000,
         "https://\ud800/",
-        "https://a..b/",
         "https://pictures.example:99999/",
         "",
     ],
 )
 def test_an_address_that_is_not_to_be_asked_is_not_even_looked_up(address, monkeypatch):
-    monkeypatch.setattr(download, "_looked_up", lambda *_: pytest.fail("it was looked up"))
+    monkeypatch.setattr(http, "_look_up", lambda *_: pytest.fail("it was looked up"))
     refusal(Downloader(), address)
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "0", "2130706433", "0x7f.1", "127.1", "ⓛocalhost", "[::1]"]
-)
+@pytest.mark.parametrize("host", ["[::1%25eth0]", "[fe80::1%eth0]", "a..b", "a b", "%31", "x" * 300])
+def test_a_host_that_cannot_be_one_is_not_found(host):
+    assert not refusal(Downloader(), f"https://{host}/").may_pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0", "2130706433", "0x7f.1", "127.1", "[::1]"])
 def test_this_machine_is_not_asked_however_its_name_is_written(server, host):
     asked = Downloader(schemes=("http",), ports=(server.port,))
-    assert "not on the public internet" in refusal(asked, f"http://{host}:{server.port}/").reason
+    assert "must not be asked" in refusal(asked, f"http://{host}:{server.port}/").reason
     assert server.requests == []
 
 
@@ -170,7 +172,7 @@ def test_this_machine_is_not_asked_however_its_name_is_written(server, host):
 def test_a_redirect_to_a_private_address_is_refused(server, to):
     to = to.format(port=server.port)
     error = refusal(downloader(server), f"{server.address}/redirect/?to={to}")
-    assert "not on the public internet" in error.reason
+    assert "must not be asked" in error.reason
     assert len(server.requests) == 1
 
 
@@ -184,9 +186,11 @@ def test_a_redirect_does_not_leave_https(server, to, tls):
 
 def resolver(*answers):
     """A name server that gives these answers one after the other, then the last one for ever; and what was asked."""
-    asked = []
+    asked, system = [], socket.getaddrinfo
 
-    def look_up(host, port, **options):
+    def look_up(host, port, *arguments, **options):
+        if host[0].isdigit():  # an address, as the connection is made
+            return system(host, port, *arguments, **options)
         addresses = answers[min(len(asked), len(answers) - 1)]
         asked.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
@@ -197,7 +201,7 @@ def resolver(*answers):
 def test_a_name_server_that_changes_its_mind_gains_nothing(server, monkeypatch):
     """What was checked is what is connected to: the name is looked up once for each request."""
     look_up, asked = resolver(["127.0.0.1"], ["127.0.0.2"])
-    monkeypatch.setattr(download.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(http.socket, "getaddrinfo", look_up)
     address = f"http://pictures.example:{server.port}"
     assert downloader(server).fetch(f"{address}/good/a.jpg") == jpeg("/good/a.jpg")
     assert asked == ["pictures.example"]
@@ -207,14 +211,14 @@ def test_a_name_server_that_changes_its_mind_gains_nothing(server, monkeypatch):
 
 def test_a_name_with_one_private_address_among_others_is_refused(server, monkeypatch):
     look_up, _ = resolver(["127.0.0.1", "10.0.0.1"])
-    monkeypatch.setattr(download.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(http.socket, "getaddrinfo", look_up)
     assert "10.0.0.1" in refusal(downloader(server), f"http://pictures.example:{server.port}/good/").reason
     assert server.requests == []
 
 
 def test_where_one_address_is_dead_the_next_one_is_asked(server, monkeypatch):
     look_up, _ = resolver(["127.0.0.3", "127.0.0.1"])
-    monkeypatch.setattr(download.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(http.socket, "getaddrinfo", look_up)
     # The server listens at 127.0.0.1 alone.
     found = downloader(server, networks=("127.0.0.0/8",)).fetch(f"http://a.example:{server.port}/good/a.jpg")
     assert found == jpeg("/good/a.jpg")
@@ -248,9 +252,9 @@ def tls(tmp_path, monkeypatch):
         capture_output=True,
     )
     trusting = ssl.create_default_context(cafile=certificate)
-    monkeypatch.setattr(download, "_tls", lambda: trusting)
+    monkeypatch.setattr(http, "_tls", lambda: trusting)
     look_up, _ = resolver(["127.0.0.1"])
-    monkeypatch.setattr(download.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(http.socket, "getaddrinfo", look_up)
     with picture_server() as running:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)

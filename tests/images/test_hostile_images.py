@@ -9,7 +9,7 @@ import zlib
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageChops, ImageFile
 
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
 from shopsearch.images import decode
@@ -118,7 +118,28 @@ def test_a_truncated_file_is_refused(kind):
     content = saved(Image.effect_noise((200, 200), 80).convert("RGB"), kind)
     with pytest.raises(ImageUnreadable, match=r"save it (anew )?as JPEG|use a JPEG") as refusal:
         decode(content[: len(content) // 2])
-    assert refusal.value.__cause__ is not None
+    assert str(refusal.value).endswith(".")
+
+
+@pytest.mark.parametrize("lacking", [1, 2, 10, 1000])
+@pytest.mark.parametrize(
+    ("mode", "options"), [("RGB", {}), ("RGB", {"progressive": True}), ("L", {}), ("CMYK", {})]
+)
+def test_a_jpeg_that_lacks_its_last_bytes_is_read_as_a_browser_shows_it(lacking, mode, options):
+    whole = saved(Image.effect_noise((600, 400), 80).convert(mode), "JPEG", **options)
+    picture, cut = decode(whole), decode(whole[:-lacking])
+    top = (0, 0, 600, 400 - 400 // 16)
+    difference = ImageChops.difference(picture.crop(top), cut.crop(top))
+    assert cut.size == picture.size
+    assert "progressive" in options or difference.getbbox() is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_a_jpeg_that_lacks_rows_is_refused(mode, kept):
+    whole = saved(Image.effect_noise((600, 400), 80).convert(mode), "JPEG")
+    with pytest.raises(ImageUnreadable, match="broken or incomplete"):
+        decode(whole[: int(len(whole) * kept)])
 
 
 @pytest.mark.parametrize(
@@ -208,8 +229,6 @@ MAGIC = [
     b"GIF89a",
     b"RIFF\x40\0\0\0WEBPVP8 ",
     b"BM",
-    b"II*\0",
-    b"MM\0*",
     b"",
 ]
 VALID = [
@@ -222,10 +241,9 @@ VALID = [
         ("GIF", "P", {}),
         ("WEBP", "RGB", {}),
         ("BMP", "RGB", {}),
-        ("TIFF", "RGB", {"compression": "tiff_lzw"}),
-        ("TIFF", "L", {}),
     ]
 ]
+"""Of the formats that are decoded in this process; tests/hostile/ damages the others too."""
 
 
 @given(st.sampled_from(MAGIC), st.binary(max_size=400))

@@ -1,14 +1,13 @@
 """Which addresses are the internet's and which are somebody's own, and that only the former are ever connected to."""
 
-import socket
-
 import pytest
+from httpcore2 import ConnectError, SyncBackend
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from shopsearch import http
 from shopsearch.exceptions import ImageUnavailable
-from shopsearch.images import download
 from shopsearch.images.download import Downloader, is_in, is_public
 
 NOT_PUBLIC = (
@@ -65,23 +64,13 @@ def test_whatever_is_asked_only_public_addresses_and_the_https_port_are_connecte
     """Over a network that refuses every connection and notes where it was to lead."""
     connected = []
 
-    class Network:
-        def __init__(self, *_):
-            pass
-
-        def connect(self, where):
-            connected.append(where)
-            raise ConnectionRefusedError
-
-        def settimeout(self, seconds):
-            pass
-
-        close = getpeername = lambda self: None
+    def connect(self, host, port, timeout):
+        connected.append((host, port))
+        raise ConnectError
 
     with pytest.MonkeyPatch.context() as patch:
-        answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 443)) for each in found]
-        patch.setattr(download, "_looked_up", lambda target, _: [(a[0], a[4]) for a in answer])
-        patch.setattr(download.socket, "socket", Network)
+        patch.setattr(http, "_look_up", lambda *_: found)
+        patch.setattr(SyncBackend, "connect_tcp", connect)
         with pytest.raises(ImageUnavailable):
             Downloader().fetch(address)
     assert all(is_public(host) and port == 443 for host, port in connected)

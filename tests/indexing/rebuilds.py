@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shopsearch.backends import get_vector_store
 from shopsearch.indexing import batch as indexing
-from shopsearch.indexing import collections, fill
+from shopsearch.indexing import rebuild
 from shopsearch.models import Collection
 from shopsearch.search.engine import search
 from shopsearch.testing import ColourEmbedder, MemoryStore
@@ -71,12 +71,12 @@ def work():
     """What workers do until nothing is left to do."""
     while True:
         batches = list(indexing.index_pending())
-        if not fill.advance() and not any(batch.claimed for batch in batches):
+        if not rebuild.advance() and not any(batch.claimed for batch in batches):
             return
 
 
 def live():
-    return collections.live(IMAGES)
+    return Collection.objects.of(IMAGES).live().first()
 
 
 def states():
@@ -91,9 +91,9 @@ def found(words="red", **filters):
 
 def step():
     """One batch, as a worker does it."""
-    fill.advance()
+    rebuild.advance()
     indexing.index_batch()
-    fill.advance()
+    rebuild.advance()
 
 
 def in_live():

@@ -7,8 +7,8 @@ from django.db.models import F
 from shopsearch import reindex
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import batch as batches
-from shopsearch.indexing import changes, outbox
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.indexing import outbox
+from shopsearch.models import Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, Poster, PosterImage, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
@@ -73,7 +73,7 @@ def test_an_image_without_a_file_is_not_shown_and_that_is_no_failure():
 
 
 def test_an_id_that_the_models_key_cannot_have_is_gone():
-    changes.note(IMAGES, ["not a number"])
+    Change.objects.note(IMAGES, ["not a number"])
     assert [batch.deleted for batch in index_everything()] == [1]
 
 
@@ -85,7 +85,7 @@ def test_an_unchanged_picture_is_never_embedded_twice():
     index_everything()
     shoe.images.first().save()
     shoe.save()
-    changes.note_all(IMAGES)
+    Change.objects.note_all(IMAGES)
     assert sum(batch.unchanged for batch in index_everything()) == 2
     assert get_embedder().embedded == 2
 
@@ -125,7 +125,7 @@ def test_an_image_that_the_store_lost_is_embedded_again(store):
     product(RED)
     index_everything()
     store.clear()
-    changes.note_all(IMAGES)
+    Change.objects.note_all(IMAGES)
     index_everything()
     assert len(entities()) == 1
 
@@ -175,10 +175,10 @@ def test_an_image_deleted_under_other_filters_is_no_ghost_when_the_old_ones_are_
     index_everything()
     with monkeypatch.context() as other:
         other.setattr(IMAGES, "filters", {"in_stock": bool}, raising=False)
-        changes.note_all(IMAGES)
+        Change.objects.note_all(IMAGES)
         index_everything()
         gone.delete()
         index_everything()
-    changes.note_all(IMAGES)
+    Change.objects.note_all(IMAGES)
     index_everything()
     assert list(entities()) == [str(image.pk) for image in ProductImage.objects.all()]

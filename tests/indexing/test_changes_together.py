@@ -5,9 +5,9 @@ import threading
 import pytest
 from django.db import connection, transaction
 
-from shopsearch.indexing import changes, outbox
+from shopsearch.indexing import outbox
 from shopsearch.indexing.outbox import Settlement
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.models import Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.pictures import RED, product
 
@@ -63,7 +63,7 @@ def waiting_is_an_error():
 def test_a_save_does_not_wait_for_another_that_has_noted_the_same_image():
     needs_concurrent_writers()
     thing = product(RED)
-    changes.fold()
+    outbox.fold()
     image = thing.images.get()
 
     def import_products(other):
@@ -75,16 +75,16 @@ def test_a_save_does_not_wait_for_another_that_has_noted_the_same_image():
     assert other.reached.wait(30)
     waiting_is_an_error()
     image.save()
-    assert changes.fold() == 1, "what is not committed yet is not folded, and not waited for"
+    assert outbox.fold() == 1, "what is not committed yet is not folded, and not waited for"
     other.finish()
-    assert changes.fold() == 1
+    assert outbox.fold() == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_transactions_that_save_the_same_products_in_opposite_orders_do_not_deadlock_over_our_rows():
     needs_concurrent_writers()
     first, second = product(RED), product(RED)
-    changes.fold()
+    outbox.fold()
     images = {each.pk: each.images.get() for each in (first, second)}
 
     def import_products(other):
@@ -100,19 +100,19 @@ def test_two_transactions_that_save_the_same_products_in_opposite_orders_do_not_
         second.save()
         images[first.pk].save()
         other.finish()
-    assert changes.fold() == 4
+    assert outbox.fold() == 4
 
 
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_fold_at_once_lose_nothing_and_fold_nothing_twice():
     for _ in range(4):
-        changes.note(IMAGES, range(300))
+        Change.objects.note(IMAGES, range(300))
     ready, folded = threading.Barrier(4), []
 
     def work(worker):
         ready.wait(30)
-        while changes.due("default").exists():
-            folded.append(changes.fold(70))
+        while Change.objects.due().exists():
+            folded.append(outbox.fold(70))
 
     workers = [Meanwhile(work) for _ in range(4)]
     for worker in workers:
@@ -123,16 +123,16 @@ def test_workers_that_fold_at_once_lose_nothing_and_fold_nothing_twice():
 
 @pytest.mark.django_db(transaction=True)
 def test_folding_and_settling_the_same_rows_wait_for_each_other_and_do_not_deadlock():
-    changes.note(IMAGES, range(60))
+    Change.objects.note(IMAGES, range(60))
     claimed = outbox.claim(60)
     ready = threading.Barrier(2)
 
     def fold(worker):
         for _ in range(8):
-            changes.note(IMAGES, range(59, -1, -1))
+            Change.objects.note(IMAGES, range(59, -1, -1))
             ready.wait(30)
-            while changes.due("default").exists():
-                changes.fold()
+            while Change.objects.due().exists():
+                outbox.fold()
 
     worker = Meanwhile(fold)
     for _ in range(8):
@@ -146,12 +146,12 @@ def test_folding_and_settling_the_same_rows_wait_for_each_other_and_do_not_deadl
 @pytest.mark.django_db(transaction=True)
 def test_an_open_import_keeps_no_worker_from_its_rows():
     needs_concurrent_writers()
-    changes.note(IMAGES, [1, 2])
+    Change.objects.note(IMAGES, [1, 2])
     claimed = outbox.claim(2)
 
     def import_products(other):
         with transaction.atomic():
-            changes.note(IMAGES, [1])
+            Change.objects.note(IMAGES, [1])
             other.pause()
 
     other = Meanwhile(import_products)
@@ -161,5 +161,5 @@ def test_an_open_import_keeps_no_worker_from_its_rows():
     outbox.settle([Settlement(entry=row, error="broken") for row in claimed])
     assert set(states().values()) == {State.FAILED}
     other.finish()
-    changes.fold()
+    outbox.fold()
     assert states() == {"1": State.PENDING, "2": State.FAILED}

@@ -6,7 +6,7 @@ from django.db.migrations.state import ModelState
 import shopsearch
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import batch as indexing
-from shopsearch.indexing import changes
+from shopsearch.indexing import outbox
 from shopsearch.models import Change, ProductImage, ProductImageQuerySet
 from tests.shop.models import Artwork, PosterImage, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
@@ -74,9 +74,9 @@ def test_a_picture_that_is_saved_many_times_while_paused_is_embedded_once():
 
 def test_what_is_noted_by_reindex_waits_for_the_end_of_the_pause_as_well():
     mug = product(RED)
-    changes.fold()
+    outbox.fold()
     with shopsearch.paused():
         Product.objects.update(price=7)
         mug.images.reindex()
-        assert changes.fold() == 0
-    assert changes.fold() == 1
+        assert outbox.fold() == 0
+    assert outbox.fold() == 1

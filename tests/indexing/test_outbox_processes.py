@@ -24,16 +24,16 @@ while outbox.has_due():
 KILLED = """
 import django; django.setup()
 import os, signal
-from shopsearch.indexing import changes
-write = changes._write
-changes._write = lambda *arguments: (write(*arguments), os.kill(os.getpid(), signal.SIGKILL))
-changes.fold()
+from shopsearch.indexing import outbox
+write = outbox._write
+outbox._write = lambda *arguments: (write(*arguments), os.kill(os.getpid(), signal.SIGKILL))
+outbox.fold()
 """
 COUNT = """
 import django; django.setup()
-from shopsearch.indexing import changes
+from shopsearch.indexing import outbox
 from shopsearch.models import Change, IndexEntry
-print(Change.objects.count(), IndexEntry.objects.count(), changes.fold(), IndexEntry.objects.count())
+print(Change.objects.count(), IndexEntry.objects.count(), outbox.fold(), IndexEntry.objects.count())
 """
 
 
@@ -59,8 +59,12 @@ def shop(database_of_many):
     """An environment whose database has noted 2,000 images, and that 100 of them are gone."""
     fill = "import django; django.setup(); from django.core.management import call_command as call;"
     fill += "call('migrate', run_syncdb=True, verbosity=0);"
-    fill += "from shopsearch import registry; from shopsearch.indexing import changes; index = registry.get_index();"
-    fill += "changes.note(index, range(2_000)); changes.note(index, range(100), is_deletion=True)"
+    fill += (
+        "from shopsearch import registry; from shopsearch.models import Change; index = registry.get_index();"
+    )
+    fill += (
+        "Change.objects.note(index, range(2_000)); Change.objects.note(index, range(100), is_deletion=True)"
+    )
     environ = environment(database_of_many)
     subprocess.run([sys.executable, "-c", fill], env=environ, check=True)
     return environ

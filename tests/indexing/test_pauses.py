@@ -10,8 +10,10 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from shopsearch.indexing import changes, outbox
+from shopsearch import broker, models, paused
+from shopsearch.indexing import outbox, progress
 from shopsearch.models import Change, ProductImage
+from shopsearch.models.outbox import PAUSE_SECONDS, wake
 from shopsearch.registry import index_for
 
 pytestmark = pytest.mark.django_db
@@ -26,35 +28,35 @@ def waits():
 
 
 def test_what_is_changed_while_paused_is_due_at_the_end():
-    with changes.paused():
-        changes.note(IMAGES, [1])
+    with paused():
+        Change.objects.note(IMAGES, [1])
         assert not outbox.has_due()
-        assert 290 < min(waits()) <= changes.PAUSE_SECONDS
-        assert outbox.waiting([IMAGES]) == 1
-    changes.note(IMAGES, [2])
+        assert 290 < min(waits()) <= PAUSE_SECONDS
+        assert progress.waiting([IMAGES]) == 1
+    Change.objects.note(IMAGES, [2])
     assert outbox.has_due(beyond=1)
 
 
 def test_a_pause_ends_whatever_happens_in_it():
-    with contextlib.suppress(ValueError), changes.paused():
-        changes.note(IMAGES, [1])
+    with contextlib.suppress(ValueError), paused():
+        Change.objects.note(IMAGES, [1])
         raise ValueError
     assert outbox.has_due()
-    changes.note(IMAGES, [2])
+    Change.objects.note(IMAGES, [2])
     assert max(waits()) <= 0
 
 
 def test_a_pause_within_a_pause_is_part_of_it():
-    with changes.paused():
-        with changes.paused():
-            changes.note(IMAGES, [1])
+    with paused():
+        with paused():
+            Change.objects.note(IMAGES, [1])
         assert not outbox.has_due()
     assert outbox.has_due()
 
 
 def test_a_pause_is_not_for_what_others_change():
-    with changes.paused():
-        other = threading.Thread(target=lambda: found.append(changes._pause.get()))
+    with paused():
+        other = threading.Thread(target=lambda: found.append(models.outbox._pause.get()))
         found = []
         other.start()
         other.join()
@@ -62,21 +64,19 @@ def test_a_pause_is_not_for_what_others_change():
     Change.objects.create(
         index=IMAGES.name, image_id="1", token=uuid.uuid4(), available_at=Now() + timedelta(60)
     )
-    with changes.paused():
-        changes.note(IMAGES, [2])
+    with paused():
+        Change.objects.note(IMAGES, [2])
     assert [len([wait for wait in waits() if wait > 0]), len(waits())] == [1, 2]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_pause_is_one_wake_up_at_its_end(monkeypatch):
     sent = []
-    monkeypatch.setattr(
-        changes.broker, "wake", lambda: sent.append(Change.objects.filter(token=None).count())
-    )
-    with changes.paused():
+    monkeypatch.setattr(broker, "wake", lambda: sent.append(Change.objects.filter(token=None).count()))
+    with paused():
         for number in range(5):
-            changes.note(IMAGES, [number])
-            changes.wake("default")
+            Change.objects.note(IMAGES, [number])
+            wake("default")
         assert sent == []
     assert sent == [5]
 
@@ -84,9 +84,9 @@ def test_a_pause_is_one_wake_up_at_its_end(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_a_pause_in_a_transaction_that_is_rolled_back_leaves_nothing_and_wakes_nobody(monkeypatch):
     sent = []
-    monkeypatch.setattr(changes.broker, "wake", lambda: sent.append(True))
-    with contextlib.suppress(ValueError), transaction.atomic(), changes.paused():
-        changes.note(IMAGES, [1])
+    monkeypatch.setattr(broker, "wake", lambda: sent.append(True))
+    with contextlib.suppress(ValueError), transaction.atomic(), paused():
+        Change.objects.note(IMAGES, [1])
         with transaction.atomic(savepoint=False):
             raise ValueError
     assert not Change.objects.exists()
@@ -94,7 +94,7 @@ def test_a_pause_in_a_transaction_that_is_rolled_back_leaves_nothing_and_wakes_n
 
 
 def test_what_a_killed_import_has_noted_is_due_by_itself():
-    with changes.paused():
-        changes.note(IMAGES, [1])
-        Change.objects.update(available_at=F("available_at") - timedelta(seconds=changes.PAUSE_SECONDS))
-        assert changes.fold() == 1
+    with paused():
+        Change.objects.note(IMAGES, [1])
+        Change.objects.update(available_at=F("available_at") - timedelta(seconds=PAUSE_SECONDS))
+        assert outbox.fold() == 1

@@ -9,9 +9,9 @@ from django.db import IntegrityError, models, transaction
 from django.db.models.signals import post_save
 
 from shopsearch import broker
-from shopsearch.indexing import changes
 from shopsearch.indexing import receivers as signals
 from shopsearch.models import Change, ProductImage
+from shopsearch.models.outbox import ChangeQuerySet
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, Category, Poster, PosterImage, Product
 from tests.shop.pictures import GREEN, RED, picture, product
@@ -134,7 +134,7 @@ def test_outside_of_a_transaction_too_a_save_is_not_committed_without_its_row(mo
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(changes, "note", killed)
+    monkeypatch.setattr(ChangeQuerySet, "note", killed)
     saved.position = saved.price = 7
     with pytest.raises(KeyboardInterrupt):
         saved.save()
@@ -201,26 +201,3 @@ def test_the_shops_own_receivers_run_after_the_commit_as_django_has_it():
     finally:
         post_save.disconnect(receive, sender=Product)
     assert inside == [False]
-
-
-def test_a_proxy_a_child_and_a_parent_are_followed_through_the_table_they_share():
-    class Bestseller(Product):
-        class Meta:
-            proxy = True
-            app_label = "shop"
-
-    class Bundle(Product):
-        class Meta:
-            app_label = "shop"
-
-    try:
-        assert signals._tables(Bestseller) == {Product}
-        assert signals._tables(Bundle) == {Product, Bundle}
-        assert {Product, Bestseller} <= set(signals._kin(Bestseller))
-        assert {Product, Bundle} <= set(signals._kin(Bundle))
-    finally:
-        from django.apps import apps
-
-        for name in ("bestseller", "bundle"):
-            del apps.all_models["shop"][name]
-        apps.clear_cache()

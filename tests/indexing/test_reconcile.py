@@ -7,12 +7,11 @@ from django.core.files.storage import default_storage
 
 from shopsearch import tasks
 from shopsearch.backends import get_embedder, get_vector_store
-from shopsearch.indexing import changes, reconcile
-from shopsearch.indexing.collections import live_name
+from shopsearch.indexing import outbox, reconcile
 from shopsearch.models import IndexEntry, ProductImage
 from tests.shop.models import Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
-from tests.shop.store import IMAGES, entities, index_everything, looks
+from tests.shop.store import IMAGES, entities, index_everything, live_name, looks
 
 pytestmark = pytest.mark.django_db
 
@@ -32,9 +31,9 @@ def images():
 
 def found(fix=False):
     return [
-        (finding.kind, finding.image_id)
-        for part in reconcile.reconcile(IMAGES, fix=fix)
-        for finding in part.findings
+        (difference.kind, difference.image_id)
+        for portion in reconcile.reconcile(IMAGES, fix=fix)
+        for difference in portion.differences
     ]
 
 
@@ -141,7 +140,7 @@ def test_an_image_that_waits_for_the_workers_is_not_judged(images, is_folded):
     images[0].delete()
     Product.objects.get().save()
     product(RED)
-    while is_folded and changes.fold():
+    while is_folded and outbox.fold():
         pass
     assert found() == []
 
@@ -179,7 +178,7 @@ def test_no_more_is_held_than_a_chunk(images, store, monkeypatch):
 
 def test_before_anything_is_indexed_everything_is_lost(store):
     image = product(RED).images.get()
-    while changes.fold():
+    while outbox.fold():
         pass
     IndexEntry.objects.all().delete()
     assert found() == [("lost", str(image.pk))]

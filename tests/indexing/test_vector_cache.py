@@ -5,9 +5,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from shopsearch.backends import get_embedder, get_vector_store
-from shopsearch.indexing import batch, changes, reconcile
+from shopsearch.indexing import batch, outbox, reconcile
 from shopsearch.indexing.batch import MAX_ATTEMPTS
-from shopsearch.models import IndexEntry, KeptVector, ProductImage
+from shopsearch.models import CachedVector, Change, IndexEntry, ProductImage
 from shopsearch.registry import index_for
 from tests.shop.models import Edition, Poster, PosterImage, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
@@ -65,7 +65,7 @@ def show():
 
 
 def is_kept():
-    return KeptVector.objects.exists()
+    return CachedVector.objects.exists()
 
 
 # Nothing is embedded twice
@@ -73,7 +73,7 @@ def is_kept():
 
 def test_an_image_that_is_hidden_and_shown_again_is_not_embedded_again(image):
     hide()
-    assert KeptVector.objects.get().image_hash == hash_of(image)
+    assert CachedVector.objects.get().image_hash == hash_of(image)
     assert show() == 0
     assert looks(image, RED)
     assert not is_kept()
@@ -90,8 +90,8 @@ def test_it_is_written_with_what_else_changed_meanwhile(image):
 
 def test_hidden_images_that_change_and_are_looked_at_again_are_not_embedded_either(image):
     hide()
-    changes.note_all(IMAGES)
-    changes.note(IMAGES, [image.pk])
+    Change.objects.note_all(IMAGES)
+    Change.objects.note(IMAGES, [image.pk])
     index_everything()
     hide()
     assert show() == 0
@@ -126,10 +126,10 @@ def test_a_whole_range_that_is_sold_out_and_comes_back_is_not_embedded_again(mon
 def test_a_declaration_that_failed_for_a_while_costs_no_embedding_when_it_is_mended(image, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(IMAGES, "get_field_values", lambda image: 1 / 0)
-        changes.note_all(IMAGES)
+        Change.objects.note_all(IMAGES)
         index_everything()
         assert (entry(image).state, len(entities())) == ("failed", 0)
-    changes.note_failed(IMAGES)
+    Change.objects.note_failed(IMAGES)
     assert show() == 0
     assert looks(image, RED)
     assert not is_kept()
@@ -206,14 +206,14 @@ def test_what_the_store_has_of_an_image_that_it_refused_is_not_kept(image, store
         raise ValueError("no")
 
     replace_file(image, GREEN)
-    changes.fold()
+    outbox.fold()
     IndexEntry.objects.update(attempts=MAX_ATTEMPTS)  # the last of them
     with monkeypatch.context() as patch:
         patch.setattr(store, "upsert", half_done)
         index_everything()
     assert entry(image).state == "failed"
     assert not is_kept()
-    changes.note_failed(IMAGES)
+    Change.objects.note_failed(IMAGES)
     index_everything()
     assert looks(image, GREEN)
 
@@ -242,9 +242,9 @@ def test_reconciling_forgets_what_was_deleted_behind_our_back_while_it_was_hidde
     hide()
     ProductImage.objects.filter(pk=image.pk)._raw_delete("default")
     list(reconcile.reconcile(IMAGES))
-    assert KeptVector.objects.count() == 2
+    assert CachedVector.objects.count() == 2
     list(reconcile.reconcile(IMAGES, fix=True))
-    assert [kept.image_id for kept in KeptVector.objects.all()] == [str(other.pk)]
+    assert [kept.image_id for kept in CachedVector.objects.all()] == [str(other.pk)]
 
 
 def asked(act):
@@ -252,11 +252,11 @@ def asked(act):
     act()
     with CaptureQueriesContext(connection) as captured:
         index_everything()
-    return sum("keptvector" in query["sql"] for query in captured.captured_queries)
+    return sum("cachedvector" in query["sql"] for query in captured.captured_queries)
 
 
 def test_a_shop_that_hides_nothing_pays_one_query_for_new_and_for_deleted_images_and_none_for_others(image):
     assert asked(lambda: product(GREEN, BLUE)) == 1
     assert asked(lambda: publish(True)) == 0
-    assert asked(lambda: changes.note_all(IMAGES)) == 0
+    assert asked(lambda: Change.objects.note_all(IMAGES)) == 0
     assert asked(lambda: Product.objects.all().delete()) == 1

@@ -8,7 +8,6 @@ from django.db import OperationalError
 
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
-from shopsearch.registry.index import described
 from shopsearch.search.engine import search
 from shopsearch.search.reranking import order_of
 from tests.shop.models import Product
@@ -70,4 +69,4 @@ def test_a_database_that_is_away_is_not_a_product_without_a_title(odd, monkeypat
     monkeypatch.setattr(Product, "get_absolute_url", away)
     plain = ProductImage.objects.exclude(product=odd).get()
     with pytest.raises(OperationalError):
-        described(index_for(ProductImage), plain.product, plain)
+        index_for(ProductImage).described(plain.product, plain)

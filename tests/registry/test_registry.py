@@ -7,6 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 import shopsearch
 from shopsearch import FilterField, ImageIndex, registry
+from shopsearch.backends import schema_of
 from shopsearch.models import ProductImage
 from tests.shop.models import Artwork, Category, Poster, PosterImage, Product
 
@@ -76,6 +77,20 @@ def test_filter_values_are_typed_and_followed_from_the_product():
 def test_a_path_that_ends_early_has_no_value():
     image = ProductImage(product=Product(title="mug"))
     assert registry.index_for(ProductImage).get_filter_values(image)["category"] is None
+
+
+def test_a_filter_may_partition_the_collection_and_then_every_image_has_a_value():
+    class Partitioned(ImageIndex):
+        filters = {"category": FilterField(str, "category__name", few_values=True), "price": Decimal}
+        partition_by = "category"
+
+    index = Partitioned(ProductImage)
+    assert index.field_types == {"category": "partition", "price": "number"}
+    assert index.filter_types["category"] == "string", "it is declared and asked for like any other"
+    image = ProductImage(product=Product(title="mug"))
+    assert index.get_field_values(image)["category"] == ""
+    assert schema_of(index).few_values == {"category"}
+    assert schema_of(index).fields == index.field_types
 
 
 def test_a_filter_of_a_type_that_cannot_be_stored_is_refused():

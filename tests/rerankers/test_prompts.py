@@ -33,7 +33,7 @@ def test_no_quoted_text_spells_a_control_token_or_ends_its_quotation(tokenizers,
 
 def test_a_quoted_text_keeps_its_words_and_is_bounded():
     assert prompts.quoted("  Größe 38,\nleopard-print (2 pcs)  ") == '"Größe 38, leopard-print (2 pcs)"'
-    assert len(prompts.quoted("long " * 1000)) <= prompts.MOST_CHARACTERS + 2
+    assert len(prompts.quoted("long " * 1000)) <= prompts.MAX_CHARACTERS + 2
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shopsearch.exceptions import RerankerError
-from shopsearch.indexing import batch, changes
-from shopsearch.models import ProductImage
+from shopsearch.indexing import batch
+from shopsearch.models import Change, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.rerankers.ordering import arrange
 from shopsearch.rerankers.server import ServerReranker
@@ -177,7 +177,7 @@ def queued(model_server, settings, db):
         product = Product.objects.create(title=f"mug {number}")
         ProductImage.objects.create(product=product, image=ContentFile(content.getvalue(), "mug.png"))
     index = index_for(ProductImage)
-    changes.note_all(index)
+    Change.objects.note_all(index)
     list(batch.index_pending())
     return reranking.request(index, search("red"))
 

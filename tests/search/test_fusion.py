@@ -5,15 +5,15 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsearch.registry.analyzer import asked, kept
+from shopsearch.registry.analyzer import product_terms, query_terms
 from shopsearch.search.retrieval import fused
 from shopsearch.types import Hit
 
 SHOP = {
-    "1": kept(["red mug"], ["MUG-1"], "en"),
-    "2": kept(["red mug with dots"], ["MUG-2"], "en"),
-    "3": kept(["red plate"], ["PLATE-3"], "en"),
-    "4": kept(["lamp"], ["LAMP-4"], "en"),
+    "1": product_terms(["red mug"], ["MUG-1"], "en"),
+    "2": product_terms(["red mug with dots"], ["MUG-2"], "en"),
+    "3": product_terms(["red plate"], ["PLATE-3"], "en"),
+    "4": product_terms(["lamp"], ["LAMP-4"], "en"),
 }
 
 
@@ -32,7 +32,7 @@ def said(*products):
 
 
 def order(by_vectors, by_words, query, weight=1.0):
-    hits = fused(by_vectors, by_words, asked=asked(query, "en"), weight=weight)
+    hits = fused(by_vectors, by_words, asked=query_terms(query, "en"), weight=weight)
     return list(dict.fromkeys(each.product_id for each in hits))
 
 
@@ -62,7 +62,7 @@ def test_many_images_of_a_product_are_one_rank():
 
 
 def test_the_score_stays_the_vectors_where_both_found_a_hit():
-    [found] = fused([hit("1", 0.5)], said("1"), asked=asked("mug", "en"), weight=1)
+    [found] = fused([hit("1", 0.5)], said("1"), asked=query_terms("mug", "en"), weight=1)
     assert found.score == 0.5
 
 
@@ -74,10 +74,10 @@ def test_the_score_stays_the_vectors_where_both_found_a_hit():
 def test_every_hit_comes_once_and_those_of_a_product_together(vectors, words, query):
     by_vectors = [hit(product, 0.9 - rank / 50, image) for rank, (product, image) in enumerate(vectors)]
     by_words = [hit(product, 0.2, image, SHOP[product]) for product, image in words]
-    hits = fused(by_vectors, by_words, asked=asked(query, "en"), weight=1)
+    hits = fused(by_vectors, by_words, asked=query_terms(query, "en"), weight=1)
     assert sorted(each.id for each in hits) == sorted({each.id for each in (*by_vectors, *by_words)})
     products = [each.product_id for each in hits]
     assert sum(before != after for before, after in itertools.pairwise(products)) == max(
         0, len(set(products)) - 1
     )
-    assert hits == fused(by_vectors, by_words, asked=asked(query, "en"), weight=1)
+    assert hits == fused(by_vectors, by_words, asked=query_terms(query, "en"), weight=1)

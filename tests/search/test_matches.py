@@ -102,7 +102,7 @@ def test_a_new_calibration_counts_at_once_in_this_process():
 def test_calibrations_are_read_once_in_a_while(django_assert_num_queries):
     calibrated(0.5)
     search("red")
-    with django_assert_num_queries(2):  # which collection answers, and the images
+    with django_assert_num_queries(3):  # which collection answers, what is shown, and the page
         assert search("green").match == "good"
 
 

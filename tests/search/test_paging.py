@@ -2,17 +2,19 @@
 
 import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from django.db.models.signals import post_init
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import collections
-from shopsearch.models import ProductImage
+from shopsearch.models import Collection, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.search import retrieval
 from shopsearch.search.engine import search
@@ -60,7 +62,7 @@ def stock(shown):
     for model in (ProductImage, Product):
         model.objects.all()._raw_delete("default")
     collection, store = (
-        collections.live(INDEX) or collections.begin_live(INDEX, "default"),
+        Collection.objects.of(INDEX).live().first() or collections.begin_live(INDEX, "default"),
         get_vector_store(),
     )
     store.delete(collection.name, list(store.ids(collection.name)))
@@ -201,7 +203,7 @@ def test_more_hits_are_asked_for_while_they_are_of_too_few_products(monkeypatch)
 def test_what_is_behind_the_most_hits_that_a_store_gives_is_not_reached_and_the_answer_says_it_ends(
     monkeypatch,
 ):
-    monkeypatch.setattr(retrieval, "MOST_HITS", 600)
+    monkeypatch.setattr(retrieval, "MAX_HITS", 600)
     keys = stock([Shown((9,) * 650), *[Shown((5,))] * 30])
     asked = searches(monkeypatch)
     page = search(image=RED, limit=24)
@@ -212,5 +214,20 @@ def test_what_is_behind_the_most_hits_that_a_store_gives_is_not_reached_and_the_
 def test_a_page_asks_the_database_for_no_more_rows_than_it_needs(django_assert_max_num_queries):
     stock([Shown((9,))] * 60)
     search(image=RED)
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(3):
         search(image=RED, limit=5, offset=20)
+
+
+def test_only_the_images_of_the_page_are_built_as_rows_and_their_products_with_them():
+    stock([Shown((9,))] * 60)
+    built = []
+
+    def count(sender, **kwargs):
+        built.append(sender._meta.model_name)
+
+    post_init.connect(count)
+    try:
+        assert len(search(image=RED, limit=5, offset=20).results) == 5
+    finally:
+        post_init.disconnect(count)
+    assert Counter(built)["productimage"] == Counter(built)["product"] == 5

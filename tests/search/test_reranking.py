@@ -12,8 +12,8 @@ from PIL import Image
 from shopsearch import broker
 from shopsearch.conf import DEFAULTS
 from shopsearch.exceptions import RerankerError
-from shopsearch.indexing import batch, changes
-from shopsearch.models import ProductImage, Rerank
+from shopsearch.indexing import batch
+from shopsearch.models import Change, ProductImage, Rerank
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
 from shopsearch.search import reranking
@@ -46,7 +46,7 @@ def configure(settings):
 
     def override(**options):
         settings.SHOPSEARCH = {**settings.SHOPSEARCH, **options}
-        changes.note_all(index_for(ProductImage))
+        Change.objects.note_all(index_for(ProductImage))
         list(batch.index_pending())
 
     return override

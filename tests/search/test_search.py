@@ -8,11 +8,12 @@ from PIL import Image
 
 from shopsearch.backends import get_vector_store
 from shopsearch.exceptions import EmptyQuery, FilterError, QueryError
-from shopsearch.indexing import batch, collections
+from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
 from shopsearch.registry import get_index, index_for
 from shopsearch.search.engine import search
 from tests.shop.models import Artwork, Category, Product
+from tests.shop.store import live_name
 
 pytestmark = pytest.mark.django_db
 
@@ -166,16 +167,16 @@ def test_without_a_name_the_product_image_models_index_answers():
 
 
 @pytest.mark.usefixtures("shop")
-def test_an_answer_takes_two_queries_of_the_database(django_assert_num_queries):
-    """Which collection answers, and the products."""
+def test_an_answer_takes_three_queries_of_the_database(django_assert_num_queries):
+    """Which collection answers, the keys of what the shop shows, and the rows of the page."""
     search("green")  # calibrations are read once in a while
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         results = search("red")
         assert [result.product.title for result in results.results]
 
 
 @pytest.mark.usefixtures("shop")
 def test_the_collection_is_named_after_index_and_space():
-    name = collections.live_name(index_for(ProductImage))
+    name = live_name(index_for(ProductImage))
     assert name.startswith("shopsearch_shopsearch_productimage_")
     assert get_vector_store().count(name) == 3

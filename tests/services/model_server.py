@@ -224,7 +224,9 @@ def no_http(handler, question):
 
 
 def many_headers(handler, question):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"X-Padding: .\r\n" * 500 + b"\r\n")
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        handler.wfile.write(b"X-Padding: .\r\n" * 500)
 
 
 def huge(handler, question):

@@ -7,8 +7,8 @@ from django.db.models.functions import Now
 from PIL import Image
 
 from shopsearch.backends import get_embedder, get_vector_store
-from shopsearch.indexing import batch, collections
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.indexing import batch
+from shopsearch.models import Collection, IndexEntry, ProductImage, StoredImage
 from shopsearch.registry import index_for
 from shopsearch.types import Query
 
@@ -25,9 +25,15 @@ def entry(image):
     return IndexEntry.objects.get(index=IMAGES.name, image_id=str(image.pk))
 
 
+def live_name(index=IMAGES):
+    """The live collection's name; "" before anything was indexed."""
+    live = Collection.objects.of(index).live().first()
+    return live.name if live else ""
+
+
 def entities(index=IMAGES):
     """By image."""
-    store, collection = get_vector_store(), collections.live_name(index)
+    store, collection = get_vector_store(), live_name(index)
     return {entity.image_id: entity for entity in store.fetch(collection, list(store.ids(collection)))}
 
 
@@ -37,9 +43,15 @@ def looks(image, colour):
     return entities()[str(image.pk)].vector.tolist() == pytest.approx(expected.tolist())
 
 
+def stored(image):
+    """What the outbox says the collections hold of it: hashes by collection, and None while that is not known."""
+    rows = StoredImage.objects.filter(entry=entry(image))
+    return {row.collection_id: row.hashes if row.image_hash else None for row in rows}
+
+
 def hash_in_store(image):
     """Of the file that the live collection is said to hold."""
-    return entry(image).held[str(collections.live(IMAGES).pk)][0]
+    return stored(image)[Collection.objects.of(IMAGES).live().get().pk].image
 
 
 def hash_of(image):

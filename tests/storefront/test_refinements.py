@@ -5,7 +5,7 @@ from django.core.cache import cache
 from django.utils import translation
 
 from shopsearch.models import ProductImage
-from shopsearch.storefront import refinements
+from shopsearch.search import engine
 from tests.shop.models import Category
 from tests.shop.pictures import BLUE, RED, product
 from tests.shop.store import index_everything
@@ -95,7 +95,7 @@ def test_further_results_that_join_the_page_count_nothing(client, monkeypatch):
         counted.append(arguments)
         return []
 
-    monkeypatch.setattr(refinements, "facets", counting)
+    monkeypatch.setattr(engine, "facets", counting)
     assert titles(client.get("/search/", {"q": "red", "offset": "2"}, headers=FRAGMENT))
     assert counted == []
     page(client, offset="2")

@@ -157,9 +157,8 @@ def test_a_picture_that_belongs_to_no_product_any_more_is_a_sentence(client, mon
 
 
 def test_a_text_key_is_never_asked_for_with_a_nul_which_postgresql_refuses(client, django_assert_num_queries):
-    with django_assert_num_queries(1) as asked:
+    with django_assert_num_queries(0):
         assert client.get("/search/?index=shop_artwork&similar=%00").status_code == 400
-    assert "\0" not in asked[0]["sql"]
 
 
 @pytest.mark.usefixtures("shop")

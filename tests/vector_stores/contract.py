@@ -10,7 +10,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.types import CollectionSchema
+from shopsearch.filters import AnyOf
+from shopsearch.types import CollectionSchema, EntityUpdate
 from tests.vector_stores.filter_contract import SCHEMA, FilterContract, entity, key, numbers_of, unit
 from tests.vector_stores.words_contract import WordsContract
 
@@ -168,6 +169,75 @@ class VectorStoreContract(FilterContract, WordsContract):
             with pytest.raises(ValueError, match="not an entity's id"):
                 verb(collection, [wrong])
         assert store.count(collection) == 1
+
+    # Updating
+
+    def test_an_update_replaces_product_and_fields_and_keeps_the_vector(self, store, collection):
+        vector = unit(3, -1, 2)
+        store.upsert(collection, [entity(1, vector, category="mug", price=1.0, tags=("new",)), entity(2)])
+        fields = {"category": "cup", "price": 2.5, "in_stock": True, "tags": ("old", "red")}
+        new = EntityUpdate(id=key(1), product_id="another", fields=fields)
+        for _ in range(2):
+            assert store.update(collection, [new]) == set()
+        found = {each.id: each for each in store.fetch(collection, [key(1), key(2)])}
+        assert (found[key(1)].image_id, found[key(1)].product_id) == ("image 1", "another")
+        assert found[key(1)].fields == fields
+        assert np.abs(found[key(1)].vector - vector).max() < 1e-6
+        assert found[key(2)].product_id == "product 2"
+        assert store.count(collection) == 2
+        [hit] = store.search(collection, vector, limit=9, filters=AnyOf("category", ("cup",)))
+        assert (hit.id, hit.score) == (key(1), pytest.approx(1))
+        assert store.search(collection, vector, limit=9, filters=AnyOf("category", ("mug",))) == []
+
+    def test_an_update_says_which_entities_do_not_exist_and_makes_none(self, store, collection):
+        store.upsert(collection, [entity(1)])
+        updates = [
+            EntityUpdate(id=key(number), product_id="p", fields={"price": 2.0}) for number in (1, 2, 3)
+        ]
+        assert store.update(collection, updates) == {key(2), key(3)}
+        assert store.update(collection, updates[1:]) == {key(2), key(3)}
+        assert store.update(collection, []) == set()
+        assert list(store.ids(collection)) == [key(1)]
+
+    def test_an_update_of_what_does_not_fit_is_refused(self, store, collection):
+        store.upsert(collection, [entity(1)])
+        for wrong in (
+            EntityUpdate(id=key(1), product_id="p", fields={"colour": "red"}),
+            EntityUpdate(id="1", product_id="p"),
+        ):
+            with pytest.raises(ValueError, match=r"no field colour|not an entity's id"):
+                store.update(collection, [wrong])
+        with pytest.raises(VectorStoreError):
+            store.update("nowhere", [EntityUpdate(id=key(1), product_id="p")])
+
+    # Partitions
+
+    def test_a_field_may_partition_the_collection_and_filters_like_any_other(self, store):
+        schema = CollectionSchema(dimension=8, fields={"site": "partition", "price": "number"})
+        name = f"contract_{uuid.uuid4().hex}"
+        store.ensure_collection(name, schema)
+        store.ensure_collection(name, schema)
+        try:
+            store.upsert(name, [entity(number, site=f"site {number % 3}", price=1.0) for number in range(9)])
+            store.upsert(name, [entity(9, price=1.0), entity(0, site="site 1", price=1.0)])
+
+            def found(*sites):
+                return set(numbers_of(store.search(name, unit(1), limit=99, filters=AnyOf("site", sites))))
+
+            assert found("site 0") == {3, 6}
+            assert found("site 1", "site 2") == {0, 1, 2, 4, 5, 7, 8}
+            assert found("") == {9}
+            assert found("elsewhere") == set()
+            assert len(store.search(name, unit(1), limit=99)) == store.count(name) == 10
+            assert {each.fields["site"] for each in store.fetch(name, [key(0), key(9)])} == {"site 1", ""}
+            store.delete(name, [key(3), key(9)])
+            assert set(store.ids(name)) == {key(number) for number in (0, 1, 2, 4, 5, 6, 7, 8)}
+            with pytest.raises(ImproperlyConfigured, match="another schema"):
+                store.ensure_collection(
+                    name, CollectionSchema(dimension=8, fields={**schema.fields, "site": "string"})
+                )
+        finally:
+            store.drop_collection(name)
 
     # Reading
 

@@ -5,7 +5,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.types import CollectionSchema
+from shopsearch.filters import Range
+from shopsearch.types import CollectionSchema, EntityUpdate
+from shopsearch.vector_stores.milvus import indexes
+from shopsearch.vector_stores.milvus.connection import Server
 from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.vector_stores.contract import SCHEMA, VectorStoreContract, entity, key, unit
 
@@ -26,16 +29,96 @@ if ELSEWHERE:
     @pytest.mark.services
     class TestMilvusElsewhere(VectorStoreContract):
         @pytest.fixture
-        def store(self):
-            store = MilvusStore(uri=ELSEWHERE, token=os.environ.get("SHOPSEARCH_TEST_MILVUS_TOKEN", ""))
-            yield store
-            store.close()
+        def store(self, elsewhere):
+            return elsewhere
 
 else:
 
     @pytest.mark.skip(reason="SHOPSEARCH_TEST_MILVUS_URI names no Milvus server")
     def test_milvus_elsewhere():
         pass
+
+
+@pytest.fixture
+def elsewhere():
+    """The Milvus server that the environment names, such as a newer one than can be had from PyPI."""
+    if not ELSEWHERE:
+        pytest.skip("SHOPSEARCH_TEST_MILVUS_URI names no Milvus server")
+    store = MilvusStore(uri=ELSEWHERE, token=os.environ.get("SHOPSEARCH_TEST_MILVUS_TOKEN", ""))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def elsewhere_with(elsewhere):
+    """A store on that server with these options, and the name of a collection that goes afterwards."""
+    names = []
+
+    def make(**options):
+        names.append(f"elsewhere_{len(names)}")
+        return replace(elsewhere, **options), names[-1]
+
+    yield make
+    for name in names:
+        elsewhere.drop_collection(name)
+
+
+# What newer servers alone can do
+
+
+def needs(store, *version):
+    server = store._connection.server()
+    if server.is_lite or server.version < version:
+        pytest.skip(f"the server is {server.name}, and Milvus {'.'.join(map(str, version))} is needed")
+
+
+@pytest.mark.services
+def test_on_a_server_each_filter_has_its_index(elsewhere_with):
+    store, name = elsewhere_with()
+    needs(store, 2, 5)
+    store.ensure_collection(name, replace(SCHEMA, few_values=frozenset({"category"})))
+    found = {
+        field: store._call("describe_index", name, index_name=f"f_{field}")["index_type"]
+        for field in SCHEMA.fields
+    }
+    assert found == {"category": "BITMAP", "price": "INVERTED", "in_stock": "BITMAP", "tags": "INVERTED"}
+
+
+@pytest.mark.services
+def test_on_a_server_a_price_changes_without_its_vector(elsewhere_with, monkeypatch):
+    store, name = elsewhere_with()
+    needs(store, 2, 6, 2)
+    store.ensure_collection(name, SCHEMA)
+    store.upsert(name, [entity(1)])
+    monkeypatch.setattr(MilvusStore, "fetch", None)
+    assert store.update(name, [EntityUpdate(id=key(1), product_id="p", fields={"price": 2.0})]) == set()
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(
+    ("options", "made", "version"),
+    [
+        ({"expected_entities": 1_000}, "FLAT", (2, 5)),
+        ({}, "HNSW", (2, 5)),
+        ({"expected_entities": 10**9, "memory_gib": 70}, "IVF_RABITQ", (2, 6)),
+        ({"index_type": "HNSW_SQ", "index_params": {"sq_type": "SQ8"}}, "HNSW_SQ", (2, 5)),
+    ],
+)
+def test_on_a_server_the_vector_index_is_the_rules_and_finds(elsewhere_with, options, made, version):
+    store, name = elsewhere_with(**options)
+    needs(store, *version)
+    store.ensure_collection(name, SCHEMA)
+    assert store._call("describe_index", name, index_name="vector")["index_type"] == made
+    store.upsert(name, [entity(number) for number in range(50)])
+    assert len(store.search(name, unit(1), limit=20)) == 20
+
+
+@pytest.mark.services
+def test_on_a_server_a_collection_is_mapped_from_disk_where_that_is_asked_for(elsewhere_with):
+    store, name = elsewhere_with(mmap=True)
+    needs(store, 2, 5)
+    store.ensure_collection(name, SCHEMA)
+    assert store._call("describe_collection", name)["properties"]["mmap.enabled"] in ("true", "True", True)
 
 
 @pytest.mark.services
@@ -83,6 +166,9 @@ def test_a_file_is_no_address_as_two_processes_cannot_share_it(uri, tmp_path, mo
         ({"consistency_level": "session"}, "shopsearch.E012"),
         ({"uri": "http://milvus.example:19530", "token": "secret"}, "shopsearch.W010"),
         ({"uri": "http://root:secret@milvus.example:19530"}, "shopsearch.W010"),
+        ({"ca_certificate": __file__}, "shopsearch.E013"),
+        ({"uri": "https://milvus.example", "ca_certificate": "/no/where.pem"}, "shopsearch.E013"),
+        ({"uri": "https://milvus.example", "client_certificate": __file__}, "shopsearch.E013"),
     ],
 )
 def test_check_finds_the_mistake_and_its_hint_mends_it(options, problem):
@@ -144,3 +230,146 @@ def test_a_filter_may_be_called_as_a_field_of_ours(milvus_lite):
     store.upsert("clash", [replace(entity(1), fields={"id": "x", "vector": 1.0})])
     assert store.fetch("clash", [key(1)])[0].fields == {"id": "x", "vector": 1.0}
     store.drop_collection("clash")
+
+
+# Indexes
+
+
+@pytest.mark.services
+def test_a_collection_from_before_an_index_was_wanted_is_given_it(milvus_lite, monkeypatch):
+    MilvusStore(uri=milvus_lite).ensure_collection("older", SCHEMA)
+    monkeypatch.setattr(
+        indexes, "scalar_indexes", lambda schema, server: {"f_price": "INVERTED", "f_in_stock": "INVERTED"}
+    )
+    store = MilvusStore(uri=milvus_lite)
+    store.ensure_collection("older", SCHEMA)
+    assert set(store._call("list_indexes", "older")) == {"vector", "f_price", "f_in_stock"}
+    store.upsert("older", [entity(1, price=1.0)])
+    assert len(store.search("older", unit(1), limit=9, filters=Range("price", 1, 2))) == 1
+    store.drop_collection("older")
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("milvus_lite-3.2.2", {}),
+        ("v2.3.5-lite", {}),
+        ("v2.5.12", {"f_a": "INVERTED", "f_b": "BITMAP", "f_c": "BITMAP", "f_d": "INVERTED"}),
+        ("2.6.4", {"f_a": "INVERTED", "f_b": "BITMAP", "f_c": "BITMAP", "f_d": "INVERTED"}),
+        ("Zilliz Cloud", {"f_a": "INVERTED", "f_b": "BITMAP", "f_c": "BITMAP", "f_d": "INVERTED"}),
+    ],
+)
+def test_a_filter_has_the_index_that_its_type_and_the_server_allow(name, made):
+    fields = {"a": "string", "b": "string", "c": "boolean", "d": "number", "_words": "words"}
+    schema = CollectionSchema(dimension=8, fields=fields, few_values=frozenset("b"))
+    assert indexes.scalar_indexes(schema, Server(name=name)) == made
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "made"),
+    [
+        ("v2.6.4", {}, "HNSW"),
+        ("v2.6.4", {"entities": 21_845}, "FLAT"),
+        ("v2.6.4", {"entities": 21_846}, "HNSW"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 50e9}, "HNSW"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 40e9}, "IVF_RABITQ"),
+        ("v2.5.12", {"entities": 10_000_000, "memory_bytes": 40e9}, "HNSW_SQ"),
+        ("Zilliz Cloud", {"entities": 10_000_000, "memory_bytes": 40e9}, "HNSW_SQ"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 10e9}, "DISKANN"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 50e9, "gpu": True}, "GPU_CAGRA"),
+        ("v2.6.4", {"entities": 10_000_000, "memory_bytes": 40e9, "gpu": True}, "IVF_RABITQ"),
+        ("milvus_lite-3.2.2", {"entities": 10_000_000, "memory_bytes": 40e9}, "FLAT"),
+    ],
+)
+def test_the_vector_index_is_chosen_by_size_memory_and_server(name, wanted, made):
+    assert indexes.choose(Server(name=name), dimension=768, **wanted).type == made
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("v2.6.4", (2, 6, 4)),
+        ("2.5-gpu", (2, 5, 0)),
+        ("Zilliz Cloud Vector Database(Compatible with Milvus 2.6.1)", (2, 6, 1)),
+        ("milvus_lite-3.2.2", ()),
+        ("main", ()),
+    ],
+)
+def test_a_servers_version_is_read_from_what_it_calls_itself(name, version):
+    assert Server(name=name).version == version
+
+
+@pytest.mark.parametrize(
+    ("index_type", "own", "limit", "params"),
+    [
+        ("HNSW", {}, 10, {"ef": 256}),
+        ("HNSW", {}, 1_000, {"ef": 1_000}),
+        ("HNSW", {"ef": 32}, 10, {"ef": 32}),
+        ("HNSW", {"ef": 32}, 100, {"ef": 100}),
+        ("DISKANN", {}, 1_000, {"search_list": 1_000}),
+        ("IVF_RABITQ", {}, 10_000, {"nprobe": 128, "refine_k": 4}),
+        ("FLAT", {}, 10, {}),
+        ("SCANN", {"nprobe": 8}, 10, {"nprobe": 8}),
+        ("", {}, 10, {}),
+    ],
+)
+def test_a_search_has_the_parameters_of_the_index_that_there_is(index_type, own, limit, params):
+    assert indexes.search_params(index_type, own, limit) == params
+
+
+# Aliases
+
+
+def test_an_alias_is_not_created_when_the_store_fails_to_move_it(monkeypatch):
+    store, called = MilvusStore(), []
+
+    def call(verb, collection="", **arguments):
+        called.append(verb)
+        if verb == "alter_alias":
+            raise VectorStoreError("It takes too long.")
+        return {"list_collections": ["shoes"], "list_aliases": {"aliases": ["search"]}}[verb]
+
+    monkeypatch.setattr(store, "_call", call)
+    with pytest.raises(VectorStoreError, match="It takes too long"):
+        store.point_alias("search", "shoes")
+    assert "create_alias" not in called
+
+
+def test_an_alias_that_another_process_creates_meanwhile_is_moved(monkeypatch):
+    store, called, aliases = MilvusStore(), [], []
+
+    def call(verb, collection="", **arguments):
+        called.append(verb)
+        if verb == "create_alias":
+            aliases.append("search")
+            raise VectorStoreError("There is such an alias.")
+        return {"list_collections": ["shoes"], "list_aliases": {"aliases": aliases}, "alter_alias": None}[
+            verb
+        ]
+
+    monkeypatch.setattr(store, "_call", call)
+    store.point_alias("search", "shoes")
+    assert called[-1] == "alter_alias"
+
+
+# What is passed on
+
+
+def test_replicas_resource_groups_and_mmap_are_passed_on(monkeypatch):
+    store, called = MilvusStore(replicas=2, resource_groups=("shop",), mmap=True), {}
+    monkeypatch.setattr(store._connection, "_server", Server(name="v2.6.4"))
+    monkeypatch.setattr(store, "_call", lambda verb, *names, **arguments: called.update({verb: arguments}))
+    store._create("shoes", SCHEMA)
+    store._load("shoes")
+    assert called["create_collection"]["properties"] == {"mmap.enabled": True}
+    assert called["load_collection"] == {"replica_number": 2, "resource_groups": ["shop"]}
+
+
+def test_by_default_the_server_decides_on_replicas_and_mapping(monkeypatch):
+    store, called = MilvusStore(), {}
+    monkeypatch.setattr(store._connection, "_server", Server(name="v2.6.4"))
+    monkeypatch.setattr(store, "_call", lambda verb, *names, **arguments: called.update({verb: arguments}))
+    store._create("shoes", SCHEMA)
+    store._load("shoes")
+    assert called["load_collection"] == {}
+    assert "properties" not in called["create_collection"]

@@ -53,7 +53,7 @@ def test_a_server_in_this_process_keeps_entities_across_a_restart(server):
 
 
 @pytest.mark.services
-def test_what_was_written_settles_into_segments_by_itself(server):
+def test_what_was_written_is_flushed_into_segments_by_itself(server):
     store = MilvusStore(uri=server.uri)
     store.ensure_collection("shoes", SCHEMA)
     store.upsert("shoes", [entity(number) for number in range(50)])
@@ -125,7 +125,7 @@ def test_stopping_waits_for_a_call_that_outlasts_the_grace(server):
     stopping = threading.Thread(target=server.stop)
     with server._calls.alone():  # as a long write is
         stopping.start()
-        eventually(lambda: not listens(server.port) and not server._settler.is_alive())
+        eventually(lambda: not listens(server.port) and not server._flusher.is_alive())
         assert closed == []
     stopping.join()
     assert closed == [True]
@@ -136,7 +136,7 @@ def test_every_rpc_that_does_not_wait_is_one_that_milvus_lite_has_and_does_not_w
 
     names = {
         method.removeprefix(lite._SERVICE)
-        for method in lite._OTHER_READS | lite._ENTITY_READS | lite._ENTITY_WRITES
+        for method in lite._OTHER_READS | lite._READS_OF_ENTITIES | lite._WRITES_OF_ENTITIES
     }
     assert {name for name in names if not hasattr(MilvusServicer, name)} == set()
     changing = (
@@ -154,16 +154,16 @@ def test_every_rpc_that_does_not_wait_is_one_that_milvus_lite_has_and_does_not_w
     )
     assert not [
         method
-        for method in lite._OTHER_READS | lite._ENTITY_READS
+        for method in lite._OTHER_READS | lite._READS_OF_ENTITIES
         if method.removeprefix(lite._SERVICE).startswith(tuple(changing))
     ]
 
 
 ENVIRONMENT = """
 import os
-from shopsearch.vector_stores.milvus.lite import _import_milvus_lite
+from shopsearch.vector_stores.milvus.lite import _import_engine
 before = dict(os.environ)
-_import_milvus_lite()
+_import_engine()
 from milvus_lite.constants import MEMTABLE_MEMORY_LIMIT
 assert dict(os.environ) == before
 print(MEMTABLE_MEMORY_LIMIT)

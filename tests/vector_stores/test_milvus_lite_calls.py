@@ -16,8 +16,12 @@ REQUEST = SimpleNamespace(db_name="", collection_name="shoes")
 CONTEXT = SimpleNamespace(is_active=lambda: True, invocation_metadata=lambda: [("dbname", "default")])
 
 
+def nothing(database, collection):
+    raise AssertionError("nothing was written")
+
+
 def test_a_write_has_no_other_write_and_no_search_beside_it():
-    calls, lock = Calls(servicer=None), threading.Lock()
+    calls, lock = Calls(nothing), threading.Lock()
     under_way, seen = Counter(), []
 
     def handler(name):
@@ -42,13 +46,13 @@ def test_a_write_has_no_other_write_and_no_search_beside_it():
 
 def test_searches_go_on_together():
     together = threading.Barrier(3, timeout=PATIENCE_SECONDS)
-    search = Calls(servicer=None).handler(SERVICE + "Search", lambda request, context: together.wait())
+    search = Calls(nothing).handler(SERVICE + "Search", lambda request, context: together.wait())
     with futures.ThreadPoolExecutor(3) as threads:
         assert sorted(threads.map(search, 3 * [REQUEST], 3 * [CONTEXT])) == [0, 1, 2]
 
 
 def test_a_call_that_fails_keeps_nobody_waiting():
-    calls = Calls(servicer=None)
+    calls = Calls(nothing)
     for name in ("Search", "Flush"):
         with pytest.raises(ZeroDivisionError):
             calls.handler(SERVICE + name, lambda request, context: 1 / 0)(None, CONTEXT)
@@ -65,20 +69,19 @@ def test_whoever_gave_up_while_waiting_is_not_served(name):
         raise GivenUp
 
     gone, served = SimpleNamespace(is_active=lambda: False, abort=abort), []
-    calls = Calls(servicer=None)
+    calls = Calls(nothing)
     with pytest.raises(GivenUp):
         calls.handler(SERVICE + name, lambda request, context: served.append(request))(REQUEST, gone)
     assert served == []
-    calls.settle()  # there is nothing to settle, and no servicer to ask
+    calls.flush()
 
 
-def test_only_collections_that_were_written_are_settled_and_each_once():
+def test_only_collections_that_were_written_are_flushed_and_each_once():
     flushed = []
-    servicer = SimpleNamespace(Flush=lambda request, context: flushed.append(list(request.collection_names)))
-    calls = Calls(servicer)
+    calls = Calls(lambda database, collection: flushed.append((database, collection)))
     upsert = calls.handler(SERVICE + "Upsert", lambda request, context: None)
     for _ in range(3):
         upsert(REQUEST, CONTEXT)
-    calls.settle()
-    calls.settle()
-    assert flushed == [["shoes"]]
+    calls.flush()
+    calls.flush()
+    assert flushed == [("default", "shoes")]

@@ -3,12 +3,15 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from shopsearch.exceptions import VectorStoreError
+from shopsearch.types import EntityUpdate
 from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.services.milvus import MilvusLiteProcess, eventually, free_port
 from tests.vector_stores.contract import SCHEMA, entity, key, unit
+from tests.vector_stores.words_contract import SCHEMA_OF_WORDS
 
 PATIENCE_SECONDS = 60  # how long a test waits before it says that something hangs
 
@@ -75,6 +78,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_server_is_killed_amid_fo
 @pytest.mark.services
 def test_every_verb_says_that_the_store_is_away_and_works_again_when_it_is_back(own_server, store):
     store.upsert("shoes", [entity(1)])
+    store.ensure_collection("words", SCHEMA_OF_WORDS)
     verbs = [
         lambda: store.ensure_collection("shoes", SCHEMA),
         lambda: store.drop_collection("boots"),
@@ -84,6 +88,10 @@ def test_every_verb_says_that_the_store_is_away_and_works_again_when_it_is_back(
         lambda: store.fetch("shoes", [key(1)]),
         lambda: list(store.ids("shoes")),
         lambda: store.search("shoes", unit(1), limit=1),
+        lambda: store.search_words("words", "red", vector=unit(1), limit=1),
+        lambda: store.search_both("words", unit(1), "red", limit=1),
+        lambda: store.update("shoes", [EntityUpdate(id=key(1), product_id="p")]),
+        lambda: store.point_alias("alias", "shoes"),
         lambda: store.count("shoes"),
     ]
     own_server.kill()
@@ -124,3 +132,16 @@ def test_a_store_that_was_never_there_is_away():
     with pytest.raises(VectorStoreError) as caught:
         MilvusStore(uri=f"http://127.0.0.1:{free_port()}").count("shoes")
     assert caught.value.__cause__ is not None
+
+
+def test_a_server_that_lacks_a_call_is_told_from_one_that_is_away():
+
+    class Unimplemented(grpc.RpcError):
+        def code(self):
+            return grpc.StatusCode.UNIMPLEMENTED
+
+    with (
+        pytest.raises(VectorStoreError, match=r"needs Milvus 2\.5 or later"),
+        MilvusStore()._connection.failures(),
+    ):
+        raise Unimplemented

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shopsearch.exceptions import VectorStoreError
+from shopsearch.types import CollectionSchema
 from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.vector_stores.contract import key, unit
 
@@ -29,7 +30,7 @@ class Rows:
         schema.add_field("price", DataType.DOUBLE)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=8)
         self.call("create_collection", schema=schema)
-        self.store._ensure_indexes("lenient", {"vector"})
+        self.store._ensure_indexes("lenient", CollectionSchema(dimension=8))
         self.call("load_collection")
 
     def row(self, number, price=1.0, vector=None):

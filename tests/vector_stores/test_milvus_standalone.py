@@ -1,9 +1,9 @@
 """The contract on a real Milvus standalone. Only 2.3.5 can be had from PyPI, which is older than shopsearch asks for.
 
-Two things stand between it and the contract. It has no fields without a value, so here an entity without one is
-written with an empty one, and the promises about missing values are those that it cannot keep: ``NOT_KEPT``. And of
-two entities with one id in one batch it keeps the first, where a later one keeps the last; shopsearch sends no such
-batch. Everything else is held to the same contract as Milvus Lite.
+It differs from the contract in three things. It has no fields without a value, so an entity without one is written
+with an empty one here, and it cannot keep the promises about missing values: ``NOT_KEPT``. Its upserts do not go
+together with a partition key. And of two entities with one id in one batch it keeps the first, where later versions
+keep the last; shopsearch sends no such batch. Otherwise the same contract holds as for Milvus Lite.
 """
 
 from dataclasses import replace
@@ -18,19 +18,21 @@ from shopsearch.backends import get_vector_store
 from shopsearch.checks.indexes import check_indexes
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.filters import Range, conditions
-from shopsearch.indexing import collections
 from shopsearch.vector_stores.milvus.rows import milvus_schema
 from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.commands.running import status_json
 from tests.shop.pictures import GREEN, RED, product
-from tests.shop.store import IMAGES, index_everything
+from tests.shop.store import IMAGES, index_everything, live_name
 from tests.vector_stores.contract import SCHEMA, VectorStoreContract, entity, key, unit
 from tests.vector_stores.filter_contract import FILTERS, VALUES, hypothesis
 
 pytestmark = pytest.mark.services
 
-EMPTY = {"string": "", "number": 0.0, "boolean": False, "strings": ()}
+EMPTY = {"string": "", "partition": "", "number": 0.0, "boolean": False, "strings": (), "words": ""}
 NOT_KEPT = {
+    "test_a_field_may_partition_the_collection_and_filters_like_any_other": (
+        "an upsert goes to another partition than a search looks in: milvus-io/milvus#30607, mended since"
+    ),
     "test_writing_twice_leaves_one_entity_as_it_was_written_last": "a field without a value is read as an empty one",
     "test_what_is_fetched_is_what_was_written": "a field without a value is read as an empty one",
 }
@@ -47,8 +49,8 @@ class OldMilvusStore(MilvusStore):
         self._call("create_collection", collection, **arguments)
 
     def upsert(self, collection, entities):
-        schema = self._schema(collection)
-        empty = {name: EMPTY[kind] for name, kind in schema.fields.items()} if schema else {}
+        known = self._describe_once(collection)
+        empty = {name: EMPTY[kind] for name, kind in known.schema.fields.items()} if known else {}
         held = [
             {name: value for name, value in each.fields.items() if value is not None} for each in entities
         ]
@@ -62,7 +64,8 @@ class TestMilvusStandalone(VectorStoreContract):
     @pytest.fixture
     def collection(self, store):
         """One for all, emptied: to make one and load it takes three seconds here."""
-        if store._describe("contract") != SCHEMA:  # the first test, or one has changed it
+        known = store._describe("contract")
+        if known is None or known.schema != SCHEMA:  # the first test, or one has changed it
             store.drop_collection("contract")
             store.ensure_collection("contract", SCHEMA)
         store.delete("contract", list(store.ids("contract")))
@@ -128,7 +131,7 @@ def test_where_the_server_has_no_full_text_vectors_alone_answer_and_say_so(
         [status] = [each for each in status_json()[0]["indexes"] if each["name"] == IMAGES.name]
         assert status["problem"] == "Words find nothing: the vector store has no full text."
     finally:
-        get_vector_store().drop_collection(collections.live_name(IMAGES))
+        get_vector_store().drop_collection(live_name(IMAGES))
 
 
 @pytest.mark.parametrize("token", ["", "root:wrong", "nobody:Milvus", "a-key-of-another"])

@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders.base import Embedder
-from shopsearch.embedders.remote.messages import MOST_PIXELS, read_reply, write_request
+from shopsearch.embedders.remote.messages import MAX_PIXELS, read_reply, write_request
 from shopsearch.embedders.remote.queue import QueryQueue, broker_prefix, broker_url
 from shopsearch.exceptions import Busy, EmbedderError
 from shopsearch.telemetry import metrics
@@ -69,7 +69,7 @@ class WorkerEmbedder(Embedder):
 
         image = self.embedder.reduced(image)
         shorter, longer = sorted(image.size)
-        factor = max(shorter / self.picture_side, longer / (MOST_PIXELS // self.picture_side))
+        factor = max(shorter / self.picture_side, longer / (MAX_PIXELS // self.picture_side))
         if factor <= 1:
             return image
         width, height = (max(1, math.floor(side / factor)) for side in image.size)
@@ -136,8 +136,8 @@ class WorkerEmbedder(Embedder):
             yield "The query embedder's timeout_seconds must be above 0."
         if self.most_waiting < 1:
             yield "The query embedder's most_waiting must be at least 1."
-        if self.batch_size < 1 or not 1 <= self.picture_side <= math.isqrt(MOST_PIXELS):
-            most = math.isqrt(MOST_PIXELS)
+        if self.batch_size < 1 or not 1 <= self.picture_side <= math.isqrt(MAX_PIXELS):
+            most = math.isqrt(MAX_PIXELS)
             yield f"The query embedder's batch_size must be at least 1, and picture_side from 1 to {most}."
         if not self.queue:
             yield "The query embedder's queue needs a name."

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from shopsearch.types import Vectors
 
-MOST_PIXELS = 2048 * 2048
+MAX_PIXELS = 2048 * 2048
 """Of a picture that is sent."""
-MOST_CHARACTERS = 100_000
+MAX_CHARACTERS = 100_000
 """Of a text that is sent; no model reads so far."""
 
 _UNIT_LENGTH_WITHIN = 1e-3
@@ -114,15 +114,15 @@ def _query(message: Any) -> Query:
     from PIL import Image
 
     text, picture = message["text"], message.get("image")
-    if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
-        raise BadMessage(f"A text is a string of at most {MOST_CHARACTERS:,} characters.")
+    if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
+        raise BadMessage(f"A text is a string of at most {MAX_CHARACTERS:,} characters.")
     if picture is None:
         return Query(text=text)
     width, height = picture["width"], picture["height"]
     if type(width) is not int or type(height) is not int or min(width, height) < 1:
         raise BadMessage("A picture's sides are whole numbers from 1 on.")
-    if width * height > MOST_PIXELS:
-        raise BadMessage(f"A picture has at most {MOST_PIXELS:,} pixels.")
+    if width * height > MAX_PIXELS:
+        raise BadMessage(f"A picture has at most {MAX_PIXELS:,} pixels.")
     pixels = base64.b64decode(picture["pixels"], validate=True)
     if len(pixels) != 3 * width * height:
         raise BadMessage("A picture's pixels are three bytes each, neither more nor fewer.")

@@ -16,7 +16,7 @@ VERSION = 1
 CONNECT_SECONDS = 1.0
 MARGIN_SECONDS = 0.25
 """So much less than its client does Redis wait for a reply: no reply and no Redis are then two things."""
-LONGEST_WAIT_SECONDS = 1.0
+MAX_WAIT_SECONDS = 1.0
 """So soon a waiting worker looks whether it is to stop."""
 
 
@@ -86,7 +86,7 @@ class QueryQueue:
 
     def take(self, most: int) -> list[tuple[bytes, bytes]]:
         """At most so many requests that still are waited for, with their ids; [] when there is none for a while."""
-        wait = min(LONGEST_WAIT_SECONDS, self.timeout_seconds / 2)
+        wait = min(MAX_WAIT_SECONDS, self.timeout_seconds / 2)
         first: Any = self.client.blpop([self._list], timeout=wait)
         if first is None:
             return []

@@ -18,6 +18,7 @@ from shopsearch.embedders.remote.messages import (
 from shopsearch.embedders.remote.queue import QueryQueue
 from shopsearch.exceptions import QueryError
 from shopsearch.telemetry import logs, metrics
+from shopsearch.telemetry.outages import Outage
 
 logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 0.5
@@ -39,18 +40,15 @@ class QueryWorker:
         """Returns after ``stop()``, when the requests in hand are answered: about a second."""
         import redis
 
-        is_failing = False
+        outage = Outage(logger, away="Redis is away", back="Redis is back.")
         while not self._stopping.is_set():
             try:
                 taken = self.requests.take(self.batch_size)
                 if taken:
                     self._answer(taken)
-                if is_failing:
-                    logger.info("Redis is back.")
-                is_failing = False
+                outage.succeeded()
             except (redis.RedisError, OSError) as error:
-                logger.log(logging.DEBUG if is_failing else logging.WARNING, "Redis is away: %s", error)
-                is_failing = True
+                outage.failed(error)
                 self._stopping.wait(PAUSE_SECONDS)
 
     def stop(self) -> None:

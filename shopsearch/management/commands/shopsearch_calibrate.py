@@ -17,7 +17,7 @@ from shopsearch.backends import embedder_of, get_vector_store
 from shopsearch.evaluation.calibrator import SHARE, Sample, lines_of, measure
 from shopsearch.exceptions import BackendError, ImageError
 from shopsearch.images import decode
-from shopsearch.indexing import collections
+from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, get_index
 from shopsearch.search import calibration
 
@@ -85,7 +85,7 @@ def measure_index(index: ImageIndex, size: int, share: float, progress: Any) -> 
     """Raises CommandError where there is too little to measure with, BackendError while a backend is away."""
     import numpy as np
 
-    collection = collections.live(index)
+    collection = Collection.objects.of(index).live().first()
     embedder = embedder_of(collection.space) if collection else None
     if collection is None or embedder is None:
         raise CommandError(f"{index.name} is not indexed with this model: run manage.py shopsearch_reindex.")
@@ -120,7 +120,7 @@ def _samples(index: ImageIndex, image_ids: Sequence[str]) -> Iterator[Sample]:
     for image in index.get_queryset().filter(pk__in=image_ids).order_by("pk"):
         product = index.get_product(image)
         try:
-            with getattr(image, index.image_field).open("rb") as file:
+            with index.open_image(image) as file:
                 picture = decode(file)
         except (OSError, ValueError, ImageError):
             continue  # what cannot be read any more is for shopsearch_reindex to say
@@ -136,8 +136,8 @@ def _described(index: ImageIndex, measured: Sequence[Measured]) -> dict[str, Any
                 "threshold": round(each.calibration.threshold, 4),
                 "weight": each.calibration.weight,
                 "pairs": each.calibration.pairs,
-                "flagged_of_what_is_sold": round(each.flagged_belonging, 4),
-                "flagged_of_what_is_not": round(each.flagged_foreign, 4),
+                "flagged_of_what_is_sold": round(each.flagged_sold, 4),
+                "flagged_of_what_is_not": round(each.flagged_unsold, 4),
             }
             for each in measured
         },

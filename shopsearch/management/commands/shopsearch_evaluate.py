@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
@@ -17,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 from tqdm import tqdm
 
+from shopsearch import extras
 from shopsearch.backends import get_reranker
 from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
@@ -28,8 +28,8 @@ from shopsearch.evaluation.report import Limit, Report
 from shopsearch.evaluation.run import Answer, Evaluation
 from shopsearch.evaluation.searchers import LiveSearch, PictureAlone, Reranked, Searcher, WordsAlone
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import collections, outbox
-from shopsearch.models import IndexEntry
+from shopsearch.indexing import progress
+from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex, find_index, get_index
 
 
@@ -74,8 +74,8 @@ class Command(BaseCommand):
         parser.add_argument("--html", type=Path, metavar="FILE", help="Write a page with the worst queries.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if importlib.util.find_spec("ir_measures") is None:
-            raise CommandError("The measures need ir-measures: pip install 'shopsearch[evaluation]'")
+        if sentence := extras.missing("ir_measures"):
+            raise CommandError(sentence)
         for name in ("json", "run", "html"):
             if (path := options[name]) and not path.resolve().parent.is_dir():
                 raise CommandError(f"--{name}: there is no folder {path.resolve().parent}.")
@@ -96,7 +96,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def evaluate(self, index: ImageIndex, options: dict[str, Any]) -> Report:
-        collection = collections.live(index)
+        collection = Collection.objects.of(index).live().first()
         if collection is None:
             raise CommandError(f"Nothing of {index.name} is indexed. First: manage.py shopsearch_reindex")
         notes = list(_notes_on(index))
@@ -210,7 +210,7 @@ def _show_catalogue(
 
 def _notes_on(index: ImageIndex) -> Iterator[str]:
     """What makes search look worse than its model."""
-    states = outbox.counts().get(index.name, {})
+    states = progress.counts().get(index.name, {})
     if waiting := sum(states.values()) - states.get(IndexEntry.State.INDEXED, 0):
         yield f"{waiting:,} pictures are not indexed: manage.py shopsearch_status says why."
 

@@ -8,6 +8,7 @@ import threading
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from shopsearch.exceptions import VectorStoreError
@@ -45,7 +46,7 @@ class Command(BaseCommand):
         server = LiteServer(data_dir=options["data_dir"], host=options["host"], port=options["port"])
         try:
             server.start()
-        except VectorStoreError as error:
+        except (VectorStoreError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"ready {server.uri}")
         self.stdout.flush()

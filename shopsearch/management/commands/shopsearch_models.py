@@ -13,6 +13,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
+from shopsearch import extras
 from shopsearch.embedders.catalogue import MAGICLENS, MODELS, VISUALIZED_BGE, KnownModel, known
 from shopsearch.embedders.model_folder import find
 
@@ -69,6 +70,8 @@ class Command(BaseCommand):
             raise CommandError(f"{name} comes with shopsearch.")
         if revision and len(model.repositories) > 1:
             raise CommandError(f"{name} is in several repositories, which have no commit in common.")
+        if sentence := extras.missing("huggingface_hub"):
+            raise CommandError(sentence)
         from huggingface_hub import snapshot_download
 
         for repository, patterns in model.repositories.items():
@@ -83,6 +86,7 @@ class Command(BaseCommand):
 
     def convert(self, *, family: str, source: Path, folder: Path, **options: Any) -> None:
         try:
+            extras.require("torch", "safetensors")
             if family == "magiclens":
                 from shopsearch.embedders.magiclens import conversion as magiclens
 

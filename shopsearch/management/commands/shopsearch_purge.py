@@ -30,7 +30,7 @@ class Command(BaseCommand):
         receipts = reranking.purge(everything=options["all"])
         queries = query_log.purge(everything=options["all"])
         self.stdout.write(f"Deleted: receipts of reranks {receipts}, collected queries {queries}.")
-        left = Rerank.objects.filter(state__in=reranking.OPEN).count()
+        left = Rerank.objects.open().count()
         if options["all"] and left:
             self.stdout.write(
                 f"Reranks under way: {left}. They end within RERANK_DEADLINE_SECONDS; run this again then."

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import reconcile
-from shopsearch.indexing.reconcile import KINDS, Finding
+from shopsearch.indexing.reconcile import KINDS, Difference
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 
 SHOWN = 5
@@ -52,14 +52,14 @@ class Command(BaseCommand):
 
     def _compare(self, index: ImageIndex, *, fix: bool, is_quiet: bool) -> dict[str, Any]:
         counts: Counter[str] = Counter()
-        first: list[Finding] = []
+        first: list[Difference] = []
         total = None if is_quiet else reconcile.total(index)
         with tqdm(total=total, desc=index.name, unit=" looks", disable=is_quiet or None) as bar:
-            for part in reconcile.reconcile(index, fix=fix):
-                counts.update(finding.kind for finding in part.findings)
-                counts["looked_at"] += part.looked_at
-                first += part.findings[: SHOWN - len(first)]
-                bar.update(part.looked_at)
+            for portion in reconcile.reconcile(index, fix=fix):
+                counts.update(each.kind for each in portion.differences)
+                counts["looked_at"] += portion.looked_at
+                first += portion.differences[: SHOWN - len(first)]
+                bar.update(portion.looked_at)
         return {
             "name": index.name,
             "looked_at": counts["looked_at"],

@@ -14,13 +14,11 @@ from django.core.management.base import BaseCommand, CommandError
 from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import changes, collections, fill, rebuild
-from shopsearch.indexing.changes import entries_of
-from shopsearch.indexing.differences import differences, gone
-from shopsearch.indexing.outbox import NOT_AT_REST
+from shopsearch.indexing import collections, outbox, rebuild
 from shopsearch.indexing.rebuild import Refused
+from shopsearch.indexing.reconcile import gone, outstanding
 from shopsearch.management.watching import Watcher, images
-from shopsearch.models import Collection, IndexEntry
+from shopsearch.models import Change, Collection, IndexEntry
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 from shopsearch.registry.keys import chunks_of
 
@@ -98,7 +96,10 @@ class Command(BaseCommand):
 
     def _rebuild(self, index: ImageIndex, order: str) -> Collection | None:
         """The new collection, begun now or before; None where none is needed, or nothing is indexed yet."""
-        live, unfinished = collections.live(index), collections.unfinished(index)
+        live, unfinished = (
+            Collection.objects.of(index).live().first(),
+            Collection.objects.of(index).unfinished().first(),
+        )
         if live is None or not (order == "rebuild" or unfinished or not collections.is_current(index, live)):
             return None
         if unfinished and unfinished.state == Collection.State.PAUSED:
@@ -145,24 +146,24 @@ class Command(BaseCommand):
     def _note(self, index: ImageIndex, order: str) -> int:
         """Have the images looked at; returns how many."""
         if order == "failed":
-            noted = changes.note_failed(index)
+            noted = Change.objects.note_failed(index)
         elif order == "all" or self._has_lost(index):
-            noted = changes.note_all(index)
+            noted = Change.objects.note_all(index)
         else:
-            found = chunks_of(difference.image_id for difference in differences(index))
-            noted = sum(changes.note(index, image_ids) for image_ids in found)
-        while changes.fold():
+            found = chunks_of(each.image_id for each in outstanding(index))
+            noted = sum(Change.objects.note(index, image_ids) for image_ids in found)
+        while outbox.fold():
             pass
         self.stdout.write(f"{index.name}: {images(noted)} to look at")
         return noted
 
     def _has_lost(self, index: ImageIndex) -> bool:
         """Whether the store has fewer entities than the rows tell of, as after a loss of its data."""
-        if (live := collections.live(index)) is None or entries_of(index).filter(
-            state__in=NOT_AT_REST
-        ).exists():
+        if (live := Collection.objects.of(index).live().first()) is None or IndexEntry.objects.of(
+            index
+        ).unfinished().exists():
             return False
-        held, found = fill.done(index, live), get_vector_store().count(live.name)
+        held, found = live.stored.count(), get_vector_store().count(live.name)
         if found < held:
             self.stdout.write(
                 f"{index.name}: the store holds {found:,} entities where {held:,} are expected: "
@@ -182,7 +183,7 @@ class Command(BaseCommand):
             self.stderr.write(f"The broker is away ({error}); the workers look by themselves after a while.")
 
     def _report_failures(self, indexes: list[ImageIndex]) -> None:
-        failed = [entries_of(index).filter(state=IndexEntry.State.FAILED) for index in indexes]
+        failed = [IndexEntry.objects.of(index).failed() for index in indexes]
         if not (count := sum(rows.count() for rows in failed)):
             return
         first = [entry for rows in failed for entry in rows.order_by("pk")[:REASONS_SHOWN]][:REASONS_SHOWN]
@@ -194,18 +195,18 @@ class Command(BaseCommand):
 def _plan(index: ImageIndex, order: str) -> str:
     """What would be done, in words."""
     if order == "failed":
-        failed = entries_of(index).filter(state=IndexEntry.State.FAILED).count()
+        failed = IndexEntry.objects.of(index).failed().count()
         return f"{images(failed)} that failed would be tried again"
-    live = collections.live(index)
+    live = Collection.objects.of(index).live().first()
     if live is not None and (order == "rebuild" or (not order and not collections.is_current(index, live))):
-        count = entries_of(index).count()
+        count = IndexEntry.objects.of(index).count()
         what = "with the vectors they have" if live.space == get_embedder().space else "and embedded anew"
         return f"{images(count)} would be written to a new collection, {what}"
     if order == "prune":
-        kept = collections.collections_of(index).filter(state=Collection.State.RETIRED)
+        kept = Collection.objects.of(index).retired()
         return f"would be dropped: {', '.join(kept.values_list('name', flat=True)) or 'nothing'}"
     if order in ("", "rebuild"):
-        found = Counter(difference.reason for difference in differences(index))
+        found = Counter(each.reason for each in outstanding(index))
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.items()))
         return f"{images(found.total())} would be looked at" + (f": {reasons}" if reasons else "")
     if order == "all":
@@ -213,5 +214,9 @@ def _plan(index: ImageIndex, order: str) -> str:
             f"{images(index.get_queryset().count())} would be looked at, "
             f"and {sum(1 for _ in gone(index)):,} that are gone forgotten"
         )
-    concerned = collections.former(index) if order == "rollback" else collections.unfinished(index)
+    concerned = (
+        Collection.objects.of(index).retired().first()
+        if order == "rollback"
+        else Collection.objects.of(index).unfinished().first()
+    )
     return f"would {order.replace('rollback', 'roll back to')} {concerned.name if concerned else 'nothing'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-import threading
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,19 +13,19 @@ from typing import Any, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
-from django.db.models import Min
 from django.utils import timezone
 
 from shopsearch import broker as wakeups
+from shopsearch import registry
 from shopsearch.backends import embedder_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import collections, fill, outbox
+from shopsearch.indexing import progress, rebuild
 from shopsearch.indexing.batch import NO_MODEL
-from shopsearch.indexing.changes import databases
-from shopsearch.models import Change, IndexEntry
+from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import get_index, get_indexes
 from shopsearch.search.retrieval import finds_by_words, why_vectors_alone
+from shopsearch.threads import within
 
 MODEL_SECONDS = 30.0
 STORE_SECONDS = 10.0
@@ -34,7 +33,6 @@ BROKER_SECONDS = 4.0
 """The longest that each is waited for, whatever the deadlines of its client are."""
 PING_SECONDS = 1.0
 FAILURES_SHOWN = 3
-AT_REST = (IndexEntry.State.INDEXED, IndexEntry.State.FAILED)
 Answer = TypeVar("Answer")
 
 
@@ -49,7 +47,7 @@ class Part:
     def ask(self, question: Callable[[], Answer], seconds: float | None = None) -> Answer | None:
         """The answer; or None, and the error is kept. With ``seconds``, never waits longer than that."""
         try:
-            answer = question() if seconds is None else _within(seconds, question)
+            answer = question() if seconds is None else within(seconds, question)
         except (BackendError, DatabaseError, ImproperlyConfigured, OSError) as error:
             self.error = str(error) or type(error).__name__
             return None
@@ -144,35 +142,31 @@ def _read_database(indexes: dict[str, IndexStatus]) -> None:
 
 
 def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
-    for name, states in outbox.counts().items():
+    for name, states in progress.counts().items():
         # Rows may be left of an index that is no longer registered.
         indexes.setdefault(name, IndexStatus(name=name)).states = states
-    for using in databases():
-        rows = IndexEntry.objects.using(using)
-        waiting = rows.exclude(state__in=AT_REST).values_list("index").annotate(Min("changed_at")).order_by()
-        changes = Change.objects.using(using).values_list("index").annotate(Min("available_at")).order_by()
-        for name, since in [*waiting, *changes]:
-            age = max(0, round((timezone.now() - since).total_seconds()))
-            indexes[name].oldest_waiting_seconds = max(age, indexes[name].oldest_waiting_seconds or 0)
+    for name, since in progress.waiting_since().items():
+        indexes[name].oldest_waiting_seconds = max(0, round((timezone.now() - since).total_seconds()))
+    for using in registry.databases():
         for name, status in indexes.items():
-            failed = rows.filter(index=name, state=IndexEntry.State.FAILED).order_by("pk")
+            failed = IndexEntry.objects.using(using).failed().filter(index=name).order_by("pk")
             for entry in failed[: FAILURES_SHOWN - len(status.failures)]:
                 status.failures.append({"image_id": entry.image_id, "error": entry.error})
 
 
 def _read_collections(indexes: dict[str, IndexStatus]) -> None:
     for index in get_indexes():
-        status, live = indexes[index.name], collections.live(index)
+        status, live = indexes[index.name], Collection.objects.of(index).live().first()
         status.collection, status.space = (live.name, live.space) if live else ("", None)
         if live:
             status.problem = why_vectors_alone(index, live)
             status.retrieval = "hybrid" if finds_by_words(index, live) else "vectors"
-        if new := collections.unfinished(index):
+        if new := Collection.objects.of(index).unfinished().first():
             status.building.append(
                 {
                     "name": new.name,
                     "state": new.state,
-                    "done": fill.done(index, new),
+                    "done": new.stored.count(),
                     "total": new.total,
                     "error": new.error,
                 }
@@ -193,8 +187,8 @@ def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
 def _say_obstacles(indexes: dict[str, IndexStatus]) -> None:
     for status in indexes.values():
         index = get_index(status.name)
-        if status.building and (new := collections.unfinished(index)):
-            status.building[0]["error"] = fill.obstacle(index, new)
+        if status.building and (new := Collection.objects.of(index).unfinished().first()):
+            status.building[0]["error"] = rebuild.obstacle(index, new)
 
 
 def _count_entities(indexes: dict[str, IndexStatus]) -> None:
@@ -222,26 +216,6 @@ def _answering_workers() -> int:
     with current_app.connection_for_write(connect_timeout=1) as wire:
         queues = current_app.control.inspect(timeout=PING_SECONDS, connection=wire).active_queues() or {}
     return sum(any(queue["name"] == settings.INDEX_QUEUE for queue in each) for each in queues.values())
-
-
-def _within(seconds: float, question: Callable[[], Answer]) -> Answer:
-    """The answer of ``question``, asked in a thread that is left behind when it takes longer."""
-    outcome: list[Answer | Exception] = []
-
-    def ask() -> None:
-        try:
-            outcome.append(question())
-        except Exception as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError(f"No answer within {seconds:g} seconds.")
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
 
 
 def lines_of(status: Status) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch import extras
 from shopsearch.embedders import weights
 from shopsearch.embedders.model_folder import is_on_hub
 
@@ -34,6 +35,7 @@ def find(checkpoint: str, revision: str = "") -> Path:
     downloaded = find_downloaded(checkpoint, revision)
     if downloaded is not None:
         return downloaded
+    extras.require("huggingface_hub")
     try:
         return _snapshot(checkpoint, revision, local_files_only=False)
     except Exception as error:  # the hub's, the network's and the disk's errors have no common root
@@ -46,7 +48,7 @@ def find_downloaded(checkpoint: str, revision: str = "") -> Path | None:
     """The folder of a model on the hub, if all of it is on this machine. Does not touch the network."""
     try:
         path = _snapshot(checkpoint, revision, local_files_only=True)
-    except (OSError, ValueError):
+    except (ImportError, OSError, ValueError):  # without huggingface_hub nothing was downloaded
         return None
     needed = {"config.json"}
     if (path / INDEX).is_file():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MODEL_TYPE = "phi3_v"
 TILE = 336
-MOST_TILES = 4
+MAX_TILES = 4
 """A picture costs up to 757 tokens with 4; the authors' 16 cost four times as many."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -217,7 +217,7 @@ def _pixels(picture: Image) -> tuple[Tensor, int, int]:
 
 
 def _fitted(picture: Image) -> Image:
-    """The picture scaled to the largest grid of at most MOST_TILES tiles, white above and below (or beside)."""
+    """The picture scaled to the largest grid of at most MAX_TILES tiles, white above and below (or beside)."""
     from PIL import Image
 
     picture = picture.convert("RGB")
@@ -226,7 +226,7 @@ def _fitted(picture: Image) -> Image:
         picture = picture.transpose(Image.Transpose.TRANSPOSE)
     ratio = picture.width / picture.height
     columns = 1
-    while (columns + 1) * math.ceil((columns + 1) / ratio) <= MOST_TILES:
+    while (columns + 1) * math.ceil((columns + 1) / ratio) <= MAX_TILES:
         columns += 1
     width = columns * TILE
     height = max(1, int(width / ratio))

@@ -1,4 +1,4 @@
-"""The connection to a Milvus server: pymilvus without its surprises, and its failures as ours."""
+"""The connection to a Milvus server: pymilvus without its side effects, and its failures as VectorStoreError."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +20,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import VectorStoreError
 
-_import_lock = threading.Lock()
-
-# Without these a channel waits up to two minutes between attempts to reach a server that was away; and Milvus Lite
-# takes more frequent pings than the last one allows for an attack.
+# With gRPC's defaults a channel waits up to two minutes before it tries again to reach a server that was away, and
+# pings so often that Milvus Lite takes it for an attack.
 _GRPC_OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.min_reconnect_backoff_ms": 200,
@@ -32,52 +30,65 @@ _GRPC_OPTIONS = {
     "grpc.keepalive_time_ms": 330_000,
 }
 _ADDRESS = re.compile(r"(https?://|tcp://|unix:).*(?<!\.db)")
-_HERE = ("localhost", "127.0.0.1", "::1")
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _UNREACHABLE, _COLLECTION_MISSING, _NOT_LOADED = 2, 100, 101
+_CLIENT_TLS = {"client_pem_path", "client_key_path", "ca_pem_path"}
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_import_lock = threading.Lock()
 
 
 class CollectionMissing(VectorStoreError):
     """There is no such collection in the vector store."""
 
 
-def _is_refusal(error: BaseException | None, grpc: Any) -> bool:
-    """Whether the server asked who we are and did not like the answer."""
-    return isinstance(error, grpc.RpcError) and error.code() in (
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.PERMISSION_DENIED,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server, by what it says of itself."""
+
+    name: str
+    """Such as "v2.6.4" or "milvus_lite-3.2.2"."""
+
+    @property
+    def is_lite(self) -> bool:
+        return self.name.startswith("milvus_lite")
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The version of Milvus as numbers; () for Milvus Lite, and for a server that names none."""
+        found = None if self.is_lite else _VERSION.search(self.name)
+        return tuple(int(each or 0) for each in found.groups()) if found else ()
 
 
 def import_pymilvus() -> Any:
     """The module pymilvus, imported so that the project's logging and environment stay as they are.
 
-    Importing it plainly closes every log handler there is, adds one of its own, and reads the nearest ``.env``.
+    A plain import closes every log handler there is, adds one of its own, and reads the nearest ``.env``.
     """
     with _import_lock:
         if "pymilvus" not in sys.modules:
             with (
-                _deaf_to_pymilvus(logging.config, "dictConfig"),
-                _deaf_to_pymilvus(importlib.import_module("dotenv"), "load_dotenv"),
+                _ignoring_pymilvus(logging.config, "dictConfig"),
+                _ignoring_pymilvus(importlib.import_module("dotenv"), "load_dotenv"),
             ):
                 importlib.import_module("pymilvus")
             logger = logging.getLogger("pymilvus")
             if logger.level == logging.NOTSET and not logger.handlers:
-                # Every failed call is raised to us; pymilvus logs it as an error with its traceback besides.
+                # Every failure is raised to us; pymilvus would log it as an error with its traceback too.
                 logger.setLevel(logging.CRITICAL)
         return sys.modules["pymilvus"]
 
 
 @contextmanager
-def _deaf_to_pymilvus(module: Any, name: str) -> Iterator[None]:
-    """Meanwhile the module's function does nothing for pymilvus, and the same as ever for any other thread."""
+def _ignoring_pymilvus(module: Any, name: str) -> Iterator[None]:
+    """Meanwhile this function of the module does nothing when pymilvus calls it, and works for everybody else."""
     function: Callable[..., Any] = getattr(module, name)
 
-    def deaf(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         if sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] == "pymilvus":
             return None
         return function(*args, **kwargs)
 
-    setattr(module, name, deaf)
+    setattr(module, name, wrapper)
     try:
         yield
     finally:
@@ -86,17 +97,20 @@ def _deaf_to_pymilvus(module: Any, name: str) -> Iterator[None]:
 
 @dataclass(kw_only=True, eq=False)
 class Connection:
-    """One client per process, made at its first call; every call has a deadline and fails with VectorStoreError."""
+    """One client per process, made at the first call. Every call has a deadline and fails with VectorStoreError."""
 
     uri: str
     token: str = field(repr=False)
     database: str
     timeout_seconds: float
+    tls: Mapping[str, str] = field(default_factory=dict)
+    """pymilvus's names -> paths of certificates, and the name in the server's."""
     _clients: dict[int, Any] = field(default_factory=dict, init=False, repr=False)
     _locks: dict[int, threading.Lock] = field(default_factory=dict, init=False, repr=False)
+    _server: Server | None = field(default=None, init=False, repr=False)
 
     def call(self, verb: str, collection: str = "", **arguments: Any) -> Any:
-        """What MilvusClient's method of this name answers. Loads a collection that a restart left unloaded.
+        """Call MilvusClient's method of this name. Loads a collection that is not loaded after a restart.
 
         Raises CollectionMissing when the collection does not exist, VectorStoreError for everything else.
         """
@@ -113,9 +127,15 @@ class Connection:
             client.load_collection(collection, timeout=self.timeout_seconds)
             return getattr(client, verb)(**arguments)
 
+    def server(self) -> Server:
+        """Which server answers, asked once for each connection."""
+        if self._server is None:
+            self._server = Server(name=str(self.call("get_server_version")))
+        return self._server
+
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Whatever goes wrong inside is raised as VectorStoreError, with pymilvus's own error as its cause."""
+        """Raise every failure inside as VectorStoreError, with pymilvus's own error as its cause."""
         pymilvus, grpc = import_pymilvus(), importlib.import_module("grpc")
         try:
             yield
@@ -128,29 +148,31 @@ class Connection:
                 ) from error
             away = error.code == _UNREACHABLE or isinstance(error.code, grpc.StatusCode)
             raise VectorStoreError("" if away else f"The vector store refused: {error.message}") from error
-        except grpc.RpcError as error:  # a deadline, or a call that the server does not know, comes unwrapped
-            raise VectorStoreError from error
+        except (
+            grpc.RpcError
+        ) as error:  # pymilvus wraps neither a deadline nor a call that the server does not know
+            unknown = error.code() == grpc.StatusCode.UNIMPLEMENTED
+            message = "The vector store lacks a call that shopsearch makes: it needs Milvus 2.5 or later."
+            raise VectorStoreError(message if unknown else "") from error
 
     def check(self) -> Iterator[checks.CheckMessage]:
         """What is wrong with the address; opens no connection."""
         if not _ADDRESS.fullmatch(self.uri):
-            # pymilvus would open a file itself, in this process alone: the web server and the worker cannot share it.
+            # pymilvus would open a file in this process alone: the web server and the workers could not share it.
             yield checks.Error(
                 f"The vector store's uri is not a server's address: {self.uri!r}.",
                 hint="Run `manage.py shopsearch_milvus_lite --data-dir DIRECTORY` and use http://127.0.0.1:19530.",
                 id="shopsearch.E010",
             )
         address = urlsplit(self.uri)
-        if (
-            address.scheme in ("http", "tcp")
-            and address.hostname not in _HERE
-            and (self.token or address.password)
-        ):
+        is_plain = address.scheme in ("http", "tcp")
+        if is_plain and address.hostname not in _THIS_MACHINE and (self.token or address.password):
             yield checks.Warning(
                 f"The vector store's token travels unencrypted to {address.hostname}.",
                 hint="Use an address that begins with https://.",
                 id="shopsearch.W010",
             )
+        yield from self._check_tls(address.scheme)
         if not self.timeout_seconds > 0:
             yield checks.Error(
                 f"The vector store's timeout_seconds is {self.timeout_seconds}.",
@@ -158,15 +180,37 @@ class Connection:
                 id="shopsearch.E011",
             )
 
+    def _check_tls(self, scheme: str) -> Iterator[checks.CheckMessage]:
+        if 0 < len(_CLIENT_TLS & self.tls.keys()) < len(_CLIENT_TLS):
+            yield checks.Error(
+                "The vector store has a part of what it needs to show a certificate.",
+                hint="Give client_certificate, client_key and ca_certificate, or ca_certificate alone.",
+                id="shopsearch.E013",
+            )
+        if self.tls and scheme != "https":
+            yield checks.Error(
+                f"The vector store has certificates, and an address without TLS: {self.uri!r}.",
+                hint="Use an address that begins with https://.",
+                id="shopsearch.E013",
+            )
+        for path in (path for name, path in self.tls.items() if name.endswith("_path")):
+            if not os.access(path, os.R_OK):
+                yield checks.Error(
+                    f"The vector store's certificate or key {path} cannot be read.",
+                    hint="Give the path of a PEM file that this process may read.",
+                    id="shopsearch.E013",
+                )
+
     def close(self) -> None:
-        """Let go of this process's client; the next call makes a new one."""
+        """Close this process's client; the next call makes a new one."""
+        self._server = None
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
             client.close()
 
     def _client(self) -> Any:
-        # By process id: neither a channel nor a lock that somebody held survives a fork. A parent's client is left
-        # alone in the child: closing it there would hang up on the parent.
+        # By process id, because neither a channel nor a held lock survives a fork. The child leaves its parent's client
+        # alone: to close it there would hang up on the parent.
         process = os.getpid()
         with self._locks.setdefault(process, threading.Lock()):
             if process not in self._clients:
@@ -180,5 +224,14 @@ class Connection:
                     timeout=self.timeout_seconds,
                     dedicated=True,  # pymilvus's shared registry of connections hangs in a forked child
                     grpc_options=_GRPC_OPTIONS,
+                    **self.tls,
                 )
             return self._clients[process]
+
+
+def _is_refusal(error: BaseException | None, grpc: Any) -> bool:
+    """Whether the server did not accept who we are."""
+    return isinstance(error, grpc.RpcError) and error.code() in (
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    )

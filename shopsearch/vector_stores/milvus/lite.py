@@ -5,19 +5,22 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shopsearch import extras
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.vector_stores.milvus.connection import import_pymilvus
 
 _SERVICE = "/milvus.proto.milvus.MilvusService/"
-_ENTITY_WRITES = {_SERVICE + name for name in ("Insert", "Upsert", "Delete")}
-_ENTITY_READS = {_SERVICE + name for name in ("Query", "Search", "HybridSearch", "GetCollectionStatistics")}
+_WRITES_OF_ENTITIES = {_SERVICE + name for name in ("Insert", "Upsert", "Delete")}
+_READS_OF_ENTITIES = {
+    _SERVICE + name for name in ("Query", "Search", "HybridSearch", "GetCollectionStatistics")
+}
 _OTHER_READS = {
     _SERVICE + name
     for name in (
@@ -27,20 +30,22 @@ _OTHER_READS = {
         *("ListDatabases", "DescribeDatabase", "DescribeAlias", "ListAliases", "GetCompactionState"),
     )
 }
+"""Every call that is not named here counts as a write."""
 _MEMTABLE_LIMIT = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
 _MEMTABLE_BYTES = 4 * 1024 * 1024
 _MESSAGE_BYTES = 256 * 1024 * 1024
 _THREADS = 10
-_QUIET_SECONDS = 0.5
+_FLUSH_SECONDS = 0.5
 
 
 @dataclass(kw_only=True, eq=False)
 class LiteServer:
     """Serves a directory's collections to every process of this machine until it is stopped.
 
-    Unlike the server that Milvus Lite brings, it takes one write at a time (concurrent ones lose rows) and none beside
-    a search (which would miss what is just being moved), never shares its port with another server, listens to this
-    machine alone by default, and stops gracefully. It has no password: whoever reaches the port may read and write.
+    It differs from the server that comes with Milvus Lite: it takes one write at a time (concurrent writes lose
+    rows), lets no search run beside a write (it would miss rows that are just being moved), searches several times
+    faster (see lite_engine), never shares its port with another server, listens to this machine alone by default,
+    and stops gracefully. It has no password: whoever reaches the port may read and write.
     """
 
     data_dir: str | Path
@@ -51,7 +56,7 @@ class LiteServer:
     _database: Any = field(default=None, init=False, repr=False)
     _calls: Calls = field(init=False, repr=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    _settler: threading.Thread | None = field(default=None, init=False, repr=False)
+    _flusher: threading.Thread | None = field(default=None, init=False, repr=False)
 
     @property
     def uri(self) -> str:
@@ -60,39 +65,34 @@ class LiteServer:
     def start(self) -> None:
         """Afterwards the server answers. Makes the directory where it is missing.
 
-        Raises VectorStoreError, with a sentence, when another server holds the directory or the port.
+        Raises VectorStoreError when another server holds the directory or the port, or the installed Milvus Lite is
+        of another version than 3.2.
         """
         Path(self.data_dir).mkdir(parents=True, exist_ok=True)
-        lite = _import_milvus_lite()
+        engine = _import_engine()
+        self._database = engine.open_database(str(self.data_dir))
         try:
-            self._database = lite.MilvusLite(str(self.data_dir))
-        except lite.DataDirLockedError as error:
-            raise VectorStoreError(
-                f"Another Milvus Lite server uses {self.data_dir}: stop that one, or give this one its own directory."
-            ) from error
-        try:
-            self._serve(self._database)
+            self._serve(engine)
         except BaseException:
             self._database.close()
             raise
 
     def stop(self) -> None:
-        """Afterwards calls under way have been answered and everything is on the disk. May be repeated."""
+        """Afterwards the calls under way have been answered and everything is on the disk. May be repeated."""
         if self._grpc_server is None:
             return
         self._stopping.set()
         self._grpc_server.stop(grace=5).wait()
-        if self._settler is not None:
-            self._settler.join()
-        with self._calls.alone():  # a call that took longer than the grace is still at it
+        if self._flusher is not None:
+            self._flusher.join()
+        with self._calls.alone():  # a call that takes longer than the grace period still runs
             self._database.close()
         self._grpc_server = None
 
-    def _serve(self, database: Any) -> None:
+    def _serve(self, engine: Any) -> None:
         grpc = importlib.import_module("grpc")
-        services = importlib.import_module("pymilvus.grpc_gen.milvus_pb2_grpc")
-        servicer = importlib.import_module("milvus_lite.adapter.grpc.servicer").MilvusServicer(database)
-        self._calls = Calls(servicer)
+        servicer = engine.servicer_of(self._database)
+        self._calls = Calls(lambda database, collection: engine.flush(servicer, database, collection))
         server = grpc.server(
             futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="milvus-lite"),
             interceptors=[_interceptor(self._calls)],
@@ -103,7 +103,7 @@ class LiteServer:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        services.add_MilvusServiceServicer_to_server(servicer, server)
+        engine.add_to_server(servicer, server)
         try:
             port = server.add_insecure_port(f"{self.host}:{self.port}")
         except RuntimeError as error:
@@ -115,29 +115,31 @@ class LiteServer:
         self._stopping.clear()
         server.start()
         self._grpc_server = server
-        self._settler = threading.Thread(target=self._settle, name="milvus-lite-settler", daemon=True)
-        self._settler.start()
+        self._flusher = threading.Thread(
+            target=self._flush_now_and_then, name="milvus-lite-flush", daemon=True
+        )
+        self._flusher.start()
 
-    def _settle(self) -> None:
-        while not self._stopping.wait(_QUIET_SECONDS):
-            self._calls.settle()
+    def _flush_now_and_then(self) -> None:
+        while not self._stopping.wait(_FLUSH_SECONDS):
+            self._calls.flush()
 
 
 class Calls:
-    """One write at a time and no search beside it, and the collections that were written since they were last settled.
+    """Lets a write run alone and reads run side by side, and flushes the collections that were written.
 
-    When Milvus Lite moves its memtable into a segment, there is a moment when the rows are in neither.
+    When Milvus Lite moves rows from memory into a segment, there is a moment when they are in neither.
     """
 
-    def __init__(self, servicer: Any) -> None:
-        self._servicer = servicer
+    def __init__(self, flush: Callable[[str, str], None]) -> None:
+        self._flush = flush
         self._turn = threading.Lock()
         self._reads = 0
         self._read_ended = threading.Condition()
-        self._unsettled: set[tuple[str, str]] = set()
+        self._written: set[tuple[str, str]] = set()
 
     def handler(self, method: str, handle: Any) -> Any:
-        """The handler of this RPC, made to wait for what must not run beside it."""
+        """The handler of this RPC, made to wait for the calls that must not run beside it."""
 
         def read(request: Any, context: Any) -> Any:
             with self._beside_other_reads():
@@ -147,30 +149,28 @@ class Calls:
         def write(request: Any, context: Any) -> Any:
             with self.alone():
                 _drop_if_abandoned(context)
-                if method in _ENTITY_WRITES:
+                if method in _WRITES_OF_ENTITIES:
                     metadata = {key.lower(): value for key, value in context.invocation_metadata()}
                     database = request.db_name or metadata.get("dbname", "")
-                    self._unsettled.add((database, request.collection_name))
+                    self._written.add((database, request.collection_name))
                 return handle(request, context)
 
-        if method in _ENTITY_READS:
+        if method in _READS_OF_ENTITIES:
             return read
         return handle if method in _OTHER_READS else write
 
-    def settle(self) -> None:
-        """Move what was written lately out of the memtable, where a search is ten times slower, into segments."""
-        if not self._unsettled:
+    def flush(self) -> None:
+        """Move what was written since the last time from memory into segments, where searches are faster."""
+        if not self._written:
             return
-        messages = importlib.import_module("pymilvus.grpc_gen.milvus_pb2")
         with self.alone():
-            unsettled, self._unsettled = self._unsettled, set()
-            for database, collection in unsettled:
-                request = messages.FlushRequest(db_name=database, collection_names=[collection])
-                self._servicer.Flush(request, None)
+            written, self._written = self._written, set()
+            for database, collection in written:
+                self._flush(database, collection)
 
     @contextmanager
     def _beside_other_reads(self) -> Iterator[None]:
-        with self._turn, self._read_ended:  # who writes keeps the turn: neither side waits for ever
+        with self._turn, self._read_ended:  # a waiting write keeps the turn, so neither side waits for ever
             self._reads += 1
         try:
             yield
@@ -188,7 +188,7 @@ class Calls:
 
 
 def _drop_if_abandoned(context: Any) -> None:
-    """Who waited for its turn may have a client that has given up, and does it again."""
+    """A client that gave up while its call was waiting may have made the call again."""
     if not context.is_active():
         context.abort(importlib.import_module("grpc").StatusCode.CANCELLED, "The client has given up.")
 
@@ -210,13 +210,14 @@ def _interceptor(calls: Calls) -> Any:
     return EachInItsTurn()
 
 
-def _import_milvus_lite() -> Any:
-    """The module milvus_lite. It reads its limits from the environment as it is imported, and only then."""
+def _import_engine() -> Any:
+    """The module lite_engine. Milvus Lite reads its limits from the environment when it is imported, and only then."""
+    extras.require("milvus_lite")
     import_pymilvus()
     before = os.environ.get(_MEMTABLE_LIMIT)
     os.environ.setdefault(_MEMTABLE_LIMIT, str(_MEMTABLE_BYTES))
     try:
-        return importlib.import_module("milvus_lite")
+        return importlib.import_module("shopsearch.vector_stores.milvus.lite_engine")
     finally:
         if before is None:
             del os.environ[_MEMTABLE_LIMIT]

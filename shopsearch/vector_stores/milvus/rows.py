@@ -1,41 +1,56 @@
-"""Schemas and entities as Milvus keeps them."""
+"""How schemas, entities and filters are written in Milvus. A value is always a literal, never part of an expression."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch.types import CollectionSchema, Entity, FieldType, Hit
+from shopsearch.filters import AnyOf, Filter, Range, conditions
+from shopsearch.types import CollectionSchema, Entity, EntityUpdate, FieldType, Hit
 from shopsearch.vector_stores.milvus.connection import import_pymilvus
-from shopsearch.vector_stores.milvus.expressions import MAX_STRING_BYTES, MAX_STRINGS, PREFIX, stored
 
 if TYPE_CHECKING:
-    from shopsearch.types import Vector
+    from shopsearch.types import FilterValue, Vector
     from shopsearch.vector_stores.validation import Fields
 
+PREFIX = "f_"
+"""Before each declared name, so that a filter may be called ``id`` or ``vector``."""
 WORDS_VECTOR = "words"
 """Where Milvus keeps what BM25 needs of the field of words."""
-
+MAX_STRING_BYTES = 2048
+MAX_STRINGS = 4096
 MAX_WORDS_BYTES = 65_535
-
+_KEY_BYTES = 1024
 _TYPES: dict[FieldType, str] = {
     "string": "VARCHAR",
+    "partition": "VARCHAR",
     "number": "DOUBLE",
     "boolean": "BOOL",
     "strings": "ARRAY",
 }
-
-_KINDS: dict[str, FieldType] = {name: kind for kind, name in _TYPES.items()}
+_KINDS: dict[str, FieldType] = {
+    "VARCHAR": "string",
+    "DOUBLE": "number",
+    "BOOL": "boolean",
+    "ARRAY": "strings",
+}
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_]{1,200}")
-_KEY_BYTES = 1024
+_HASHED = re.compile("[\0\ud800-\udfff]|…[0-9a-f]{64}\\Z")
+# Milvus and Milvus Lite read these five escapes alike. Milvus Lite knows no \u and no \b; other control characters
+# may stay as they are.
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+# Schemas
 
 
 def milvus_schema(schema: CollectionSchema) -> Any:
-    """The schema as pymilvus wants it. Raises ImproperlyConfigured for a field that Milvus cannot name."""
+    """The schema for pymilvus. Raises ImproperlyConfigured for a field that Milvus cannot name."""
     pymilvus = import_pymilvus()
     types = pymilvus.DataType
     wanted = pymilvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -50,8 +65,8 @@ def milvus_schema(schema: CollectionSchema) -> Any:
             raise ImproperlyConfigured(
                 f"Milvus cannot name a filter {name!r}: use plain letters, digits and _."
             )
-        options: dict[str, Any] = {"nullable": True}
-        if kind in ("string", "strings"):
+        options: dict[str, Any] = {"is_partition_key": True} if kind == "partition" else {"nullable": True}
+        if _TYPES[kind] in ("VARCHAR", "ARRAY"):
             options["max_length"] = MAX_STRING_BYTES
         if kind == "strings":
             options |= {"element_type": types.VARCHAR, "max_capacity": MAX_STRINGS}
@@ -62,12 +77,16 @@ def milvus_schema(schema: CollectionSchema) -> Any:
 
 
 def _add_words(wanted: Any, name: str, pymilvus: Any) -> None:
-    """A text of words, and BM25 over it. Languages are not the server's affair: Milvus Lite knows of none."""
-    types = pymilvus.DataType
+    """A field of words and BM25 over it. Languages are handled before: Milvus Lite knows none."""
     analyzer = {"tokenizer": "standard", "filter": ["lowercase"]}
-    options = {"enable_analyzer": True, "analyzer_params": analyzer, "max_length": MAX_WORDS_BYTES}
-    wanted.add_field(name, types.VARCHAR, **options)
-    wanted.add_field(WORDS_VECTOR, types.SPARSE_FLOAT_VECTOR)
+    wanted.add_field(
+        name,
+        pymilvus.DataType.VARCHAR,
+        enable_analyzer=True,
+        analyzer_params=analyzer,
+        max_length=MAX_WORDS_BYTES,
+    )
+    wanted.add_field(WORDS_VECTOR, pymilvus.DataType.SPARSE_FLOAT_VECTOR)
     wanted.add_function(
         pymilvus.Function(
             name="bm25",
@@ -79,7 +98,7 @@ def _add_words(wanted: Any, name: str, pymilvus: Any) -> None:
 
 
 def collection_schema(described: Mapping[str, Any]) -> CollectionSchema:
-    """The schema of a collection that a server describes; dimension 0 where it is none of ours."""
+    """The schema of a collection that the server describes; dimension 0 if shopsearch did not make it."""
     fields = {each["name"]: each for each in described["fields"]}
     return CollectionSchema(
         dimension=int(fields.get("vector", {}).get("params", {}).get("dim", 0)),
@@ -92,39 +111,56 @@ def collection_schema(described: Mapping[str, Any]) -> CollectionSchema:
 
 
 def _kind(described: Mapping[str, Any]) -> FieldType:
+    if described.get("is_partition_key"):
+        return "partition"
     is_analyzed = str(described["params"].get("enable_analyzer", "")).lower() == "true"
     return "words" if is_analyzed else _KINDS[described["type"].name]
 
 
-def row_names(schema: CollectionSchema) -> list[str]:
+# Entities
+
+
+def field_names(schema: CollectionSchema) -> list[str]:
     """The fields that an entity is read from."""
     return ["id", "image_id", "product_id", "vector", *(PREFIX + name for name in schema.fields)]
 
 
-def row(entity: Entity, vector: Vector, fields: Fields, words: str) -> dict[str, Any]:
-    """The entity as it is written; ``words`` is its field of words. Raises ValueError for a key too long to keep."""
-    for key in (entity.image_id, entity.product_id):
-        if len(key.encode()) > _KEY_BYTES:
-            raise ValueError(f"A primary key of more than {_KEY_BYTES} bytes cannot be indexed: {key[:40]}…")
-    values = {PREFIX + name: stored(value) for name, value in fields.items() if name != words}
-    if words:
-        values[PREFIX + words] = _cut(str(fields[words]))
+def row(entity: Entity, vector: Vector, fields: Fields, words_field: str) -> dict[str, Any]:
+    """The entity as Milvus takes it; ``words_field`` names its field of words. Raises ValueError for too long a key."""
     return {
         "id": entity.id,
-        "image_id": entity.image_id,
-        "product_id": entity.product_id,
+        "image_id": _checked_key(entity.image_id),
+        "product_id": _checked_key(entity.product_id),
         "vector": vector,
-        **values,
+        **_values(fields, words_field),
     }
 
 
-def _cut(text: str) -> str:
-    encoded = text.encode("utf-8", "replace")
-    return encoded[:MAX_WORDS_BYTES].decode("utf-8", "ignore")
+def update(update: EntityUpdate, fields: Fields, words_field: str) -> dict[str, Any]:
+    """The update as Milvus takes it for a partial upsert."""
+    return {"id": update.id, "product_id": _checked_key(update.product_id), **_values(fields, words_field)}
+
+
+def _values(fields: Fields, words_field: str) -> dict[str, Any]:
+    return {
+        PREFIX + name: words(str(value)) if name == words_field else stored(value)
+        for name, value in fields.items()
+    }
+
+
+def _checked_key(key: str) -> str:
+    if len(key.encode()) > _KEY_BYTES:
+        raise ValueError(f"A primary key of more than {_KEY_BYTES} bytes cannot be indexed: {key[:40]}…")
+    return key
+
+
+def words(text: str) -> str:
+    """The words as Milvus takes them: at most so many bytes, and no NUL, where Milvus 2.5 would stop reading."""
+    return text.replace("\0", " ").encode("utf-8", "replace")[:MAX_WORDS_BYTES].decode("utf-8", "ignore")
 
 
 def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
-    """The entity as it was read."""
+    """The entity that was read."""
     fields = {name: found.get(PREFIX + name) for name in schema.fields}
     return Entity(
         id=found["id"],
@@ -138,44 +174,69 @@ def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
     )
 
 
-def hit(found: Mapping[str, Any], score: float, words: str = "") -> Hit:
-    """The entity as a search found it, with the cosine for its score; ``words`` is the field to be read along."""
-    row = found["entity"]
+def hit(found: Mapping[str, Any], score: float, words_field: str = "") -> Hit:
+    """What a search found; ``score`` is the cosine, ``words_field`` the field of words to read."""
+    fields = found["entity"]
     return Hit(
         id=found["id"],
-        image_id=row["image_id"],
-        product_id=row["product_id"],
+        image_id=fields["image_id"],
+        product_id=fields["product_id"],
         score=min(1.0, max(-1.0, score)),
-        words=row[PREFIX + words] if words else "",
+        words=fields[PREFIX + words_field] if words_field else "",
     )
 
 
-def cosine(vector: Any, wanted: Vector) -> float:
-    """Of a vector as it was read with the wanted one."""
-    held = np.asarray(vector, dtype=np.float32)
-    lengths = float(np.linalg.norm(held) * np.linalg.norm(wanted))
-    return float(held @ wanted) / lengths if lengths else 0.0
+# Values and filters
 
 
-_OLDEST = (2, 5)
-_HNSW = {"M": 32, "efConstruction": 256}
+def stored(value: FilterValue | None) -> FilterValue | None:
+    """The value as it is kept: long texts and long lists are cut."""
+    if isinstance(value, str):
+        return stored_string(value)
+    return tuple(map(stored_string, value[:MAX_STRINGS])) if isinstance(value, tuple) else value
 
 
-def check_version(version: str) -> None:
-    """An older server would make the collection all the same, and refuse each entity without a value."""
-    numbers = re.match(r"v?(\d+)\.(\d+)", version)  # Milvus Lite and Zilliz Cloud begin with their names
-    if numbers and tuple(map(int, numbers.groups())) < _OLDEST:
-        raise ImproperlyConfigured(f"The vector store is Milvus {version}: shopsearch needs 2.5 or later.")
+def stored_string(value: str) -> str:
+    """The text as it is kept. Different texts are kept differently.
+
+    A long text is cut and ends in its digest. So does one that is not valid Unicode, such as half a surrogate pair,
+    one with a NUL, where Milvus 2.5 would stop reading it, and one that looks as if it ended in a digest.
+    """
+    encoded = value.encode("utf-8", "surrogatepass")
+    if len(encoded) <= MAX_STRING_BYTES and not _HASHED.search(value):
+        return value
+    digest = hashlib.sha256(encoded).hexdigest()
+    begin = encoded[: MAX_STRING_BYTES - len(digest) - 3].decode("utf-8", "ignore").replace("\0", "")
+    return f"{begin}…{digest}"
 
 
-def indexes(names: Iterable[str], version: str, *, vector_index: str, params: Mapping[str, Any]) -> Any:
-    """The indexes of these fields, as pymilvus wants them made; ``vector_index`` "" is what serves best there."""
-    made = import_pymilvus().MilvusClient.prepare_index_params()
-    for name in names:
-        if name == WORDS_VECTOR:
-            made.add_index(name, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
-        else:
-            kind = vector_index or ("FLAT" if version.startswith("milvus_lite") else "HNSW")
-            chosen = dict(params) or (_HNSW if kind == "HNSW" else {})
-            made.add_index(name, index_type=kind, metric_type="COSINE", params=chosen)
-    return made
+def expression(filters: Filter | None, schema: CollectionSchema) -> str:
+    """The filter, which fits the schema, as a Milvus expression; "" without one."""
+    return " and ".join(_condition(each, schema.fields[each.field]) for each in conditions(filters))
+
+
+def _condition(condition: AnyOf | Range, kind: FieldType) -> str:
+    name = PREFIX + condition.field
+    if isinstance(condition, Range):
+        bounds = ((">=", condition.minimum), ("<=", condition.maximum))
+        return " and ".join(
+            f"{name} {sign} {literal(bound)}" for sign, bound in bounds if bound is not None
+        ) or (f"{name} is not null")
+    if not condition.values:
+        return 'id == ""'  # no entity has an empty id, and none has any of no values
+    values = f"[{', '.join(map(literal, condition.values))}]"
+    return f"array_contains_any({name}, {values})" if kind == "strings" else f"{name} in {values}"
+
+
+def any_id(ids: list[str]) -> str:
+    """The expression for the entities with these ids."""
+    return f"id in [{', '.join(map(literal, ids))}]"
+
+
+def literal(value: str | float | bool) -> str:
+    """The value as Milvus reads it: quoted text, true or false, or a number."""
+    if isinstance(value, str):
+        return f'"{stored_string(value).translate(_ESCAPES)}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(float(value) + 0.0)

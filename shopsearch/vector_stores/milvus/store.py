@@ -1,34 +1,24 @@
-"""Milvus in each of its sizes: Milvus Lite's server, standalone, a cluster, Zilliz Cloud. Milvus 2.5 or later."""
+"""MilvusStore: entities in Milvus Lite behind our server, or in Milvus 2.5 or later of any size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.types import CollectionSchema, Entity, Hit
+from shopsearch.types import CollectionSchema, Entity, EntityUpdate, Hit
 from shopsearch.vector_stores.base import VectorStore
-from shopsearch.vector_stores.milvus.connection import CollectionMissing, Connection
-from shopsearch.vector_stores.milvus.expressions import PREFIX, expression, literal
-from shopsearch.vector_stores.milvus.rows import (
-    WORDS_VECTOR,
-    check_version,
-    collection_schema,
-    cosine,
-    entity,
-    hit,
-    indexes,
-    milvus_schema,
-    row,
-    row_names,
-)
+from shopsearch.vector_stores.milvus import indexes, rows
+from shopsearch.vector_stores.milvus.connection import CollectionMissing, Connection, import_pymilvus
 from shopsearch.vector_stores.validation import (
     checked_collection,
     checked_entities,
+    checked_fields,
     checked_filter,
     checked_ids,
     checked_limit,
@@ -37,67 +27,117 @@ from shopsearch.vector_stores.validation import (
 
 if TYPE_CHECKING:
     from shopsearch.filters import Filter
-    from shopsearch.types import Vector
+    from shopsearch.types import FilterValue, Vector
 
 _CONSISTENCY_LEVELS = ("Strong", "Session", "Bounded", "Eventually")
+_OLDEST, _PARTIAL_UPSERT = (2, 5), (2, 6, 2)
 _PAGE, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
+LITE_ENTITIES = 50_000
+"""More than these in a collection belong into a Milvus server: docs/scaling.md."""
+_Item = TypeVar("_Item")
+
+
+class _Known(NamedTuple):
+    """What this process remembers of a collection, so that a search is one call."""
+
+    schema: CollectionSchema
+    index_type: str
+    """Of its vectors; "" while they have no index."""
 
 
 @dataclass(kw_only=True, eq=False)
 class MilvusStore(VectorStore):
-    """Keeps entities in Milvus, whichever of its servers answers at ``uri``.
+    """Keeps entities in the Milvus server at ``uri``.
 
     A search sees what this process wrote before; ``fetch``, ``ids`` and ``count`` see what any process wrote.
-    A text longer than 2,048 bytes is kept cut, ending in its digest; of more than 4,096 strings the first are kept.
+    A text of more than 2,048 bytes is cut and ends in its digest; of more than 4,096 strings the first are kept.
     """
 
     uri: str = "http://127.0.0.1:19530"
-    """``http://host:port``, ``https://…`` for Zilliz Cloud, or ``unix:/path``; never a file."""
+    """``http://host:port``, ``https://…``, or ``unix:/path``; never a file."""
     token: str = field(default="", repr=False)
     """``user:password`` or an API key."""
     database: str = ""
     timeout_seconds: float = 10.0
     """The longest that one call may take."""
+    ca_certificate: str = ""
+    """Path of the certificate that the server's is checked with; "" for those that the system trusts."""
+    client_certificate: str = ""
+    """Path of the certificate that we show to the server; needs ``client_key`` and ``ca_certificate`` too."""
+    client_key: str = ""
+    server_name: str = ""
+    """The name in the server's certificate, where it is not the host in ``uri``."""
+
+    expected_entities: int = 0
+    """How many entities a collection will hold, which with ``memory_gib`` decides the vector index: docs/scaling.md."""
+    memory_gib: float = 0.0
+    """Memory for one collection's vectors in all query nodes, or cards, together, for one replica; 0 for enough."""
+    gpu: bool = False
+    """Whether the server searches on graphics cards."""
     index_type: str = ""
-    """The vector index. "" is HNSW, and FLAT on Milvus Lite, whose HNSW loses entities behind a narrow filter."""
+    """The vector index; "" for the one that the rule in docs/scaling.md chooses."""
     index_params: Mapping[str, Any] = field(default_factory=dict)
-    """What the vector index is built with, by Milvus's names; HNSW has M=32 and efConstruction=256 without it."""
-    search_params: Mapping[str, Any] = field(default_factory=lambda: {"ef": 256})
-    """What it is searched with; ``ef`` is raised to the limit where it is less."""
+    """Parameters to build the vector index with, by Milvus's names; {} for those of the rule."""
+    search_params: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters to search it with; {} for those of the rule. ``ef`` and its like are at least a search's limit."""
+    mmap: bool | None = None
+    """Whether new collections are mapped from disk instead of loaded into memory; None for the server's default."""
+    replicas: int = 1
+    resource_groups: Sequence[str] = ()
+    """Which groups of query nodes hold the replicas."""
     consistency_level: str = "Session"
     full_text: bool = True
-    """Whether collections are made to be searched by words too; False for a server that cannot."""
+    """Whether new collections can be searched by words; False for a server that cannot."""
+
     _connection: Connection = field(init=False, repr=False)
-    _schemas: dict[str, CollectionSchema] = field(default_factory=dict, init=False, repr=False)
-    """As last described by the server, so that a search is one call."""
+    _known: dict[str, _Known] = field(default_factory=dict, init=False, repr=False)
+    _ensured: dict[str, CollectionSchema] = field(default_factory=dict, init=False, repr=False)
+    """The collections whose indexes and loading this process has made sure of, with their schema."""
 
     def __post_init__(self) -> None:
+        tls = {"server_name": self.server_name}
+        if self.client_certificate or self.client_key:
+            tls["ca_pem_path"] = self.ca_certificate
+            tls |= {"client_pem_path": self.client_certificate, "client_key_path": self.client_key}
+        else:
+            tls["server_pem_path"] = self.ca_certificate
         self._connection = Connection(
             uri=str(self.uri),
             token=self.token,
             database=self.database,
             timeout_seconds=self.timeout_seconds,
+            tls={name: value for name, value in tls.items() if value},
         )
+
+    # Collections
 
     def ensure_collection(self, collection: str, schema: CollectionSchema) -> None:
         held = self._describe(checked_collection(collection))
         if held is None:
+            self._ensured.pop(collection, None)
             try:
                 self._create(collection, schema)
             except VectorStoreError:
                 if self._describe(collection) is None:  # otherwise another process was faster
                     raise
             held = self._describe(collection)
-        if held is None or (held.dimension, dict(held.fields)) != (schema.dimension, dict(schema.fields)):
+        if held is None or (held.schema.dimension, dict(held.schema.fields)) != (
+            schema.dimension,
+            dict(schema.fields),
+        ):
             raise ImproperlyConfigured(
-                f"The collection {collection} exists with another schema, {held}: drop it, or use another name."
+                f"The collection {collection} exists with another schema, {held and held.schema}: drop it, or use "
+                "another name."
             )
-        self._ensure_indexes(collection, {"vector", WORDS_VECTOR} if schema.words else {"vector"})
-        self._call("load_collection", collection)
+        if self._ensured.get(collection) != schema:
+            self._ensure_indexes(collection, schema)
+            self._load(collection)
+            self._ensured[collection] = schema
 
     def drop_collection(self, collection: str) -> None:
-        self._schemas.pop(collection, None)
-        # By its own name only: Milvus Lite drops an alias's collection, and Milvus keeps the alias of one that is gone.
+        self._known.pop(collection, None)
+        # Only by its own name: Milvus Lite takes an alias for its collection, and Milvus keeps the alias of one that is
+        # gone.
         if collection not in self.collections():
             return
         try:
@@ -110,40 +150,126 @@ class MilvusStore(VectorStore):
     def point_alias(self, alias: str, collection: str) -> None:
         if checked_collection(collection) not in self.collections():
             raise CollectionMissing(f"There is no collection {collection} in the vector store.")
-        try:
-            self._call("alter_alias", collection, alias=checked_collection(alias))
-        except VectorStoreError:  # there is no such alias yet
-            self._call("create_alias", collection, alias=alias)
+        if not self._has_alias(checked_alias := checked_collection(alias)):
+            try:
+                self._call("create_alias", collection, alias=checked_alias)
+                return
+            except VectorStoreError:
+                if not self._has_alias(checked_alias):  # otherwise another process was faster
+                    raise
+        self._call("alter_alias", collection, alias=checked_alias)
+
+    def _has_alias(self, alias: str) -> bool:
+        return alias in self._call("list_aliases", collection_name="")["aliases"]
 
     def collections(self) -> list[str]:
         return sorted(self._call("list_collections"))
 
+    def _create(self, collection: str, schema: CollectionSchema) -> None:
+        """Create the collection without its indexes: with them, pymilvus waits half a second."""
+        server = self._connection.server()
+        if () < server.version < _OLDEST:
+            # An older one would create the collection, and refuse each entity that has no value in some field.
+            raise ImproperlyConfigured(
+                f"The vector store is Milvus {server.name}: shopsearch needs 2.5 or later."
+            )
+        options = {} if self.mmap is None or server.is_lite else {"properties": {"mmap.enabled": self.mmap}}
+        self._call(
+            "create_collection",
+            collection,
+            schema=rows.milvus_schema(schema),
+            consistency_level=self.consistency_level,
+            **options,
+        )
+
+    def _ensure_indexes(self, collection: str, schema: CollectionSchema) -> None:
+        server = self._connection.server()
+        vector_index = indexes.choose(
+            server,
+            dimension=schema.dimension,
+            entities=self.expected_entities,
+            memory_bytes=self.memory_gib * 1024**3,
+            gpu=self.gpu,
+        )
+        if self.index_type:
+            vector_index = indexes.KINDS.get(self.index_type, indexes.VectorIndex(type=self.index_type))
+        wanted = {"vector": vector_index.type} | indexes.scalar_indexes(schema, server)
+        if schema.words:
+            wanted[rows.WORDS_VECTOR] = "SPARSE_INVERTED_INDEX"
+        for name in wanted.keys() - set(self._call("list_indexes", collection)):
+            params = import_pymilvus().MilvusClient.prepare_index_params()
+            options: dict[str, Any] = {}
+            if name == "vector":
+                options = {"metric_type": "COSINE", "params": dict(self.index_params or vector_index.build)}
+            elif name == rows.WORDS_VECTOR:
+                options = {"metric_type": "BM25"}
+            params.add_index(name, index_type=wanted[name], index_name=name, **options)
+            try:
+                self._call("create_index", collection, index_params=params, sync=False)
+            except VectorStoreError:
+                if name not in self._call("list_indexes", collection):  # otherwise another process was faster
+                    raise
+        self._known.pop(collection, None)
+
+    def _load(self, collection: str) -> None:
+        options: dict[str, Any] = {}
+        if self.replicas > 1:
+            options["replica_number"] = self.replicas
+        if self.resource_groups:
+            options["resource_groups"] = list(self.resource_groups)
+        self._call("load_collection", collection, **options)
+
+    # Writing
+
     def upsert(self, collection: str, entities: Sequence[Entity]) -> None:
-        schema = self._schema(collection)
-        if schema is None:
-            raise CollectionMissing(f"There is no collection {collection} in the vector store.")
-        rows = [row(*each, schema.words) for each in checked_entities(entities, schema)]
+        schema = self._existing(collection).schema
+        written = [rows.row(*each, schema.words) for each in checked_entities(entities, schema)]
         # Milvus takes messages up to a limit in bytes, and a vector has four for each number.
         size = max(1, min(_PAGE, _BATCH_BYTES // (4 * schema.dimension)))
-        for start in range(0, len(rows), size):
-            self._call("upsert", collection, data=rows[start : start + size])
+        for page in _pages(written, size):
+            self._call("upsert", collection, data=page)
+
+    def update(self, collection: str, updates: Sequence[EntityUpdate]) -> set[str]:
+        server = self._connection.server()
+        if not server.is_lite and server.version < _PARTIAL_UPSERT:
+            return super().update(collection, updates)
+        schema = self._existing(collection).schema
+        missing: set[str] = set()
+        for page in _pages(list(updates), _PAGE):
+            ids = checked_ids([each.id for each in page])
+            found = self._read(collection, filter=rows.any_id(ids), output_fields=["id"])
+            there = {each["id"] for each in found}
+            missing |= set(ids) - there
+            written = [
+                rows.update(each, checked_fields(each.fields, schema), schema.words)
+                for each in page
+                if each.id in there
+            ]
+            if written:
+                self._call("upsert", collection, data=written, partial_update=True)
+        return missing
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
-        for page in _pages(checked_ids(ids)):
+        for page in _pages(checked_ids(ids), _PAGE):
             try:
                 self._call("delete", collection, ids=page)
             except CollectionMissing:
                 return
 
+    def stored(self, value: FilterValue | None) -> FilterValue | None:
+        return rows.stored(value)
+
+    # Reading
+
     def fetch(self, collection: str, ids: Sequence[str]) -> list[Entity]:
         entities: list[Entity] = []
-        for page in _pages(checked_ids(ids)):
-            schema = self._schema(collection)
-            if schema is None:
+        for page in _pages(checked_ids(ids), _PAGE):
+            known = self._describe_once(collection)
+            if known is None:
                 return []
-            condition = f"id in [{', '.join(map(literal, page))}]"
-            rows = self._read(collection, filter=condition, output_fields=row_names(schema))
-            entities += [entity(found, schema) for found in rows]
+            names = rows.field_names(known.schema)
+            found = self._read(collection, filter=rows.any_id(page), output_fields=names)
+            entities += [rows.entity(each, known.schema) for each in found]
         return entities
 
     def ids(self, collection: str) -> Iterator[str]:
@@ -158,79 +284,119 @@ class MilvusStore(VectorStore):
         except CollectionMissing:
             return
         with self._connection.failures():
-            while rows := pages.next():
-                yield from (row["id"] for row in rows)
+            while page := pages.next():
+                yield from (row["id"] for row in page)
             pages.close()
+
+    def count(self, collection: str) -> int:
+        found = self._read(collection, filter="", output_fields=["count(*)"])
+        return int(found[0]["count(*)"]) if found else 0
 
     def search(
         self, collection: str, vector: Vector, *, limit: int, filters: Filter | None = None
     ) -> list[Hit]:
-        schema = self._schema(collection)
-        if schema is None:
+        known = self._describe_once(collection)
+        if known is None:
             return []
-        params = dict(self.search_params)
-        if "ef" in params:
-            params["ef"] = max(params["ef"], limit)
-        search_params = {"metric_type": "COSINE", "params": params}
-        wanted = checked_vector(vector, schema)
-        found = self._find(collection, wanted, limit=limit, filters=filters, search_params=search_params)
-        hits = [hit(each, float(each["distance"])) for each in found]  # Milvus's name for the cosine
+        condition = _condition(filters, known.schema)
+        found = self._nearest(collection, known, vector, limit=checked_limit(limit), filter=condition)
+        hits = [rows.hit(each, float(each["distance"])) for each in found]  # what Milvus calls the cosine
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
     def search_words(
         self, collection: str, text: str, *, vector: Vector, limit: int, filters: Filter | None = None
     ) -> list[Hit]:
-        schema = self._schema(collection)
-        if schema is None or not schema.words:
+        found = self._by_words(collection, text, limit=limit, filters=filters)
+        return self._with_cosines(collection, found, vector, {})
+
+    def search_both(
+        self, collection: str, vector: Vector, text: str, *, limit: int, filters: Filter | None = None
+    ) -> tuple[list[Hit], list[Hit]]:
+        with ThreadPoolExecutor(1, thread_name_prefix="shopsearch-words") as thread:
+            words = thread.submit(self._by_words, collection, text, limit=limit, filters=filters)
+            by_vector = self.search(collection, vector, limit=limit, filters=filters)
+            by_words = words.result()
+        known = {hit.id: hit.score for hit in by_vector}
+        return by_vector, self._with_cosines(collection, by_words, vector, known)
+
+    def _by_words(self, collection: str, text: str, *, limit: int, filters: Filter | None) -> list[Hit]:
+        """The hits that have the words, best first, with 0 for a score."""
+        known = self._describe_once(collection)
+        if known is None or not known.schema.words:
             return []
-        wanted = checked_vector(vector, schema)
+        schema = known.schema
         found = self._find(
             collection,
-            text,
-            limit=limit,
-            filters=filters,
-            more_fields=("vector", PREFIX + schema.words),
-            anns_field=WORDS_VECTOR,
+            rows.words(text),
+            limit=checked_limit(limit),
+            filter=_condition(filters, schema),
+            output_fields=["image_id", "product_id", rows.PREFIX + schema.words],
+            anns_field=rows.WORDS_VECTOR,
             search_params={"metric_type": "BM25"},
         )
-        # Milvus Lite writes BM25's scores below zero. What answers alike comes in one order, whoever is asked.
+        # Milvus Lite writes BM25's scores below zero. Equals come in one order, whichever server answers.
         found.sort(key=lambda each: (-abs(each["distance"]), each["id"]))
-        return [hit(each, cosine(each["entity"]["vector"], wanted), schema.words) for each in found]
+        return [rows.hit(each, 0.0, schema.words) for each in found]
 
-    def _find(
-        self,
-        collection: str,
-        wanted: Any,
-        *,
-        limit: int,
-        filters: Filter | None,
-        more_fields: Sequence[str] = (),
-        **arguments: Any,
-    ) -> list[Any]:
-        schema = self._schema(collection)
-        if schema is None:
+    def _with_cosines(
+        self, collection: str, hits: list[Hit], vector: Vector, known: Mapping[str, float]
+    ) -> list[Hit]:
+        """The hits, each with its cosine: from ``known``, or from a search among the others.
+
+        Reading the vectors instead would take four times as long on Milvus Lite, and 3 KB for each hit.
+        """
+        described = self._describe_once(collection)
+        if described is None:
             return []
-        checked_filter(filters, schema)
+        scores = dict(known)
+        if others := [hit.id for hit in hits if hit.id not in scores]:
+            found = self._nearest(
+                collection,
+                described,
+                vector,
+                limit=len(others),
+                filter=rows.any_id(others),
+                output_fields=["id"],
+            )
+            scores |= {each["id"]: float(each["distance"]) for each in found}
+        return [replace(hit, score=min(1.0, max(-1.0, scores[hit.id]))) for hit in hits if hit.id in scores]
+
+    def _nearest(
+        self, collection: str, known: _Known, vector: Vector, *, limit: int, **arguments: Any
+    ) -> list[Any]:
+        params = indexes.search_params(known.index_type, self.search_params, limit)
+        return self._find(
+            collection,
+            checked_vector(vector, known.schema),
+            limit=limit,
+            anns_field="vector",
+            search_params={"metric_type": "COSINE", "params": params},
+            # Without a list, Milvus Lite sends each vector too.
+            **({"output_fields": ["image_id", "product_id"]} | arguments),
+        )
+
+    def _find(self, collection: str, wanted: Any, **arguments: Any) -> list[Any]:
         try:
             [found] = self._call(
-                "search",
-                collection,
-                data=[wanted],
-                limit=checked_limit(limit),
-                filter=expression(filters, schema),
-                # Named, because without a list Milvus Lite sends each vector too.
-                output_fields=["image_id", "product_id", *more_fields],
-                consistency_level=self.consistency_level,
-                **arguments,
+                "search", collection, data=[wanted], consistency_level=self.consistency_level, **arguments
             )
         except CollectionMissing:
-            self._schemas.pop(collection, None)
+            self._known.pop(collection, None)
             return []
         return list(found)
 
-    def count(self, collection: str) -> int:
-        rows = self._read(collection, filter="", output_fields=["count(*)"])
-        return int(rows[0]["count(*)"]) if rows else 0
+    def _read(self, collection: str, **arguments: Any) -> list[dict[str, Any]]:
+        try:
+            return list(self._call("query", collection, consistency_level="Strong", **arguments))
+        except CollectionMissing:
+            return []
+
+    # The server
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether Milvus Lite answers. Raises VectorStoreError where nothing does."""
+        return self._connection.server().is_lite
 
     def check(self) -> list[CheckMessage]:
         messages = [*self._connection.check()]
@@ -241,55 +407,40 @@ class MilvusStore(VectorStore):
         return messages
 
     def close(self) -> None:
-        """Hang up; the next call connects again."""
+        """Close the connection; the next call connects again."""
         self._connection.close()
 
     def _call(self, verb: str, collection: str = "", **arguments: Any) -> Any:
         return self._connection.call(verb, collection, **arguments)
 
-    def _read(self, collection: str, **arguments: Any) -> list[dict[str, Any]]:
+    def _existing(self, collection: str) -> _Known:
+        known = self._describe_once(collection)
+        if known is None:
+            raise CollectionMissing(f"There is no collection {collection} in the vector store.")
+        return known
+
+    def _describe_once(self, collection: str) -> _Known | None:
+        return self._known.get(collection) or self._describe(collection)
+
+    def _describe(self, collection: str) -> _Known | None:
+        """The collection as the server has it; None where there is none."""
+        self._known.pop(collection, None)
         try:
-            return list(self._call("query", collection, consistency_level="Strong", **arguments))
-        except CollectionMissing:
-            return []
-
-    def _create(self, collection: str, schema: CollectionSchema) -> None:
-        """The collection, without its index: given both, pymilvus waits half a second for it."""
-        check_version(str(self._call("get_server_version")))
-        self._call(
-            "create_collection",
-            collection,
-            schema=milvus_schema(schema),
-            consistency_level=self.consistency_level,
-        )
-
-    def _ensure_indexes(self, collection: str, names: Set[str]) -> None:
-        lacking = names - set(self._call("list_indexes", collection))
-        if not lacking:
-            return
-        version = str(self._call("get_server_version"))
-        made = indexes(lacking, version, vector_index=self.index_type, params=self.index_params)
-        try:
-            self._call("create_index", collection, index_params=made, sync=False)
-        except VectorStoreError:
-            if names - set(self._call("list_indexes", collection)):  # otherwise another process was faster
-                raise
-
-    def _schema(self, collection: str) -> CollectionSchema | None:
-        return self._schemas.get(collection) or self._describe(collection)
-
-    def _describe(self, collection: str) -> CollectionSchema | None:
-        """The schema as the server has it; None where there is no such collection."""
-        self._schemas.pop(collection, None)
-        try:
-            described = self._call("describe_collection", collection)
+            schema = rows.collection_schema(self._call("describe_collection", collection))
+            index = self._call("describe_index", collection, index_name="vector") or {}
         except CollectionMissing:
             return None
-        schema = collection_schema(described)
-        self._schemas[collection] = schema
-        return schema
+        known = _Known(schema, str(index.get("index_type", "")))
+        if known.index_type:
+            self._known[collection] = known
+        return known
 
 
-def _pages(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), _PAGE):
-        yield ids[start : start + _PAGE]
+def _condition(filters: Filter | None, schema: CollectionSchema) -> str:
+    checked_filter(filters, schema)
+    return rows.expression(filters, schema)
+
+
+def _pages(items: list[_Item], size: int) -> Iterator[list[_Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -182,7 +182,7 @@ def test_a_kept_connection_to_a_redis_that_was_restarted_costs_no_query(redis_se
 @pytest.fixture
 def run_worker(monkeypatch):
     """Runs workers of this process, ``run_worker(remote, embedder)``, and ends them."""
-    monkeypatch.setattr(queue, "LONGEST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(queue, "MAX_WAIT_SECONDS", 0.1)
     running = []
 
     def start(remote, embedder):

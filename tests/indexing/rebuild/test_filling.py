@@ -7,13 +7,13 @@ import pytest
 from shopsearch import FilterField, tasks
 from shopsearch.backends import get_embedder, get_former_embedder, get_vector_store
 from shopsearch.exceptions import BackendError, EmbedderError, VectorStoreError
-from shopsearch.indexing import batch, collections, fill, rebuild
-from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.indexing import batch, rebuild
+from shopsearch.models import Collection, IndexEntry, ProductImage, StoredImage
 from shopsearch.search.engine import search
 from tests.indexing.rebuilds import COLOUR, GREYS, MIRROR, found, in_live, live, states, step, use, work
 from tests.shop.models import Product
 from tests.shop.pictures import RED, product
-from tests.shop.store import IMAGES, due_now, entry, replace_file
+from tests.shop.store import IMAGES, due_now, entry, replace_file, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -86,7 +86,7 @@ def test_a_change_is_embedded_by_each_space_own_model(other_model):
     product((230, 200, 30), title="yellow")
     work()
     assert (get_embedder().embedded, get_former_embedder().embedded) == (1, 1)
-    assert len(IndexEntry.objects.latest("pk").held) == 2
+    assert StoredImage.objects.filter(entry=IndexEntry.objects.latest("pk")).count() == 2
 
 
 def test_without_the_former_model_a_search_says_what_to_do(settings, shop):
@@ -174,9 +174,7 @@ def test_an_image_that_a_worker_took_before_the_rebuild_began_is_not_missed(othe
     work()
     assert states() == ["retired", "live"]
     assert found("yellow")[0] == "yellow"
-    assert entry(image).held.keys() == {
-        str(collection.pk) for collection in collections.collections_of(IMAGES)
-    }
+    assert stored(image).keys() == {collection.pk for collection in Collection.objects.of(IMAGES)}
 
 
 def test_images_that_nobody_was_told_of_are_in_the_new_collection(shop):
@@ -197,7 +195,7 @@ def test_a_collection_that_lost_something_does_not_answer_until_it_was_found(sho
     store.upsert(new.name, [replace(entity, id="f" * 32, image_id="12345")])
     work()
     assert live() == old
-    paused = collections.unfinished(IMAGES)
+    paused = Collection.objects.of(IMAGES).unfinished().first()
     assert paused.state == "paused"
     assert "entities where" in paused.error
     rebuild.resume(IMAGES)
@@ -223,7 +221,7 @@ def test_a_picture_that_only_the_new_model_stumbles_over_pauses_the_rebuild_and_
         due_now()
     work()
     assert states() == ["live", "paused"]
-    assert "no red, please" in collections.unfinished(IMAGES).error
+    assert "no red, please" in Collection.objects.of(IMAGES).unfinished().first().error
     assert found()[0] == "red"
     assert not IndexEntry.objects.exclude(state="indexed").exists()
 
@@ -238,7 +236,7 @@ def test_a_store_that_is_away_while_a_rebuild_is_looked_after_is_one_warning_of_
 
     with monkeypatch.context() as patch:
         patch.setattr(get_vector_store(), "count", away)
-        while fill.done(IMAGES, new) < new.total:
+        while new.stored.count() < new.total:
             tasks.index()
         caplog.clear()
         tasks.index()

@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 
 from shopsearch.backends import get_embedder, get_former_embedder
-from shopsearch.indexing import collections, rebuild
-from shopsearch.models import KeptVector, ProductImage
+from shopsearch.indexing import rebuild
+from shopsearch.models import CachedVector, Collection, ProductImage
 from shopsearch.testing import ColourEmbedder
 from tests.indexing.rebuilds import COLOUR, GREYS, MIRROR, in_live, live, states, step, use, work
 from tests.shop.models import Product
@@ -28,7 +28,7 @@ def embedded():
 
 
 def spaces():
-    return sorted(KeptVector.objects.values_list("space", flat=True))
+    return sorted(CachedVector.objects.values_list("space", flat=True))
 
 
 def test_what_is_hidden_and_shown_during_a_rebuild_is_embedded_again_in_neither_space(other_model):
@@ -115,7 +115,7 @@ def test_whatever_a_shop_hides_and_rebuilds_each_picture_is_embedded_once_in_eac
             product(new())
         elif act == "delete":
             chosen[0].delete()
-        elif not collections.unfinished(IMAGES):
+        elif not Collection.objects.of(IMAGES).unfinished().first():
             models.reverse()
             use(settings, *models)
             with suppress(rebuild.Refused):

@@ -33,10 +33,10 @@ call_command("shopsearch_reindex", rebuild=True, here=True, verbosity=0)
 WORK = """
 import time
 import django; django.setup()
-from shopsearch.indexing import batch, fill
+from shopsearch.indexing import batch, rebuild
 from shopsearch.models import Collection
 while Collection.objects.filter(state=Collection.State.BUILDING).exists():
-    fill.advance()
+    rebuild.advance()
     if not batch.index_batch().claimed:
         time.sleep(0.05)
 """
@@ -44,12 +44,11 @@ REPORT = """
 import json
 import django; django.setup()
 from shopsearch.backends import get_vector_store
-from shopsearch.models import IndexEntry
 from shopsearch.search import search
 from tests.indexing.rebuilds import live, states
 print(json.dumps({
     "states": states(), "space": live().space, "entities": get_vector_store().count(live().name),
-    "at_rest": IndexEntry.objects.filter(state="indexed", held__has_key=str(live().pk)).count(),
+    "at_rest": live().stored.filter(entry__state="indexed").count(),
     "found": len(search("red", limit=100).results),
 }))
 """

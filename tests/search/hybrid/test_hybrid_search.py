@@ -3,8 +3,7 @@
 import pytest
 
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
-from shopsearch.indexing import changes, collections
-from shopsearch.models import Collection, IndexEntry, ProductImage
+from shopsearch.models import Change, Collection, IndexEntry, ProductImage
 from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import index_for
 from shopsearch.search import calibration, reranking
@@ -22,7 +21,7 @@ def index_again():
     """Into the store that a change of the settings has emptied."""
     IndexEntry.objects.all().delete()
     Collection.objects.all().delete()
-    changes.note_all(IMAGES)
+    Change.objects.note_all(IMAGES)
     index_everything()
 
 
@@ -36,7 +35,7 @@ def titles(results):
 def test_an_index_that_declares_no_words_has_the_schema_it_always_had_and_is_searched_by_vectors():
     product(RED, title="red mug")
     index_everything()
-    assert collections.live(IMAGES).fields == IMAGES.filter_types
+    assert Collection.objects.of(IMAGES).live().first().fields == IMAGES.filter_types
     assert schema_of(IMAGES).words == ""
     assert search("red mug").retrieval == "vectors"
     assert get_vector_store().asked == ["vectors"]
@@ -44,7 +43,10 @@ def test_an_index_that_declares_no_words_has_the_schema_it_always_had_and_is_sea
 
 @pytest.mark.usefixtures("shop")
 def test_words_are_a_field_of_the_collection_that_no_filter_reaches():
-    assert collections.live(IMAGES).fields == {**IMAGES.filter_types, "_words_en": "words"}
+    assert Collection.objects.of(IMAGES).live().first().fields == {
+        **IMAGES.filter_types,
+        "_words_en": "words",
+    }
     assert "_words_en" not in IMAGES.filter_types
 
 
@@ -52,7 +54,7 @@ def test_the_language_is_the_projects_unless_the_index_says_one(declare, setting
     settings.LANGUAGE_CODE = "es-mx"
     declare(language="")
     assert IMAGES.words_field == "_words_es"
-    declare(language="de")
+    declare(language="ja")
     assert IMAGES.words_field == "_words"
 
 

@@ -5,8 +5,8 @@ import pytest
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import collections
 from shopsearch.indexing.rebuild import begin
-from shopsearch.models import ProductImage
-from shopsearch.registry import index_for
+from shopsearch.models import Collection, ProductImage
+from shopsearch.registry import analyzer, index_for
 from shopsearch.search.engine import search
 from shopsearch.search.retrieval import why_vectors_alone
 from tests.indexing.rebuilds import COLOUR, use, work
@@ -53,16 +53,41 @@ def test_words_declared_later_wait_for_a_rebuild_and_embed_nothing_again(declare
     product(GREEN, title="Boreas")
     work()
     declare()
-    assert not collections.is_current(IMAGES, collections.live(IMAGES))
+    assert not collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
     assert search("zephyr").retrieval == "vectors"
-    assert "--rebuild" in why_vectors_alone(IMAGES, collections.live(IMAGES))
+    assert "--rebuild" in why_vectors_alone(IMAGES, Collection.objects.of(IMAGES).live().first())
     get_embedder().embedded = 0
     begin(IMAGES)
     work()
     assert get_embedder().embedded == 0
-    assert collections.is_current(IMAGES, collections.live(IMAGES))
+    assert collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
     found = search("boreas")
     assert (titles(found)[0], found.retrieval) == ("Boreas", "hybrid")
+
+
+def test_words_of_another_analyzer_are_found_by_no_query_until_a_rebuild_which_embeds_nothing(
+    declare, settings, monkeypatch
+):
+    """As after an upgrade that brings other stems."""
+    declare()
+    use(settings, embedder=COLOUR)
+    product(RED, title="Zephyr")
+    with monkeypatch.context() as before:
+        before.setattr(analyzer, "version_of", lambda language: f"{language}_0_9")
+        work()
+        assert search("zephyr").retrieval == "hybrid"
+    product(GREEN, title="Boreas")
+    work()
+    assert not collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
+    assert search("boreas").retrieval == "vectors"
+    assert "--rebuild" in why_vectors_alone(IMAGES, Collection.objects.of(IMAGES).live().first())
+    get_embedder().embedded = 0
+    begin(IMAGES)
+    work()
+    assert get_embedder().embedded == 0
+    assert collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
+    assert {*next(iter(entities().values())).fields} >= {"_words_en"}
+    assert [titles(search(name))[0] for name in ("zephyr", "boreas")] == ["Zephyr", "Boreas"]
 
 
 # What it costs
@@ -96,7 +121,7 @@ def test_words_of_a_composed_query_count_where_a_setting_says_so(declare, settin
 def test_one_call_by_vectors_and_one_by_words_and_no_other_query_of_the_database(django_assert_num_queries):
     search("green")
     get_vector_store().asked.clear()
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         search("enamel mug zephyr", limit=3)
     assert get_vector_store().asked == ["vectors", "words"]
 
@@ -124,9 +149,9 @@ def test_a_store_without_full_text_answers_by_vectors_and_check_says_so(declare,
     assert (warning.id, warning.obj) == ("shopsearch.W011", ProductImage)
     product(RED, title="red mug")
     index_everything()
-    assert collections.live(IMAGES).fields == IMAGES.filter_types
-    assert collections.is_current(IMAGES, collections.live(IMAGES))
-    assert "no full text" in why_vectors_alone(IMAGES, collections.live(IMAGES))
+    assert Collection.objects.of(IMAGES).live().first().fields == IMAGES.filter_types
+    assert collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
+    assert "no full text" in why_vectors_alone(IMAGES, Collection.objects.of(IMAGES).live().first())
     assert client.get("/api/search/", {"q": "red mug"}).json()["retrieval"] == "vectors"
 
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from demo_project.addresses import forget_addresses, use_addresses, write_addresses
 from demo_project.supervisor import Processes, ServiceDied
 from demo_project.web import HOST
-from shopsearch.indexing import outbox
+from shopsearch.indexing import progress
 
 AT_REST = ("indexed", "failed")
 PAGE_SECONDS = 90
@@ -205,7 +205,7 @@ def _only_demo_of(demo_dir: Path) -> Iterator[None]:
 
 def _states() -> Counter[str]:
     states: Counter[str] = Counter()
-    for counts in outbox.counts().values():
+    for counts in progress.counts().values():
         states.update(counts)
     return states
 

@@ -23,7 +23,7 @@ from demo_project.catalog.amazon_pictures import Addresses, PictureFolder, unpac
 from demo_project.catalog.amazon_records import Line, Record, RecordError, lines, record_of, review_of
 from shopsearch.images.download import Downloader
 
-MOST_KINDS = 12
+MAX_KINDS = 12
 """Kinds of failure that are told in the terminal; the file has all."""
 CATEGORY_OF_PICTURES = "Amazon Reviews 2023"
 
@@ -150,7 +150,7 @@ class Command(BaseCommand):
         )
         if failures := told.kinds.total():
             self.stdout.write(f"{failures} failures, each with its reason in {report}:")
-            for kind, count in told.kinds.most_common(MOST_KINDS):
+            for kind, count in told.kinds.most_common(MAX_KINDS):
                 self.stdout.write(f"  {count} × {kind}")
 
 

@@ -1,0 +1,319 @@
+"""Access: who may search, how often each visitor may, and how many searches a process answers at once."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from io import BytesIO
+from ipaddress import IPv4Address, IPv6Network, ip_address
+from typing import Any, Literal, get_args
+
+from django.core.cache import cache
+from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
+from django.utils.module_loading import import_string
+from rest_framework.exceptions import Throttled
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
+
+from shopsearch.api.errors import answer_to_error
+from shopsearch.conf import settings
+from shopsearch.evaluation import query_log
+from shopsearch.exceptions import Busy, ImageTooLarge
+from shopsearch.images import download
+from shopsearch.search.engine import answer
+from shopsearch.search.request import SearchAnswer, SearchRequest
+from shopsearch.telemetry import metrics
+from shopsearch.telemetry.outages import Outage
+
+logger = logging.getLogger(__name__)
+Scope = Literal["search", "image", "rerank"]
+SCOPES = get_args(Scope)
+Kind = Literal["text", "image"]
+PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+PAUSE_SECONDS = 5.0
+"""How long the cache is not asked after it failed: one that hangs delays one request, not each."""
+NETWORK_BITS = 64
+"""An IPv6 visitor has a whole network of addresses, which counts as one."""
+QUEUE = 1
+"""How many searches may wait, as a multiple of the places."""
+MAX_WAIT_SECONDS = 0.5
+QUIET_SECONDS = 60.0
+"""A process that turns searches away logs it no more often than this."""
+FORM_BYTES = 256 * 1024
+"""The size limit of a request without its picture."""
+
+
+@contextmanager
+def visit(
+    visitor: Request | HttpRequest, request: SearchRequest, *, image_url: str = "", collect: bool = False
+) -> Iterator[SearchAnswer]:
+    """The answer to a visitor's search, which has one of the process's places while inside.
+
+    ``image_url`` is fetched and takes the place of a picture. With ``collect`` the shopper lets the shop keep the
+    words. Above the rate of reranks the search is answered without one. Raises Throttled above the rate of pictures,
+    Busy where no place is free, ImageUnavailable, and what ``shopsearch.search.engine.answer`` raises.
+    """
+    kind: Kind = "image" if request.has_picture or image_url else "text"
+    if kind == "image":
+        throttle(visitor, "image")
+    if image_url:
+        # Before the search has a place, so that a slow server holds none.
+        request = replace(request, image=BytesIO(download.fetched(image_url)))
+    if request.wants_rerank and seconds_to_wait(visitor, "rerank"):
+        request = replace(request, wants_rerank=False)
+    with admitted(kind):
+        answered = answer(request)
+        if collect:
+            query_log.collect(answered)
+        yield answered
+
+
+def refuse_large_body(request: Request | HttpRequest) -> None:
+    """Raises ImageTooLarge before any of the body is read."""
+    allowed = FORM_BYTES
+    if (request.content_type or "").startswith("multipart/"):
+        allowed += settings.MAX_IMAGE_BYTES
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:  # some servers pass on what is no number; Django then reads nothing
+        length = 0
+    if length > allowed:
+        raise ImageTooLarge(
+            f"The request is too large: send at most {allowed // 1024} KB, or a smaller picture."
+        )
+
+
+# Who
+
+
+class ClassesOf:
+    """The classes that a setting names by their dotted paths; a subclass of the view may name its own."""
+
+    def __init__(self, setting: str) -> None:
+        self.setting = setting
+
+    def __get__(self, view: object, owner: type | None = None) -> tuple[type[Any], ...]:
+        return tuple(import_string(path) for path in getattr(settings, self.setting))
+
+
+class GuardedView(APIView):
+    """Open to whom the settings let in, to everyone by default; an error is ``{"code", "detail"}``.
+
+    Without AUTHENTICATION_CLASSES no session and no cookie is read, so another site's page can do nothing in a
+    shopper's name, and no CSRF token is needed.
+    """
+
+    authentication_classes = ClassesOf("AUTHENTICATION_CLASSES")
+    permission_classes = ClassesOf("PERMISSION_CLASSES")
+
+    def get_exception_handler(self) -> Any:
+        return answer_to_error
+
+
+# How often
+
+
+class SearchThrottle(BaseThrottle):
+    """SHOPSEARCH["THROTTLE_RATE"] for REST framework: every search, before its body is read."""
+
+    def __init__(self) -> None:
+        self.seconds = 0
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        self.seconds = seconds_to_wait(request, "search")
+        return not self.seconds
+
+    def wait(self) -> float | None:
+        return self.seconds or None
+
+
+def throttle(visitor: Request | HttpRequest, scope: Scope) -> None:
+    """Count this request. Raises REST framework's Throttled above the rate."""
+    if seconds := seconds_to_wait(visitor, scope):
+        raise Throttled(seconds)
+
+
+def seconds_to_wait(request: Request | HttpRequest, scope: Scope) -> int:
+    """Count this request: 0 where it may be answered, else when the visitor may come again.
+
+    A rate holds for all processes that share Django's default cache, exactly where that cache counts atomically, as
+    Redis and Memcached do. Periods are those of the clock. While the cache is away nobody is throttled.
+    """
+    rate = rate_of(scope)
+    if rate is None:
+        return 0
+    most, period = int(rate.split("/")[0]), PERIODS[rate.split("/")[1][0]]
+    now = time.time()
+    number = int(now // period)
+    if _counter.count(f"shopsearch:throttle:{scope}:{number}:{visitor_key(request)}", 2 * period) <= most:
+        return 0
+    metrics.count_throttled(scope)
+    return max(1, math.ceil((number + 1) * period - now))
+
+
+def rate_of(scope: Scope) -> str | None:
+    """How often, as ``120/min``; None for no limit. Every search counts in ``search``, whatever else it is."""
+    rate: Any = settings.THROTTLE_RATE
+    if isinstance(rate, dict):
+        found: str | None = rate.get(scope)
+        return found
+    # One rate for all scopes is the rate of the one that counts everything.
+    return rate if scope == "search" else None
+
+
+def visitor_key(request: Request | HttpRequest) -> str:
+    """A digest of who asks: of the user where the REST API authenticates, of the address otherwise.
+
+    Nobody's address can be read from the cache. REST framework's NUM_PROXIES says which address is believed.
+    """
+    user = request.user if isinstance(request, Request) else None
+    if user is not None and user.is_authenticated:
+        who = f"user {user.pk}"
+    else:
+        who = _network(BaseThrottle().get_ident(request) or "")  # type: ignore[arg-type]
+    return salted_hmac("shopsearch.api.throttling", who, algorithm="sha256").hexdigest()[:32]
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:  # whatever a proxy wrote
+        return address
+    if isinstance(parsed, IPv4Address) or parsed.ipv4_mapped:
+        return str(getattr(parsed, "ipv4_mapped", parsed))
+    return str(IPv6Network((int(parsed), NETWORK_BITS), strict=False))
+
+
+class _Counter:
+    """Counts in Django's default cache."""
+
+    def __init__(self) -> None:
+        self._outage = Outage(
+            logger,
+            away="The cache is away, so no visitor is throttled",
+            back="The cache is back.",
+            pause_seconds=PAUSE_SECONDS,
+        )
+
+    def count(self, key: str, seconds: int) -> int:
+        """How many have been counted under the key, this one included; 0 while the cache is away."""
+        if self._outage.is_pausing:
+            return 0
+        try:
+            count = self._counted(key, seconds)
+        except Exception as error:  # whatever the project's cache raises
+            self._outage.failed(error)
+            return 0
+        self._outage.succeeded()
+        return count
+
+    def _counted(self, key: str, seconds: int) -> int:
+        for _ in range(2):
+            try:
+                return cache.incr(key)
+            except ValueError:  # the first in this period
+                if cache.add(key, 1, seconds):
+                    return 1
+        return 1  # evicted as soon as it was added
+
+
+_counter = _Counter()
+
+
+# How many at once
+
+
+class Places:
+    """A semaphore with a short queue: MAX_SEARCHES places, of which pictures may have MAX_IMAGE_SEARCHES.
+
+    Whoever finds no place waits in the queue, words before pictures, and is turned away where the queue is full.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._taken: Counter[Kind] = Counter()
+        self._waiting: Counter[Kind] = Counter()
+        self._logged_at = -QUIET_SECONDS
+
+    @contextmanager
+    def admitted(self, kind: Kind) -> Iterator[None]:
+        with self._condition:
+            if not self._is_free(kind):
+                self._wait(kind)
+            self._taken[kind] += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._taken[kind] -= 1
+                self._condition.notify_all()
+
+    def refuse_if_full(self) -> None:
+        with self._condition:
+            if not self._is_free("text") and self._is_queue_full("text"):
+                self._turn_away("text")
+
+    def _wait(self, kind: Kind) -> None:
+        if self._is_queue_full(kind):
+            self._turn_away(kind)
+        self._waiting[kind] += 1
+        try:
+            is_free = self._condition.wait_for(lambda: self._is_free(kind), MAX_WAIT_SECONDS)
+        finally:
+            self._waiting[kind] -= 1
+        if not is_free:
+            self._turn_away(kind)
+
+    def _is_free(self, kind: Kind) -> bool:
+        if self._taken.total() >= settings.MAX_SEARCHES:
+            return False
+        is_free_for_pictures = (
+            self._taken["image"] < settings.MAX_IMAGE_SEARCHES and not self._waiting["text"]
+        )
+        return kind == "text" or is_free_for_pictures
+
+    def _is_queue_full(self, kind: Kind) -> bool:
+        places: int = settings.MAX_SEARCHES if kind == "text" else settings.MAX_IMAGE_SEARCHES
+        return self._waiting[kind] >= QUEUE * places
+
+    def _turn_away(self, kind: Kind) -> None:
+        metrics.count_shed(kind)
+        if time.monotonic() - self._logged_at >= QUIET_SECONDS:
+            self._logged_at = time.monotonic()
+            logger.warning("There are more searches than this process can answer; some get a 503.")
+        raise Busy
+
+
+_places = Places()
+
+
+def admitted(kind: Kind) -> AbstractContextManager[None]:
+    """One of this process's places while inside: ``text`` for words alone, ``image`` for what has a picture.
+
+    Raises Busy, at once or after MAX_WAIT_SECONDS, where none is free.
+    """
+    return _places.admitted(kind)
+
+
+def refuse_if_full() -> None:
+    """Raises Busy where even words would be turned away: before a request has cost anything."""
+    _places.refuse_if_full()
+
+
+def _after_fork() -> None:
+    # The parent's searches are not in the child, and its lock may be held for ever.
+    global _places
+    _places = Places()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

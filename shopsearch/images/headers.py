@@ -1,0 +1,185 @@
+"""Read a file's blocks before its decoder does: count them, and leave out what makes no pixels.
+
+Pillow reads what stands before a picture's data block by block, in Python, and joins or unpacks some of it: a file of
+10 MB could keep it busy for two minutes or take 400 MB. Here each block costs the same few steps, a file of more than
+MAX_BLOCKS is refused, and comments, profiles and notes never reach Pillow. Of the notes, the orientation is kept.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from shopsearch.exceptions import ImageUnreadable
+
+MAX_BLOCKS = 10_000
+"""Blocks before the picture's data, or in all of a PNG or WebP file. The usual PNG of 10 MB has 1,300."""
+
+Block = tuple[bytes, int, int]
+"""Its kind, and where it begins and ends, with everything that belongs to it."""
+
+_EXIF = b"Exif\0\0"
+_ORIENTATION = 0x0112
+_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+_JPEG_PIXELS = {*_FRAME, 0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE}
+"""Frame, Huffman tables, arithmetic conditioning, quantization, restart interval, JFIF, Adobe's colour transform."""
+_JPEG_END = b"\xff\xd9"
+_PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MARKER = re.compile(rb"(?:[^\xff]++|\xff++\x00)*+\xff++([^\xff\x00])", re.DOTALL)
+"""The next one, after stray and fill bytes. Possessive, so that a file of nothing else is passed over in one go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    content: bytes
+    """What the decoder is to see."""
+    orientation: int | None = None
+    """As Exif counts, 1 to 8; None where this scan does not know the format."""
+    is_cut: bool = False
+    """A JPEG file that lacks its last bytes; ``content`` has an end all the same, as libjpeg wants one."""
+
+
+def scan(content: bytes) -> Scanned:
+    """The file without what makes no pixels, if it is a JPEG, PNG, GIF or WebP file; any other as it is.
+
+    Takes time in proportion to the file's size. Raises ImageUnreadable for more than MAX_BLOCKS blocks.
+    """
+    if content.startswith(b"\xff\xd8\xff"):
+        return _jpeg(content)
+    if content.startswith(_PNG):
+        return _png(content)
+    if content.startswith((b"GIF87a", b"GIF89a")):
+        return _gif(content)
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return _webp(content)
+    return Scanned(content=content)
+
+
+def orientation_of(exif: bytes) -> int:
+    """The orientation that Exif data give; 1 where they give none or are broken. Reads nothing else of them."""
+    exif = exif.removeprefix(_EXIF)
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2], "")
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (entries,) = struct.unpack_from(order + "H", exif, start)
+        for place in range(start + 2, start + 2 + 12 * min(entries, MAX_BLOCKS), 12):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, place)
+            if tag == _ORIENTATION:
+                return value if kind == 3 and 1 <= value <= 8 else 1
+    except struct.error:  # it ends too early
+        pass
+    return 1
+
+
+def _counted(blocks: Iterator[Block]) -> Iterator[Block]:
+    yield from islice(blocks, MAX_BLOCKS)
+    if next(blocks, None) is not None:
+        raise ImageUnreadable(
+            "The picture has too many comments or parts; save it anew as JPEG and try again."
+        )
+
+
+def _jpeg(content: bytes) -> Scanned:
+    kept, exif, scan_at = [content[:2]], b"", len(content)
+    for kind, start, end in _counted(_jpeg_segments(content)):
+        if kind == b"\xda":
+            scan_at = start
+        elif kind[0] in _JPEG_PIXELS:
+            kept.append(content[start:end])
+        elif kind == b"\xe1" and not exif and content.startswith(_EXIF, start + 4):
+            exif = content[start + 4 : end]
+    is_cut = content.find(_JPEG_END, scan_at) < 0
+    kept += [content[scan_at:], _JPEG_END if is_cut else b""]
+    return Scanned(content=b"".join(kept), orientation=orientation_of(exif), is_cut=is_cut)
+
+
+def _jpeg_segments(content: bytes) -> Iterator[Block]:
+    """Up to the first scan, whatever stands between them: fill bytes, stray bytes and restart markers."""
+    place = 2
+    while marker := _MARKER.match(content, place):
+        kind = marker[1]
+        start, place = marker.end() - 2, marker.end()
+        if kind[0] in range(0xD0, 0xD9) or kind == b"\x01":  # without a length
+            end = place
+        elif kind == b"\xd9" or place + 2 > len(content):
+            return
+        else:
+            end = place = place + int.from_bytes(content[place : place + 2])
+        yield kind, start, end
+        if kind == b"\xda":
+            return
+
+
+def _png(content: bytes) -> Scanned:
+    kept, exif = [_PNG], b""
+    for kind, start, end in _counted(_png_chunks(content)):
+        if kind in _PNG_PIXELS:
+            kept.append(content[start:end])
+        elif kind == b"eXIf" and not exif:
+            exif = content[start + 8 : end - 4]
+    return Scanned(content=b"".join(kept), orientation=orientation_of(exif))
+
+
+def _png_chunks(content: bytes) -> Iterator[Block]:
+    place = len(_PNG)
+    while place + 8 <= len(content):
+        start, kind = place, content[place + 4 : place + 8]
+        place += 12 + int.from_bytes(content[place : place + 4])
+        yield kind, start, place
+        if kind == b"IEND":
+            return
+
+
+def _gif(content: bytes) -> Scanned:
+    """With nothing before the first frame but what says which of its colours is transparent."""
+    flags = content[10] if len(content) > 10 else 0
+    start = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    control, frame_at = b"", len(content)
+    for kind, begin, end in _counted(_gif_blocks(content, start)):
+        if kind == b",":
+            frame_at = begin
+        elif kind == b"\xf9":
+            control = content[begin:end]
+    return Scanned(content=content[:start] + control + content[frame_at:], orientation=1)
+
+
+def _gif_blocks(content: bytes, place: int) -> Iterator[Block]:
+    """Up to the first frame. Each part of an extension is a block, and its first one has the label as its kind."""
+    while place < len(content):
+        start, kind = place, content[place : place + 1]
+        if kind == b";":
+            return
+        if kind != b"!":
+            yield kind, start, place + 1
+            if kind == b",":
+                return
+            place += 1
+            continue
+        kind = content[place + 1 : place + 2]
+        place += 2
+        while place < len(content) and (size := content[place]):
+            place += 1 + size
+            yield b"", start, place
+        place += 1
+        yield kind, start, place
+
+
+def _webp(content: bytes) -> Scanned:
+    """As it is: libwebp reads its blocks itself."""
+    exif = b""
+    for kind, start, end in _counted(_webp_chunks(content)):
+        if kind == b"EXIF" and not exif:
+            exif = content[start + 8 : end]
+    return Scanned(content=content, orientation=orientation_of(exif))
+
+
+def _webp_chunks(content: bytes) -> Iterator[Block]:
+    place = 12
+    while place + 8 <= len(content):
+        start, size = place, int.from_bytes(content[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2
+        yield content[start : start + 4], start, place

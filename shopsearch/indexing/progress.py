@@ -1,0 +1,105 @@
+"""How far indexing is, as commands, the admin and metrics tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from celery import current_app
+from django.db.models import Count, Min
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from shopsearch import registry
+from shopsearch.conf import settings
+from shopsearch.indexing import rebuild
+from shopsearch.models import Change, Collection, IndexEntry
+from shopsearch.registry import ImageIndex
+
+State = IndexEntry.State
+
+
+def counts() -> dict[str, dict[str, int]]:
+    """How many images of each index are in each state; every registered index and every state is there.
+
+    An image with a change that is not folded yet is pending, whatever its entry says.
+    """
+    table = {index.name: dict.fromkeys(State.values, 0) for index in registry.get_indexes()}
+
+    def add(name: str, state: str, count: int) -> None:
+        table.setdefault(name, dict.fromkeys(State.values, 0))[state] += count
+
+    for using in registry.databases():
+        entries = IndexEntry.objects.using(using).order_by()
+        for name, state, count in entries.values_list("index", "state").annotate(Count("pk")):
+            add(name, state, count)
+        changes = Change.objects.using(using).order_by()
+        for name, images in changes.values_list("index").annotate(Count("image_id", distinct=True)):
+            changed = changes.filter(index=name).values("image_id")
+            known = entries.filter(index=name, image_id__in=changed)
+            for state, count in known.values_list("state").annotate(Count("pk")):
+                images -= count
+                if state not in IndexEntry.UNFINISHED:
+                    add(name, state, -count)
+                    add(name, State.PENDING, count)
+            add(name, State.PENDING, max(0, images))
+    return table
+
+
+def waiting(indexes: Iterable[ImageIndex]) -> int:
+    """How many images of these indexes are still to be indexed."""
+    table = counts()
+    return sum(table[index.name][state] for index in indexes for state in IndexEntry.UNFINISHED)
+
+
+def waiting_since() -> dict[str, datetime]:
+    """By index: when the image changed that waits longest; without the indexes in which none waits."""
+    since: dict[str, datetime] = {}
+    for using in registry.databases():
+        entries = IndexEntry.objects.using(using).unfinished().order_by().values_list("index")
+        changes = Change.objects.using(using).filter(available_at__lte=Now()).order_by().values_list("index")
+        for name, moment in [*entries.annotate(Min("changed_at")), *changes.annotate(Min("available_at"))]:
+            since[name] = min(moment, since.get(name, moment))
+    return since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filling:
+    """How far the filling of a collection is."""
+
+    done: int
+    total: int
+    rate: float
+    """Images a second since it began or went on; 0 where that cannot be told."""
+    ends_at: datetime | None
+    """When it will be done at this rate."""
+
+
+def filling(collection: Collection) -> Filling:
+    done, total, now = collection.stored.count(), collection.total, timezone.now()
+    passed = now - collection.begun_at
+    gained = done - collection.begun_with
+    if collection.state != Collection.State.BUILDING or gained <= 0 or passed.total_seconds() <= 0:
+        return Filling(done=done, total=total, rate=0, ends_at=None)
+    left = max(0, total - done)
+    rate = gained / passed.total_seconds()
+    return Filling(
+        done=done, total=total, rate=rate, ends_at=now + passed * (left / gained) if left else None
+    )
+
+
+def trouble(indexes: Sequence[ImageIndex]) -> str:
+    """Why images of these indexes wait, as far as that is known."""
+    for index in indexes:
+        collection = Collection.objects.of(index).unfinished().first()
+        if collection and (obstacle := rebuild.obstacle(index, collection)):
+            return obstacle
+    entries = [IndexEntry.objects.of(index).unfinished() for index in indexes]
+    for rows in entries:
+        if troubled := rows.exclude(error="").first():
+            return troubled.error
+    if any(rows.filter(state=State.CLAIMED).exists() for rows in entries):
+        return f"A worker has taken them; if it died, another does after {settings.LEASE_SECONDS} seconds."
+    project = current_app.main or "yourproject"
+    return f"Is a worker running?  celery -A {project} worker -P solo -Q {settings.INDEX_QUEUE}"

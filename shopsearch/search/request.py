@@ -1,0 +1,82 @@
+"""What a search asks and what it answers, whoever asks: the API, the page, Python, the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from django.utils.translation import get_language
+
+from shopsearch.types import Match, Query, Result, Retrieval
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from shopsearch.models import Rerank
+    from shopsearch.registry import ImageIndex
+    from shopsearch.search.facets import Facet
+
+
+def _active_language() -> str:
+    return get_language() or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """Everything that is asked of one search. Nothing is checked yet: ``engine.answer`` does that."""
+
+    text: str = ""
+    language: str = field(default_factory=_active_language)
+    """Of the text, such as "es"; the active language unless given."""
+    image: Image | BinaryIO | bytes | None = None
+    """What ``shopsearch.images.decode`` returns, or what it takes."""
+    like_product: object = None
+    """The key of a product of the shop: by its images' stored vectors, without asking a model."""
+    like_image: object = None
+    """The key of an image of the shop: by its stored vector, or, with ``text``, as a shopper's picture."""
+    filters: Mapping[str, object] = field(default_factory=dict)
+    """As ``shopsearch.filters.parse`` takes them."""
+    sort: str = ""
+    """One of ``sorting.sort_names``; "" for relevance."""
+    limit: int | None = None
+    """SHOPSEARCH["PAGE_SIZE"] unless given."""
+    offset: int = 0
+    index: str = ""
+    """The shop's own unless given."""
+    facets: Sequence[str] | None = None
+    """The filters whose values are to be counted, "*" for all; None for no facets."""
+    wants_rerank: bool = False
+
+    @property
+    def has_picture(self) -> bool:
+        return self.image is not None or self.like_image is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchAnswer:
+    """A page of results, best first, and everything else that one search answers."""
+
+    request: SearchRequest
+    index: ImageIndex
+    query: Query
+    """What was searched with: the words without extra spaces, the picture made small. Empty for stored vectors."""
+    results: tuple[Result, ...] = ()
+    offset: int
+    limit: int
+    has_next: bool = False
+    weak_below: float | None = None
+    """The score below which a result is a weak match of this query; None where nothing was calibrated."""
+    match: Match = "unknown"
+    """Of the best result of all pages: weak means that the shop may not sell what is asked for."""
+    retrieval: Retrieval = "vectors"
+    """What found the results."""
+    is_named: bool = False
+    """Whether the best result of all pages has exactly the asked name."""
+    like: Any = None
+    """The image of the shop that was searched with, or the first image of the product; None where none was, or where
+    the shop does not show it."""
+    facets: Sequence[Facet] | None = None
+    """None where none were asked for."""
+    rerank: Rerank | None = None
+    """The better order that was asked for; None where none was, or where there is nothing to gain."""

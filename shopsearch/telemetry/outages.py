@@ -1,0 +1,38 @@
+"""Something outside is away: the log says so once per outage, and it may be left alone for a while."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+
+class Outage:
+    """Whether something that this process uses is away.
+
+    ``away`` is logged as a warning by the first failure, as debug by those that follow; ``back`` by the first success.
+    """
+
+    def __init__(self, logger: logging.Logger, *, away: str, back: str, pause_seconds: float = 0.0) -> None:
+        self.away, self.back = away, back
+        self.pause_seconds = pause_seconds
+        """How long to leave it alone after a failure, so that one that hangs does not delay every caller."""
+        self._logger = logger
+        self.is_on = False
+        """Whether the last try failed."""
+        self._tried_again_at = 0.0
+
+    def failed(self, error: object) -> None:
+        level = logging.DEBUG if self.is_on else logging.WARNING
+        self._logger.log(level, "%s: %s", self.away, error)
+        self.is_on = True
+        self._tried_again_at = time.monotonic() + self.pause_seconds
+
+    def succeeded(self) -> None:
+        if self.is_on:
+            self._logger.info(self.back)
+        self.is_on = False
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the last failure was less than ``pause_seconds`` ago."""
+        return time.monotonic() < self._tried_again_at

@@ -1,0 +1,86 @@
+"""Threads: a call that its caller may stop waiting for, and work that goes on in the background."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import TypeVar
+from weakref import WeakSet
+
+Answer = TypeVar("Answer")
+
+
+def start(call: Callable[[], Answer], *, name: str = "shopsearch-call") -> Future[Answer]:
+    """What ``call`` will return or raise. Its thread is a daemon: a process that ends does not wait for it."""
+    future: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # raised again by future.result()
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+def within(seconds: float, call: Callable[[], Answer], *, name: str = "shopsearch-call") -> Answer:
+    """What ``call`` returns or raises; TimeoutError after ``seconds``, when its thread is left behind."""
+    future = start(call, name=name)
+    if not wait([future], timeout=max(0.0, seconds)).done:
+        raise TimeoutError(f"No answer within {seconds:g} seconds.")
+    return future.result()
+
+
+class BackgroundThread(ABC):
+    """A daemon thread that starts when it is first needed, and again in a forked child that needs it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.reset()
+        _background.add(self)
+
+    def start(self) -> None:
+        """Start the thread unless it is running."""
+        if not self.is_running:
+            with self._lock:
+                if not self.is_running:
+                    self._thread = threading.Thread(target=self.run, name=self.name, daemon=True)
+                    self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    @abstractmethod
+    def run(self) -> None:
+        """The thread's work."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Set the attributes that the thread uses; called when this is made, and in a forked child.
+
+        A child has no thread, locks that may be held for ever, and connections that belong to its parent.
+        """
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._thread = None
+        self.reset()
+
+
+_background: WeakSet[BackgroundThread] = WeakSet()
+
+
+def _after_fork() -> None:
+    for each in list(_background):
+        each._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
