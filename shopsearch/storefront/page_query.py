@@ -45,6 +45,7 @@ class PageQuery:
     """Not where the form posted the picture without the script: an address would lose it."""
     is_continued: bool = False
     """Whether further cards join those of the page before, which shows everything else already."""
+    wants_rerank: bool = False
 
     # What is asked
 
@@ -104,7 +105,7 @@ class PageQuery:
     def shows_refinements(self) -> bool:
         return self.can_be_refined and not (self.is_continued and self.offset)
 
-    def request(self, *, limit: int, wants_rerank: bool) -> SearchRequest:
+    def request(self, *, limit: int) -> SearchRequest:
         """Raises QueryError for an index that the shop does not have."""
         return SearchRequest(
             text=self.text,
@@ -116,7 +117,7 @@ class PageQuery:
             limit=min(limit, settings.MAX_PAGE_SIZE),
             offset=self.offset,
             facets=["*"] if self.shows_refinements else None,
-            wants_rerank=wants_rerank,
+            wants_rerank=self.wants_rerank and self.can_be_refined,
         )
 
     # Addresses. A picture has none: it is posted to the address.
@@ -152,21 +153,40 @@ class PageQuery:
 
     # What was found
 
-    @cached_property
-    def cards(self) -> list[Card]:
-        """In the better order where that is known already."""
-        places = self._better_places
-        return sorted(self._retrieved, key=lambda card: places.get(str(card.result.product.pk), len(places)))
-
-    @cached_property
-    def _retrieved(self) -> list[Card]:
-        return [self._card(result) for result in self.found.results] if self.found else []
+    @property
+    def has_next(self) -> bool:
+        return self.found is not None and self.found.has_next
 
     @property
-    def _better_places(self) -> dict[str, int]:
+    def rerank(self) -> Rerank | None:
+        return self.found.rerank if self.found else None
+
+    @cached_property
+    def cards(self) -> list[Card]:
+        """In the better order where it is known already."""
+        cards = [self._card(result) for result in self.found.results] if self.found else []
         if self.rerank is None or self.rerank.state != Rerank.State.DONE:
-            return {}
-        return {str(product): place for place, product in enumerate(self.rerank.order)}
+            return cards
+        places = {str(product): place for place, product in enumerate(self.rerank.order)}
+        return sorted(cards, key=lambda card: places.get(str(card.result.product.pk), len(places)))
+
+    @cached_property
+    def first_order(self) -> str:
+        """The products in retrieval's order, for Undo."""
+        return " ".join(str(result.product.pk) for result in self.found.results) if self.found else ""
+
+    @property
+    def better_order(self) -> str:
+        return " ".join(str(card.result.product.pk) for card in self.cards)
+
+    @property
+    def order_state(self) -> Literal["waiting", "shown", "kept"]:
+        """How far the better order is. "waiting" without ``rerank``: the script still has to ask for one."""
+        if self.rerank is None:
+            return "kept" if self.wants_rerank else "waiting"
+        if self.rerank.state != Rerank.State.DONE:
+            return "waiting"
+        return "kept" if self.better_order == self.first_order else "shown"
 
     def _card(self, result: Result) -> Card:
         parameters = QueryDict(mutable=True)
@@ -206,34 +226,8 @@ class PageQuery:
     def can_be_reranked(self) -> bool:
         """Whether the page has a place for a better order. Of what the shop may not sell, none is better."""
         is_leading = not self.offset and is_relevance(self.sort) and not self.is_weak
-        return self.can_be_refined and is_leading and len(self._retrieved) > 1 and get_reranker() is not None
-
-    @property
-    def rerank(self) -> Rerank | None:
-        return self.found.rerank if self.found and self.can_be_reranked else None
-
-    @property
-    def order_state(self) -> Literal["waiting", "shown", "kept"]:
-        """How far the better order is. "waiting" without ``rerank``: nobody has asked for it yet."""
-        if self.rerank is None:
-            return "kept" if self.found and self.found.request.wants_rerank else "waiting"
-        if self.rerank.state != Rerank.State.DONE:
-            return "waiting"
-        return "kept" if self.cards == self._retrieved else "shown"
-
-    @property
-    def first_order(self) -> str:
-        """The products in the order of retrieval, for Undo."""
-        return _keys(self._retrieved)
-
-    @property
-    def better_order(self) -> str:
-        return _keys(self.cards)
+        return self.can_be_refined and is_leading and len(self.cards) > 1 and get_reranker() is not None
 
     @property
     def rerank_seconds(self) -> int:
         return int(settings.RERANK_DEADLINE_SECONDS)
-
-
-def _keys(cards: list[Card]) -> str:
-    return " ".join(str(card.result.product.pk) for card in cards)

@@ -71,12 +71,13 @@ class SearchPage(View):
         loses_picture = query.picture is not None and not by_script
         query.can_be_refined = not loses_picture
         query.is_continued = by_script
-        # A browser that shows a page runs its script, with few exceptions; what reads pages says no such thing.
-        is_shown = request.headers.get("Sec-Fetch-Dest") == "document"
         limit = settings.PAGE_SIZE * (UNSCRIPTED_PAGES if loses_picture else 1)
         try:
             access.throttle(request, "search")
-            asked = query.request(limit=limit, wants_rerank=by_script or (is_shown and not loses_picture))
+            # A browser that shows a page runs its script, with few exceptions; robots send no such header.
+            is_shown = request.headers.get("Sec-Fetch-Dest") == "document"
+            query.wants_rerank = by_script or is_shown
+            asked = query.request(limit=limit)
             with access.visit(request, asked, collect=consent.is_given(request)) as query.found:
                 return self.shown(request, query)
         except Throttled as error:

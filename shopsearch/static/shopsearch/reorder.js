@@ -118,15 +118,27 @@ function show(line, which) {
 
 /** Change it so that the shopper sees what goes where; a change of places that is only drawn is no jump. */
 function glide(line, change) {
-  const cells = line.isConnected ? [...foundOf(line).querySelectorAll(".shopsearch-grid__cell, .shopsearch-more, .shopsearch-end")] : [];
-  const before = cells.map((cell) => cell.getBoundingClientRect());
+  if (!line.isConnected || matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    change();
+    return;
+  }
+  const found = foundOf(line);
+  const list = listOf(line);
+  const around = [list, ...found.querySelectorAll(".shopsearch-count, .shopsearch-more, .shopsearch-end")];
+  const before = new Map([...around, ...list.children].map((each) => [each, placeOf(each, list)]));
   change();
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-  cells.forEach((cell, place) => {
-    const after = cell.getBoundingClientRect();
-    const [x, y] = [before[place].left - after.left, before[place].top - after.top];
-    if (x || y) cell.animate([{ transform: `translate(${x}px, ${y}px)` }, { transform: "none" }], GLIDE);
-  });
+  for (const [each, { x, y }] of before) {
+    const after = placeOf(each, list);
+    const by = `translate(${x - after.x}px, ${y - after.y}px)`;
+    if (x !== after.x || y !== after.y) each.animate([{ transform: by }, { transform: "none" }], GLIDE);
+  }
+}
+
+/** On the page, or, of a card, within the list, which glides itself. */
+function placeOf(node, list) {
+  const { left, top } = node.getBoundingClientRect();
+  const origin = node.parentElement === list ? list.getBoundingClientRect() : { left: 0, top: 0 };
+  return { x: left - origin.left, y: top - origin.top };
 }
 
 function tell(announcement) {
