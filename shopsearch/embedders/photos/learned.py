@@ -1,7 +1,7 @@
 """What was learnt from openly licensed photographs, and the arithmetic that it enters.
 
 training/photographs makes the files. Nothing here is a network: each is one matrix or a table of vectors. The large
-ones are kept in 8 bits with a scale for each row, which changes no figure of docs/evaluation.md by more than .01.
+ones are kept in 8 bits with a scale for each row; docs/evaluation.md measures them as they are kept.
 """
 
 from __future__ import annotations

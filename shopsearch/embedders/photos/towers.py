@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from django.core.exceptions import ImproperlyConfigured
@@ -31,7 +31,7 @@ class TextTower(ABC):
 class MiniLM(TextTower):
     """all-MiniLM-L6-v2: the mean of BERT's last layer over the tokens."""
 
-    SHAPE = {
+    SHAPE: ClassVar[dict[str, Any]] = {
         "hidden_size": WIDTH,
         "intermediate_size": 1536,
         "num_attention_heads": 12,
