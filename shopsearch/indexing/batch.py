@@ -8,7 +8,12 @@ write    upsert entities, one collection after the other
 settle   record in the outbox what the collections hold now
 
 What cannot be done now is tried again later. An image that can never be indexed is FAILED with a sentence, and does not
-keep the others from being indexed.
+keep the others from being indexed. One that cannot be read, because its file is missing or the shop's code cannot give
+its values, is FAILED too, and the collections keep what they hold of it: neither a mistake in a declaration nor a
+storage that is not mounted takes anything away from what answers.
+
+A collection that does not answer holds up nothing: where the store refuses it, and is not away altogether, it is paused
+with the reason, and the images are written to the others.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ from shopsearch.backends import embedder_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmbedderError, ImageError
 from shopsearch.indexing import collections, outbox
+from shopsearch.indexing.collections import REFUSALS
 from shopsearch.indexing.outbox import Settlement
 from shopsearch.models import CachedVector, Collection, Hashes, IndexEntry, StoredImage
 from shopsearch.registry import ImageIndex
@@ -127,6 +133,7 @@ def _index(claimed: _Claimed) -> None:
         vectors |= _embed(claimed, plans, vectors)
         _settle(claimed, _write(claimed, plans, vectors, destinations), known)
     _remove(claimed, claimed.failed, known)
+    claimed.leave_unread()
 
 
 class _Claimed:
@@ -138,10 +145,12 @@ class _Claimed:
         self.open = {entry.pk: entry for entry in entries}
         self.failed: dict[IndexEntry, str] = {}
         """Those that can never be indexed, and why; the store has still to forget them."""
+        self.unread: dict[IndexEntry, str] = {}
+        """Those that cannot be read, and why; the store keeps what it holds of them."""
         self.counts: Counter[str] = Counter()
 
     def __contains__(self, entry: IndexEntry) -> bool:
-        return entry.pk in self.open and entry not in self.failed
+        return entry.pk in self.open and entry not in self.failed and entry not in self.unread
 
     def renew(
         self, entries: Sequence[IndexEntry], written: Iterable[Collection] | None = None
@@ -162,15 +171,25 @@ class _Claimed:
         except Exception:
             logger.exception("%s: entries are left to the end of their lease.", self.index.name)
 
-    def reject(self, entry: IndexEntry, error: Exception) -> None:
+    def reject(self, entry: IndexEntry, error: Exception, *, is_unread: bool = False) -> None:
         """Something is wrong with this image. Try it again later, unless that is no use."""
-        if isinstance(error, Unusable | ImageError):
-            self.failed[entry] = str(error)
+        failed = self.unread if is_unread else self.failed
+        if isinstance(error, Unreadable | ImageError):
+            failed[entry] = str(error)
         elif entry.attempts >= MAX_ATTEMPTS:
-            self.failed[entry] = f"{_message(error)} (after {entry.attempts} attempts)"
+            failed[entry] = f"{_message(error)} (after {entry.attempts} attempts)"
         else:
             logger.warning("%s: image %s is postponed: %s", self.index.name, entry.image_id, _message(error))
             self.postpone([entry], error)
+
+    def leave_unread(self) -> None:
+        """Those that cannot be read are FAILED, and every collection keeps what it holds of them."""
+        for entry, error in self.unread.items():
+            logger.warning("%s: image %s: %s", self.index.name, entry.image_id, error)
+        self.settle(
+            "failed",
+            [Settlement(entry=entry, stored={}, error=error) for entry, error in self.unread.items()],
+        )
 
     def _close(self, outcome: str, entries: Iterable[IndexEntry]) -> None:
         self.counts[outcome] += sum(self.open.pop(entry.pk, None) is not None for entry in entries)
@@ -183,8 +202,8 @@ def _message(error: Exception) -> str:
 # What the shop has: snapshots.
 
 
-class Unusable(Exception):
-    """The image can never be indexed as it is; the message says why, and what to do."""
+class Unreadable(Exception):
+    """The image cannot be read as it is, and trying again is no use; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,16 +243,17 @@ def _product_of(index: ImageIndex, image: Any) -> Any:
 def take_snapshot(index: ImageIndex, image: Any) -> Snapshot:
     """The image with its file, which is read once, its product, its filter values and its words.
 
-    Raises Unusable when it can never be indexed, and what the file storage and the database raise when they are away.
+    Raises Unreadable where only people can mend it, and what the file storage and the database raise when they are
+    away.
     """
     file = getattr(image, index.image_field)
     try:
         with index.open_image(image) as opened:
             content = bytes(opened.read(settings.MAX_IMAGE_BYTES + 1))
     except FileNotFoundError as error:
-        raise Unusable(f"The file {file.name} is missing; upload the picture again.") from error
+        raise Unreadable(f"The file {file.name} is missing; upload the picture again.") from error
     except SuspiciousOperation as error:
-        raise Unusable(f"The file cannot be read: {error}") from error
+        raise Unreadable(f"The file cannot be read: {error}") from error
     try:
         product_id = str(index.get_product(image).pk)
         fields = index.get_field_values(image)
@@ -242,7 +262,7 @@ def take_snapshot(index: ImageIndex, image: Any) -> Snapshot:
         raise
     except Exception as error:  # the shop's own code, and it concerns this image alone
         logger.exception("%s: image %s has no filter values.", index.name, image.pk)
-        raise Unusable(f"Its filter values cannot be read: {type(error).__name__}: {error}") from error
+        raise Unreadable(f"Its filter values cannot be read: {type(error).__name__}: {error}") from error
     return Snapshot(
         content=content,
         image_hash=hashlib.sha256(content).hexdigest(),
@@ -271,7 +291,7 @@ def _snapshots(
         except AWAY:
             raise
         except Exception as error:  # a remote storage's client raises what it likes
-            claimed.reject(entry, error)
+            claimed.reject(entry, error, is_unread=True)
             continue
         taken.append((entry, snapshot))
         size += len(snapshot.content)
@@ -380,7 +400,12 @@ def _read_stored(
             for pk, row in rows[key].items()
             if collection in collections or all(each.space != collection.space for each in stored[pk])
         }
-        for entity in get_vector_store().fetch(collection.name, list(wanted)) if wanted else ():
+        try:
+            found = get_vector_store().fetch(collection.name, list(wanted)) if wanted else []
+        except REFUSALS as error:
+            collections.refused(collection, error)
+            found = []
+        for entity in found:
             row = wanted[entity.id]
             stored[row.entry_id][collection] = Stored(
                 hashes=row.hashes,
@@ -590,11 +615,27 @@ def _write(
     for destination in destinations:
         if chosen := [each for each in plans if destination in each.writes]:
             collection = destination.collection
-            get_vector_store().ensure_collection(collection.name, collection.schema)
             entities = {each.entry.pk: _entity(claimed.index, each, destination, vectors) for each in chosen}
-            refused = _upsert(collection.name, entities)
-            plans = _without_refused(claimed, plans, destination, refused)
+            try:
+                get_vector_store().ensure_collection(collection.name, collection.schema)
+                refused = _upsert(collection.name, entities)
+            except REFUSALS as error:
+                collections.refused(collection, error)
+                plans = [shorter for each in plans for shorter in _without(claimed, each, destination, error)]
+            else:
+                plans = _without_refused(claimed, plans, destination, refused)
     return plans
+
+
+def _without(
+    claimed: _Claimed, plan: ImagePlan, destination: Destination, error: Exception
+) -> Iterator[ImagePlan]:
+    """The plan without this destination; an image that no other one takes is tried again later."""
+    shorter = without(plan, destination) if destination in plan.writes else plan
+    if shorter.unchanged or shorter.writes:
+        yield shorter
+    else:
+        claimed.postpone([plan.entry], error)
 
 
 def _without_refused(
@@ -621,11 +662,7 @@ def _without_refused(
             claimed.reject(each.entry, error)
         else:
             collections.pause(destination.collection, f"Image {each.entry.image_id}: {_message(error)}")
-            shorter = without(each, destination)
-            if shorter.unchanged or shorter.writes:
-                rest.append(shorter)
-            else:  # no model can write it to the live one either
-                claimed.postpone([each.entry], error)
+            rest += _without(claimed, each, destination, error)
     return rest
 
 
@@ -694,10 +731,14 @@ def _remove(claimed: _Claimed, entries: Mapping[IndexEntry, str], known: Sequenc
     index, ours = claimed.index, _let_go(claimed, entries, known)
     ids = [index.entity_id(entry.image_id) for entry in ours]
     # All collections of the index: an older one may still be searched elsewhere, or be rolled back to.
-    prefix = collections.prefix_of(index)
+    prefix, by_name = collections.prefix_of(index), {each.name: each for each in known}
     for name in get_vector_store().collections() if ids else ():
         if name.startswith(prefix):
-            get_vector_store().delete(name, ids)
+            try:
+                get_vector_store().delete(name, ids)
+            except REFUSALS as error:
+                if name in by_name:  # one that has no row is nobody's
+                    collections.refused(by_name[name], error)
     claimed.settle("deleted", [Settlement(entry=entry) for entry in ours if not entries[entry]])
     failed = [Settlement(entry=entry, error=entries[entry]) for entry in ours if entries[entry]]
     claimed.settle("failed", failed)

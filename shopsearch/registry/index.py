@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, BinaryIO, cast, get_args, get_origin
 
 from django.conf import settings
-from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, ObjectDoesNotExist
 from django.db import InterfaceError, OperationalError, router
 from django.db.models import Manager, Model, QuerySet
 
@@ -176,8 +176,7 @@ class ImageIndex:
 
     def get_text(self, product: Any) -> str:
         """Words that say what the product is, for rerankers: ``text_fields``, or the title without any."""
-        words = (follow(product, path) for path in self.text_fields)
-        return " ".join(str(word) for word in words if word) or self.get_title(product)
+        return " ".join(_texts(product, self.text_fields)) or self.get_title(product)
 
     def get_url(self, product: Any) -> str:
         """Where a result links to; "" where the product has no page of its own."""
@@ -271,11 +270,22 @@ class ImageIndex:
 
 
 def follow(value: Any, path: str) -> Any:
-    """What is at the end of a path of attributes; what can be called there is called."""
+    """What is at the end of a path of attributes; what can be called there is called.
+
+    None where the path leads to no row, as at the other end of a one-to-one field. Raises TypeError where it goes on
+    from several rows.
+    """
     for attribute in path.split("__"):
         if value is None:
             return None
-        value = getattr(value, attribute)
+        if isinstance(value, Manager):
+            raise TypeError(
+                f"{path!r} goes on from several rows, at {attribute!r}; `manage.py check` says more."
+            )
+        try:
+            value = getattr(value, attribute)
+        except ObjectDoesNotExist:
+            return None
     return value() if callable(value) and not isinstance(value, Manager) else value
 
 
@@ -292,6 +302,8 @@ def typed(kind: FilterType, value: Any) -> FilterValue | None:
         return None
     if kind == "strings":
         return tuple(map(str, value.all() if isinstance(value, Manager) else value))
+    if isinstance(value, Manager):
+        raise TypeError("the path leads to several rows, and the filter takes one value; use list[str].")
     if kind == "boolean":
         return bool(value)
     return float(value) if kind == "number" else str(value)
