@@ -48,6 +48,14 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
             f"product_field: {options.label} has no foreign key {index.product_field!r}.",
             f'Its foreign keys: {keys or "none"}. Where a row is itself the product, set product_field = "".',
         )
+    product = _product_model(index)
+    if index.variant_of and product:
+        key = _field(product, index.variant_of)
+        if not (isinstance(key, ForeignKey) and key.related_model is product):
+            yield wrong(
+                f"variant_of: {product._meta.label} has no foreign key {index.variant_of!r} to itself.",
+                "Name the key from a variant to its product: 'parent'.",
+            )
     for name in ("text_fields", "words", "identifiers"):
         for path in getattr(index, name):
             if missing := _missing(_product_model(index), path):
