@@ -115,7 +115,7 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
             yield wrong("its type cannot be filtered by", str(error))
         if field.label and (missing := _missing(product, field.label)):
             yield wrong(missing, "Name the path to what shoppers read for it: label='brand__name'.")
-        if missing := _missing(product, field.source or name):
+        if isinstance(path := field.source or name, str) and (missing := _missing(product, path)):
             yield wrong(
                 missing, "Name the path from the product to the value: FilterField(str, 'brand__name')."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, Obje
 from django.db import InterfaceError, OperationalError, router
 from django.db.models import F, Manager, Model, Q, QuerySet
 from django.db.models.functions import Coalesce
+from django.utils.functional import cached_property
 
 from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
@@ -40,14 +42,15 @@ _AGGREGATES: dict[str, tuple[FilterType, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class FilterField:
-    """A filter's type, and where its value is found, as a path of attributes from the product.
+    """A filter's type, and where its value is found: by a path of attributes from the product, or by a function of it.
 
     ``FilterField(str, "brand__slug")`` reads ``product.brand.slug``; without a path it is the filter's own name.
+    ``FilterField(Decimal, price_of)`` calls ``price_of(product)``; name the rows that it reads in ``related``.
     ``label`` is the path to what shoppers read for it: ``FilterField(str, "brand__slug", label="brand__name")``.
     """
 
     type: Any
-    source: str = ""
+    source: str | Callable[[Any], Any] = ""
     label: str = ""
     few_values: bool = False
     """Whether there are only some hundred different values, such as categories: a Milvus server keeps a bitmap then."""
@@ -78,6 +81,8 @@ class FilterField:
 
         Raises ImproperlyConfigured where there are several values and no aggregate says which counts.
         """
+        if callable(self.source):
+            return typed(self.kind, self.source(product))
         path = self.source or name
         value = follow(product, path)
         if isinstance(value, list | tuple | QuerySet) and self.kind != "strings":
@@ -233,8 +238,12 @@ class ImageIndex:
         file = getattr(image, self.image_field)
         return str(file.url) if file else ""
 
-    def describe(self, product: Any, image: Any) -> dict[str, Any]:
-        """The product as the REST API and the widget's cards show it; add keys as you need them."""
+    def describe(self, product: Any, image: Any, request: Any = None) -> dict[str, Any]:
+        """The product as the REST API and the widget's cards show it; add keys as you need them.
+
+        ``request`` is the shopper's, for a price that is theirs alone; None where nobody is asking, as in an
+        evaluation. An override may leave it out.
+        """
         return {
             "id": product.pk,
             "title": self.get_title(product),
@@ -301,13 +310,13 @@ class ImageIndex:
         keys = [f"{lookup}__pk" if lookup else "pk" for lookup in reversed(self.product_lookups)]
         return Coalesce(*keys) if len(keys) > 1 else F(keys[0])
 
-    def described(self, product: Any, image: Any) -> dict[str, Any]:
+    def described(self, product: Any, image: Any, request: Any = None) -> dict[str, Any]:
         """What ``describe`` returns; where that raises, what can be said without it, and the log has why.
 
         So one product does not take down the page that it is on.
         """
         try:
-            return self.describe(product, image)
+            return self.describe(product, image, **({"request": request} if self._takes_request else {}))
         except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
             raise
         except Exception:
@@ -319,6 +328,12 @@ class ImageIndex:
             "url": _or_empty(lambda: self.get_url(product)),
             "image": _or_empty(lambda: self.get_picture_url(image)),
         }
+
+    @cached_property
+    def _takes_request(self) -> bool:
+        """Whether the project's ``describe`` does."""
+        kinds = inspect.signature(self.describe).parameters
+        return "request" in kinds or any(each.kind is each.VAR_KEYWORD for each in kinds.values())
 
     def text_of(self, product: Any) -> str:
         """What ``get_text`` returns; "" where that raises, and the log has why."""

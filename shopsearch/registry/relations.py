@@ -47,7 +47,9 @@ class Relation:
 def relations_of(index: ImageIndex) -> list[Relation]:
     """Every relation that the index's paths declare, each once. What cannot be followed is left out."""
     found: dict[str, Relation] = {}
-    paths = [field.source or name for name, field in index.filter_fields.items()]
+    paths = [
+        path for name, field in index.filter_fields.items() if isinstance(path := field.source or name, str)
+    ]
     for path in [*paths, *index.words, *index.identifiers, *index.related]:
         for start in index.product_lookups:
             for relation in _steps(index, start, path):

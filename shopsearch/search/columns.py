@@ -84,7 +84,8 @@ def column(index: ImageIndex, name: str) -> Column | None:
     if finds_its_own_way(index):
         return None
     declared = index.filter_fields[name]
-    kind, place = declared.kind, place_of(index, declared.source or name)
+    kind, path = declared.kind, declared.source or name
+    place = place_of(index, path) if isinstance(path, str) else None
     # Several values need an aggregate; which of several texts comes first is not the same for every database.
     if place is None or place.is_several != (
         kind == "strings" or declared.aggregate in ("min", "max", "any")

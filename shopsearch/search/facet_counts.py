@@ -123,12 +123,13 @@ def readings(
     if not names:
         return []
     fields = index.filter_fields
-    paths = {name: fields[name].source or name for name in names}
+    paths = {name: path for name in names if isinstance(path := fields[name].source or name, str)}
     labels = {name: fields[name].label for name in names if fields[name].label}
     found = narrowed(products(index), index, conditions)
     asked = {*paths.values(), *labels.values()}
     places = [place_of(index, path) for path in asked]
-    if not finds_its_own_way(index) and all(place and not place.is_several for place in places):
+    is_columns = len(paths) == len(names) and all(place and not place.is_several for place in places)
+    if is_columns and not finds_its_own_way(index):
         return [
             Reading(
                 product=row["pk"],
