@@ -1,10 +1,14 @@
-"""Checks of the registered image indexes: E004, E005, W011."""
+"""Checks of the registered image indexes: E004, E005, W011, W015."""
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+from django.apps import apps
+from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
@@ -28,6 +32,24 @@ def check_indexes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         for index in registry.get_indexes()
         for check in (_check_fields, _check_filters, _check_words)
         for message in check(index)
+    ]
+
+
+def check_unloaded(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """Whether a package beside the project's own has an image_indexes.py that no app brings in."""
+    project = Path(
+        importlib.import_module(str(settings.ROOT_URLCONF).partition(".")[0]).__file__ or ""
+    ).parent
+    found = {project, *project.parent.iterdir()} if (project / "__init__.py").exists() else set()
+    loaded = {Path(app.path).resolve() for app in apps.get_app_configs()}
+    return [
+        checks.Warning(
+            f"{folder.name}/image_indexes.py is not loaded, because the package is no installed app.",
+            hint=f"Add {folder.name!r} to INSTALLED_APPS, or move the file into an app that is there.",
+            id="shopsearch.W015",
+        )
+        for folder in sorted(found)
+        if (folder / "image_indexes.py").is_file() and folder.resolve() not in loaded
     ]
 
 

@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, BinaryIO, Literal, cast, get_args, get_origin
 
@@ -152,7 +153,12 @@ class ImageIndex:
             related = self.model._meta.get_field(self.product_field).related_model
         except FieldDoesNotExist:
             related = None
-        if related is None or isinstance(related, str):
+        if isinstance(related, str):
+            raise ImproperlyConfigured(
+                f"{self.model._meta.label}.{self.product_field} belongs to {related!r}, and there is no such model. "
+                "Is it spelt so in SHOPSEARCH_PRODUCT_MODEL ('app_label.Model'), and its app in INSTALLED_APPS?"
+            )
+        if related is None:
             raise ImproperlyConfigured(
                 f"{type(self).__name__}.product_field: {self.model._meta.label} has no foreign key "
                 f"{self.product_field!r}."
@@ -202,6 +208,14 @@ class ImageIndex:
         queryset = self.model._default_manager.all()
         lookups = [lookup for lookup in self.product_lookups if lookup]
         return queryset.select_related(*lookups) if lookups else queryset
+
+    def changes_at(self, now: datetime) -> datetime | None:
+        """The first moment after ``now`` at which time alone changes what ``get_queryset`` has; None for never.
+
+        For ``filter(product__available_from__lte=timezone.now())`` it is the least ``available_from`` after ``now``.
+        The workers' sweep asks, and looks then.
+        """
+        return None
 
     def get_product(self, image: Any) -> Any:
         product = getattr(image, self.product_field) if self.product_field else image

@@ -13,7 +13,6 @@ from django.db.models import (
     CharField,
     DecimalField,
     Exists,
-    Expression,
     F,
     Field,
     FloatField,
@@ -27,6 +26,7 @@ from django.db.models import (
     TextField,
     When,
 )
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
 
 from shopsearch.filters import AnyOf, Range
@@ -52,7 +52,7 @@ class Column:
     aggregate: Aggregate = ""
 
     @property
-    def expression(self) -> F | Expression:
+    def expression(self) -> Combinable:
         """Of a product: text, a float as stores keep numbers, or a boolean; NULL where the product has none.
 
         For a filter of several texts, one row for each.
@@ -67,7 +67,7 @@ class Column:
         return Subquery(values.values("pk").annotate(shopsearch_all=least_or_most).values("shopsearch_all"))
 
     @property
-    def _value(self) -> F | Expression:
+    def _value(self) -> Combinable:
         if self.kind == "number":
             return Cast(self.path, FloatField())
         if self.kind == "boolean" and not isinstance(self.field, BooleanField):

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User  # noqa: E402
 from django.core.files import File  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
-from django.test.utils import CaptureQueriesContext  # noqa: E402
+from django.test.utils import CaptureQueriesContext, setup_test_environment  # noqa: E402
 from oscar.apps.catalogue.categories import create_from_breadcrumbs  # noqa: E402
 from oscar.apps.catalogue.models import Category, Product, ProductClass, ProductImage  # noqa: E402
 from oscar.apps.partner.models import Partner, StockRecord  # noqa: E402
@@ -25,6 +25,7 @@ STOREFRONT = Path(sys.argv[1])
 CLOTHES = ProductClass.objects.create(name="Clothes", track_stock=True)
 PARTNER = Partner.objects.create(name="Warehouse")
 SEEN = {}
+setup_test_environment()  # the forms that a page shows can be read
 client = Client()
 
 
@@ -36,29 +37,30 @@ def stock(product, sku, price, number=1):
 
 def build(row):
     """A product with its pictures; each of its variants is a child, the first of which has the last picture."""
-    several = len(row["variants"]) > 1
+    variants = row["variants"] or [{"name": "", "sku": None, "price": row["price"]}]
+    several = len(variants) > 1
     product = Product.objects.create(
         structure="parent" if several else "standalone",
         product_class=CLOTHES,
         title=row["name"],
         description=row["description"],
-        upc=None if several else row["variants"][0]["sku"],
+        upc=None if several else variants[0].get("sku"),
     )
     for path in row["categories"]:
         product.categories.add(create_from_breadcrumbs(path.replace("/", " > ")))
     pictured = [product] * len(row["images"])
-    for variant in row["variants"]:
+    for number, variant in enumerate(variants):
         sold = product
         if several:
             sold = Product.objects.create(
                 structure="child",
                 parent=product,
-                title=f"{row['name']} {variant['name']}",
-                upc=variant["sku"],
+                title=f"{row['name']} {number}",
+                upc=variant.get("sku"),
             )
             if len(pictured) > 1 and pictured[-1] is product:
                 pictured[-1] = sold
-        stock(sold, variant["sku"], variant["price"])
+        stock(sold, variant.get("sku") or f"{product.pk}-{number}", variant["price"])
     for order, (owner, path) in enumerate(zip(pictured, row["images"], strict=True)):
         with (STOREFRONT / path).open("rb") as file:
             ProductImage.objects.create(
@@ -112,7 +114,10 @@ SEEN["still found"] = "Dash Force" in titles()
 blue = Product.objects.get(title="Blue Plimsolls")
 User.objects.create_superuser("admin", "admin@example.com", "admin")
 staff = Client()
-staff.login(username="admin@example.com", password="admin")
+staff.force_login(User.objects.get(), "django.contrib.auth.backends.ModelBackend")
+
+
+FORMSETS = ("category_formset", "image_formset", "recommended_formset", "stockrecord_formset")
 
 
 def save_in_the_dashboard(**changes):
@@ -121,16 +126,17 @@ def save_in_the_dashboard(**changes):
     context = staff.get(address).context
     data = {}
     forms = [context["form"]]
-    for name in ("category_formset", "image_formset", "recommended_formset"):
-        forms += [context[name].management_form, *context[name].initial_forms]
+    for name in FORMSETS:
+        forms += [context[name].management_form, *context[name].forms]
     for form in forms:
         for field in form:
             value = field.value()
             if value is not None and value is not False and not hasattr(value, "url"):
                 data[field.html_name] = value
+    data["stockrecords-TOTAL_FORMS"] = 0  # a parent has none
     data = {key: value for key, value in (data | changes).items() if value is not None}
     answer = staff.post(address, data)
-    assert answer.status_code == 302, answer.context["form"].errors
+    assert answer.status_code == 302, [str(answer.context[name].errors) for name in ("form", *FORMSETS)]
 
 
 save_in_the_dashboard(title="Azure Plimsolls")
