@@ -24,6 +24,7 @@ from shopsearch.threads import BackgroundThread
 logger = logging.getLogger(__name__)
 TASK = "shopsearch.index"
 RERANK_TASK = "shopsearch.rerank"
+PROBE_QUEUE = "shopsearch-probe"
 PAUSE_SECONDS = 15
 """After a wake-up that could not be sent, how long none is tried."""
 CONNECT_SECONDS = 0.5
@@ -118,6 +119,16 @@ def connection_of(app: Celery) -> Connection:
         }
     connection.transport_options = options
     return connection
+
+
+def probe(connection: Connection) -> None:
+    """Write a message to the broker and take it back: one that can be reached may refuse writes, as a full one does.
+
+    Raises what the broker's client raises.
+    """
+    with connection.SimpleBuffer(PROBE_QUEUE) as queue:
+        queue.put("")
+        queue.clear()
 
 
 class _Sender(BackgroundThread):

@@ -64,6 +64,11 @@ class Defaults:
     LEASE_SECONDS: float = 60
     MAX_BACKOFF_SECONDS: float = 30
     SWEEP_SECONDS: float = 15
+    # A new collection answers when it has at least this share of as many images as the live one holds; else it pauses.
+    REBUILD_MIN_SHARE: float = 1.0
+    # Search counts as well while at most this share of an index's images has failed, and none waits longer than that.
+    MAX_FAILED_SHARE: float = 0.05
+    MAX_WAITING_SECONDS: float = 900
     # The better order, asked for with rerank=true. None: no reranks.
     RERANKER: BackendSetting | None = {"BACKEND": "shopsearch.rerankers.joint.JointReranker", "OPTIONS": {}}
     RERANK_QUEUE: str = "shopsearch-rerank"

@@ -6,11 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import DatabaseError, connections
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_serializer
 from PIL import Image
@@ -25,13 +25,17 @@ from shopsearch import broker, registry
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.backends import get_query_embedder, get_vector_store
 from shopsearch.conf import settings
+from shopsearch.diagnosis import Problem, diagnose
 from shopsearch.embedders.cached import CachedEmbedder
+from shopsearch.exceptions import BackendError
 from shopsearch.models import IndexEntry
 from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)
 KEEP_SECONDS = 1.0
 """How long an answer stands: however often a stranger asks, the parts are asked no more than this."""
+DIAGNOSIS_SECONDS = 60.0
+"""The same for the indexes, whose rows and entities are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,10 @@ class Finding:
     reason: str = ""
     seconds: float | None = None
     """How long the part took; None where it did not answer in time."""
+    age_seconds: float | None = None
+    """How old the answer is; None where there is none."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong and does not keep searches from being answered."""
 
     @property
     def is_ready(self) -> bool:
@@ -50,8 +58,10 @@ class Finding:
 class _Question:
     """Asked once, in a thread of its own."""
 
-    def __init__(self, question: Callable[[], None]) -> None:
+    def __init__(self, question: Callable[[], list[Problem] | None], keep_seconds: float) -> None:
         self._question = question
+        self._keep_seconds = keep_seconds
+        self.problems: list[Problem] = []
         self.error: Exception | None = None
         self.started_at = time.monotonic()
         self.answered_at: float | None = None
@@ -63,11 +73,11 @@ class _Question:
         """Whether it will do for whoever asks now: on its way, or just answered."""
         if self.answered_at is None:
             return self.thread.is_alive()
-        return time.monotonic() - self.answered_at < KEEP_SECONDS
+        return time.monotonic() - self.answered_at < self._keep_seconds
 
     def _run(self) -> None:
         try:
-            self._question()
+            self.problems = self._question() or []
         except Exception as error:  # each part's client raises what it likes
             self.error = error
         finally:
@@ -78,9 +88,17 @@ class _Question:
 class Probe:
     """One part and how to ask it. At most one question is under way: who asks meanwhile waits for its answer."""
 
-    def __init__(self, name: str, question: Callable[[], None], *, away: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        question: Callable[[], list[Problem] | None],
+        *,
+        away: str,
+        keep_seconds: float = KEEP_SECONDS,
+    ) -> None:
         self.name = name
         self.question = question
+        self.keep_seconds = keep_seconds
         self.away = away
         """What to say of a part that is away. Its client's own words may name hosts: they are for the log."""
         self._lock = threading.Lock()
@@ -92,7 +110,7 @@ class Probe:
         """A question that is on its way, or has just been answered."""
         with self._lock:
             if self._asked is None or not self._asked.is_current:
-                self._asked = _Question(self.question)
+                self._asked = _Question(self.question, self.keep_seconds)
             return self._asked
 
     def finding(self, asked: _Question, deadline: float) -> Finding:
@@ -100,24 +118,29 @@ class Probe:
         asked.thread.join(max(0.0, deadline - time.monotonic()))
         if asked.answered_at is None:
             return self._said(f"{self.away} It gives no answer within {settings.HEALTH_SECONDS:g} seconds.")
-        seconds = round(asked.answered_at - asked.started_at, 4)
+        took = Finding(
+            seconds=round(asked.answered_at - asked.started_at, 4),
+            age_seconds=round(time.monotonic() - asked.answered_at, 1),
+            warnings=tuple(each.message for each in asked.problems if each.level != "answers"),
+        )
         if asked.error is None:
-            return self._said("", seconds=seconds)
+            wrong = " ".join(each.message for each in asked.problems if each.level == "answers")
+            return self._said(f"{wrong} {self.away}" if wrong else "", took=took)
         if isinstance(asked.error, ImproperlyConfigured):
             reason = f"{self.away} It is not set up rightly: `manage.py check` and the log say what is wrong."
-            return self._said(reason, asked.error, seconds)
-        return self._said(f"{self.away} The log says more.", asked.error, seconds)
+            return self._said(reason, asked.error, took)
+        return self._said(f"{self.away} The log says more.", asked.error, took)
 
     def forget(self) -> None:
         """Whoever asks next has it asked anew."""
         with self._lock:
             self._asked = None
 
-    def _said(self, reason: str, error: Exception | None = None, seconds: float | None = None) -> Finding:
+    def _said(self, reason: str, error: Exception | None = None, took: Finding | None = None) -> Finding:
         if reason != self._logged:  # once per outage, however often it is asked
             self._logged = reason
             logger.warning("%s", reason or f"{self.name} answers again.", exc_info=error)
-        return Finding(reason=reason, seconds=seconds)
+        return replace(took or Finding(), reason=reason)
 
 
 def _ask_database() -> None:
@@ -147,6 +170,14 @@ def _ask_broker() -> None:
     with broker.connection_of(current_app) as connection:
         # Each address once, as a wake-up does; by itself it would rest for two seconds between two tries.
         connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0)
+        broker.probe(connection)
+
+
+def _look_at_indexes() -> list[Problem]:
+    try:
+        return diagnose()
+    except (DatabaseError, BackendError, ImproperlyConfigured):
+        return []  # what is away is asked by itself
 
 
 PROBES = {
@@ -168,7 +199,13 @@ PROBES = {
         Probe(
             "broker",
             _ask_broker,
-            away="Celery's broker cannot be reached: searches go on, new pictures and reranks wait.",
+            away="Celery's broker cannot be reached or written to: searches go on, new pictures and reranks wait.",
+        ),
+        Probe(
+            "indexes",
+            _look_at_indexes,
+            away="`manage.py shopsearch_status` says why, and what to do.",
+            keep_seconds=DIAGNOSIS_SECONDS,
         ),
     )
 }
@@ -197,6 +234,12 @@ class PartSerializer(serializers.Serializer[Finding]):
         allow_blank=True, help_text='What is wrong, and what to do; "" for nothing.'
     )
     seconds = serializers.FloatField(allow_null=True, help_text="How long it took; null: no answer in time.")
+    age_seconds = serializers.FloatField(
+        allow_null=True, help_text="How old the answer is: the indexes are looked at once a minute."
+    )
+    warnings = serializers.ListField(
+        child=serializers.CharField(), help_text="What is wrong and keeps no search from being answered."
+    )
 
 
 @extend_schema_serializer(component_name="SearchLiveness")
@@ -208,7 +251,7 @@ class LivenessSerializer(serializers.Serializer[Any]):
 class ReadinessSerializer(serializers.Serializer[Any]):
     ready = serializers.BooleanField(help_text="Whether every part is.")
     parts = serializers.DictField(
-        child=PartSerializer(), help_text="database, vector_store, embedder, broker."
+        child=PartSerializer(), help_text="database, vector_store, embedder, broker, indexes."
     )
 
 
@@ -273,7 +316,13 @@ class ReadyView(HealthView):
         found = ask(name for name in PROBES if name not in excluded)
         is_ready = all(finding.is_ready for finding in found.values())
         parts = {
-            name: {"ready": finding.is_ready, "reason": finding.reason, "seconds": finding.seconds}
+            name: {
+                "ready": finding.is_ready,
+                "reason": finding.reason,
+                "seconds": finding.seconds,
+                "age_seconds": finding.age_seconds,
+                "warnings": finding.warnings,
+            }
             for name, finding in found.items()
         }
         response = Response({"ready": is_ready, "parts": parts})

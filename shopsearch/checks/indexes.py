@@ -18,6 +18,7 @@ from shopsearch import registry
 from shopsearch.api.serializers import RESERVED as PARAMETERS
 from shopsearch.backends import get_vector_store
 from shopsearch.registry import ImageIndex
+from shopsearch.registry.paths import End, fault_in
 from shopsearch.registry.relations import relation
 
 RESERVED = (
@@ -78,19 +79,29 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
                 f"variant_of: {product._meta.label} has no foreign key {index.variant_of!r} to itself.",
                 "Name the key from a variant to its product: 'parent'.",
             )
-    for name in ("text_fields", "words", "identifiers"):
+    for name, method in (
+        ("text_fields", "get_text"),
+        ("words", "get_words"),
+        ("identifiers", "get_identifiers"),
+    ):
+        if getattr(type(index), method) is not getattr(ImageIndex, method):
+            continue
         for path in getattr(index, name):
-            if missing := _missing(_product_model(index), path):
+            if fault := fault_in(_product_model(index), path, "texts", several=True):
                 yield wrong(
-                    f"{name}: {missing}.", "Name paths from the product to its texts: 'title', 'brand__name'."
+                    f"{name}: {fault.message}.",
+                    fault.hint or "Name paths from the product to its texts: 'title', 'brand__name'.",
                 )
     if index.partition_by and index.filter_types.get(index.partition_by) != "string":
         yield wrong(
             f"partition_by: there is no filter {index.partition_by!r} of type str.",
             f'Declare it: filters = {{"{index.partition_by}": FilterField(str, "path__from__the__product")}}.',
         )
-    if index.newest and (missing := _missing(_product_model(index), index.newest)):
-        yield wrong(f"newest: {missing}.", "Name the path from the product to when it came in: 'created_at'.")
+    if index.newest and (fault := fault_in(_product_model(index), index.newest, "string")):
+        yield wrong(
+            f"newest: {fault.message}.",
+            fault.hint or "Name the path from the product to when it came in: 'created_at'.",
+        )
     for path in index.related:
         if missing := _unrelated(_product_model(index), path):
             yield wrong(
@@ -132,15 +143,20 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
                 f"{', '.join(RESERVED)}. FilterField(type, 'path') lets a filter be called otherwise than its field.",
             )
         try:
-            _ = field.kind
+            end: End = field.kind
         except ImproperlyConfigured as error:
+            end = "anything"
             yield wrong("its type cannot be filtered by", str(error))
-        if field.label and (missing := _missing(product, field.label)):
-            yield wrong(missing, "Name the path to what shoppers read for it: label='brand__name'.")
-        if isinstance(path := field.source or name, str) and (missing := _missing(product, path)):
-            yield wrong(
-                missing, "Name the path from the product to the value: FilterField(str, 'brand__name')."
+        several = bool(field.aggregate) or end in ("strings", "anything")
+        if field.label and (fault := fault_in(product, field.label, "string", several=end == "strings")):
+            hint = fault.hint or "Name the path to what shoppers read for it: label='brand__name'."
+            yield wrong(fault.message, hint)
+        path = field.source or name
+        if isinstance(path, str) and (fault := fault_in(product, path, end, several=several)):
+            hint = (
+                fault.hint or "Name the path from the product to the value: FilterField(str, 'brand__name')."
             )
+            yield wrong(fault.message, hint)
 
 
 def _field(model: type[Model], name: str) -> object:
@@ -158,19 +174,6 @@ def _product_model(index: ImageIndex) -> type[Model] | None:
         return index.product_model
     except ImproperlyConfigured:
         return None
-
-
-def _missing(model: type[Model] | None, path: str) -> str:
-    """What of the path is not there; "" where all is well as far as classes can tell."""
-    for attribute in path.split("__"):
-        if model is None or hasattr(model, "__getattr__"):
-            return ""
-        if not hasattr(model, attribute):
-            return f"{model._meta.label} has no field or attribute {attribute!r}"
-        field = _field(model, attribute)
-        related = field.related_model if isinstance(field, ForeignKey) else None
-        model = related if isinstance(related, type) else None
-    return ""
 
 
 def _unrelated(model: type[Model] | None, path: str) -> str:

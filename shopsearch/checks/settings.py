@@ -37,6 +37,8 @@ MAY_BE_ZERO = {
     "RERANK_LIFT",
     "RERANK_CACHE_SECONDS",
     "METRICS_PORT",
+    "REBUILD_MIN_SHARE",
+    "MAX_FAILED_SHARE",
 }
 DEFAULT_BACKENDS = {
     "FORMER_EMBEDDER": DEFAULTS["EMBEDDER"],
@@ -165,7 +167,7 @@ def _check_classes(key: str, value: Any) -> tuple[bool, str]:
 def _check_number(key: str, value: Any) -> tuple[bool, str]:
     default = DEFAULTS[key]
     whole = isinstance(default, int) and not key.endswith(("_SECONDS", "_DAYS"))
-    least, most = (0, 1 if key == "RERANK_WEIGHT" else math.inf)
+    least, most = (0, 1 if key == "RERANK_WEIGHT" or key.endswith("_SHARE") else math.inf)
     fits = (
         isinstance(value, int if whole else (int, float))
         and not isinstance(value, bool)

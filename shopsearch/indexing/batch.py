@@ -8,7 +8,9 @@ write    upsert entities, one collection after the other
 settle   record in the outbox what the collections hold now
 
 What cannot be done now is tried again later. An image that can never be indexed is FAILED with a sentence, and does not
-keep the others from being indexed.
+keep the others from being indexed. One that cannot be read, because its file is missing or the shop's code cannot give
+its values, is FAILED too, and the collections keep what they hold of it: neither a mistake in a declaration nor a
+storage that is not mounted takes anything away from what answers.
 """
 
 from __future__ import annotations
@@ -128,6 +130,7 @@ def _index(claimed: _Claimed) -> None:
         vectors |= _embed(claimed, plans, vectors)
         _settle(claimed, _write(claimed, plans, vectors, destinations), known)
     _remove(claimed, claimed.failed, known)
+    claimed.leave_unread()
 
 
 class _Claimed:
@@ -139,10 +142,12 @@ class _Claimed:
         self.open = {entry.pk: entry for entry in entries}
         self.failed: dict[IndexEntry, str] = {}
         """Those that can never be indexed, and why; the store has still to forget them."""
+        self.unread: dict[IndexEntry, str] = {}
+        """Those that cannot be read, and why; the store keeps what it holds of them."""
         self.counts: Counter[str] = Counter()
 
     def __contains__(self, entry: IndexEntry) -> bool:
-        return entry.pk in self.open and entry not in self.failed
+        return entry.pk in self.open and entry not in self.failed and entry not in self.unread
 
     def renew(
         self, entries: Sequence[IndexEntry], written: Iterable[Collection] | None = None
@@ -163,15 +168,25 @@ class _Claimed:
         except Exception:
             logger.exception("%s: entries are left to the end of their lease.", self.index.name)
 
-    def reject(self, entry: IndexEntry, error: Exception) -> None:
+    def reject(self, entry: IndexEntry, error: Exception, *, is_unread: bool = False) -> None:
         """Something is wrong with this image. Try it again later, unless that is no use."""
-        if isinstance(error, Unusable | ImageError):
-            self.failed[entry] = str(error)
+        failed = self.unread if is_unread else self.failed
+        if isinstance(error, Unreadable | ImageError):
+            failed[entry] = str(error)
         elif entry.attempts >= MAX_ATTEMPTS:
-            self.failed[entry] = f"{_message(error)} (after {entry.attempts} attempts)"
+            failed[entry] = f"{_message(error)} (after {entry.attempts} attempts)"
         else:
             logger.warning("%s: image %s is postponed: %s", self.index.name, entry.image_id, _message(error))
             self.postpone([entry], error)
+
+    def leave_unread(self) -> None:
+        """Those that cannot be read are FAILED, and every collection keeps what it holds of them."""
+        for entry, error in self.unread.items():
+            logger.warning("%s: image %s: %s", self.index.name, entry.image_id, error)
+        self.settle(
+            "failed",
+            [Settlement(entry=entry, stored={}, error=error) for entry, error in self.unread.items()],
+        )
 
     def _close(self, outcome: str, entries: Iterable[IndexEntry]) -> None:
         self.counts[outcome] += sum(self.open.pop(entry.pk, None) is not None for entry in entries)
@@ -184,8 +199,8 @@ def _message(error: Exception) -> str:
 # What the shop has: snapshots.
 
 
-class Unusable(Exception):
-    """The image can never be indexed as it is; the message says why, and what to do."""
+class Unreadable(Exception):
+    """The image cannot be read as it is, and trying again is no use; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,16 +240,17 @@ def _product_of(index: ImageIndex, image: Any) -> Any:
 def take_snapshot(index: ImageIndex, image: Any) -> Snapshot:
     """The image with its file, which is read once, its product, its filter values and its words.
 
-    Raises Unusable when it can never be indexed, and what the file storage and the database raise when they are away.
+    Raises Unreadable where only people can mend it, and what the file storage and the database raise when they are
+    away.
     """
     file = getattr(image, index.image_field)
     try:
         with index.open_image(image) as opened:
             content = bytes(opened.read(settings.MAX_IMAGE_BYTES + 1))
     except FileNotFoundError as error:
-        raise Unusable(f"The file {file.name} is missing; upload the picture again.") from error
+        raise Unreadable(f"The file {file.name} is missing; upload the picture again.") from error
     except SuspiciousOperation as error:
-        raise Unusable(f"The file cannot be read: {error}") from error
+        raise Unreadable(f"The file cannot be read: {error}") from error
     try:
         product_id = str(index.get_product(image).pk)
         fields = index.get_field_values(image)
@@ -243,7 +259,7 @@ def take_snapshot(index: ImageIndex, image: Any) -> Snapshot:
         raise
     except Exception as error:  # the shop's own code, and it concerns this image alone
         logger.exception("%s: image %s has no filter values.", index.name, image.pk)
-        raise Unusable(f"Its filter values cannot be read: {type(error).__name__}: {error}") from error
+        raise Unreadable(f"Its filter values cannot be read: {type(error).__name__}: {error}") from error
     return Snapshot(
         content=content,
         image_hash=hashlib.sha256(content).hexdigest(),
@@ -272,7 +288,7 @@ def _snapshots(
         except AWAY:
             raise
         except Exception as error:  # a remote storage's client raises what it likes
-            claimed.reject(entry, error)
+            claimed.reject(entry, error, is_unread=True)
             continue
         taken.append((entry, snapshot))
         size += len(snapshot.content)

@@ -159,7 +159,7 @@ class Settlement:
     None instead of a mapping: no collection holds the image any more.
     """
     error: str = ""
-    """Why the image FAILED."""
+    """Why the image FAILED. With a mapping in ``stored``, what collections hold of it stays there."""
     outdated: Several[int] = ()
     """The keys of cached vectors that nobody needs any more."""
 
@@ -277,9 +277,9 @@ def _finish(using: str, settlements: Sequence[Settlement]) -> None:
     """Bring entries to rest that nobody has changed since they were claimed."""
     rows = IndexEntry.objects.using(using)
     rest: dict[str, Any] = {"claim": None, "available_at": Now()}
-    indexed = [each.entry.pk for each in settlements if each.stored is not None]
+    indexed = [each.entry.pk for each in settlements if each.stored is not None and not each.error]
     rows.filter(pk__in=indexed).update(**rest, state=State.INDEXED, error="", indexed_at=Now())
-    failed = [each for each in settlements if each.stored is None and each.error]
+    failed = [each for each in settlements if each.error]
     for error in {each.error for each in failed}:
         pks = [each.entry.pk for each in failed if each.error == error]
         rows.filter(pk__in=pks).update(**rest, state=State.FAILED, error=error)

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Max
+from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Now
 
 from shopsearch import registry
@@ -248,17 +248,39 @@ def _finish(index: ImageIndex, collection: Collection) -> bool:
     waiting = (IndexEntry.State.PENDING, IndexEntry.State.CLAIMED)
     if missing.filter(pk__lte=collection.ceiling, state__in=waiting).exists():
         return False
-    if difference := _difference(index, collection):
-        collections.pause(collection, difference)
+    if obstacle := _shortfall(index, collection) or _difference(index, collection):
+        collections.pause(collection, obstacle)
     elif _switch(index, collection):
         logger.info("%s: %s answers from now on.", index.name, collection.name)
         collections.point_alias(index, collection)
     return False
 
 
+def _shortfall(index: ImageIndex, collection: Collection) -> str:
+    """Why it would answer with fewer images than the live one does; "" where it has enough of them."""
+    live = Collection.objects.of(index, str(collection._state.db)).live().first()
+    new = Q(collection=collection, generation=collection.generation)
+    # In one query, so that both are counted in the same moment.
+    rows = StoredImage.objects.using(collection._state.db).filter(new | Q(collection=live))
+    counted = rows.aggregate(written=Count("pk", filter=new), held=Count("pk", filter=Q(collection=live)))
+    written, held = counted["written"], counted["held"]
+    if written >= held * settings.REBUILD_MIN_SHARE:
+        return ""
+    failed = _entries_of(index, collection).missing_from(collection).failed().filter(stored__collection=live)
+    first = failed.order_by("pk").first()
+    reason = f" The first that failed: {first.error.rstrip('.')}." if first else ""
+    return (
+        f"Only {written:,} images could be written to {collection.name}, and the live collection holds {held:,}: it "
+        f"goes on answering.{reason} Mend that, then `manage.py shopsearch_reindex --resume` goes on, and --cancel "
+        "gives up."
+    )
+
+
 def _difference(index: ImageIndex, collection: Collection) -> str:
     """What is wrong with the number of entities; "" where it fits the rows."""
-    indexed = collection.stored.filter(entry__state=IndexEntry.State.INDEXED)
+    # Of an image that cannot be read the collection may hold what it had before.
+    rows = StoredImage.objects.using(collection._state.db).filter(collection=collection)
+    indexed = rows.exclude(entry__state__in=IndexEntry.UNFINISHED)
     moving = _entries_of(index, collection).unfinished()
     get_vector_store().ensure_collection(collection.name, collection.schema)
     for _ in range(COUNTS):

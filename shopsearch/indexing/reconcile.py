@@ -9,7 +9,7 @@ store that was restored from a backup, and an answer of the store that came afte
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from shopsearch.indexing.batch import (
     Destination,
     Snapshot,
     Stored,
-    Unusable,
+    Unreadable,
     destinations_of,
     hashes_of,
     shown_images,
@@ -88,6 +88,8 @@ class _Look:
     entries: Mapping[str, IndexEntry]
     stored: Mapping[int, Hashes]
     shown: Mapping[str, Any]
+    kept: Set[int]
+    """The entries that FAILED and of which the collection keeps what it had."""
     entities: Mapping[str, Entity]
 
 
@@ -101,6 +103,9 @@ class _Comparison:
             iter(destinations_of(index, [live] if live else [])), None
         )
 
+        self.unreadable: set[str] = set()
+        """Images that cannot be read now: the store keeps what it holds of them, and the rows say so."""
+
     def portion(self, image_ids: Sequence[str], looked_at: int, *, fix: bool) -> Portion:
         first = self._differences(image_ids)
         differences = self._differences([each.image_id for each in first]) if first else []
@@ -113,7 +118,13 @@ class _Comparison:
         shown = shown_images(self.index, before, using=self.index.database)
         entries = {key: entry for key, entry in before.items() if entry is not None}
         stored = _stored_hashes(entries.values(), self.live)
-        look = _Look(entries=entries, stored=stored, shown=shown, entities=self._entities(before))
+        look = _Look(
+            entries=entries,
+            stored=stored,
+            shown=shown,
+            kept=self._unread(entries.values()),
+            entities=self._entities(before),
+        )
         found = [difference for image_id in before if (difference := self._compare(image_id, look))]
         after = self._at_rest([each.image_id for each in found])
         return [
@@ -135,6 +146,12 @@ class _Comparison:
             if each not in noted and (each not in rows or rows[each].state not in IndexEntry.UNFINISHED)
         }
 
+    def _unread(self, entries: Iterable[IndexEntry]) -> set[int]:
+        if self.live is None or not (failed := [each for each in entries if each.state == each.State.FAILED]):
+            return set()
+        rows = StoredImage.objects.using(self.index.database).filter(collection=self.live, entry__in=failed)
+        return set(rows.values_list("entry_id", flat=True))
+
     def _entities(self, image_ids: Iterable[str]) -> dict[str, Entity]:
         if self.live is None:
             return {}
@@ -144,6 +161,8 @@ class _Comparison:
     def _compare(self, image_id: str, look: _Look) -> Difference | None:
         entity, entry = look.entities.get(image_id), look.entries.get(image_id)
         has_failed = entry is not None and entry.state == IndexEntry.State.FAILED
+        if has_failed and entry.pk in look.kept and image_id in look.shown:
+            return None
         if image_id not in look.shown or has_failed:
             reason = "it cannot be indexed" if image_id in look.shown else "it is not shown"
             return Difference(image_id=image_id, kind="ghost", reason=reason) if entity else None
@@ -156,7 +175,8 @@ class _Comparison:
     def _staleness(self, image: Any, known: Hashes | None, entity: Entity) -> str:
         try:
             snapshot = take_snapshot(self.index, image)
-        except Unusable as error:
+        except Unreadable as error:
+            self.unreadable.add(str(image.pk))
             return str(error)
         except OSError as error:
             logger.warning("%s: image %s cannot be read: %s", self.index.name, image.pk, error)
@@ -175,7 +195,8 @@ class _Comparison:
         """Have the workers index these images, whatever the rows say of the live collection."""
         entries = IndexEntry.objects.of(self.index).filter(image_id__in=image_ids)
         if self.live:
-            outbox.forget(self.live, list(entries.values_list("pk", flat=True)))
+            readable = entries.exclude(image_id__in=self.unreadable.intersection(image_ids))
+            outbox.forget(self.live, list(readable.values_list("pk", flat=True)))
         Change.objects.note(self.index, image_ids)
         wake(self.index.database)
 
@@ -255,7 +276,7 @@ def _reason(
         return "in another collection"
     try:
         snapshot: Snapshot = take_snapshot(index, image)
-    except (Unusable, OSError):
+    except (Unreadable, OSError):
         return "with another picture"  # one that cannot be read: the worker says so in the entry
     for destination, hashes in stored.items():
         wanted = hashes_of(snapshot, destination.values_of(snapshot, None))

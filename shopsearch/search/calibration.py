@@ -41,6 +41,14 @@ def weak_below(index: str, embedder: Embedder, kind: QueryKind, vector: Vector) 
     return known[kind].weak_below(vector) if kind in known else None
 
 
+def is_known(index: str, embedder: Embedder) -> bool:
+    """Whether anything was measured for the index in the embedder's space, by the shop or with the model."""
+    measured = Calibration.objects.filter(index=index, space=embedder.space)
+    return measured.exists() or bool(
+        embedder.calibration is not None and read(embedder.calibration, embedder.space)
+    )
+
+
 def save(calibrations: list[Calibration]) -> None:
     """Store them in place of what was measured before. Every process knows within KEPT_SECONDS, this one at once."""
     for each in calibrations:

@@ -14,12 +14,15 @@ from django.urls import reverse
 
 from shopsearch import conf
 from shopsearch.api import health
+from shopsearch.backends import get_vector_store
 from shopsearch.exceptions import EmbedderError, VectorStoreError
 from shopsearch.testing import ColourEmbedder, MemoryStore
+from tests.shop.pictures import product
+from tests.shop.store import IMAGES, index_everything, live_name
 
 LIVE, READY = "/api/health/live/", "/api/health/ready/"
 MILVUS = "shopsearch.vector_stores.milvus.MilvusStore"
-PARTS = ["database", "vector_store", "embedder", "broker"]
+PARTS = ["database", "vector_store", "embedder", "broker", "indexes"]
 
 
 @pytest.fixture(autouse=True)
@@ -280,6 +283,41 @@ def test_real_answers_are_as_the_schema_promises(client, monkeypatch):
     keeps_its_promise(READY, 503)
     (parameter,) = schema["paths"][READY]["get"]["parameters"]
     assert (parameter["name"], parameter["schema"]["items"]["enum"]) == ("exclude", sorted(PARTS))
+
+
+@pytest.fixture
+def shop(transactional_db, settings):
+    """Two images that are indexed."""
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "VECTOR_STORE": {"BACKEND": "shopsearch.testing.MemoryStore"},
+    }
+    images = [product("red").images.get(), product("green").images.get()]
+    index_everything()
+    return images
+
+
+def test_a_store_that_has_lost_images_is_not_ready_and_other_problems_are_warnings(shop, client, ready):
+    assert ready() == (200, {})
+    warnings = client.get(READY).json()["parts"]["indexes"]["warnings"]
+    assert warnings == [f"{IMAGES.name}: no answer says whether it is a good match."]
+    get_vector_store().delete(live_name(), [IMAGES.entity_id(shop[0].pk)])
+    status, away = ready()
+    assert (status, list(away)) == (503, ["indexes"])
+    assert "the store holds 1 of the 2 images" in away["indexes"]
+    assert ready("?exclude=indexes") == (200, {})
+
+
+def test_the_indexes_are_counted_once_a_minute_and_the_answer_says_how_old_it_is(shop, client, monkeypatch):
+    counted = []
+    count = MemoryStore.count
+    monkeypatch.setattr(
+        MemoryStore, "count", lambda store, collection: counted.append(collection) or count(store, collection)
+    )
+    for _ in range(3):
+        part = client.get(READY).json()["parts"]["indexes"]
+        assert 0 <= part["age_seconds"] < health.DIAGNOSIS_SECONDS
+    assert len(counted) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

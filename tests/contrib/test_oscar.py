@@ -84,8 +84,8 @@ def test_the_upc_of_a_variant_finds_its_parent(seen):
 
 
 def test_a_category_narrows_and_a_price_sorts(seen):
-    assert seen["in a category"] == ["Balance Trail 720", "Blue Plimsolls", "Dash Force", "White Plimsolls"]
-    assert seen["cheapest"]["price"] == "£2.00"
+    assert seen["in a category"] == ["Blue Plimsolls", "Dash Force", "Paul's Balance 420", "White Plimsolls"]
+    assert seen["cheapest"]["price"] == "£1.99"
 
 
 def test_the_widget_is_in_the_header_and_the_page_in_the_shops_layout(seen):

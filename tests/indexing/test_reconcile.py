@@ -120,11 +120,12 @@ def test_a_value_that_only_the_store_has_is_stale_and_its_rows_word_is_not_taken
     assert entities()[str(images[0].pk)].fields["price"] == 5.0
 
 
-def test_a_file_that_is_missing_now_is_stale_and_its_image_is_found_no_more(images):
+def test_a_file_that_is_missing_now_is_stale_and_its_image_is_found_by_what_it_was(images):
     default_storage.delete(images[0].image.name)
     assert found() == [("stale", str(images[0].pk))]
     assert put_right()
     assert IndexEntry.objects.get(image_id=images[0].pk).state == "failed"
+    assert str(images[0].pk) in entities()
 
 
 def test_an_image_that_failed_is_no_difference(images):

@@ -83,6 +83,16 @@ class Edition(models.Model):
         return f"{self.sold} of {self.poster}"
 
 
+class Certificate(models.Model):
+    """Some posters have one."""
+
+    poster = models.OneToOneField(Poster, models.CASCADE, related_name="certificate")
+    number = models.IntegerField()
+
+    def __str__(self):
+        return str(self.number)
+
+
 class PosterImage(AbstractProductImage):
     """The second way: a subclass in the shop's own app."""
 

@@ -9,22 +9,24 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from shopsearch import broker as wakeups
-from shopsearch import registry
-from shopsearch.backends import embedder_of, get_embedder, get_vector_store
+from shopsearch import diagnosis, registry
+from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.conf import settings
+from shopsearch.diagnosis import Problem
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress, rebuild
-from shopsearch.indexing.batch import NO_MODEL
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import get_index, get_indexes
-from shopsearch.search.retrieval import finds_by_words, why_vectors_alone
+from shopsearch.search.retrieval import finds_by_words
 from shopsearch.threads import within
 
 MODEL_SECONDS = 30.0
@@ -32,6 +34,7 @@ STORE_SECONDS = 10.0
 BROKER_SECONDS = 4.0
 """The longest that each is waited for, whatever the deadlines of its client are."""
 PING_SECONDS = 1.0
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 FAILURES_SHOWN = 3
 Answer = TypeVar("Answer")
 
@@ -73,8 +76,6 @@ class IndexStatus:
     """What finds its products: hybrid, or vectors."""
     building: list[dict[str, Any]] = field(default_factory=list)
     """What is filled beside it."""
-    problem: str = ""
-    """Why it does not answer as the settings say."""
     entities: int | None = None
     failures: list[dict[str, str]] = field(default_factory=list)
 
@@ -90,10 +91,12 @@ class Status:
     broker: Part
     workers: dict[str, Any]
     indexes: list[IndexStatus]
+    problems: list[Problem]
+    """What is wrong with the indexes, the worst first."""
 
 
 class Command(BaseCommand):
-    help = "What is indexed, what waits, what failed and what is away. Exit code 1 when something is away."
+    help = "What is indexed, what waits, what failed and what is away. Exit code 1 when something is wrong."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -118,25 +121,36 @@ def collect() -> Status:
     store = Part(name=settings.VECTOR_STORE["BACKEND"])
     database, broker = Part(name=connection.vendor), Part(name="")
     database.ask(lambda: _read_database(indexes))
-    identity = model.ask(lambda: _identify(indexes), MODEL_SECONDS) or {"space": None, "dimension": None}
+    identity = model.ask(_identify, MODEL_SECONDS) or {"space": None, "dimension": None}
     if model.reachable and database.reachable:
         database.ask(lambda: _say_obstacles(indexes))
     store.ask(lambda: _count_entities(indexes), STORE_SECONDS)
+    if not store.reachable:
+        store.error += _how_to_start_it()
+    problems: list[Problem] = []
+    if database.reachable:
+        problems = database.ask(lambda: diagnosis.diagnose(ask_store=store.reachable)) or []
     broker.ask(lambda: _connect(broker), BROKER_SECONDS)
     workers = Part(name=settings.INDEX_QUEUE)
     answering = workers.ask(_answering_workers, BROKER_SECONDS) if broker.reachable else None
     return Status(
-        healthy=all(part.reachable for part in (database, model, store, broker)),
+        healthy=all(part.reachable and not part.error for part in (database, model, store, broker))
+        and all(problem.level == "note" for problem in problems),
         model={"backend": model.name, **identity, "error": model.error},
         database=database,
         vector_store=store,
         broker=broker,
         workers={"queue": settings.INDEX_QUEUE, "answering": answering},
         indexes=list(indexes.values()),
+        problems=problems,
     )
 
 
 def _read_database(indexes: dict[str, IndexStatus]) -> None:
+    executor = MigrationExecutor(connection)
+    leaves = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "shopsearch"]
+    if executor.migration_plan(leaves):
+        raise ImproperlyConfigured("Tables of shopsearch are missing or old: run `manage.py migrate`.")
     _read_outbox(indexes)
     _read_collections(indexes)
 
@@ -159,7 +173,6 @@ def _read_collections(indexes: dict[str, IndexStatus]) -> None:
         status, live = indexes[index.name], Collection.objects.of(index).live().first()
         status.collection, status.space = (live.name, live.space) if live else ("", None)
         if live:
-            status.problem = why_vectors_alone(index, live)
             status.retrieval = "hybrid" if finds_by_words(index, live) else "vectors"
         if new := Collection.objects.of(index).unfinished().first():
             status.building.append(
@@ -173,14 +186,7 @@ def _read_collections(indexes: dict[str, IndexStatus]) -> None:
             )
 
 
-def _identify(indexes: dict[str, IndexStatus]) -> dict[str, Any]:
-    for status in indexes.values():
-        if status.space is not None and embedder_of(status.space) is None:
-            status.problem = NO_MODEL
-        elif status.space is not None and status.space != get_embedder().space and not status.building:
-            status.problem = (
-                "The former model answers; `manage.py shopsearch_reindex --rebuild` changes that."
-            )
+def _identify() -> dict[str, Any]:
     return {"space": get_embedder().space, "dimension": get_embedder().dimension}
 
 
@@ -199,6 +205,17 @@ def _count_entities(indexes: dict[str, IndexStatus]) -> None:
             status.entities = store.count(status.collection)
 
 
+def _how_to_start_it() -> str:
+    """For a store that is to run on this machine, and may not have been started."""
+    try:
+        address = getattr(get_vector_store(), "uri", "")
+    except ImproperlyConfigured:
+        return ""
+    if urlsplit(address).hostname not in THIS_MACHINE:
+        return ""
+    return f" Nothing answers at {address}: is `manage.py shopsearch_milvus_lite` running?"
+
+
 def _connect(broker: Part) -> None:
     from celery import current_app
 
@@ -207,6 +224,7 @@ def _connect(broker: Part) -> None:
     with wakeups.connection_of(current_app) as wire:
         broker.name = wire.as_uri()  # without the password
         wire.connect()
+        wakeups.probe(wire)
 
 
 def _answering_workers() -> int:
@@ -242,11 +260,22 @@ def lines_of(status: Status) -> Iterator[str]:
         for new in index.building:
             progress = f"{new['done']:,} of {new['total']:,} images are in {new['name']}, {new['state']}"
             yield from _entry("  rebuild", f"{progress}. {new['error']}" if new["error"] else progress)
-        if index.problem:
-            yield from _entry("  problem", index.problem)
         for failure in index.failures:
             yield from _entry("  failed", f"{failure['image_id']}: {failure['error']}")
-    yield from ("", "All is well." if status.healthy else "Something is away: see above.")
+    if status.problems:
+        yield ""
+    for problem in status.problems:
+        yield from _entry("Note" if problem.level == "note" else "Problem", problem.sentence)
+    yield from ("", _verdict(status))
+
+
+def _verdict(status: Status) -> str:
+    parts = (status.database, status.vector_store, status.broker)
+    if status.model["error"] or not all(part.reachable for part in parts):
+        return "Something is away: see above."
+    if not status.healthy:
+        return "Something is wrong: see above."
+    return "Search works; there is more to do: see the notes above." if status.problems else "All is well."
 
 
 def _rows(index: IndexStatus) -> str:
@@ -254,15 +283,8 @@ def _rows(index: IndexStatus) -> str:
         return "unknown"
     counts = [f"{count:,} {state}" for state, count in index.states.items() if count] or ["none"]
     if index.oldest_waiting_seconds is not None:
-        counts.append(f"the oldest waiting for {_duration(index.oldest_waiting_seconds)}")
+        counts.append(f"the oldest waiting for {diagnosis.duration(index.oldest_waiting_seconds)}")
     return ", ".join(counts)
-
-
-def _duration(seconds: int) -> str:
-    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} seconds"
 
 
 def _entry(title: str, text: str) -> list[str]:
