@@ -16,7 +16,7 @@ from shopsearch import broker
 from shopsearch.backends import get_embedder, wants_gpu
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
-from shopsearch.indexing import batch, outbox, rebuild
+from shopsearch.indexing import batch, outbox, rebuild, visibility
 from shopsearch.indexing import reconcile as reconciling
 from shopsearch.registry import get_indexes
 from shopsearch.search import reranking
@@ -83,13 +83,20 @@ class Sweeper(BackgroundThread):
     def run(self) -> None:
         while not self._stopping.is_set():
             self._now.clear()
-            sweep()
-            self._now.wait(settings.SWEEP_SECONDS)
+            upcoming = sweep()
+            self._now.wait(
+                settings.SWEEP_SECONDS if upcoming is None else min(upcoming, settings.SWEEP_SECONDS)
+            )
 
 
-def sweep() -> None:
-    """Wake the workers if anything is due, and end the reranks whose time is over. Never raises."""
+def sweep() -> float | None:
+    """Wake the workers if anything is due, and end the reranks whose time is over. Never raises.
+
+    Returns the seconds until an index shows other images by itself, where that is known.
+    """
+    upcoming = None
     try:
+        upcoming = visibility.follow()
         if rebuild.advance() or outbox.has_due():
             broker.wake()
         reranking.expire()
@@ -103,6 +110,7 @@ def sweep() -> None:
         if threading.current_thread() is not threading.main_thread():
             # Idle for long, and in the parent of forks: no connection is kept.
             connections.close_all()
+    return upcoming
 
 
 sweeper = Sweeper("shopsearch-sweeper")

@@ -36,8 +36,8 @@ class ProductImageIndex(ImageIndex):
         images = ProductImage._default_manager.select_related("product__category")
         return images.filter(product__published=True)
 
-    def describe(self, product: Product, image: ProductImage) -> dict[str, Any]:
-        return super().describe(product, image) | {
+    def describe(self, product: Product, image: ProductImage, request: Any = None) -> dict[str, Any]:
+        return super().describe(product, image, request) | {
             "price": "" if product.price is None else str(product.price),
             "in_stock": product.in_stock,
             "category": product.category.name,

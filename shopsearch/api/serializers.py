@@ -207,7 +207,7 @@ class ResultSerializer(serializers.Serializer[Result]):
     @extend_schema_field(ProductSerializer)
     def get_product(self, result: Result) -> dict[str, Any]:
         index: ImageIndex = self.context["index"]
-        product = index.described(result.product, result.image)
+        product = index.described(result.product, result.image, self.context["request"])
         return ProductSerializer(product, context=self.context).data
 
 

@@ -15,9 +15,10 @@ from shopsearch.checks.deployment import (
     check_proxies,
     check_saves,
     check_uploads,
+    check_urls,
 )
-from shopsearch.checks.indexes import check_indexes
-from shopsearch.checks.settings import check_backends, check_models, check_settings
+from shopsearch.checks.indexes import check_indexes, check_unloaded
+from shopsearch.checks.settings import check_backends, check_models, check_rest_framework, check_settings
 from shopsearch.checks.workers import check_workers
 
 TAG = "shopsearch"
@@ -26,7 +27,10 @@ for _check in (
     check_models,
     check_settings,
     check_backends,
+    check_rest_framework,
     check_indexes,
+    check_unloaded,
+    check_urls,
     check_celery,
     check_saves,
     check_uploads,

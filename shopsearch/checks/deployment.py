@@ -1,4 +1,4 @@
-"""Checks of what surrounds shopsearch in a deployment, Django, Celery, uploads and caches: W001 to W008, W012."""
+"""Checks of what surrounds shopsearch in a deployment, Django, Celery, uploads and caches: W001 to W008, W012, W014."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import NoReverseMatch, reverse
 from rest_framework.settings import api_settings
 
 from shopsearch import backends, extras
@@ -53,6 +54,22 @@ def _check_celery(conf: Any) -> Iterator[CheckMessage]:
             hint="Remove CELERY_TASK_ALWAYS_EAGER outside of development.",
             id="shopsearch.W004",
         )
+
+
+def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    try:
+        reverse("shopsearch:search")
+    except NoReverseMatch:
+        return [
+            CheckWarning(
+                "The search page and the REST API have no address.",
+                hint='Add path("", include("shopsearch.urls")) to urlpatterns in ROOT_URLCONF.',
+                id="shopsearch.W014",
+            )
+        ]
+    except (ImportError, AttributeError):  # Django says what is wrong with ROOT_URLCONF
+        pass
+    return []
 
 
 def check_saves(app_configs: object, **kwargs: object) -> list[CheckMessage]:

@@ -1,10 +1,14 @@
-"""Checks of the registered image indexes: E004, E005, W011."""
+"""Checks of the registered image indexes: E004, E005, W011, W015."""
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+from django.apps import apps
+from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
@@ -32,6 +36,24 @@ def check_indexes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     ]
 
 
+def check_unloaded(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """Whether a package beside the project's own has an image_indexes.py that no app brings in."""
+    project = Path(
+        importlib.import_module(str(settings.ROOT_URLCONF).partition(".")[0]).__file__ or ""
+    ).parent
+    found = {project, *project.parent.iterdir()} if (project / "__init__.py").exists() else set()
+    loaded = {Path(app.path).resolve() for app in apps.get_app_configs()}
+    return [
+        checks.Warning(
+            f"{folder.name}/image_indexes.py is not loaded, because the package is no installed app.",
+            hint=f"Add {folder.name!r} to INSTALLED_APPS, or move the file into an app that is there.",
+            id="shopsearch.W015",
+        )
+        for folder in sorted(found)
+        if (folder / "image_indexes.py").is_file() and folder.resolve() not in loaded
+    ]
+
+
 def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
     def wrong(message: str, hint: str) -> CheckMessage:
         return Error(f"{type(index).__name__}.{message}", hint=hint, obj=index.model, id="shopsearch.E004")
@@ -49,6 +71,14 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
             f"product_field: {options.label} has no foreign key {index.product_field!r}.",
             f'Its foreign keys: {keys or "none"}. Where a row is itself the product, set product_field = "".',
         )
+    product = _product_model(index)
+    if index.variant_of and product:
+        key = _field(product, index.variant_of)
+        if not (isinstance(key, ForeignKey) and key.related_model is product):
+            yield wrong(
+                f"variant_of: {product._meta.label} has no foreign key {index.variant_of!r} to itself.",
+                "Name the key from a variant to its product: 'parent'.",
+            )
     for name, method in (
         ("text_fields", "get_text"),
         ("words", "get_words"),
@@ -57,7 +87,7 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
         if getattr(type(index), method) is not getattr(ImageIndex, method):
             continue
         for path in getattr(index, name):
-            if fault := fault_in(_product_model(index), path, "texts"):
+            if fault := fault_in(_product_model(index), path, "texts", several=True):
                 yield wrong(
                     f"{name}: {fault.message}.",
                     fault.hint or "Name paths from the product to its texts: 'title', 'brand__name'.",
@@ -117,10 +147,12 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
         except ImproperlyConfigured as error:
             end = "anything"
             yield wrong("its type cannot be filtered by", str(error))
-        if field.label and (fault := fault_in(product, field.label, "string")):
+        several = bool(field.aggregate) or end in ("strings", "anything")
+        if field.label and (fault := fault_in(product, field.label, "string", several=end == "strings")):
             hint = fault.hint or "Name the path to what shoppers read for it: label='brand__name'."
             yield wrong(fault.message, hint)
-        if fault := fault_in(product, field.source or name, end):
+        path = field.source or name
+        if isinstance(path, str) and (fault := fault_in(product, path, end, several=several)):
             hint = (
                 fault.hint or "Name the path from the product to the value: FilterField(str, 'brand__name')."
             )

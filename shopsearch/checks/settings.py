@@ -1,4 +1,4 @@
-"""Checks of what a project wrote into its settings: E001, E002, E003, E006."""
+"""Checks of what a project wrote into its settings: E001, E002, E003, E006, E007."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from dataclasses import is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
 from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
@@ -74,6 +77,18 @@ def check_models(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     ]
 
 
+def check_rest_framework(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if apps.is_installed("rest_framework"):
+        return []
+    return [
+        Error(
+            "The REST API is built on Django REST framework, which is not in INSTALLED_APPS.",
+            hint="Add 'rest_framework' to INSTALLED_APPS.",
+            id="shopsearch.E007",
+        )
+    ]
+
+
 def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     given = settings.user_settings
     if not is_readable():
@@ -82,6 +97,7 @@ def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         *(_unknown_key(key) for key in given if key not in DEFAULTS),
         *(message for key in given if key in DEFAULTS for message in _check_value(key, given[key])),
         *_check_page_sizes(),
+        *_check_base_template(),
     ]
 
 
@@ -176,6 +192,20 @@ def _check_page_sizes() -> Iterator[CheckMessage]:
             f"SHOPSEARCH: PAGE_SIZE is {sizes[0]}, MAX_PAGE_SIZE {sizes[1]}, MAX_RESULTS {sizes[2]}.",
             "Each must be at least as large as the one before it.",
         )
+
+
+def _check_base_template() -> Iterator[CheckMessage]:
+    name = settings.BASE_TEMPLATE
+    try:
+        get_template(name)
+    except TemplateDoesNotExist as error:
+        missing = f"extends or includes {error}" if str(error) != name else "is not there"
+        yield _wrong_value(
+            f"SHOPSEARCH['BASE_TEMPLATE'] is {name!r}, and the template {missing}.",
+            "Name the template that the shop's pages extend, as {% extends %} does: 'base.html'.",
+        )
+    except Exception:  # a text is asked for above; what is wrong inside a template, its own pages say
+        return
 
 
 def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:

@@ -16,7 +16,6 @@ from shopsearch.evaluation.report import GroupReport, Report
 from shopsearch.evaluation.run import Answer
 from shopsearch.exceptions import ImageError
 from shopsearch.registry import ImageIndex
-from shopsearch.registry.keys import keys_from
 
 FIRST_SHOWN = 5
 RIGHT_SHOWN = 3
@@ -184,10 +183,8 @@ def _shown(index: ImageIndex, product_ids: Iterable[str], grades: Mapping[str, i
         each: Shown(title=f"{each}: not in the shop", picture="", grade=grades.get(each, 0))
         for each in product_ids
     }
-    keys = keys_from(index.product_model, shown)
-    path = f"{index.product_field}__in" if index.product_field else "pk__in"
     # The first picture of a product is the last that is written here.
-    for image in index.get_queryset().filter(**{path: keys}).order_by("-pk"):
+    for image in index.images_of(shown).order_by("-pk"):
         product = index.get_product(image)
         product_id = str(product.pk)
         shown[product_id] = Shown(

@@ -40,6 +40,7 @@ from shopsearch.indexing.outbox import Settlement
 from shopsearch.models import CachedVector, Collection, Hashes, IndexEntry, StoredImage
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import keys_from
+from shopsearch.registry.relations import with_related
 from shopsearch.types import Entity, FilterValue, Query
 
 if TYPE_CHECKING:
@@ -220,12 +221,12 @@ class Snapshot:
 
 
 def shown_images(index: ImageIndex, image_ids: Iterable[str], *, using: str) -> dict[str, Any]:
-    """Those of the images that the shop shows, by id, in one query.
+    """Those of the images that the shop shows, by id, with the rows that the declared paths lead to.
 
     An image without a file or without a product cannot be shown. Ids that the model's key cannot have are left out.
     """
     keys = keys_from(index.model, image_ids)
-    found = index.get_queryset().using(using).filter(pk__in=keys) if keys else ()
+    found = with_related(index, index.get_queryset().using(using).filter(pk__in=keys)) if keys else ()
     return {
         str(image.pk): image
         for image in found

@@ -33,7 +33,8 @@ class Receivers:
         self._note([instance.pk], using, is_deletion=True)
 
     def product_changed(self, instance: Model, using: str, **kwargs: object) -> None:
-        self._note_images(using, self.index.product_field, [instance.pk])
+        for lookup in self.index.product_lookups:
+            self._note_images(using, lookup, [instance.pk])
 
     def connect(self) -> None:
         self._with_each_save(self.index.model, self.image_saved)

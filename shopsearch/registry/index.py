@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, BinaryIO, cast, get_args, get_origin
+from typing import Any, BinaryIO, Literal, cast, get_args, get_origin
 
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, ObjectDoesNotExist
 from django.db import InterfaceError, OperationalError, router
-from django.db.models import Manager, Model, QuerySet
+from django.db.models import F, Manager, Model, Q, QuerySet
+from django.db.models.functions import Coalesce
+from django.utils.functional import cached_property
 
 from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
@@ -27,32 +31,75 @@ _TYPES: dict[Any, FilterType] = {
     bool: "boolean",
     list[str]: "strings",
 }
+Aggregate = Literal["", "min", "max", "any", "list"]
+_AGGREGATES: dict[str, tuple[FilterType, ...]] = {
+    "": ("string", "number", "boolean", "strings"),
+    "min": ("string", "number"),
+    "max": ("string", "number"),
+    "any": ("boolean",),
+    "list": ("strings",),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class FilterField:
-    """A filter's type, and where its value is found, as a path of attributes from the product.
+    """A filter's type, and where its value is found: by a path of attributes from the product, or by a function of it.
 
     ``FilterField(str, "brand__slug")`` reads ``product.brand.slug``; without a path it is the filter's own name.
+    ``FilterField(Decimal, price_of)`` calls ``price_of(product)``; name the rows that it reads in ``related``.
     ``label`` is the path to what shoppers read for it: ``FilterField(str, "brand__slug", label="brand__name")``.
     """
 
     type: Any
-    source: str = ""
+    source: str | Callable[[Any], Any] = ""
     label: str = ""
     few_values: bool = False
     """Whether there are only some hundred different values, such as categories: a Milvus server keeps a bitmap then."""
+    aggregate: Aggregate = ""
+    """What counts where the path leads to several rows: the "min" or "max" of their numbers or texts, or whether "any"
+    is true: ``FilterField(Decimal, "stockrecords__price", aggregate="min")``. A ``list[str]`` has all of them."""
 
     @property
     def kind(self) -> FilterType:
+        """Raises ImproperlyConfigured with what a filter can be."""
         try:
-            return _TYPES[
+            kind = _TYPES[
                 list[str] if get_origin(self.type) is list and get_args(self.type) == (str,) else self.type
             ]
         except (KeyError, TypeError):
             raise ImproperlyConfigured(
                 f"A filter cannot be of type {self.type!r}; use str, int, float, Decimal, bool or list[str]."
             ) from None
+        if kind not in _AGGREGATES.get(self.aggregate, ()):
+            raise ImproperlyConfigured(
+                f"The aggregate of a filter of type {self.type!r} cannot be {self.aggregate!r}; use 'min' or 'max' "
+                "for numbers and texts, 'any' for bool, 'list' for list[str]."
+            )
+        return kind
+
+    def value_of(self, product: Any, name: str) -> FilterValue | None:
+        """The value that the filter of this name has for a product; None where the product has none.
+
+        Raises ImproperlyConfigured where there are several values and no aggregate says which counts.
+        """
+        if callable(self.source):
+            return typed(self.kind, self.source(product))
+        path = self.source or name
+        value = follow(product, path)
+        if isinstance(value, list | tuple | QuerySet) and self.kind != "strings":
+            value = self._aggregated(path, [each for each in value if each is not None])
+        return typed(self.kind, value)
+
+    def _aggregated(self, path: str, values: list[Any]) -> Any:
+        if self.aggregate == "any":
+            return any(values)
+        if self.aggregate not in ("min", "max"):
+            raise ImproperlyConfigured(
+                f"{path!r} leads to several values; say which one counts, such as "
+                f"FilterField({self.type.__name__}, {path!r}, aggregate="
+                f"{'any' if self.kind == 'boolean' else 'min'!r})."
+            )
+        return (min if self.aggregate == "min" else max)(values, default=None)
 
 
 class ImageIndex:
@@ -62,6 +109,9 @@ class ImageIndex:
     """The model's file field."""
     product_field = "product"
     """The model's foreign key to the product; "" where a row of the model is itself the product."""
+    variant_of = ""
+    """The product's foreign key, such as "parent", to the product that it is a variant of: the images of variants are
+    found as that product's. Every path begins at that product, so the variants are one of its relations."""
     filters: Mapping[str, Any] = {}
     """Filters by name: ``{"category": str, "price": Decimal, "brand": FilterField(str, "brand__name")}``."""
     partition_by = ""
@@ -78,8 +128,9 @@ class ImageIndex:
     newest = ""
     """Path from the product to when it came in, such as "created_at", to sort by; without one, none can."""
     related: tuple[str, ...] = ()
-    """Paths from the product to rows that ``get_queryset`` or ``get_filter_values`` read beside those that ``filters``
-    names, such as ``("category", "category__parent")``: a change of theirs is followed too."""
+    """Paths from the product to rows that methods read: those of ``filters`` and ``words`` are found by themselves. A
+    change of these rows, such as ``("category__parent",)``, is followed too, and they are read for many products at
+    once."""
 
     def __init__(self, model: type[Model]) -> None:
         self.model = model
@@ -102,7 +153,12 @@ class ImageIndex:
             related = self.model._meta.get_field(self.product_field).related_model
         except FieldDoesNotExist:
             related = None
-        if related is None or isinstance(related, str):
+        if isinstance(related, str):
+            raise ImproperlyConfigured(
+                f"{self.model._meta.label}.{self.product_field} belongs to {related!r}, and there is no such model. "
+                "Is it spelt so in SHOPSEARCH_PRODUCT_MODEL ('app_label.Model'), and its app in INSTALLED_APPS?"
+            )
+        if related is None:
             raise ImproperlyConfigured(
                 f"{type(self).__name__}.product_field: {self.model._meta.label} has no foreign key "
                 f"{self.product_field!r}."
@@ -150,18 +206,26 @@ class ImageIndex:
     def get_queryset(self) -> QuerySet[Any]:
         """The images that may be found. What is not in it is in no answer, and is not kept in the store."""
         queryset = self.model._default_manager.all()
-        return queryset.select_related(self.product_field) if self.product_field else queryset
+        lookups = [lookup for lookup in self.product_lookups if lookup]
+        return queryset.select_related(*lookups) if lookups else queryset
+
+    def changes_at(self, now: datetime) -> datetime | None:
+        """The first moment after ``now`` at which time alone changes what ``get_queryset`` has; None for never.
+
+        For ``filter(product__available_from__lte=timezone.now())`` it is the least ``available_from`` after ``now``.
+        The workers' sweep asks, and looks then.
+        """
+        return None
 
     def get_product(self, image: Any) -> Any:
-        return getattr(image, self.product_field) if self.product_field else image
+        product = getattr(image, self.product_field) if self.product_field else image
+        parent = getattr(product, self.variant_of) if self.variant_of and product is not None else None
+        return product if parent is None else parent
 
     def get_filter_values(self, image: Any) -> dict[str, FilterValue | None]:
         """One typed value per declared filter; None where the product has none."""
         product = self.get_product(image)
-        return {
-            name: typed(field.kind, follow(product, field.source or name))
-            for name, field in self.filter_fields.items()
-        }
+        return {name: field.value_of(product, name) for name, field in self.filter_fields.items()}
 
     def get_words(self, product: Any) -> list[str]:
         """The texts that the product is found by, from ``words``."""
@@ -188,8 +252,12 @@ class ImageIndex:
         file = getattr(image, self.image_field)
         return str(file.url) if file else ""
 
-    def describe(self, product: Any, image: Any) -> dict[str, Any]:
-        """The product as the REST API and the widget's cards show it; add keys as you need them."""
+    def describe(self, product: Any, image: Any, request: Any = None) -> dict[str, Any]:
+        """The product as the REST API and the widget's cards show it; add keys as you need them.
+
+        ``request`` is the shopper's, for a price that is theirs alone; None where nobody is asking, as in an
+        evaluation. An override may leave it out.
+        """
         return {
             "id": product.pk,
             "title": self.get_title(product),
@@ -237,15 +305,32 @@ class ImageIndex:
         """The images of these products, among those that may be found or among ``images``, by key."""
         images = self.get_queryset() if images is None else images
         keys = keys_from(self.product_model, product_ids)
-        return images.filter(**{f"{self.product_field or 'pk'}__in": keys}).order_by("pk")
+        condition = Q(**{f"{self.product_lookups[0] or 'pk'}__in": keys})
+        for lookup in self.product_lookups[1:]:
+            condition |= Q(**{f"{lookup}__in": keys})
+        return images.filter(condition).order_by("pk")
 
-    def described(self, product: Any, image: Any) -> dict[str, Any]:
+    @property
+    def product_lookups(self) -> tuple[str, ...]:
+        """The lookups from an image to its product: "" for the image itself, two where there are variants."""
+        own = self.product_field
+        if not self.variant_of:
+            return (own,)
+        return (own, f"{own}__{self.variant_of}" if own else self.variant_of)
+
+    @property
+    def product_key(self) -> F | Coalesce:
+        """In a query of images, the key of the product that each is found as."""
+        keys = [f"{lookup}__pk" if lookup else "pk" for lookup in reversed(self.product_lookups)]
+        return Coalesce(*keys) if len(keys) > 1 else F(keys[0])
+
+    def described(self, product: Any, image: Any, request: Any = None) -> dict[str, Any]:
         """What ``describe`` returns; where that raises, what can be said without it, and the log has why.
 
         So one product does not take down the page that it is on.
         """
         try:
-            return self.describe(product, image)
+            return self.describe(product, image, **({"request": request} if self._takes_request else {}))
         except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
             raise
         except Exception:
@@ -257,6 +342,12 @@ class ImageIndex:
             "url": _or_empty(lambda: self.get_url(product)),
             "image": _or_empty(lambda: self.get_picture_url(image)),
         }
+
+    @cached_property
+    def _takes_request(self) -> bool:
+        """Whether the project's ``describe`` does."""
+        kinds = inspect.signature(self.describe).parameters
+        return "request" in kinds or any(each.kind is each.VAR_KEYWORD for each in kinds.values())
 
     def text_of(self, product: Any) -> str:
         """What ``get_text`` returns; "" where that raises, and the log has why."""
@@ -270,40 +361,38 @@ class ImageIndex:
 
 
 def follow(value: Any, path: str) -> Any:
-    """What is at the end of a path of attributes; what can be called there is called.
+    """What is at the end of a path of attributes: a list where the path leads to several rows, None for an absent row.
 
-    None where the path leads to no row, as at the other end of a one-to-one field. Raises TypeError where it goes on
-    from several rows.
+    What can be called at the end is called.
     """
-    for attribute in path.split("__"):
+    names = path.split("__")
+    for place, name in enumerate(names, start=1):
         if value is None:
             return None
-        if isinstance(value, Manager):
-            raise TypeError(
-                f"{path!r} goes on from several rows, at {attribute!r}; `manage.py check` says more."
-            )
         try:
-            value = getattr(value, attribute)
-        except ObjectDoesNotExist:
+            value = getattr(value, name)
+        except ObjectDoesNotExist:  # the other side of a one-to-one, without a row
             return None
-    return value() if callable(value) and not isinstance(value, Manager) else value
+        if isinstance(value, Manager):
+            rows, rest = value.all(), "__".join(names[place:])
+            return [each for row in rows for each in _listed(follow(row, rest))] if rest else list(rows)
+    return value() if callable(value) else value
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple | QuerySet) else [value]
 
 
 def _texts(product: Any, paths: Iterable[str]) -> list[str]:
-    texts: list[str] = []
-    for value in (follow(product, path) for path in paths):
-        several = value.all() if isinstance(value, Manager) else value
-        texts += map(str, several if isinstance(several, list | tuple | QuerySet) else [value or ""])
-    return [text for text in texts if text]
+    values = [each for path in paths for each in _listed(follow(product, path))]
+    return [text for value in values if value and (text := str(value))]
 
 
 def typed(kind: FilterType, value: Any) -> FilterValue | None:
     if value is None:
         return None
     if kind == "strings":
-        return tuple(map(str, value.all() if isinstance(value, Manager) else value))
-    if isinstance(value, Manager):
-        raise TypeError("the path leads to several rows, and the filter takes one value; use list[str].")
+        return tuple(dict.fromkeys(str(each) for each in value if each is not None))
     if kind == "boolean":
         return bool(value)
     return float(value) if kind == "number" else str(value)

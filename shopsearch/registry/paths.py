@@ -44,13 +44,14 @@ class Fault:
     """What mends it; "" where only the declaration's own words can say."""
 
 
-def fault_in(model: type[Model] | None, path: str, end: End) -> Fault | None:
+def fault_in(model: type[Model] | None, path: str, end: End, *, several: bool = False) -> Fault | None:
     """What is wrong with a path from a row of this model; None where all is well as far as classes can tell.
 
-    A path goes through fields, single related rows and attributes, as ``registry.index.follow`` does, and may end at a
-    method that needs no arguments. Asks no database.
+    A path goes through fields, related rows and attributes, as ``registry.index.follow`` does, and may end at a method
+    that needs no arguments. With ``several``, it may lead to several rows. Asks no database.
     """
     owner: type[Any] | None = model
+    is_many = False
     names = path.split("__")
     for place, name in enumerate(names):
         is_last = place == len(names) - 1
@@ -62,9 +63,13 @@ def fault_in(model: type[Model] | None, path: str, end: End) -> Fault | None:
         if field is None:
             return _fault_in_attribute(owner, name, is_last=is_last)
         if field.many_to_many or field.one_to_many:
-            return _fault_in_many(owner, name, field, end, is_last=is_last, start=model)
+            if not several:
+                return _fault_in_many(owner, name, field, path, end)
+            is_many = True
+            if is_last:
+                return None
         if is_last:
-            return _fault_in_type(owner, name, field, end)
+            return _fault_in_type(owner, name, field, "string" if is_many and end == "strings" else end)
         related = field.related_model if field.is_relation else _python(field)
         owner = related if isinstance(related, type) else None
     return None
@@ -138,20 +143,13 @@ def _fault_in_attribute(owner: type[Any], name: str, *, is_last: bool) -> Fault 
     )
 
 
-def _fault_in_many(
-    owner: type[Any], name: str, field: Any, end: End, *, is_last: bool, start: type[Model] | None
-) -> Fault | None:
-    if is_last and end in ("strings", "texts", "anything"):
-        return None
+def _fault_in_many(owner: type[Any], name: str, field: Any, path: str, end: End) -> Fault:
     rows = _name(field.related_model) if isinstance(field.related_model, type) else "other"
-    home = _name(start) if start else "the product"
-    texts = "list[str]" if end != "texts" else "a path that ends at the rows themselves"
+    aggregate = "any" if end == "boolean" else "min"
     return Fault(
-        message=f"{_name(owner)}.{name} leads to several {rows} rows, and a path goes on from single rows only"
-        if not is_last
-        else f"{_name(owner)}.{name} leads to several {rows} rows, and one value is asked for",
-        hint=f"Write a property or a method on {home} that makes one value of them, such as the least, and name that; "
-        f"{texts} takes all of them by their str().",
+        message=f"{_name(owner)}.{name} leads to several {rows} rows, and one value is asked for",
+        hint=f"Say which of them counts: FilterField(…, {path!r}, aggregate={aggregate!r}). "
+        "A list[str] has all of them.",
     )
 
 

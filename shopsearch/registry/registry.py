@@ -14,6 +14,7 @@ from django.utils.module_loading import autodiscover_modules
 from shopsearch.registry.index import ImageIndex
 
 _indexes: dict[type[Model], ImageIndex] = {}
+_default: type[ImageIndex] = ImageIndex
 IndexClass = TypeVar("IndexClass", bound=type[ImageIndex])
 
 
@@ -28,6 +29,12 @@ def register(*models: type[Model]) -> Callable[[IndexClass], IndexClass]:
         return index_class
 
     return decorate
+
+
+def register_default(index_class: type[ImageIndex]) -> None:
+    """The index of the product image model, where the project registers none: for apps that know the shop's models."""
+    global _default
+    _default = index_class
 
 
 def unregister(model: type[Model]) -> None:
@@ -96,4 +103,4 @@ def autodiscover() -> None:
     autodiscover_modules("image_indexes")
     model = get_product_image_model()
     if model not in _indexes:
-        register(model)(ImageIndex)
+        register(model)(_default)

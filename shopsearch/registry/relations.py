@@ -1,4 +1,4 @@
-"""Relations: the rows beyond the product that an index reads, and how to find the images from them."""
+"""Relations: the rows beyond the product that an index reads, and how to get from the images to them and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import ForeignObjectRel, Model
+from django.db.models import ForeignObjectRel, Model, QuerySet
 
 from shopsearch.registry import ImageIndex
 
@@ -20,6 +20,8 @@ class Relation:
     """The lookup from the image to where the step begins, such as ``product``; "" for the image itself."""
     lookup: str
     """The lookup from the image to where it ends, such as ``product__category``."""
+    attribute: str
+    """The same as a path of attributes, which another name may lead back: ``product__edition_set``."""
     field: Any
     """Django's field, or the other end of one."""
     model: type[Model]
@@ -45,12 +47,23 @@ class Relation:
 def relations_of(index: ImageIndex) -> list[Relation]:
     """Every relation that the index's paths declare, each once. What cannot be followed is left out."""
     found: dict[str, Relation] = {}
-    paths = [field.source or name for name, field in index.filter_fields.items()]
+    paths = [
+        path for name, field in index.filter_fields.items() if isinstance(path := field.source or name, str)
+    ]
     for path in [*paths, *index.words, *index.identifiers, *index.related]:
-        for relation in _steps(index, path):
-            known = found.get(relation.lookup)
-            found[relation.lookup] = relation if known is None else _merged(known, relation)
+        for start in index.product_lookups:
+            for relation in _steps(index, start, path):
+                known = found.get(relation.lookup)
+                found[relation.lookup] = relation if known is None else _merged(known, relation)
     return list(found.values())
+
+
+def with_related(index: ImageIndex, images: QuerySet[Any]) -> QuerySet[Any]:
+    """The images with the rows that the declared paths lead to, in one query for each relation, not for each image."""
+    if type(index).get_product is not ImageIndex.get_product:
+        return images  # nobody knows where its paths begin
+    own = [lookup for lookup in index.product_lookups if lookup]
+    return images.prefetch_related(*own, *(relation.attribute for relation in relations_of(index)))
 
 
 def relation(model: type[Model], name: str) -> Any:
@@ -67,18 +80,21 @@ def _leaves(field: Any) -> bool:
     return bool(field.one_to_many or (field.one_to_one and isinstance(field, ForeignObjectRel)))
 
 
-def _steps(index: ImageIndex, path: str) -> Iterator[Relation]:
-    model, lookup = index.product_model, index.product_field
+def _steps(index: ImageIndex, start: str, path: str) -> Iterator[Relation]:
+    model, lookup, attribute = index.product_model, start, start
     names = path.split("__")
     for place, name in enumerate(names):
         field = relation(model, name)
         if field is None:
             return
         source, lookup = lookup, f"{lookup}__{field.name}" if lookup else field.name
+        own = field.get_accessor_name() if isinstance(field, ForeignObjectRel) else field.name
+        attribute = f"{attribute}__{own}" if attribute else own
         model = field.related_model
         yield Relation(
             source=source,
             lookup=lookup,
+            attribute=attribute,
             field=field,
             model=model,
             # Where the row has the foreign key, that one matters as well.

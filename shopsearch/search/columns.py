@@ -12,21 +12,28 @@ from django.db.models import (
     Case,
     CharField,
     DecimalField,
-    Expression,
+    Exists,
     F,
     Field,
     FloatField,
     IntegerField,
+    Max,
+    Min,
     Model,
+    OuterRef,
     QuerySet,
+    Subquery,
     TextField,
     When,
 )
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
 
 from shopsearch.filters import AnyOf, Range
 from shopsearch.registry import ImageIndex
+from shopsearch.registry.index import Aggregate
 from shopsearch.registry.keys import is_storable
+from shopsearch.registry.relations import relation
 from shopsearch.types import FilterType
 
 _TEXTS, _NUMBERS = (CharField, TextField), (IntegerField, FloatField, DecimalField)
@@ -39,10 +46,28 @@ class Column:
     kind: FilterType
     field: Field[Any, Any]
     path: str
+    """As a lookup from the product."""
+    several_of: type[Model] | None = None
+    """The product's model where the path leads to several rows, whose values the aggregate makes one."""
+    aggregate: Aggregate = ""
 
     @property
-    def expression(self) -> F | Expression:
-        """Of a product: text, a float as stores keep numbers, or a boolean; NULL where the product has none."""
+    def expression(self) -> Combinable:
+        """Of a product: text, a float as stores keep numbers, or a boolean; NULL where the product has none.
+
+        For a filter of several texts, one row for each.
+        """
+        if self.several_of is None or self.kind == "strings":
+            return self._value
+        own = self.several_of._base_manager.filter(pk=OuterRef("pk")).order_by()
+        values = own.annotate(shopsearch_one=self._value)
+        if self.aggregate == "any":
+            return Exists(values.filter(shopsearch_one=True))
+        least_or_most = (Min if self.aggregate == "min" else Max)("shopsearch_one")
+        return Subquery(values.values("pk").annotate(shopsearch_all=least_or_most).values("shopsearch_all"))
+
+    @property
+    def _value(self) -> Combinable:
         if self.kind == "number":
             return Cast(self.path, FloatField())
         if self.kind == "boolean" and not isinstance(self.field, BooleanField):
@@ -59,40 +84,66 @@ def column(index: ImageIndex, name: str) -> Column | None:
     if finds_its_own_way(index):
         return None
     declared = index.filter_fields[name]
-    path = declared.source or name
-    field = field_at(index, path)
-    if field is None:
+    kind, path = declared.kind, declared.source or name
+    place = place_of(index, path) if isinstance(path, str) else None
+    # Several values need an aggregate; which of several texts comes first is not the same for every database.
+    if place is None or place.is_several != (
+        kind == "strings" or declared.aggregate in ("min", "max", "any")
+    ):
         return None
-    if declared.kind == "string":
-        is_column = isinstance(field, _TEXTS) and not field.db_collation
-    elif declared.kind == "boolean":
-        is_column = isinstance(field, (BooleanField, *_NUMBERS))
+    if kind in ("string", "strings"):
+        is_column = isinstance(place.field, _TEXTS) and not place.field.db_collation
+        is_column = is_column and place.is_several == (kind == "strings")
+    elif kind == "boolean":
+        is_column = isinstance(place.field, (BooleanField, *_NUMBERS))
     else:
-        is_column = declared.kind == "number" and isinstance(field, _NUMBERS)
-    return Column(kind=declared.kind, field=field, path=path) if is_column else None
+        is_column = isinstance(place.field, _NUMBERS)
+    if not is_column:
+        return None
+    return Column(
+        kind=kind,
+        field=place.field,
+        path=place.lookup,
+        several_of=index.product_model if place.is_several else None,
+        aggregate=declared.aggregate,
+    )
 
 
-def field_at(index: ImageIndex, path: str) -> Field[Any, Any] | None:
-    """The column of the product, or of a row that it has one of, at the end of this path; None where there is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a declared path ends: a column of the product, or of rows that it leads to."""
+
+    field: Field[Any, Any]
+    lookup: str
+    is_several: bool
+    """Whether a product may have more than one of them, or none."""
+
+
+def place_of(index: ImageIndex, path: str) -> Place | None:
+    """Where this path ends; None where that is no column."""
     try:
         model: Any = index.product_model
         *steps, last = path.split("__")
+        lookup, is_several = "", False
         for name in steps:
-            field = model._meta.get_field(name)
-            if not (field.many_to_one or field.one_to_one) or not isinstance(field.related_model, type):
+            field = relation(model, name)
+            if field is None:
                 return None
-            model = field.related_model
+            lookup, model = f"{lookup}{field.name}__", field.related_model
+            is_several = is_several or not (field.many_to_one or field.one_to_one)
         found = model._meta.get_field(last)
     except (FieldDoesNotExist, ImproperlyConfigured):
         return None
-    return found if isinstance(found, Field) and not found.is_relation else None
+    if not isinstance(found, Field) or found.is_relation:
+        return None
+    return Place(field=found, lookup=f"{lookup}{last}", is_several=is_several)
 
 
 def products(index: ImageIndex) -> QuerySet[Model]:
     """Those that the shop shows with an image, one row each."""
     images = index.get_queryset()
-    key = f"{index.product_field}__pk" if index.product_field else "pk"
-    return index.product_model._base_manager.using(images.db).filter(pk__in=images.values(key))
+    keys = images.order_by().values_list(index.product_key)
+    return index.product_model._base_manager.using(images.db).filter(pk__in=keys)
 
 
 def narrowed(
@@ -103,6 +154,11 @@ def narrowed(
         known, alias = column(index, condition.field), f"shopsearch_condition{number}"
         if known is None:
             raise ValueError(f"{condition.field!r} has no column.")
+        if known.kind == "strings" and isinstance(condition, AnyOf):
+            asked = [each for each in condition.values if is_storable(each)]
+            having = found.model._base_manager.filter(**{f"{known.path}__in": asked})
+            found = found.filter(pk__in=having.values("pk"))
+            continue
         found = found.alias(**{alias: known.expression})
         if isinstance(condition, AnyOf):
             found = found.filter(**{f"{alias}__in": [each for each in condition.values if is_storable(each)]})

@@ -302,7 +302,9 @@ def page_of(asked: Understood, ranked: Sequence[Hit]) -> tuple[Result, ...]:
     """The results of this page, which are the only rows that are read, unless an order needs more of them."""
     start = asked.request.offset
     if asked.sort:
-        page = sorting.in_order(asked.index, asked.sort, retrieval.with_images(asked.index, ranked))
+        page = sorting.in_order(
+            asked.index, asked.sort, retrieval.with_images(asked.index, ranked, related=True)
+        )
         page = page[start : asked.end]
     else:
         page = retrieval.with_images(asked.index, ranked[start : asked.end])

@@ -16,8 +16,8 @@ from shopsearch.filters import AnyOf, Range, holds
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.index import follow, typed
 from shopsearch.registry.keys import is_storable
-from shopsearch.registry.relations import relations_of
-from shopsearch.search.columns import Column, field_at, finds_its_own_way, narrowed, products
+from shopsearch.registry.relations import with_related
+from shopsearch.search.columns import Column, finds_its_own_way, narrowed, place_of, products
 from shopsearch.types import FilterValue
 
 Condition = AnyOf | Range
@@ -60,10 +60,13 @@ class DatabaseTally(Tally):
         found = narrowed(products(index), index, conditions).annotate(shopsearch_value=column.expression)
         self._found = found.filter(shopsearch_value__isnull=False)
         self._column = column
-        self._label = index.filter_fields[name].label
+        label = index.filter_fields[name].label
+        place = place_of(index, label) if label else None
+        self._label = place.lookup if place else ""
 
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
-        found = self._found.exclude(shopsearch_value="") if self._column.kind == "string" else self._found
+        is_text = self._column.kind in ("string", "strings")
+        found = self._found.exclude(shopsearch_value="") if is_text else self._found
         top = self._counted(found, most + 1)
         known = {each.value for each in top[:most]}
         missing = [each for each in including if each not in known and is_storable(each)]
@@ -89,7 +92,9 @@ class DatabaseTally(Tally):
 
     def _counted(self, found: Any, most: int) -> list[ValueCount]:
         label = {"shopsearch_label": Min(self._label)} if self._label else {}
-        groups = found.values("shopsearch_value").annotate(shopsearch_count=Count("pk"), **label)
+        # A product's several rows, or several labels, are joined to it.
+        count = Count("pk", distinct=self._column.several_of is not None)
+        groups = found.values("shopsearch_value").annotate(shopsearch_count=count, **label)
         choices = dict(getattr(self._column.field, "flatchoices", ()))
         return [
             ValueCount(
@@ -107,7 +112,8 @@ class Reading:
 
     product: object
     values: dict[str, FilterValue | None]
-    labels: dict[str, str]
+    labels: dict[str, dict[object, str]]
+    """By filter and value."""
 
 
 def readings(
@@ -117,42 +123,48 @@ def readings(
     if not names:
         return []
     fields = index.filter_fields
-    paths = {name: fields[name].source or name for name in names}
+    paths = {name: path for name in names if isinstance(path := fields[name].source or name, str)}
     labels = {name: fields[name].label for name in names if fields[name].label}
     found = narrowed(products(index), index, conditions)
     asked = {*paths.values(), *labels.values()}
-    if not finds_its_own_way(index) and all(field_at(index, path) is not None for path in asked):
+    places = [place_of(index, path) for path in asked]
+    is_columns = len(paths) == len(names) and all(place and not place.is_several for place in places)
+    if is_columns and not finds_its_own_way(index):
         return [
             Reading(
                 product=row["pk"],
                 values={name: typed(fields[name].kind, row[path]) for name, path in paths.items()},
-                labels={name: str(row[path] or "") for name, path in labels.items()},
+                labels={
+                    name: {typed(fields[name].kind, row[paths[name]]): str(row[path] or "")}
+                    for name, path in labels.items()
+                },
             )
             for row in found.order_by("pk").values("pk", *asked)[:limit].iterator(chunk_size=1_000)
         ]
-    images = index.get_queryset().order_by("pk").prefetch_related(*_lookups(index))
+    images = with_related(index, index.get_queryset().order_by("pk"))
     if conditions:
-        key = f"{index.product_field}__pk__in" if index.product_field else "pk__in"
-        images = images.filter(**{key: found.values("pk")})
+        images = images.alias(shopsearch_product=index.product_key)
+        images = images.filter(shopsearch_product__in=found.values("pk"))
     pairs = ((index.get_product(image), image) for image in images[:limit].iterator(chunk_size=1_000))
     return [
         Reading(
             product=product.pk,
-            values=index.get_filter_values(image),
-            labels={name: str(follow(product, path) or "") for name, path in labels.items()},
+            values=(values := index.get_filter_values(image)),
+            labels={name: _labels(values.get(name), follow(product, path)) for name, path in labels.items()},
         )
         for product, image in pairs
         if product is not None
     ]
 
 
-def _lookups(index: ImageIndex) -> list[str]:
-    """Of the rows that the filters lead to, so that they are not asked for one by one."""
-    known = {index.product_field: None}
-    for relation in relations_of(index):
-        if relation.source in known and not relation.is_reverse:
-            known[relation.lookup] = None
-    return [lookup for lookup in known if lookup]
+def _labels(value: FilterValue | None, label: Any) -> dict[object, str]:
+    """The label of each value: of several, where there are as many of both, in the same order."""
+    if not isinstance(value, tuple):
+        return {value: str(label or "")}
+    given = list(dict.fromkeys(label)) if isinstance(label, list | tuple) else []
+    return (
+        {one: str(each) for one, each in zip(value, given, strict=True)} if len(given) == len(value) else {}
+    )
 
 
 class ReadTally(Tally):
@@ -170,7 +182,7 @@ class ReadTally(Tally):
                 for one in value if isinstance(value, tuple) else (value,):
                     if one is not None and one != "":
                         self._products[one].add(each.product)
-                        self._labels.setdefault(one, each.labels.get(name, ""))
+                        self._labels.setdefault(one, each.labels.get(name, {}).get(one, ""))
 
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
         counted = [

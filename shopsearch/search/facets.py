@@ -12,7 +12,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import FilterError
 from shopsearch.filters import AnyOf, Filter, Range, conditions
 from shopsearch.registry import ImageIndex
-from shopsearch.search.columns import column, field_at
+from shopsearch.search.columns import column, place_of
 from shopsearch.search.facet_counts import Condition, DatabaseTally, ReadTally, Tally, ValueCount, readings
 from shopsearch.types import FilterType
 
@@ -91,7 +91,7 @@ def facets(index: ImageIndex, condition: Filter | None, names: Sequence[str]) ->
     def is_read(name: str) -> bool:
         label = index.filter_fields[name].label
         needed = [columns[name], *(columns[each.field] for each in others(name))]
-        return None in needed or bool(label and field_at(index, label) is None)
+        return None in needed or bool(label and place_of(index, label) is None)
 
     to_read = [name for name in names if is_read(name)]
     narrowing = [each for each in chosen if columns[each.field] and each.field not in to_read]

@@ -12,6 +12,7 @@ from shopsearch.conf import settings
 from shopsearch.filters import Filter
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.keys import keys_from
+from shopsearch.registry.relations import with_related
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query, Retrieval
 
@@ -160,14 +161,18 @@ def _shown(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, object]:
         return {
             str(image.pk): product.pk for image in images if (product := index.get_product(image)) is not None
         }
-    pairs = images.values_list("pk", f"{index.product_field}__pk" if index.product_field else "pk")
+    pairs = images.values_list("pk", index.product_key)
     return {str(image): product for image, product in pairs if product is not None}
 
 
-def with_images(index: ImageIndex, hits: Sequence[Hit]) -> list[tuple[Hit, Any]]:
-    """Each hit and its image's row, without images that were deleted or hidden a moment ago."""
+def with_images(index: ImageIndex, hits: Sequence[Hit], *, related: bool = False) -> list[tuple[Hit, Any]]:
+    """Each hit and its image's row, without images that were deleted or hidden a moment ago.
+
+    With ``related``, the rows that the declared paths lead to are read as well.
+    """
     with timed("database"):
-        images = {str(image.pk): image for image in _images(index, hits)}
+        rows = _images(index, hits)
+        images = {str(image.pk): image for image in (with_related(index, rows) if related else rows)}
     found = ((hit, images.get(hit.image_id)) for hit in hits)
     return [
         (hit, image) for hit, image in found if image is not None and index.get_product(image) is not None

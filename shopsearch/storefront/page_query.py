@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
@@ -39,6 +39,8 @@ class PageQuery:
     path: str
     parameters: QueryDict
     picture: BinaryIO | None = None
+    shopper: HttpRequest | None = None
+    """The request that asks."""
     error: str = ""
     found: SearchAnswer | None = None
     can_be_refined: bool = True
@@ -195,7 +197,7 @@ class PageQuery:
             parameters["index"] = self.index_name
         return Card(
             result=result,
-            product=self.index.described(result.product, result.image),
+            product=self.index.described(result.product, result.image, self.shopper),
             similar_url=str(Address(self.path, parameters)),
         )
 
@@ -203,7 +205,9 @@ class PageQuery:
     def similar(self) -> Mapping[str, Any] | None:
         """The product of the shop whose picture was searched with, as ``describe`` says it."""
         image = self.found.like if self.found and not self.error else None
-        return None if image is None else self.index.described(self.index.get_product(image), image)
+        if image is None:
+            return None
+        return self.index.described(self.index.get_product(image), image, self.shopper)
 
     @cached_property
     def refinements(self) -> Refinements | None:

@@ -45,10 +45,10 @@ class SearchPage(View):
     results_template_name = "shopsearch/_results.html"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.answer(request, PageQuery(path=request.path, parameters=request.GET))
+        return self.answer(request, PageQuery(path=request.path, parameters=request.GET, shopper=request))
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        query = PageQuery(path=request.path, parameters=request.GET.copy())
+        query = PageQuery(path=request.path, parameters=request.GET.copy(), shopper=request)
         try:
             access.refuse_large_body(request)
             for name, values in request.POST.lists():

@@ -153,9 +153,8 @@ def _absence(results: SearchAnswer, product: Model, index: ImageIndex) -> str:
     """Why the product is not in the answer, as far as that can be told."""
     from shopsearch.models import IndexEntry
 
-    path = f"{index.product_field}__pk" if index.product_field else "pk"
-    every = index.model._default_manager.filter(**{path: product.pk})
-    shown = index.get_queryset().filter(**{path: product.pk})
+    every = index.images_of([product.pk], index.model._default_manager.all())
+    shown = index.images_of([product.pk])
     if not every.exists():
         return f"it has no image in the index {index.name}."
     if not shown.exists():

@@ -2,17 +2,21 @@
 
 import re
 import sys
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from celery import current_app
+from django.apps.registry import Apps
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
 from django.db.models import Model
 from django.test import override_settings
 
 from shopsearch import FilterField, ImageIndex, registry
 from shopsearch.conf import DEFAULTS, default_embedder
-from shopsearch.models import ProductImage
+from shopsearch.models import AbstractProductImage, ProductImage
 from tests import ROOT
 from tests.shop.models import Artwork, PosterImage
 
@@ -317,6 +321,61 @@ def test_W008_metrics_are_wanted_and_prometheus_client_is_not_installed(monkeypa
         assert messages("W008") == []
         monkeypatch.setitem(sys.modules, "prometheus_client", None)
         assert "shopsearch[metrics]" in the_message("W008").msg
+
+
+def test_E006_a_base_template_that_is_not_there():
+    with shopsearch_settings(BASE_TEMPLATE="bse.html"):
+        message = the_message("E006")
+    assert "'bse.html', and the template is not there" in message.msg
+
+
+def test_E007_rest_framework_is_no_app(settings):
+    with override_settings(
+        INSTALLED_APPS=[name for name in settings.INSTALLED_APPS if name != "rest_framework"]
+    ):
+        assert "'rest_framework' to INSTALLED_APPS" in the_message("E007").hint
+
+
+def test_addresses_that_are_not_included_are_W014():
+    with override_settings(ROOT_URLCONF="tests.services.bare_urls"):
+        assert 'include("shopsearch.urls")' in the_message("W014").hint
+
+
+def test_an_image_indexes_that_no_app_brings_in_is_W015(tmp_path, monkeypatch):
+    for package in ("aproject", "catalog", "other"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "catalog" / "image_indexes.py").touch()
+    (tmp_path / "aproject" / "urls.py").write_text("urlpatterns = []")
+    monkeypatch.syspath_prepend(tmp_path)
+    with override_settings(ROOT_URLCONF="aproject.urls"):
+        message = the_message("W015")
+    assert (message.msg.split()[0], "'catalog'" in message.hint) == ("catalog/image_indexes.py", True)
+
+
+def test_a_product_model_that_there_is_not_is_named_with_its_setting():
+    class Pictured(AbstractProductImage):
+        product = models.ForeignKey("shop.Prodct", models.CASCADE)
+
+        class Meta:
+            app_label = "elsewhere"
+            apps = Apps()
+
+    with pytest.raises(ImproperlyConfigured, match=r"'shop.Prodct'.*SHOPSEARCH_PRODUCT_MODEL"):
+        _ = ImageIndex(Pictured).product_model
+
+
+def test_an_aggregate_is_no_mistake_and_what_lacks_one_is_told_of_it(declare):
+    sold = FilterField(int, "editions__sold")
+    declare(PosterImage, filters={"sold": sold})
+    assert "aggregate='min'" in the_message("E005").hint
+    declare(
+        PosterImage,
+        filters={"sold": replace(sold, aggregate="max"), "labels": FilterField(list[str], "labels__name")},
+    )
+    assert not messages("E005")
+    declare(PosterImage, variant_of="artist")
+    assert "no foreign key 'artist' to itself" in the_message("E004").msg
 
 
 def test_every_check_is_in_the_reference_and_has_a_test():

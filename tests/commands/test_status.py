@@ -7,6 +7,7 @@ from io import StringIO
 import pytest
 from celery import current_app
 from django.core.management import BaseCommand, CommandError, call_command
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 from redis import Redis
 
@@ -294,3 +295,18 @@ def test_every_key_of_the_status_is_in_the_reference(no_workers):
 
     states = set(IndexEntry.State.values)
     assert {key for key in keys(report) if key not in states and f"`{key}`" not in section} == set()
+
+
+def test_milvus_lite_that_is_not_started_is_said_with_its_command(monkeypatch, no_workers):
+    monkeypatch.setattr(MemoryStore, "collections", away)
+    monkeypatch.setattr(MemoryStore, "uri", "http://127.0.0.1:19530", raising=False)
+    report, code = status_json()
+    assert code == 1
+    assert "is `manage.py shopsearch_milvus_lite` running?" in report["vector_store"]["error"]
+
+
+def test_tables_that_are_not_migrated_are_said_with_their_command(no_workers):
+    MigrationRecorder.Migration.objects.filter(app="shopsearch").latest("pk").delete()
+    report, code = status_json()
+    assert code == 1
+    assert "run `manage.py migrate`" in report["database"]["error"]

@@ -25,7 +25,7 @@ WRONG = {
         "filters": {**POSTERS.filters, "photo": FilterField(str, "images__image")}
     },
     "a price of several rows": {"filters": {**POSTERS.filters, "sold": FilterField(int, "editions__sold")}},
-    "words of several rows": {"words": ("labels__name",)},
+    "words that the rows of a path lack": {"words": ("labels__nam",)},
     "a name that is not there": {"identifiers": ("titel",)},
     "a method that needs arguments": {"filters": {**POSTERS.filters, "sold": FilterField(int, "sold_in")}},
     "a text that is no number": {"filters": {**POSTERS.filters, "sold": FilterField(int, "title")}},
@@ -123,10 +123,10 @@ def test_a_rollback_does_not_empty_either(shop, declare):
 
 def test_what_was_paused_goes_on_when_it_is_mended(shop, declare, monkeypatch):
     with monkeypatch.context() as wrong:
-        wrong.setattr(POSTERS, "words", ("labels__name",), raising=False)
+        wrong.setattr(POSTERS, "words", ("labels__nam",), raising=False)
         rebuild.begin(POSTERS)
         work()
-    declare(words=("labels",))
+    declare(words=("labels__name",))
     rebuild.resume(POSTERS)
     work()
     assert found() == SHOP

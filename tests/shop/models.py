@@ -56,6 +56,7 @@ class Poster(models.Model):
     artist = models.ForeignKey(Artist, models.SET_NULL, null=True)
     labels = models.ManyToManyField(Label, related_name="posters")
     rooms = models.ManyToManyField(Country, through="Hanging")
+    reprint_of = models.ForeignKey("self", models.CASCADE, null=True, related_name="reprints")
 
     def __str__(self):
         return self.title

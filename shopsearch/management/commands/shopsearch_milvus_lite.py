@@ -6,8 +6,10 @@ import os
 import signal
 import threading
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
@@ -23,7 +25,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--data-dir", required=True, help="Where the collections live; made where missing."
+            "--data-dir",
+            default=Path(getattr(settings, "BASE_DIR", "")) / "milvus",
+            help="Where the collections live, by default %(default)s; made where missing.",
         )
         parser.add_argument(
             "--host", default="127.0.0.1", help="The address to listen on; there is no password."

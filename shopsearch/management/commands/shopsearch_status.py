@@ -9,10 +9,12 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from shopsearch import broker as wakeups
@@ -32,6 +34,7 @@ STORE_SECONDS = 10.0
 BROKER_SECONDS = 4.0
 """The longest that each is waited for, whatever the deadlines of its client are."""
 PING_SECONDS = 1.0
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 FAILURES_SHOWN = 3
 Answer = TypeVar("Answer")
 
@@ -122,6 +125,8 @@ def collect() -> Status:
     if model.reachable and database.reachable:
         database.ask(lambda: _say_obstacles(indexes))
     store.ask(lambda: _count_entities(indexes), STORE_SECONDS)
+    if not store.reachable:
+        store.error += _how_to_start_it()
     problems: list[Problem] = []
     if database.reachable:
         problems = database.ask(lambda: diagnosis.diagnose(ask_store=store.reachable)) or []
@@ -142,6 +147,10 @@ def collect() -> Status:
 
 
 def _read_database(indexes: dict[str, IndexStatus]) -> None:
+    executor = MigrationExecutor(connection)
+    leaves = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "shopsearch"]
+    if executor.migration_plan(leaves):
+        raise ImproperlyConfigured("Tables of shopsearch are missing or old: run `manage.py migrate`.")
     _read_outbox(indexes)
     _read_collections(indexes)
 
@@ -194,6 +203,17 @@ def _count_entities(indexes: dict[str, IndexStatus]) -> None:
     for status in indexes.values():
         if status.collection:
             status.entities = store.count(status.collection)
+
+
+def _how_to_start_it() -> str:
+    """For a store that is to run on this machine, and may not have been started."""
+    try:
+        address = getattr(get_vector_store(), "uri", "")
+    except ImproperlyConfigured:
+        return ""
+    if urlsplit(address).hostname not in THIS_MACHINE:
+        return ""
+    return f" Nothing answers at {address}: is `manage.py shopsearch_milvus_lite` running?"
 
 
 def _connect(broker: Part) -> None:

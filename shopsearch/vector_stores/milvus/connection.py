@@ -161,7 +161,7 @@ class Connection:
             # pymilvus would open a file in this process alone: the web server and the workers could not share it.
             yield checks.Error(
                 f"The vector store's uri is not a server's address: {self.uri!r}.",
-                hint="Run `manage.py shopsearch_milvus_lite --data-dir DIRECTORY` and use http://127.0.0.1:19530.",
+                hint="Run `manage.py shopsearch_milvus_lite` and use http://127.0.0.1:19530.",
                 id="shopsearch.E010",
             )
         address = urlsplit(self.uri)

@@ -1,0 +1,1 @@
+"""Ready-made indexes for other people's shops."""
