@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import math
 import os
@@ -16,10 +17,13 @@ from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any, Literal, get_args
 
 from django.core.cache import cache
-from django.http import HttpRequest
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
+from django.http import HttpRequest, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
-from rest_framework.exceptions import Throttled
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import APIException, Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
@@ -27,7 +31,7 @@ from rest_framework.views import APIView
 from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
-from shopsearch.exceptions import Busy, ImageTooLarge
+from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
 from shopsearch.images import download
 from shopsearch.search.engine import answer
 from shopsearch.search.request import SearchAnswer, SearchRequest
@@ -77,6 +81,39 @@ def visit(
         yield answered
 
 
+def read_as_utf8(request: Request | HttpRequest) -> None:
+    """Have the request's texts read as UTF-8. Raises QueryError where it says that they are in anything else.
+
+    Call it before the address's parameters are looked at: Django reads them, too, in whatever encoding is named.
+    """
+    http: HttpRequest = getattr(request, "_request", request)
+    encoding = http.encoding
+    if not encoding or encoding.lower() == "utf-8":
+        return  # setting it has Django forget what a middleware may have read
+    http.encoding = "utf-8"
+    if codecs.lookup(encoding).name not in ("utf-8", "ascii"):
+        raise QueryError("Send the request in UTF-8; it is in another encoding.")
+
+
+@contextmanager
+def reading_body() -> Iterator[None]:
+    """What a body makes Django's or REST framework's parsers raise comes out as a QueryError that says what to do."""
+    try:
+        yield
+    except (QueryError, APIException):
+        raise
+    except RequestDataTooBig as error:
+        raise ImageTooLarge from error
+    except RecursionError as error:
+        raise QueryError("The request is nested too deeply; send one object of parameters.") from error
+    except SuspiciousOperation as error:
+        raise QueryError("The request has too many fields or too large ones; send fewer.") from error
+    except (UnreadablePostError, MultiPartParserError) as error:
+        raise QueryError(_("The upload was cut off. Try again.")) from error
+    except (BadRequest, ValueError, LookupError) as error:
+        raise QueryError("The request cannot be read; send a form or JSON, in UTF-8.") from error
+
+
 def refuse_large_body(request: Request | HttpRequest) -> None:
     """Raises ImageTooLarge before any of the body is read."""
     allowed = FORM_BYTES
@@ -114,6 +151,10 @@ class GuardedView(APIView):
 
     authentication_classes = ClassesOf("AUTHENTICATION_CLASSES")
     permission_classes = ClassesOf("PERMISSION_CLASSES")
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        read_as_utf8(request)
+        super().initial(request, *args, **kwargs)
 
     def get_exception_handler(self) -> Any:
         return answer_to_error
@@ -217,7 +258,7 @@ class _Counter:
         return count
 
     def _counted(self, key: str, seconds: int) -> int:
-        for _ in range(2):
+        for _again in range(2):
             try:
                 return cache.incr(key)
             except ValueError:  # the first in this period
