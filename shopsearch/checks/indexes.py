@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.db.models import FileField, ForeignKey, Model
+from django.db.models import (
+    AutoField,
+    BigAutoField,
+    BigIntegerField,
+    CharField,
+    FileField,
+    ForeignKey,
+    Model,
+    TextField,
+)
 
 from shopsearch import registry
 from shopsearch.api.serializers import RESERVED as PARAMETERS
 from shopsearch.backends import get_vector_store
 from shopsearch.registry import ImageIndex
+from shopsearch.registry.index import FilterField
 from shopsearch.registry.relations import relation
+from shopsearch.search.columns import field_at
 
 RESERVED = (
     *sorted({*PARAMETERS, "similar", "picture"}),  # the API's and the page's own parameters
@@ -111,6 +123,27 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
             yield wrong(
                 missing, "Name the path from the product to the value: FilterField(str, 'brand__name')."
             )
+        elif product and (unfit := _unfit(field, field_at(index, field.source or name))):
+            yield wrong(*unfit)
+
+
+def _unfit(declared: FilterField, column: object) -> tuple[str, str] | None:
+    """What is wrong with reading this column as the declared type, and what to do."""
+    with suppress(ImproperlyConfigured):
+        if isinstance(column, CharField | TextField) and declared.kind in ("boolean", "strings"):
+            return (
+                "a column of text is declared as " + ("bool" if declared.kind == "boolean" else "list[str]"),
+                'Declare it as str. What the text means, such as "0" or "red,blue", a method of the product can '
+                "say: name the method as the filter's path.",
+            )
+        is_long = isinstance(column, BigIntegerField) and not isinstance(column, AutoField | BigAutoField)
+        if is_long and declared.type is int:
+            return (
+                "a column of 64 bits is declared as int, and numbers from 2^53 on are not told apart",
+                "Declare ids as str, which is exact. Declare an amount as float: an image whose number cannot be kept "
+                "exactly is FAILED.",
+            )
+    return None
 
 
 def _field(model: type[Model], name: str) -> object:

@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import Count, Max, Min, Q
 
 from shopsearch.filters import AnyOf, Range, holds
@@ -21,6 +22,7 @@ from shopsearch.search.columns import Column, field_at, finds_its_own_way, narro
 from shopsearch.types import FilterValue
 
 Condition = AnyOf | Range
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,7 @@ def readings(
         return [
             Reading(
                 product=row["pk"],
-                values={name: typed(fields[name].kind, row[path]) for name, path in paths.items()},
+                values={name: _known(typed, fields[name].kind, row[path]) for name, path in paths.items()},
                 labels={name: str(row[path] or "") for name, path in labels.items()},
             )
             for row in found.order_by("pk").values("pk", *asked)[:limit].iterator(chunk_size=1_000)
@@ -138,12 +140,22 @@ def readings(
     return [
         Reading(
             product=product.pk,
-            values=index.get_filter_values(image),
+            values=_known(index.filter_values, image) or {},
             labels={name: str(follow(product, path) or "") for name, path in labels.items()},
         )
         for product, image in pairs
         if product is not None
     ]
+
+
+def _known(ask: Callable[..., Answer], *arguments: Any) -> Answer | None:
+    """The answer; None where the shop's own code or value is at fault: its index entry has FAILED and says why."""
+    try:
+        return ask(*arguments)
+    except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
+        raise
+    except Exception:
+        return None
 
 
 def _lookups(index: ImageIndex) -> list[str]:
