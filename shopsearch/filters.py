@@ -84,7 +84,7 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
                 f"Filters have up to {MAX_CHARACTERS:,} characters together; ask for fewer values."
             )
         if not lookup:
-            any_of[name] = AnyOf(name, tuple(_typed(name, kind, value) for value in values))
+            any_of[name] = AnyOf(name, tuple(_exact(name, kind, value) for value in values))
         elif lookup in ("gte", "lte") and kind == "number":
             if len(values) > 1:
                 raise FilterError(f"The filter {key!r} takes one number, not {len(values)}.")
@@ -137,6 +137,16 @@ def _typed(name: str, kind: FilterType, value: object) -> str | float | bool:
     if not math.isfinite(number):
         raise FilterError(f"The filter {name!r} takes a number, not {text[:_SHOWN]!r}.")
     return number
+
+
+def _exact(name: str, kind: FilterType, value: object) -> str | float | bool:
+    typed = _typed(name, kind, value)
+    if kind == "number" and (text := str(value).strip()).lstrip("+-").isdecimal() and int(text) != typed:
+        raise FilterError(
+            f"The filter {name!r} takes numbers that are exact: whole ones up to 9,007,199,254,740,992, and not "
+            f"{text[:_SHOWN]}."
+        )
+    return typed
 
 
 def conditions(filters: Filter | None) -> Iterator[AnyOf | Range]:

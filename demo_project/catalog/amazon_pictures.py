@@ -22,6 +22,8 @@ from .amazon_records import Record
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 MAX_WAIT_SECONDS = 20.0
 FIRST_WAIT_SECONDS = 0.5
+MAX_ARCHIVE_BYTES = 20 * 1024**3
+MAX_ARCHIVE_FILES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +87,23 @@ def unpacked(path: Path, beside: Path) -> Iterator[Path]:
     Only pictures are unpacked, each under its own name and no larger than a picture may be. Of the reference's archive
     ``images_folder`` the products' pictures are those in ``images``; what lies above is its query, ``leopard.jpg``.
 
-    Raises OSError or tarfile.TarError when it cannot be read.
+    Raises OSError or tarfile.TarError when it cannot be read, and when it holds more than MAX_ARCHIVE_BYTES or
+    MAX_ARCHIVE_FILES in all: a few megabytes may unpack to whatever fills the disk.
     """
     if path.is_dir():
         yield path
         return
     with tempfile.TemporaryDirectory(dir=beside, prefix="pictures-") as name:
         folder = Path(name)
+        size = 0
         with tarfile.open(path, "r|*") as archive:
-            for member in archive:
+            for number, member in enumerate(archive, start=1):
+                size += member.size  # what is skipped has to be unpacked, too
+                if size > MAX_ARCHIVE_BYTES or number > MAX_ARCHIVE_FILES:
+                    raise tarfile.ReadError(
+                        f"it unpacks to more than {MAX_ARCHIVE_BYTES / 1024**3:g} GB or {MAX_ARCHIVE_FILES:,} files; "
+                        "unpack it yourself and name the folder"
+                    )
                 inside = PurePosixPath(member.name)
                 if (
                     not member.isfile()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import math
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -16,18 +18,22 @@ from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any, Literal, get_args
 
 from django.core.cache import cache
-from django.http import HttpRequest
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
+from django.http import HttpRequest, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
-from rest_framework.exceptions import Throttled
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import APIException, Throttled
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
-from shopsearch.exceptions import Busy, ImageTooLarge
+from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
 from shopsearch.images import download
 from shopsearch.search.engine import answer
 from shopsearch.search.request import SearchAnswer, SearchRequest
@@ -43,11 +49,15 @@ PAUSE_SECONDS = 5.0
 """How long the cache is not asked after it failed: one that hangs delays one request, not each."""
 NETWORK_BITS = 64
 """An IPv6 visitor has a whole network of addresses, which counts as one."""
+FAIR_SHARE = 4
+"""Of the reranks and of the streams of events that may be open, one visitor may ask for one in so many."""
 QUEUE = 1
 """How many searches may wait, as a multiple of the places."""
 MAX_WAIT_SECONDS = 0.5
 QUIET_SECONDS = 60.0
 """A process that turns searches away logs it no more often than this."""
+_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";\s]*)', re.IGNORECASE)
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::\w*)?|(\d+\.\d+\.\d+\.\d+):\w*", re.ASCII)
 FORM_BYTES = 256 * 1024
 """The size limit of a request without its picture."""
 
@@ -68,13 +78,46 @@ def visit(
     if image_url:
         # Before the search has a place, so that a slow server holds none.
         request = replace(request, image=BytesIO(download.fetched(image_url)))
-    if request.wants_rerank and seconds_to_wait(visitor, "rerank"):
+    if request.wants_rerank and not may_rerank(visitor):
         request = replace(request, wants_rerank=False)
     with admitted(kind):
         answered = answer(request)
         if collect:
             query_log.collect(answered)
         yield answered
+
+
+def read_as_utf8(request: Request | HttpRequest) -> None:
+    """Have the request's texts read as UTF-8. Raises QueryError where it says that they are in anything else.
+
+    Call it before the address's parameters are looked at: Django reads them, too, in whatever encoding is named.
+    """
+    http: HttpRequest = getattr(request, "_request", request)
+    encoding = http.encoding
+    if not encoding or encoding.lower() == "utf-8":
+        return  # setting it has Django forget what a middleware may have read
+    http.encoding = "utf-8"
+    if codecs.lookup(encoding).name not in ("utf-8", "ascii"):
+        raise QueryError("Send the request in UTF-8; it is in another encoding.")
+
+
+@contextmanager
+def reading_body() -> Iterator[None]:
+    """What a body makes Django's or REST framework's parsers raise comes out as a QueryError that says what to do."""
+    try:
+        yield
+    except (QueryError, APIException):
+        raise
+    except RequestDataTooBig as error:
+        raise ImageTooLarge from error
+    except RecursionError as error:
+        raise QueryError("The request is nested too deeply; send one object of parameters.") from error
+    except SuspiciousOperation as error:
+        raise QueryError("The request has too many fields or too large ones; send fewer.") from error
+    except (UnreadablePostError, MultiPartParserError) as error:
+        raise QueryError(_("The upload was cut off. Try again.")) from error
+    except (BadRequest, ValueError, LookupError) as error:
+        raise QueryError("The request cannot be read; send a form or JSON, in UTF-8.") from error
 
 
 def refuse_large_body(request: Request | HttpRequest) -> None:
@@ -115,6 +158,10 @@ class GuardedView(APIView):
     authentication_classes = ClassesOf("AUTHENTICATION_CLASSES")
     permission_classes = ClassesOf("PERMISSION_CLASSES")
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        read_as_utf8(request)
+        super().initial(request, *args, **kwargs)
+
     def get_exception_handler(self) -> Any:
         return answer_to_error
 
@@ -152,9 +199,29 @@ def seconds_to_wait(request: Request | HttpRequest, scope: Scope) -> int:
     if rate is None:
         return 0
     most, period = int(rate.split("/")[0]), PERIODS[rate.split("/")[1][0]]
+    return _seconds_to_wait(request, scope, most, period)
+
+
+def may_rerank(request: Request | HttpRequest) -> bool:
+    """Count this request; whether the visitor may have another rerank, by the rate and by a fair share.
+
+    Where anybody is throttled at all, a visitor may ask for one in FAIR_SHARE of MAX_OPEN_RERANKS in the time in which
+    a rerank is open at most. So one visitor never has more than two in FAIR_SHARE of the places.
+    """
+    if seconds_to_wait(request, "rerank"):
+        return False
+    if settings.THROTTLE_RATE is None:
+        return True
+    most = math.ceil(settings.MAX_OPEN_RERANKS / FAIR_SHARE)
+    return not _seconds_to_wait(request, "rerank", most, math.ceil(settings.RERANK_DEADLINE_SECONDS), "share")
+
+
+def _seconds_to_wait(
+    request: Request | HttpRequest, scope: Scope, most: int, period: int, kind: str = "throttle"
+) -> int:
     now = time.time()
     number = int(now // period)
-    if _counter.count(f"shopsearch:throttle:{scope}:{number}:{visitor_key(request)}", 2 * period) <= most:
+    if _counter.count(f"shopsearch:{kind}:{scope}:{number}:{visitor_key(request)}", 2 * period) <= most:
         return 0
     metrics.count_throttled(scope)
     return max(1, math.ceil((number + 1) * period - now))
@@ -173,17 +240,28 @@ def rate_of(scope: Scope) -> str | None:
 def visitor_key(request: Request | HttpRequest) -> str:
     """A digest of who asks: of the user where the REST API authenticates, of the address otherwise.
 
-    Nobody's address can be read from the cache. REST framework's NUM_PROXIES says which address is believed.
+    Nobody's address can be read from the cache. REST framework's NUM_PROXIES says which address is believed, of
+    X-Forwarded-For or, where there is none, of Forwarded (RFC 7239).
     """
     user = request.user if isinstance(request, Request) else None
-    if user is not None and user.is_authenticated:
-        who = f"user {user.pk}"
-    else:
-        who = _network(BaseThrottle().get_ident(request) or "")  # type: ignore[arg-type]
+    who = f"user {user.pk}" if user and user.is_authenticated else _network(_address(request))
     return salted_hmac("shopsearch.api.throttling", who, algorithm="sha256").hexdigest()[:32]
 
 
+def _address(request: Request | HttpRequest) -> str:
+    forwarded, proxies = request.META.get("HTTP_FORWARDED", ""), api_settings.NUM_PROXIES
+    if forwarded and proxies and "HTTP_X_FORWARDED_FOR" not in request.META:
+        # Each proxy adds its part at the end. Before that, a visitor may have written quotes that nothing closes.
+        parts = forwarded.split(",")
+        part = parts[-min(proxies, len(parts))]
+        found = _FOR.search(part)
+        return found[1] if found else part
+    return BaseThrottle().get_ident(request) or ""  # type: ignore[arg-type]
+
+
 def _network(address: str) -> str:
+    if found := _WITH_PORT.fullmatch(address.strip()):
+        address = found[1] or found[2]
     try:
         parsed = ip_address(address)
     except ValueError:  # whatever a proxy wrote
@@ -217,7 +295,7 @@ class _Counter:
         return count
 
     def _counted(self, key: str, seconds: int) -> int:
-        for _ in range(2):
+        for _again in range(2):
             try:
                 return cache.incr(key)
             except ValueError:  # the first in this period

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import SuspiciousOperation
 from django.http import JsonResponse
 from rest_framework import status
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as rest_framework_handler
 
@@ -36,7 +36,10 @@ def answer_to_error(error: Exception, context: dict[str, Any]) -> Response | Non
         detail = "The request has too many fields or too large ones; send fewer."
         return Response({"code": "invalid", "detail": detail}, status=status.HTTP_400_BAD_REQUEST)
     response = rest_framework_handler(error, context)
-    if response is not None and isinstance(error, APIException):
+    if response is not None and isinstance(error, ParseError):
+        detail = f"The request cannot be read ({error.detail}); send a form or JSON."
+        response.data = {"code": error.default_code, "detail": detail}
+    elif response is not None and isinstance(error, APIException):
         code = QueryError.code if isinstance(error, ValidationError) else _first(error.get_codes())
         response.data = {"code": code, "detail": _first(error.detail)}
     elif response is not None:

@@ -117,7 +117,9 @@ class Probe:
         """What came of the question by this moment of ``time.monotonic()``."""
         asked.thread.join(max(0.0, deadline - time.monotonic()))
         if asked.answered_at is None:
-            return self._logged_state(f"{self.away} It gives no answer within {settings.HEALTH_SECONDS:g} seconds.")
+            return self._logged_state(
+                f"{self.away} It gives no answer within {settings.HEALTH_SECONDS:g} seconds."
+            )
         took = PartState(
             seconds=round(asked.answered_at - asked.started_at, 4),
             age_seconds=round(time.monotonic() - asked.answered_at, 1),
@@ -136,7 +138,9 @@ class Probe:
         with self._lock:
             self._asked = None
 
-    def _logged_state(self, reason: str, error: Exception | None = None, took: PartState | None = None) -> PartState:
+    def _logged_state(
+        self, reason: str, error: Exception | None = None, took: PartState | None = None
+    ) -> PartState:
         if reason != self._logged:  # once per outage, however often it is asked
             self._logged = reason
             logger.warning("%s", reason or f"{self.name} answers again.", exc_info=error)

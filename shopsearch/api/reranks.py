@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 import uuid
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -25,16 +26,20 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from shopsearch.api.access import GuardedView
+from shopsearch.api.access import FAIR_SHARE, GuardedView, visitor_key
+from shopsearch.api.errors import turned_away
 from shopsearch.api.schema import GuardedSchema
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
+from shopsearch.exceptions import Busy
 from shopsearch.models import Rerank
 from shopsearch.search.reranking import current
 
 RETRY_AFTER_SECONDS = 1
 LOOK_SECONDS = 0.3
 """How often the stream of events looks at the row."""
+MAX_STREAMS = 100
+"""Of one process at a time, and a FAIR_SHARE of them of one visitor. Whoever gets none can poll."""
 
 _UNKNOWN = {"code": "not_found", "detail": "There is no such rerank, or not any more; search again."}
 _NO_EVENTS = {"code": "not_found", "detail": "Events are not served here; ask for the rerank's own address."}
@@ -111,10 +116,38 @@ async def events(request: HttpRequest, rerank_id: str) -> HttpResponseBase:
         seen.render()
         return cast(HttpResponseBase, seen)  # whoever may not see the rerank may not see its events
     rerank = await sync_to_async(_find)(rerank_id)
-    response = StreamingHttpResponse(_stream(rerank), content_type="text/event-stream")
+    visitor = visitor_key(request)
+    if not _has_stream_for(visitor):
+        return turned_away(Busy())
+    response = _EventStream(visitor, _stream(rerank), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response
+
+
+class _EventStream(StreamingHttpResponse):
+    """Counts among the visitor's streams until Django closes it, which it does when the visitor has gone, too."""
+
+    def __init__(self, visitor: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._token = object()
+        _open[self._token] = visitor, time.monotonic() + settings.RERANK_DEADLINE_SECONDS
+
+    def close(self) -> None:
+        _open.pop(self._token, None)
+        super().close()
+
+
+_open: dict[object, tuple[str, float]] = {}
+"""The streams of this process: the visitor, and when it is over at the latest, should nobody close it."""
+
+
+def _has_stream_for(visitor: str) -> bool:
+    for token, (_visitor, ends_at) in list(_open.items()):
+        if ends_at < time.monotonic():
+            _open.pop(token, None)
+    own = sum(each == visitor for each, _ends_at in list(_open.values()))
+    return len(_open) < MAX_STREAMS and own < MAX_STREAMS // FAIR_SHARE
 
 
 async def _stream(rerank: Rerank | None) -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 from urllib.parse import urlencode
 
+from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.asgi import ASGIRequest
 from django.http import QueryDict
 from django.urls import reverse
@@ -143,6 +144,8 @@ def parameters_of(*sources: Any) -> dict[str, list[Any]]:
             given = source.getlist(name) if isinstance(source, QueryDict) else source[name]
             is_list = isinstance(given, list)
             values = [value for value in (given if is_list else [given]) if value is not None and value != ""]
+            if name != "image" and any(isinstance(value, UploadedFile) for value in values):
+                raise QueryError(f"{name[:60]!r} cannot be a file; only image is one.")
             if not all(map(is_storable, (name, *values))):
                 raise QueryError("The request has characters that are not text; type it again.")
             if any(isinstance(value, dict | list) for value in values):

@@ -19,7 +19,14 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from shopsearch.api.access import GuardedView, SearchThrottle, refuse_if_full, refuse_large_body, visit
+from shopsearch.api.access import (
+    GuardedView,
+    SearchThrottle,
+    reading_body,
+    refuse_if_full,
+    refuse_large_body,
+    visit,
+)
 from shopsearch.api.errors import turned_away
 from shopsearch.api.schema import PICTURE_TYPES, GuardedSchema, SearchObject
 from shopsearch.api.serializers import (
@@ -133,10 +140,8 @@ class SearchView(GuardedView):
     @schema(GuardedSchema())
     def post(self, request: Request) -> Response:
         refuse_large_body(request)
-        try:
+        with reading_body():
             body = request.data
-        except RecursionError as error:
-            raise QueryError("The request is nested too deeply; send one object of parameters.") from error
         if not isinstance(body, dict):
             raise QueryError("Send one object of parameters.")
         return self._answer(request, body, request.query_params)

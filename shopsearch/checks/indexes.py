@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from django.apps import apps
@@ -12,14 +13,25 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.db.models import FileField, ForeignKey, Model
+from django.db.models import (
+    AutoField,
+    BigAutoField,
+    BigIntegerField,
+    CharField,
+    FileField,
+    ForeignKey,
+    Model,
+    TextField,
+)
 
 from shopsearch import registry
 from shopsearch.api.serializers import RESERVED as PARAMETERS
 from shopsearch.backends import get_vector_store
 from shopsearch.registry import ImageIndex
+from shopsearch.registry.index import FilterField
 from shopsearch.registry.paths import End, fault_in
 from shopsearch.registry.relations import relation
+from shopsearch.search.columns import place_of
 
 RESERVED = (
     *sorted({*PARAMETERS, "similar", "picture"}),  # the API's and the page's own parameters
@@ -157,6 +169,29 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
                 fault.hint or "Name the path from the product to the value: FilterField(str, 'brand__name')."
             )
             yield wrong(fault.message, hint)
+        elif product and (unfit := _unfit(index, field, path)):
+            yield wrong(*unfit)
+
+
+def _unfit(index: ImageIndex, declared: FilterField, path: object) -> tuple[str, str] | None:
+    """What is wrong with reading this column as the declared type, and what to do."""
+    place = place_of(index, path) if isinstance(path, str) else None
+    column = place.field if place else None
+    with suppress(ImproperlyConfigured):
+        if isinstance(column, CharField | TextField) and declared.kind in ("boolean", "strings"):
+            return (
+                "a column of text is declared as " + ("bool" if declared.kind == "boolean" else "list[str]"),
+                'Declare it as str. What the text means, such as "0" or "red,blue", a method of the product can '
+                "say: name the method as the filter's path.",
+            )
+        is_long = isinstance(column, BigIntegerField) and not isinstance(column, AutoField | BigAutoField)
+        if is_long and declared.type is int:
+            return (
+                "a column of 64 bits is declared as int, and numbers from 2^53 on are not told apart",
+                "Declare ids as str, which is exact. Declare an amount as float: an image whose number cannot be kept "
+                "exactly is FAILED.",
+            )
+    return None
 
 
 def _field(model: type[Model], name: str) -> object:

@@ -182,7 +182,9 @@ def _picture_formats() -> list[str]:
     from PIL import Image
 
     Image.init()
-    return [*Image.OPEN, *DEFAULTS["IMAGE_FORMATS"]]
+    # Not what another package has added, such as HEIF: the process that decodes has Pillow's own decoders alone.
+    own = [name for name, (opener, _) in Image.OPEN.items() if opener.__module__.startswith("PIL.")]
+    return [*own, *DEFAULTS["IMAGE_FORMATS"]]
 
 
 def _check_page_sizes() -> Iterator[CheckMessage]:

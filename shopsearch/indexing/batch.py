@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmbedderError, ImageError
 from shopsearch.indexing import collections, outbox
 from shopsearch.indexing.collections import REFUSALS
-from shopsearch.indexing.outbox import Settlement
+from shopsearch.indexing.outbox import MAX_ATTEMPTS, Settlement
 from shopsearch.models import CachedVector, Collection, Hashes, IndexEntry, StoredImage
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import keys_from
@@ -52,15 +53,17 @@ logger = logging.getLogger(__name__)
 AWAY = (BackendError, ImproperlyConfigured, OperationalError, InterfaceError)
 """Nothing is wrong with the images: whatever was not settled is tried again, for as long as it takes."""
 
-MAX_ATTEMPTS = 10
-"""What may pass by itself, such as a file storage that is away, is tried this often before the image is FAILED."""
-
 BYTES_AT_ONCE = 64 * 1024 * 1024
 """Files are held up to about this many bytes at a time."""
 
 PIXELS_AT_ONCE = 16_000_000
 """Decoded pictures are held up to about this many pixels, 3 bytes each, until they are embedded."""
 
+KILLS = (
+    "Whenever this image was to be indexed, the worker died: {attempts} attempts, the last ones with this image alone. "
+    "The worker's log or the system's says why, memory as a rule. Save the picture anew as JPEG, or smaller, and "
+    "upload it again."
+)
 NO_MODEL = (
     "The live collection was made by a model that the settings do not name any more: name it in "
     "SHOPSEARCH['FORMER_EMBEDDER'], and have `manage.py shopsearch_reindex --rebuild` make a new one."
@@ -123,6 +126,8 @@ def _index(claimed: _Claimed) -> None:
     destinations = destinations_of(index, known)
     _remove(claimed, {entry: "" for entry in entries if entry.image_id not in shown}, known)
 
+    claimed.failed |= {entry: KILLS.format(attempts=MAX_ATTEMPTS) for entry in present if entry.has_killed}
+
     stored = _read_present(claimed, present, destinations, known)
     cached = _read_cached(claimed, present, destinations, stored)
     vectors: dict[tuple[str, str], Vector | Exception] = {}
@@ -149,6 +154,7 @@ class _Claimed:
         self.unread: dict[IndexEntry, str] = {}
         """Those that cannot be read, and why; the store keeps what it holds of them."""
         self.counts: Counter[str] = Counter()
+        self._renewed_at = time.monotonic()
 
     def __contains__(self, entry: IndexEntry) -> bool:
         return entry.pk in self.open and entry not in self.failed and entry not in self.unread
@@ -158,8 +164,15 @@ class _Claimed:
     ) -> set[IndexEntry]:
         """Those whose claims still hold, with a fresh lease; the others are left to whoever has them."""
         held = set(outbox.renew(entries, written))
+        if len(held) == len(self.open):
+            self._renewed_at = time.monotonic()
         self._close("postponed", [entry for entry in entries if entry not in held])
         return held
+
+    def go_on(self) -> None:
+        """Renew all leases if a third of their time is over: called before each step that may take long."""
+        if time.monotonic() - self._renewed_at >= settings.LEASE_SECONDS / 3:
+            self.renew(list(self.open.values()), ())
 
     def settle(self, outcome: str, settlements: Sequence[Settlement]) -> None:
         outbox.settle(settlements)
@@ -285,7 +298,8 @@ def _snapshots(
     taken: list[tuple[IndexEntry, Snapshot]] = []
     size = 0
     for entry in entries:
-        if entry not in claimed:  # its claim was lost meanwhile
+        claimed.go_on()
+        if entry not in claimed:  # it is FAILED, or its claim was lost meanwhile
             continue
         try:
             snapshot = take_snapshot(claimed.index, shown[entry.image_id])
@@ -534,7 +548,7 @@ def _embed(
         wanted[each.hash] |= {space for space in each.unembedded if (space, each.hash) not in known}
     made: dict[tuple[str, str], Vector | Exception] = {}
     contents = {each.hash: each.snapshot.content for each in plans if wanted[each.hash]}
-    for decoded in _decoded(contents):
+    for decoded in _decoded(claimed, contents):
         # Embedding may take long: nobody else is to embed meanwhile what is in our hands.
         claimed.renew(list(claimed.open.values()), ())
         ours = {each.hash for each in plans if each.entry in claimed}
@@ -544,11 +558,12 @@ def _embed(
     return made
 
 
-def _decoded(contents: Mapping[str, bytes]) -> Iterator[dict[str, Image | Exception]]:
+def _decoded(claimed: _Claimed, contents: Mapping[str, bytes]) -> Iterator[dict[str, Image | Exception]]:
     """The pictures or what is wrong with them, as many at once as the embedder and PIXELS_AT_ONCE allow."""
     decoded: dict[str, Image | Exception] = {}
     pixels = 0
     for image_hash, content in contents.items():
+        claimed.go_on()
         try:
             decoded[image_hash] = picture = images.decode(content)
             pixels += picture.width * picture.height

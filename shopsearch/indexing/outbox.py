@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Case, DurationField, ExpressionWrapper, F, Value, When
+from django.db.models import Case, DurationField, ExpressionWrapper, F, PositiveIntegerField, Value, When
 from django.db.models.functions import Greatest, Now
 
 from shopsearch import registry
@@ -29,6 +29,8 @@ from shopsearch.conf import settings
 from shopsearch.models import CachedVector, Change, Collection, Hashes, IndexEntry, StoredImage
 
 State = IndexEntry.State
+MAX_ATTEMPTS = 10
+"""An image is FAILED after so many attempts, whether they ended in an error or in the death of the worker."""
 FOLDED_AT_ONCE = 1_000
 FOLDS = 10
 """How often FOLDED_AT_ONCE changes are folded before entries are claimed: enough not to fall behind."""
@@ -97,9 +99,16 @@ def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID)
         for row in every.filter(pk__in=pks).order_by("pk").select_for_update().only("index", "image_id")
     }
     for is_deletion, state in ((False, State.PENDING), (True, State.DELETING)):
-        # A claim and its lease stay: the worker that has it sees the new version when it settles.
+        # A claim and its lease stay: the worker that has it sees the new version when it settles. So do the attempts
+        # of a worker that may be dead.
         every.filter(pk__in=[pk for pk, image in locked.items() if images[image] is is_deletion]).update(
-            version=token, state=state, attempts=0, error="", changed_at=Now()
+            version=token,
+            state=state,
+            attempts=Case(
+                When(claim=None, then=Value(0)), default=F("attempts"), output_field=PositiveIntegerField()
+            ),
+            error="",
+            changed_at=Now(),
         )
     return set(locked.values())
 
@@ -111,7 +120,7 @@ def claim(limit: int) -> list[IndexEntry]:
     """Take up to so many due entries for LEASE_SECONDS; no other worker gets them in that time. Folds changes first.
 
     An entry that is to be deleted keeps its state; every other is CLAIMED. An entry whose worker died can be claimed
-    again when its lease has run out.
+    again when its lease has run out; see ``_taken``. One that ``has_killed`` its workers is not to be tried any more.
     """
     for _ in range(FOLDS):
         if fold() < FOLDED_AT_ONCE:
@@ -122,23 +131,51 @@ def claim(limit: int) -> list[IndexEntry]:
 
 
 def _claim(using: str, limit: int) -> list[IndexEntry]:
-    token = uuid.uuid4()
-    taking: dict[str, Any] = {
-        "state": Case(When(state=State.DELETING, then=F("state")), default=Value(State.CLAIMED)),
-        "claim": token,
-        "available_at": _lease_end(),
-        "attempts": F("attempts") + 1,
-    }
     every = IndexEntry.objects.using(using)
-    if connections[using].features.has_select_for_update_skip_locked:
-        with transaction.atomic(using=using):
-            due = every.due().select_for_update(skip_locked=True)
-            taken = list(due.values_list("pk", flat=True)[:limit])
-            every.filter(pk__in=taken).update(**taking)
-            return list(every.filter(pk__in=taken))
-    every.filter(pk__in=every.due().values("pk")[:limit]).update(**taking)
-    # State and time are given for the sake of the index on them; an entry may have been marked since.
-    return list(every.unfinished().filter(available_at__gt=Now(), claim=token))
+    if not every.due().exists():  # asked outside of a transaction: one that only reads waits for nobody
+        return []
+    token = uuid.uuid4()
+    with transaction.atomic(using=using):
+        due = every.due()
+        if connections[using].features.has_select_for_update_skip_locked:
+            due = due.select_for_update(skip_locked=True)
+        else:
+            every.filter(pk__in=due.values("pk")[:1]).update(claim=F("claim"))
+        taken = _taken(list(due[:limit]), limit)
+        every.filter(pk__in=[entry.pk for entry in taken]).update(
+            state=Case(When(state=State.DELETING, then=F("state")), default=Value(State.CLAIMED)),
+            claim=token,
+            available_at=_lease_end(),
+            attempts=F("attempts") + 1,
+        )
+        claimed = list(every.filter(pk__in=[entry.pk for entry in taken]))
+    killers = {entry.pk for entry in taken if _has_killed(entry)}
+    for entry in claimed:
+        entry.has_killed = entry.pk in killers
+    return claimed
+
+
+def _taken(due: Sequence[IndexEntry], limit: int) -> Sequence[IndexEntry]:
+    """Those of the due entries that are claimed together.
+
+    An entry that is due although it has a claim was in the hands of a worker that died, perhaps of this very image.
+    Such entries are claimed apart from others, half as many after each attempt. The last attempt of any entry is made
+    alone.
+    """
+    suspects = [entry for entry in due if entry.claim or entry.attempts >= MAX_ATTEMPTS - 1]
+    if not suspects:
+        return due
+    suspects.sort(key=lambda entry: -entry.attempts)
+    most = suspects[0].attempts
+    return suspects[: 1 if most >= MAX_ATTEMPTS - 1 else max(1, limit >> most)]
+
+
+def _has_killed(due: IndexEntry) -> bool:
+    """Whether a worker died in the last attempt, when it had nothing but this image.
+
+    An image that was changed since, and is PENDING for that reason, gets another attempt.
+    """
+    return bool(due.claim) and due.attempts >= MAX_ATTEMPTS and due.state != State.PENDING
 
 
 def _lease_end() -> Any:
@@ -199,7 +236,7 @@ def settle(settlements: Sequence[Settlement]) -> None:
         _record_stored(using, ours)
         _finish(using, finished)
         changed = {each.entry.pk for each in ours} - {each.entry.pk for each in finished}
-        _release(using, changed)
+        _release(using, changed, attempts=0)
         outdated = [pk for each in ours for pk in each.outdated]
         CachedVector.objects.using(using).filter(pk__in=outdated).delete()
     for each in settlements:
@@ -218,7 +255,7 @@ def postpone(entries: Sequence[IndexEntry], error: str, *, is_outage: bool = Fal
     using = _database_of(entries)
     values: dict[str, Any] = {"error": error}
     if is_outage:
-        values["attempts"] = Greatest(F("attempts") - 1, 0)  # 0 already where it was changed meanwhile
+        values["attempts"] = Greatest(F("attempts") - 1, 0)
         waits = _ages(using, entries)
     else:
         waits = {entry.pk: 2.0 ** min(entry.attempts - 1, 20) for entry in entries}
@@ -229,6 +266,8 @@ def postpone(entries: Sequence[IndexEntry], error: str, *, is_outage: bool = Fal
             together[round(min(max(1, waits.get(pk, 1)), settings.MAX_BACKOFF_SECONDS))].append(pk)
         for seconds, pks in together.items():
             _release(using, pks, available_at=Now() + timedelta(seconds=seconds), **values)
+        changed = [entry.pk for entry in entries if held.get(entry.pk, entry.version) != entry.version]
+        IndexEntry.objects.using(using).filter(pk__in=changed).update(attempts=0)
     for entry in entries:
         if entry.pk not in held:
             _void(using, entry)

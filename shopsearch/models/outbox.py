@@ -87,6 +87,9 @@ class IndexEntry(models.Model):
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
     indexed_at = models.DateTimeField(_("indexed at"), null=True, blank=True)
 
+    has_killed = False
+    """Set where an entry is claimed: whether its workers died, the last one with this image alone."""
+
     objects = IndexEntryQuerySet.as_manager()
 
     class Meta:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -267,9 +268,13 @@ class ImageIndex:
 
     # Not to be overridden.
 
+    def filter_values(self, image: Any) -> dict[str, FilterValue | None]:
+        """What ``get_filter_values`` returns, but no number that is infinite or none at all."""
+        return {name: _finite(value) for name, value in self.get_filter_values(image).items()}
+
     def get_field_values(self, image: Any) -> dict[str, FilterValue | None]:
         """One value per field of ``field_types``."""
-        values = self.get_filter_values(image)
+        values = self.filter_values(image)
         if self.partition_by:
             values = values | {self.partition_by: values.get(self.partition_by) or ""}
         if self.words_field:
@@ -389,13 +394,27 @@ def _texts(product: Any, paths: Iterable[str]) -> list[str]:
 
 
 def typed(kind: FilterType, value: Any) -> FilterValue | None:
+    """The value as stores keep it. Raises TypeError or ValueError for what would be another one there."""
     if value is None:
         return None
+    if kind in ("strings", "boolean") and isinstance(value, str):
+        declared = "list[str]" if kind == "strings" else "bool"
+        raise TypeError(f"{declared} is declared, and the value is a text: {value[:60]!r}")
     if kind == "strings":
         return tuple(dict.fromkeys(str(each) for each in value if each is not None))
     if kind == "boolean":
         return bool(value)
-    return float(value) if kind == "number" else str(value)
+    if kind == "string":
+        return str(value)
+    number = float(value)
+    if isinstance(value, int) and number != value:
+        raise ValueError(f"{value} is too large to be kept exactly as a number; declare the filter as str")
+    return _finite(number)
+
+
+def _finite(value: FilterValue | None) -> FilterValue | None:
+    """No number that is infinite or none at all: JSON has no such, and no shopper can ask for it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _or_empty(ask: Callable[[], str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from django.db.models import (
     Min,
     Model,
     OuterRef,
+    Q,
     QuerySet,
     Subquery,
     TextField,
@@ -28,6 +30,7 @@ from django.db.models import (
 )
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
+from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
 from shopsearch.filters import AnyOf, Range
 from shopsearch.registry import ImageIndex
@@ -36,6 +39,7 @@ from shopsearch.registry.keys import is_storable
 from shopsearch.registry.relations import relation
 from shopsearch.types import FilterType
 
+_MOST = sys.float_info.max
 _TEXTS, _NUMBERS = (CharField, TextField), (IntegerField, FloatField, DecimalField)
 
 
@@ -69,7 +73,12 @@ class Column:
     @property
     def _value(self) -> Combinable:
         if self.kind == "number":
-            return Cast(self.path, FloatField())
+            number = Cast(self.path, FloatField())
+            if isinstance(self.field, IntegerField):
+                return number
+            # Not one that is infinite or none at all.
+            is_finite = Q(GreaterThanOrEqual(number, -_MOST)) & Q(LessThanOrEqual(number, _MOST))
+            return Case(When(is_finite, then=number), default=None, output_field=FloatField())
         if self.kind == "boolean" and not isinstance(self.field, BooleanField):
             unknown, no = (
                 When(**{f"{self.path}__isnull": True}, then=None),

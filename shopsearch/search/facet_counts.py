@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import Count, Max, Min, Q
 
 from shopsearch.filters import AnyOf, Range, holds
@@ -21,6 +22,7 @@ from shopsearch.search.columns import Column, finds_its_own_way, narrowed, place
 from shopsearch.types import FilterValue
 
 Condition = AnyOf | Range
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +135,12 @@ def readings(
         return [
             Reading(
                 product=row["pk"],
-                values={name: typed(fields[name].kind, row[path]) for name, path in paths.items()},
-                labels={
-                    name: {typed(fields[name].kind, row[paths[name]]): str(row[path] or "")}
-                    for name, path in labels.items()
-                },
+                values=(
+                    values := {
+                        name: _known(typed, fields[name].kind, row[path]) for name, path in paths.items()
+                    }
+                ),
+                labels={name: {values[name]: str(row[path] or "")} for name, path in labels.items()},
             )
             for row in found.order_by("pk").values("pk", *asked)[:limit].iterator(chunk_size=1_000)
         ]
@@ -149,7 +152,7 @@ def readings(
     return [
         Reading(
             product=product.pk,
-            values=(values := index.get_filter_values(image)),
+            values=(values := _known(index.filter_values, image) or {}),
             labels={name: _labels(values.get(name), follow(product, path)) for name, path in labels.items()},
         )
         for product, image in pairs
@@ -165,6 +168,16 @@ def _labels(value: FilterValue | None, label: Any) -> dict[object, str]:
     return (
         {one: str(each) for one, each in zip(value, given, strict=True)} if len(given) == len(value) else {}
     )
+
+
+def _known(ask: Callable[..., Answer], *arguments: Any) -> Answer | None:
+    """The answer; None where the shop's own code or value is at fault: its index entry has FAILED and says why."""
+    try:
+        return ask(*arguments)
+    except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
+        raise
+    except Exception:
+        return None
 
 
 class ReadTally(Tally):

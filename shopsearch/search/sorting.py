@@ -64,7 +64,7 @@ def in_order(index: ImageIndex, sort: str, found: Sequence[tuple[Found, Any]]) -
         try:
             if sort == NEWEST:
                 return follow(index.get_product(image), index.newest)
-            return index.get_filter_values(image)[name]
+            return index.filter_values(image)[name]
         except (OperationalError, InterfaceError):  # the database is away, and not for this image alone
             raise
         except Exception:  # the shop's own code

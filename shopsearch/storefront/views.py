@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any, BinaryIO, cast
 
-from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
-from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
@@ -18,13 +17,16 @@ from rest_framework.exceptions import Throttled
 
 from shopsearch.api import access
 from shopsearch.conf import settings
-from shopsearch.exceptions import BackendError, Busy, ImageTooLarge, QueryError
+from shopsearch.exceptions import BackendError, Busy, QueryError
 from shopsearch.storefront import consent
 from shopsearch.storefront.page_query import PageQuery
 
 logger = logging.getLogger(__name__)
 UNSCRIPTED_PAGES = 4
 """Without the script a browser loses the picture as it posts the form, so more results come at once."""
+
+ADDRESS_BYTES = 2_000
+"""A form that makes a longer address is answered in place: servers in front refuse headers of many kilobytes."""
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -44,6 +46,14 @@ class SearchPage(View):
     template_name = "shopsearch/search.html"
     results_template_name = "shopsearch/_results.html"
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            access.read_as_utf8(request)
+        except QueryError as error:
+            query = PageQuery(path=request.path, parameters=request.GET)
+            return self.shown(request, query, error=str(error), status=400)
+        return super().dispatch(request, *args, **kwargs)
+
     def get(self, request: HttpRequest) -> HttpResponse:
         return self.answer(request, PageQuery(path=request.path, parameters=request.GET, shopper=request))
 
@@ -51,17 +61,18 @@ class SearchPage(View):
         query = PageQuery(path=request.path, parameters=request.GET.copy(), shopper=request)
         try:
             access.refuse_large_body(request)
-            for name, values in request.POST.lists():
-                if name != "image" and any(values):  # a browser sends what was left empty as well
-                    query.parameters.setlist(name, values)
-            query.picture = cast("BinaryIO | None", request.FILES.get("image"))
-        except ImageTooLarge as error:
+            with access.reading_body():
+                fields, files = request.POST, request.FILES
+        except QueryError as error:
             return self.shown(request, query, error=str(error), status=400)
-        except (MultiPartParserError, SuspiciousOperation):
-            return self.shown(request, query, error=_("The upload was cut off. Try again."), status=400)
-        if query.picture is None and not self.asked_by_script(request):
+        for name, values in fields.lists():
+            if name != "image" and any(values):  # a browser sends what was left empty as well
+                query.parameters.setlist(name, values)
+        query.picture = cast("BinaryIO | None", files.get("image"))
+        address = query.address()
+        if query.picture is None and not self.asked_by_script(request) and len(address) <= ADDRESS_BYTES:
             # An address can be reloaded, kept and sent to a friend.
-            return HttpResponse(status=303, headers={"Location": query.address()})
+            return HttpResponse(status=303, headers={"Location": address})
         return self.answer(request, query)
 
     def answer(self, request: HttpRequest, query: PageQuery) -> HttpResponse:

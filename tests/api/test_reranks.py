@@ -1,6 +1,7 @@
 """GET /api/reranks/<uuid>/: what a page polls, and the stream of events under ASGI."""
 
 import json
+import time
 import uuid
 from urllib.parse import urlsplit
 
@@ -8,6 +9,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
+from shopsearch.api import access
+from shopsearch.api import reranks as api_reranks
 from shopsearch.models import Rerank
 from shopsearch.search import reranking
 from tests.services.event_loop import run_in_a_loop_of_its_own
@@ -101,3 +104,46 @@ def test_under_asgi_the_events_end_with_the_final_state(address, settings):
     told = run_in_a_loop_of_its_own(listen)
     assert [event["state"] for event in told] == ["queued", "done"]
     assert len(told[-1]["order"]) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_visitor_has_a_fair_share_of_the_streams_and_gets_another_when_one_is_closed(address, settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "RERANK_EVENTS": True}
+    path = f"{urlsplit(address).path}events/"
+
+    async def listen():
+        share = api_reranks.MAX_STREAMS // access.FAIR_SHARE
+        streams = [await AsyncClient().get(path) for _ in range(share)]
+        refused, other = (
+            await AsyncClient().get(path),
+            await AsyncClient().get(path, headers={"X-Forwarded-For": "192.0.2.9"}),
+        )
+        await sync_to_async(streams[0].close)()
+        again = await AsyncClient().get(path)
+        for each in (*streams, other, again):
+            await sync_to_async(each.close)()
+        return [each.status_code for each in (*streams, refused, other, again)]
+
+    *streams, refused, other, again = run_in_a_loop_of_its_own(listen)
+    assert set(streams) == {200}
+    assert (refused, other, again) == (503, 200, 200)
+    assert not api_reranks._open
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_has_so_many_streams_and_no_more_and_forgets_those_that_nobody_closed(
+    address, settings, monkeypatch
+):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "RERANK_EVENTS": True}
+    now = time.monotonic()
+    strangers = {object(): (str(number), now + 60) for number in range(api_reranks.MAX_STREAMS)}
+    monkeypatch.setattr(api_reranks, "_open", strangers)
+
+    async def listen():
+        return await AsyncClient().get(f"{urlsplit(address).path}events/")
+
+    refused = run_in_a_loop_of_its_own(listen)
+    assert refused.status_code == 503
+    assert refused["Retry-After"]
+    strangers.update((each, ("", now - 1)) for each in strangers)
+    assert run_in_a_loop_of_its_own(listen).status_code == 200

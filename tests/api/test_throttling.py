@@ -190,6 +190,46 @@ def test_behind_proxies_the_visitor_is_whom_the_outermost_own_proxy_saw(
     assert (one == other) is same
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("for=192.0.2.1;proto=https", "for=192.0.2.2;proto=https", False),
+        ("for=192.0.2.1;proto=https", "proto=http; For=192.0.2.1", True),
+        ('for="192.0.2.1:4711"', "for=192.0.2.1", True),
+        ('by=x;for="[2001:db8::1]:4711"', 'for="[2001:db8::2]"', True),
+        ("for=6.6.6.6, for=192.0.2.1", "for=7.7.7.7, for=192.0.2.1", True),
+        ('for="6.6.6.6, for=192.0.2.1', 'for="7.7.7.7;x="\\, for=192.0.2.1', True),
+        ("for=_hidden", "for=unknown", False),
+        ("by=x", "by=y", False),
+    ],
+)
+def test_the_forwarded_header_says_it_where_there_is_no_x_forwarded_for(monkeypatch, one, other, same):
+    monkeypatch.setattr(api_settings, "NUM_PROXIES", 1)
+    found = [visitor_key(RequestFactory().get("/", headers={"Forwarded": each})) for each in (one, other)]
+    assert (found[0] == found[1]) is same
+
+
+@pytest.mark.parametrize("proxies", [None, 0, 1])
+def test_the_forwarded_header_is_not_believed_where_no_proxy_wrote_it(monkeypatch, proxies):
+    monkeypatch.setattr(api_settings, "NUM_PROXIES", proxies)
+    known = {"X-Forwarded-For": "192.0.2.1"} if proxies else {}
+    found = {
+        visitor_key(RequestFactory().get("/", headers={**known, "Forwarded": f"for=6.6.6.{number}"}))
+        for number in range(3)
+    }
+    assert len(found) == 1
+
+
+def test_one_visitor_does_not_take_the_places_of_all_reranks(settings, rates):
+    rates("9000/min")
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_OPEN_RERANKS": 10, "RERANK_DEADLINE_SECONDS": 86_400}
+    one, other = (RequestFactory().get("/", REMOTE_ADDR=f"192.0.2.{number}") for number in (1, 2))
+    assert sum(access.may_rerank(one) for _ in range(20)) == 3
+    assert sum(access.may_rerank(other) for _ in range(20)) == 3
+    rates(None)
+    assert access.may_rerank(one)
+
+
 def test_a_deployment_that_believes_every_visitors_header_is_warned(settings, monkeypatch):
     [warning] = check_proxies(None)
     assert warning.id == "shopsearch.W012"
@@ -211,6 +251,13 @@ def test_a_deployment_that_believes_every_visitors_header_is_warned(settings, mo
         ("::ffff:192.0.2.1", "192.0.2.1", True),
         ("192.0.2.1", "192.0.2.2", False),
         ("unix:", "", False),
+        ("192.0.2.1:4711", "192.0.2.1:4712", True),
+        ("192.0.2.1:4711", "192.0.2.1", True),
+        ("192.0.2.1:4711", "192.0.2.2:4711", False),
+        ("[2001:db8::1]:4711", "2001:db8::2", True),
+        ("[2001:db8::1]", "[2001:db8::1]:80", True),
+        ("[2001:db8:0:1::1]:80", "[2001:db8:0:2::1]:80", False),
+        ("[::ffff:192.0.2.1]:80", "192.0.2.1", True),
     ],
 )
 def test_a_network_of_ipv6_is_one_visitor(one, other, same):

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.db.models import Model
 from django.test import override_settings
+from PIL import Image
 
 from shopsearch import FilterField, ImageIndex, registry
 from shopsearch.conf import DEFAULTS, default_embedder
@@ -187,6 +188,35 @@ def test_E005_a_filter_with_a_name_that_means_something_else(declare, name):
 def test_E005_a_filter_whose_value_is_nowhere_to_be_found(declare, source):
     declare(ProductImage, filters={"colour": FilterField(str, source)})
     assert "no field or attribute 'colour'" in messages("E005")[0].msg
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "words"),
+    [
+        (bool, "title", "a column of text is declared as bool"),
+        (list[str], "category__name", "a column of text is declared as list[str]"),
+        (int, "serial", "a column of 64 bits is declared as int"),
+    ],
+)
+def test_E005_a_filter_that_would_have_other_values_than_its_column(declare, kind, source, words):
+    declare(ProductImage, filters={"odd": FilterField(kind, source)})
+    assert words in the_message("E005").msg
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [(str, "serial"), (float, "serial"), (int, "pk"), (int, "id"), (bool, "in_stock"), (list[str], "tags")],
+)
+def test_E005_is_silent_where_column_and_type_fit(declare, kind, source):
+    declare(ProductImage, filters={"fits": FilterField(kind, source)})
+    assert messages("E005") == []
+
+
+def test_E006_a_format_that_another_package_has_added_to_pillow(settings, monkeypatch):
+    """The process that decodes does not have it: every file would be refused."""
+    monkeypatch.setitem(Image.OPEN, "HEIF", (type("HeifImageFile", (), {"__module__": "pillow_heif"}), None))
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "IMAGE_FORMATS": ["JPEG", "HEIF"]}
+    assert "IMAGE_FORMATS" in the_message("E006").msg
 
 
 def test_E005_is_silent_where_the_project_finds_the_values_its_own_way(declare):

@@ -8,6 +8,7 @@ import tarfile
 
 import pytest
 
+from demo_project.catalog import amazon_pictures
 from demo_project.catalog.amazon_pictures import PictureFolder, unpacked
 from demo_project.catalog.assortment import articles
 from tests.services.demo import ROOT, environment_of
@@ -94,6 +95,22 @@ def test_an_archive_writes_nothing_outside_its_folder(tmp_path):
         assert list(folder.rglob("*")) == []
     assert list(beside.iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == {"hostile.tar.gz", "links.tar", "beside"}
+
+
+@pytest.mark.parametrize("name", ["a{}.jpg", "notes{}.txt"])
+@pytest.mark.parametrize(("limit", "value"), [("MAX_ARCHIVE_BYTES", 2_999), ("MAX_ARCHIVE_FILES", 2)])
+def test_an_archive_is_refused_that_unpacks_to_more_than_the_limits_in_all(
+    tmp_path, monkeypatch, name, limit, value
+):
+    archive = archive_of(tmp_path / "bomb.tar.gz", {name.format(number): bytes(1_000) for number in range(3)})
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    with unpacked(archive, beside):
+        pass
+    monkeypatch.setattr(amazon_pictures, limit, value)
+    with pytest.raises(tarfile.ReadError, match="unpack it yourself"), unpacked(archive, beside):
+        pass
+    assert not list(beside.iterdir())
 
 
 @pytest.mark.parametrize("command", ["reference", "import_amazon_reviews"])

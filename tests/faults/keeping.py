@@ -9,6 +9,7 @@ from PIL import Image
 
 from shopsearch import paused, reindex
 from shopsearch.models import ProductImage
+from tests.faults.stand_ins import POISON
 from tests.shop.models import Artwork, Category, Product
 
 MOST_PRODUCTS = 12
@@ -24,7 +25,7 @@ def png(colour):
 # So few that what was changed is often changed back.
 PNGS = [png((red, 80, 40)) for red in (30, 120, 220)]
 PRICES = 3
-BROKEN = b"no picture"
+BROKEN, DEADLY = b"no picture", png(POISON)
 
 
 class RolledBack(Exception):
@@ -149,7 +150,7 @@ class Keeper:
 
     def spoil(self):
         if changed := self.one_of(ProductImage):
-            changed.image.save("picture.png", ContentFile(BROKEN))
+            changed.image.save("picture.png", ContentFile(self.dice.choice((BROKEN, DEADLY))))
 
     def move(self):
         if (changed := self.one_of(ProductImage)) and (other := self.one_of(Product)):

@@ -8,8 +8,11 @@ import numpy as np
 from shopsearch.embedders.base import Embedder
 from shopsearch.exceptions import EmbedderError, VectorStoreError
 from shopsearch.testing import MemoryStore
+from tests.faults.stage import Killed
 
 _collections = {}
+POISON = (66, 80, 40)
+"""The first pixel of a picture that kills whoever embeds it."""
 
 
 class Weather:
@@ -82,6 +85,8 @@ class PixelEmbedder(Embedder):
         weather.point("before embed")
         if weather.embedder_is_away:
             raise EmbedderError("The embedder is away.")
+        if any(query.image.getpixel((0, 0)) == POISON for query in queries):
+            raise Killed
         vectors = np.array([self.see(query.image.getpixel((0, 0))) for query in queries], np.float32)
         weather.embedded[self.space] += len(queries)
         weather.point("after embed")

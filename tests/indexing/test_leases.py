@@ -1,8 +1,11 @@
 """A worker's hold on its images: as long as it embeds them, however slow the model is."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.db.models.functions import Now
 
+from shopsearch import images
 from shopsearch.backends import get_embedder
 from shopsearch.indexing import batch as indexing
 from shopsearch.models import IndexEntry
@@ -54,3 +57,21 @@ def test_a_worker_that_lost_its_images_to_a_quicker_one_does_not_embed_them_agai
     batch = indexing.index_batch()
     assert (batch.embedded, batch.postponed) == (0, 3)
     assert len(times) == 1 + 3, "the first picture twice, the others only by the quicker worker"
+
+
+def test_the_leases_are_renewed_while_pictures_are_decoded_however_long_each_takes(settings, monkeypatch):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH}
+    for colour in (RED, GREEN, BLUE):
+        product(colour)
+    decode, ours, seconds = images.decode, [], [0]
+
+    def slow(content):
+        ours.append(IndexEntry.objects.filter(state="claimed", available_at__gt=Now()).count())
+        seconds[0] += 30
+        IndexEntry.objects.filter(state="claimed").update(available_at=Now())  # so long it took
+        return decode(content)
+
+    monkeypatch.setattr(indexing, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    monkeypatch.setattr(images, "decode", slow)
+    assert indexing.index_batch().embedded == 3
+    assert ours == [3, 3, 3]

@@ -9,6 +9,6 @@ PHOTOGRAPHS is a folder with photographs.jsonl: 668 CC0 photographs of clothes. 
 a cross-validation, each made without a fifth of the photographers: benchmarks/photographs.py measures with them.
 
 The matrices that are in the package were fitted to features of an earlier version of ``features``, which scaled a
-picture after it had made it square: the cosine of both versions' features is .988 to .998 on twenty photographs. The renders'
-features are of this version.
+picture after it had made it square: the cosine of both versions' features is .988 to .998 on twenty photographs. The
+renders' features are of this version.
 """
