@@ -399,29 +399,29 @@ def _read_present(
 def _read_stored(
     claimed: _Claimed,
     entries: Iterable[IndexEntry],
-    collections: Sequence[Collection],
+    wanted: Sequence[Collection],
     others: Sequence[Collection],
 ) -> dict[int, dict[Collection, Stored]]:
     """By entry: what these collections hold of the image for certain, and others in whose space none does."""
-    by_key = {collection.pk: collection for collection in (*collections, *others)}
+    by_key = {collection.pk: collection for collection in (*wanted, *others)}
     rows: defaultdict[int, dict[int, StoredImage]] = defaultdict(dict)
     stored: dict[int, dict[Collection, Stored]] = {entry.pk: {} for entry in entries}
     chosen = StoredImage.objects.using(claimed.using).known()
     for row in chosen.filter(entry__in=list(stored), collection__in=list(by_key)):
         rows[row.collection_id][row.entry_id] = row
     for key, collection in by_key.items():
-        wanted = {
+        by_id = {
             claimed.index.entity_id(claimed.open[pk].image_id): row
             for pk, row in rows[key].items()
-            if collection in collections or all(each.space != collection.space for each in stored[pk])
+            if collection in wanted or all(each.space != collection.space for each in stored[pk])
         }
         try:
-            found = get_vector_store().fetch(collection.name, list(wanted)) if wanted else []
+            found = get_vector_store().fetch(collection.name, list(by_id)) if by_id else []
         except REFUSALS as error:
             collections.refused(collection, error)
             found = []
         for entity in found:
-            row = wanted[entity.id]
+            row = by_id[entity.id]
             stored[row.entry_id][collection] = Stored(
                 hashes=row.hashes,
                 is_current=row.generation == collection.generation,
