@@ -88,7 +88,7 @@ def _steps(index: ImageIndex, start: str, path: str) -> Iterator[Relation]:
         if field is None:
             return
         source, lookup = lookup, f"{lookup}__{field.name}" if lookup else field.name
-        own = field.get_accessor_name() if isinstance(field, ForeignObjectRel) else field.name
+        own: Any = field.get_accessor_name() if isinstance(field, ForeignObjectRel) else field.name
         attribute = f"{attribute}__{own}" if attribute else own
         model = field.related_model
         yield Relation(

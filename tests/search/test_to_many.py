@@ -38,6 +38,8 @@ def _shop(monkeypatch, settings):
     get_vector_store().clear()
     yield
     get_vector_store().clear()
+    monkeypatch.undo()
+    receivers.connect()  # as the shop's own index is declared
 
 
 def posters(count):
