@@ -150,8 +150,8 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             building=building,
             filling=progress.filling(building) if building else None,
             orders=self.orders(building) if building and self.has_reindex_permission(request) else [],
-            queries=asked.order_by("-times_asked", "pk")[:QUERIES_SHOWN] if may_read else [],
-            unanswered=asked.filter(times_weak__gt=0).order_by("-times_weak", "pk")[:QUERIES_SHOWN]
+            queries=list(asked.order_by("-times_asked", "pk")[:QUERIES_SHOWN]) if may_read else [],
+            unanswered=list(asked.filter(times_weak__gt=0).order_by("-times_weak", "pk")[:QUERIES_SHOWN])
             if may_read
             else [],
             bars=bars,
@@ -252,6 +252,7 @@ def reranks() -> dict[str, Any]:
     seconds = [
         (finished - created).total_seconds()
         for created, finished in times.values_list("created_at", "finished_at")[:RERANKS_READ]
+        if finished is not None
     ]
     return {
         "ended": ended,
