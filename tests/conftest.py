@@ -38,15 +38,20 @@ if extras.missing("torch"):  # as in `make test-matrix`
     collect_ignore_glob = [
         *("browser/*", "commands/test_models.py", "demo/test_training.py"),
         *("embedders/magiclens/*", "embedders/two_tower/*", "embedders/visualized_bge/*"),
-        "embedders/test_sentence_transformer.py",
+        *("embedders/test_sentence_transformer.py", "rerankers/*", "services/*"),
     ]
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(item, call):
+    def pytest_runtest_call(item):
         """A test that needs a model skips, and names the line that would install it."""
-        if call.excinfo is not None and "pip install 'shopsearch[models]'" in str(call.excinfo.value):
-            call.excinfo = pytest.ExceptionInfo.from_exception(pytest.skip.Exception(str(call.excinfo.value)))
-        return (yield)
+        try:
+            return (yield)
+        except Exception as error:
+            if "pip install 'shopsearch[models]'" in str(error):
+                pytest.skip(str(error))
+            raise
+
+    pytest_runtest_setup = pytest_runtest_call
 
 
 @pytest.fixture(autouse=True)

@@ -31,11 +31,11 @@ from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)
 KEEP_SECONDS = 1.0
-"""How long an answer stands: however often a stranger asks, the parts are asked no more than this."""
+"""How long an answer is kept: however often strangers ask, the parts are not asked more often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class PartState:
     """How a part is: ``reason`` says what is wrong and what to do, "" where nothing is."""
 
     reason: str = ""
@@ -48,7 +48,7 @@ class Finding:
 
 
 class _Question:
-    """Asked once, in a thread of its own."""
+    """One question, asked in a thread of its own."""
 
     def __init__(self, question: Callable[[], None]) -> None:
         self._question = question
@@ -95,29 +95,33 @@ class Probe:
                 self._asked = _Question(self.question)
             return self._asked
 
-    def finding(self, asked: _Question, deadline: float) -> Finding:
+    def state(self, asked: _Question, deadline: float) -> PartState:
         """What came of the question by this moment of ``time.monotonic()``."""
         asked.thread.join(max(0.0, deadline - time.monotonic()))
         if asked.answered_at is None:
-            return self._said(f"{self.away} It gives no answer within {settings.HEALTH_SECONDS:g} seconds.")
+            return self._logged_state(
+                f"{self.away} It gives no answer within {settings.HEALTH_SECONDS:g} seconds."
+            )
         seconds = round(asked.answered_at - asked.started_at, 4)
         if asked.error is None:
-            return self._said("", seconds=seconds)
+            return self._logged_state("", seconds=seconds)
         if isinstance(asked.error, ImproperlyConfigured):
             reason = f"{self.away} It is not set up rightly: `manage.py check` and the log say what is wrong."
-            return self._said(reason, asked.error, seconds)
-        return self._said(f"{self.away} The log says more.", asked.error, seconds)
+            return self._logged_state(reason, asked.error, seconds)
+        return self._logged_state(f"{self.away} The log says more.", asked.error, seconds)
 
     def forget(self) -> None:
-        """Whoever asks next has it asked anew."""
+        """The next one who asks gets a new answer."""
         with self._lock:
             self._asked = None
 
-    def _said(self, reason: str, error: Exception | None = None, seconds: float | None = None) -> Finding:
+    def _logged_state(
+        self, reason: str, error: Exception | None = None, seconds: float | None = None
+    ) -> PartState:
         if reason != self._logged:  # once per outage, however often it is asked
             self._logged = reason
             logger.warning("%s", reason or f"{self.name} answers again.", exc_info=error)
-        return Finding(reason=reason, seconds=seconds)
+        return PartState(reason=reason, seconds=seconds)
 
 
 def _ask_database() -> None:
@@ -174,11 +178,11 @@ PROBES = {
 }
 
 
-def ask(names: Iterable[str]) -> dict[str, Finding]:
+def ask(names: Iterable[str]) -> dict[str, PartState]:
     """How these parts are, within HEALTH_SECONDS altogether, whatever hangs. Raises nothing."""
     deadline = time.monotonic() + settings.HEALTH_SECONDS
     asked = {name: PROBES[name].ask() for name in names}
-    return {name: PROBES[name].finding(question, deadline) for name, question in asked.items()}
+    return {name: PROBES[name].state(question, deadline) for name, question in asked.items()}
 
 
 def forget() -> None:
@@ -191,7 +195,7 @@ RETRY_AFTER_SECONDS = 5
 
 
 @extend_schema_serializer(component_name="SearchHealthPart")
-class PartSerializer(serializers.Serializer[Finding]):
+class PartSerializer(serializers.Serializer[PartState]):
     ready = serializers.BooleanField()
     reason = serializers.CharField(
         allow_blank=True, help_text='What is wrong, and what to do; "" for nothing.'
@@ -271,10 +275,10 @@ class ReadyView(HealthView):
             detail = f"There is no part {unknown[0][:60]!r}; exclude any of: {', '.join(PROBES)}."
             return Response({"code": "invalid", "detail": detail}, status=status.HTTP_400_BAD_REQUEST)
         found = ask(name for name in PROBES if name not in excluded)
-        is_ready = all(finding.is_ready for finding in found.values())
+        is_ready = all(state.is_ready for state in found.values())
         parts = {
-            name: {"ready": finding.is_ready, "reason": finding.reason, "seconds": finding.seconds}
-            for name, finding in found.items()
+            name: {"ready": state.is_ready, "reason": state.reason, "seconds": state.seconds}
+            for name, state in found.items()
         }
         response = Response({"ready": is_ready, "parts": parts})
         if not is_ready:

@@ -86,7 +86,7 @@ class RerankView(GuardedView):
     )
     @schema(GuardedSchema())
     def get(self, request: Request, rerank_id: str) -> Response:
-        rerank = _named(rerank_id)
+        rerank = _find(rerank_id)
         if rerank is None:
             return Response(_UNKNOWN, status=status.HTTP_404_NOT_FOUND)
         tag = _tag(rerank)
@@ -115,7 +115,7 @@ async def events(request: HttpRequest, rerank_id: str) -> HttpResponseBase:
     if seen.status_code not in (status.HTTP_200_OK, status.HTTP_304_NOT_MODIFIED):
         seen.render()
         return cast(HttpResponseBase, seen)  # whoever may not see the rerank may not see its events
-    rerank = await sync_to_async(_named)(rerank_id)
+    rerank = await sync_to_async(_find)(rerank_id)
     visitor = visitor_key(request)
     if not _has_stream_for(visitor):
         return turned_away(Busy())
@@ -151,10 +151,10 @@ def _has_stream_for(visitor: str) -> bool:
 
 
 async def _stream(rerank: Rerank | None) -> AsyncIterator[bytes]:
-    told = ""
+    sent_state = ""
     while rerank is not None:
-        if rerank.state != told:
-            told = rerank.state
+        if rerank.state != sent_state:
+            sent_state = rerank.state
             yield b"event: rerank\ndata: " + JSONRenderer().render(RerankSerializer(rerank).data) + b"\n\n"
         if rerank.is_final:
             return
@@ -162,8 +162,8 @@ async def _stream(rerank: Rerank | None) -> AsyncIterator[bytes]:
         rerank = await sync_to_async(current)(rerank.pk)
 
 
-def _named(rerank_id: str) -> Rerank | None:
-    """Any text may stand in the address; that it is no id is answered as that there is none of this id."""
+def _find(rerank_id: str) -> Rerank | None:
+    """None for an id that no rerank has, and for a text that is no id."""
     try:
         return current(uuid.UUID(rerank_id))
     except ValueError:

@@ -159,7 +159,7 @@ def parameters_of(*sources: Any) -> dict[str, list[Any]]:
     return parameters
 
 
-# In the schema these are called Search…, so that none meets a component of the shop's own.
+# The schema calls these Search…, so that no name clashes with a component of the shop.
 
 
 @extend_schema_serializer(component_name="SearchQuery")
@@ -228,12 +228,12 @@ class RerankLinkSerializer(serializers.Serializer[dict[str, Any]]):
 class FacetValueSerializer(serializers.Serializer[FacetValue]):
     """A value of a filter."""
 
-    value = serializers.SerializerMethodField("told", help_text="What the filter takes.")
+    value = serializers.SerializerMethodField("typed_value", help_text="What the filter takes.")
     label = serializers.CharField(help_text="What shoppers read for it.")  # type: ignore[assignment]
     count = serializers.IntegerField(min_value=0, help_text="How many products have it.")
 
     @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "boolean"}]})
-    def told(self, value: FacetValue) -> str | bool:
+    def typed_value(self, value: FacetValue) -> str | bool:
         return value.value
 
 

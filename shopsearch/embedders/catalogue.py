@@ -10,6 +10,7 @@ from shopsearch.embedders.two_tower import open_clip
 
 TWO_TOWER = "shopsearch.embedders.two_tower.TwoTower"
 VISUALIZED_BGE = "shopsearch.embedders.visualized_bge.VisualizedBGE"
+PHOTOS = "shopsearch.embedders.photos.PhotoStarter"
 BGE_VL = "shopsearch.embedders.bge_vl.BGEVL"
 MAGICLENS = "shopsearch.embedders.magiclens.MagicLens"
 SENTENCE_TRANSFORMER = "shopsearch.embedders.sentence_transformer.SentenceTransformerEmbedder"
@@ -39,6 +40,8 @@ class KnownModel:
     """What to download from the Hugging Face hub: files, or patterns of files, by repository."""
     weights: str = ""
     """The file that OPTIONS["weights"] names, where it is not the folder's own."""
+    from_wheels: str = ""
+    """The extra whose packages bring it."""
     elsewhere: str = ""
     """How to get it, where it is not on the hub."""
 
@@ -58,6 +61,17 @@ MODELS = (
         licence="MIT",
         megabytes=4,
         good_at="the demo's pictures and tests; knows little else",
+    ),
+    KnownModel(
+        name="photos",
+        backend=PHOTOS,
+        dimension=995,
+        languages='English; over 100 with OPTIONS = {"language": "multilingual"}',
+        licence="Apache-2.0, MIT",
+        megabytes=59,
+        good_at="photographs, without a model hub: the same thing again, colours, kinds of clothes; knows no brand, "
+        "and fine kinds badly",
+        from_wheels="photos",
     ),
     KnownModel(
         name="visualized-bge-base",

@@ -68,18 +68,18 @@ class Measured:
     """One kind of query: what was measured, and the calibration that follows."""
 
     calibration: Calibration
-    belonging: Scores
+    sold: Scores
     """Of queries that the shop can answer: the best score, less the weight times the typical score."""
-    foreign: Scores
+    unsold: Scores
     """The same of queries that it cannot."""
 
     @property
-    def flagged_belonging(self) -> float:
-        return float((self.belonging < self.calibration.threshold).mean())
+    def flagged_sold(self) -> float:
+        return float((self.sold < self.calibration.threshold).mean())
 
     @property
-    def flagged_foreign(self) -> float:
-        return float((self.foreign < self.calibration.threshold).mean())
+    def flagged_unsold(self) -> float:
+        return float((self.unsold < self.calibration.threshold).mean())
 
 
 Best = Callable[["Vectors", Sequence[str]], "Scores"]
@@ -98,7 +98,7 @@ def measure(
 ) -> list[Measured]:
     """One calibration for each kind of query; the same for the same samples. ``typical`` is the images' mean vector.
 
-    For queries by picture alone the foreign ones are the samples' own pictures where their product is not sold.
+    For queries by picture alone those for what is not sold are the samples' own pictures, with their product left out.
     Raises what the embedder and the vector store raise.
     """
     import numpy as np
@@ -124,34 +124,34 @@ def measure(
             for weight in WEIGHTS
             for left in [scores - weight * usual]
         ]
-        weight, threshold, belonging, foreign = max(options, key=lambda each: (each[3] < each[1]).mean())
+        weight, threshold, sold, unsold = max(options, key=lambda each: (each[3] < each[1]).mean())
         calibration = Calibration(
             index=index,
             space=embedder.space,
             kind=kind,
-            threshold=_between(threshold, float(np.quantile(foreign, 1 - share))),
+            threshold=_between(threshold, float(np.quantile(unsold, 1 - share))),
             weight=weight,
             typical=[float(number) for number in typical],
-            pairs=len(belonging),
+            pairs=len(sold),
         )
-        measured.append(Measured(calibration=calibration, belonging=belonging, foreign=foreign))
+        measured.append(Measured(calibration=calibration, sold=sold, unsold=unsold))
     return measured
 
 
 def _at_weight(
-    weight: float, belonging: Scores, foreign: Scores, share: float
+    weight: float, sold: Scores, unsold: Scores, share: float
 ) -> tuple[float, float, Scores, Scores]:
     import numpy as np
 
-    threshold = float(np.quantile(belonging, share))
-    # Where hardly anything foreign comes near, the middle between the two: the shop's queries are not all of them.
-    middle = (threshold + float(np.quantile(foreign, 1 - share))) / 2
-    return weight, min(threshold, middle), belonging, foreign
+    threshold = float(np.quantile(sold, share))
+    # Where hardly any score of what is not sold is near, halfway between: shoppers ask more than the shop's own words.
+    middle = (threshold + float(np.quantile(unsold, 1 - share))) / 2
+    return weight, min(threshold, middle), sold, unsold
 
 
-def _between(belonging: float, foreign: float) -> float:
+def _between(sold: float, unsold: float) -> float:
     """Halfway, where hardly any score is: shoppers' words are shorter and odder than a shop's titles."""
-    return min(belonging, (belonging + foreign) / 2)
+    return min(sold, (sold + unsold) / 2)
 
 
 def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query, str]]:
@@ -218,7 +218,7 @@ def lines_of(measured: Sequence[Measured]) -> Iterator[str]:
             + (f" + {calibration.weight:g} x the typical score" if calibration.weight else "")
             + f": {calibration.pairs} pairs"
         )
-        shares = f"{each.flagged_belonging:.1%} of what is sold, {each.flagged_foreign:.1%} of what is not"
+        shares = f"{each.flagged_sold:.1%} of what is sold, {each.flagged_unsold:.1%} of what is not"
         yield f"          flagged: {shares}"
         yield from _histogram(each)
         yield ""
@@ -228,14 +228,12 @@ def _histogram(measured: Measured) -> Iterator[str]:
     """Both distributions side by side, one line for each twentieth of their range."""
     import numpy as np
 
-    both = np.concatenate([measured.belonging, measured.foreign])
+    both = np.concatenate([measured.sold, measured.unsold])
     edges = np.linspace(both.min(), both.max(), BINS + 1)
-    sold, foreign = (
-        np.histogram(each, edges)[0] / len(each) for each in (measured.belonging, measured.foreign)
-    )
-    longest = max(sold.max(), foreign.max())
+    sold, unsold = (np.histogram(each, edges)[0] / len(each) for each in (measured.sold, measured.unsold))
+    longest = max(sold.max(), unsold.max())
     yield f"{'sold':>44}  {'not sold'}"
-    for low, left, right in zip(edges, sold, foreign, strict=False):
+    for low, left, right in zip(edges, sold, unsold, strict=False):
         mark = "-" if low < measured.calibration.threshold <= low + (edges[1] - edges[0]) else " "
         bars = (round(BAR * share / longest) * "#" for share in (left, right))
         yield f"{low:9.3f} {mark} {next(bars):>{BAR}}  {next(bars)}".rstrip()

@@ -108,10 +108,8 @@ def page(report: Report, index: ImageIndex) -> str:
         "group_charts": [_by_group(report.groups[1:], place, search) for place in main]
         if report.groups[1:]
         else [],
-        "tables": [_table(told, search) for told in report.groups],
-        "gains": [
-            (name, [_gains(told, name, search) for told in report.groups]) for name in report.contenders
-        ],
+        "tables": [_table(row, search) for row in report.groups],
+        "gains": [(name, [_gains(row, name, search) for row in report.groups]) for name in report.contenders],
         "failures": [
             (kind, [_failure(answer, index) for answer in answers])
             for kind, answers in report.evaluation.worst.items()
@@ -138,32 +136,32 @@ def _by_searcher(report: Report, place: int) -> Chart:
 
 def _by_group(groups: Iterable[GroupReport], place: int, search: str) -> Chart:
     bars = []
-    for told in groups:
-        values = told.figures[search]
+    for row in groups:
+        values = row.figures[search]
         figure = None if values is None else values[place]
-        bars.append(Bar(name=told.name, figure=figure, role="search" if told.group.by == "kind" else ""))
+        bars.append(Bar(name=row.name, figure=figure, role="search" if row.group.by == "kind" else ""))
     return Chart(title=MEASURES[place], bars=bars)
 
 
-def _table(told: GroupReport, search: str) -> Mapping[str, Any]:
+def _table(row: GroupReport, search: str) -> Mapping[str, Any]:
     return {
-        "name": told.name,
-        "by": told.group.by,
-        "count": told.count,
+        "name": row.name,
+        "by": row.group.by,
+        "count": row.count,
         "rows": [
             {"name": name, "figures": values, "is_search": name == search}
-            for name, values in told.figures.items()
+            for name, values in row.figures.items()
         ],
     }
 
 
-def _gains(told: GroupReport, name: str, search: str) -> tuple[str, Sequence[Gain]]:
-    before, after = told.figures[search] or (), told.figures[name] or ()
+def _gains(row: GroupReport, name: str, search: str) -> tuple[str, Sequence[Gain]]:
+    before, after = row.figures[search] or (), row.figures[name] or ()
     gains = [
         Gain(before=old, after=new, difference=each)
-        for old, new, each in zip(before, after, told.differences[name], strict=True)
+        for old, new, each in zip(before, after, row.differences[name], strict=True)
     ]
-    return told.name, gains
+    return row.name, gains
 
 
 def _failure(answer: Answer, index: ImageIndex) -> Failure:

@@ -81,8 +81,8 @@ def judge(query: EvaluationQuery, grades: Mapping[str, int | None], *, by: Any) 
         query.judgements.filter(product_id__in=taken_back).delete()
         for product_id, grade in grades.items():
             if grade is not None:
-                said = {"grade": grade, "judged_by": by, "judged_at": Now()}
-                query.judgements.update_or_create(product_id=product_id, defaults=said)
+                values = {"grade": grade, "judged_by": by, "judged_at": Now()}
+                query.judgements.update_or_create(product_id=product_id, defaults=values)
 
 
 def pool(query: EvaluationQuery, limit: int) -> Pool:

@@ -28,7 +28,7 @@ class JudgedQuery:
     """The picture's file."""
     language: str = ""
     kind: str = ""
-    """What the figures are told apart by, beside the language: text, image or composed unless a name is given."""
+    """What the figures are grouped by, beside the language: text, image or composed unless a name is given."""
     relevant: Mapping[str, int]
     """Grades by ``str(product.pk)``, higher is better; 0, or not to be in it, is not relevant."""
 

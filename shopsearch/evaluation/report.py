@@ -95,16 +95,16 @@ class Report:
             "missed": self.missed,
             "groups": [
                 {
-                    "by": told.group.by,
-                    "name": told.name,
-                    "queries": told.count,
+                    "by": row.group.by,
+                    "name": row.name,
+                    "queries": row.count,
                     "figures": {
                         name: None if values is None else _by_measure(values)
-                        for name, values in told.figures.items()
+                        for name, values in row.figures.items()
                     },
-                    "differences": {name: _by_measure(each) for name, each in told.differences.items()},
+                    "differences": {name: _by_measure(each) for name, each in row.differences.items()},
                 }
-                for told in self.groups
+                for row in self.groups
             ],
         }
 
@@ -117,13 +117,13 @@ class Report:
         if self.groups[1:]:
             yield ""
             yield _heading(search)
-            for told in self.groups[1:]:
-                yield _row(told.name, told.figures[search])
+            for row in self.groups[1:]:
+                yield _row(row.name, row.figures[search])
         for name in self.contenders:
             yield ""
             yield _heading(f"{name}, better by")
-            for told in self.groups:
-                yield _gains(told.name, told.differences[name])
+            for row in self.groups:
+                yield _gains(row.name, row.differences[name])
         yield ""
         yield "Beside each figure its 95 % interval, by bootstrap."
         if self.contenders:

@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Queries that are told together."""
+    """Queries that are reported together."""
 
     by: Literal["all", "kind", "language"]
     name: str
@@ -127,11 +127,11 @@ class Evaluation:
         A query that it could not answer counts as 0: nothing was found.
         """
         chosen = self._values[list(group.places)]
-        told = figures(np.nan_to_num(chosen).reshape(len(chosen), -1))
+        measured = figures(np.nan_to_num(chosen).reshape(len(chosen), -1))
         return {
             name: None
             if np.isnan(chosen[:, place]).all()
-            else told[place * len(MEASURES) : (place + 1) * len(MEASURES)]
+            else measured[place * len(MEASURES) : (place + 1) * len(MEASURES)]
             for place, name in enumerate(self.names)
         }
 

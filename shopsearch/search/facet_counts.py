@@ -1,4 +1,4 @@
-"""Tallies: how many products have each value of a filter, told by the shop's database or by reading images."""
+"""Facet counts: how many products have each value of a filter, by the shop's database or by reading images."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class ReadTally(Tally):
         return Bounds(least=least, most=most, ranges=merged(round_edges(least, most), count))
 
 
-MOST_RANGES = 5
+MAX_RANGES = 5
 _DECADES = 4
 """What is below a ten-thousandth of the largest number is one range."""
 
@@ -222,27 +222,27 @@ def round_edges(least: float | None, most: float | None) -> list[float]:
     steps = [float(f"{digit}e{power - back}") for back in range(_DECADES) for digit in (1, 2, 5)]
     edges = {*steps, 0.0, *(-step for step in steps)} if least < 0 else set(steps)
     between = sorted(edge for edge in edges if least < edge < most)
-    return between if len(between) >= MOST_RANGES - 2 else _even(least, most)
+    return between if len(between) >= MAX_RANGES - 2 else _even(least, most)
 
 
 def _even(least: float, most: float) -> list[float]:
-    wanted = (most - least) / MOST_RANGES
+    wanted = (most - least) / MAX_RANGES
     power = math.floor(math.log10(wanted))
     step = next(each for each in (float(f"{digit}e{power}") for digit in (1, 2, 5, 10, 20)) if each >= wanted)
     first = math.floor(least / step) + 1
-    edges = (float(f"{(first + number) * step:.12g}") for number in range(MOST_RANGES))
+    edges = (float(f"{(first + number) * step:.12g}") for number in range(MAX_RANGES))
     return [edge for edge in edges if least < edge < most]
 
 
 def merged(edges: Sequence[float], count: Callable[[float | None, float | None], int]) -> list[Counted]:
-    """At most MOST_RANGES ranges between these edges, none empty, each with its count; neighbours of few are one.
+    """At most MAX_RANGES ranges between these edges, none empty, each with its count; neighbours of few are one.
 
     Empty where there would be one alone: nobody could choose.
     """
     if not edges:
         return []
     kept = list(edges)
-    while len(kept) >= MOST_RANGES:
+    while len(kept) >= MAX_RANGES:
         bounds = [None, *kept, None]
         weights = [count(bounds[place], bounds[place + 2]) for place in range(len(kept))]
         del kept[weights.index(min(weights))]

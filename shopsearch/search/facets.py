@@ -16,8 +16,8 @@ from shopsearch.search.columns import column, field_at
 from shopsearch.search.facet_counts import Condition, DatabaseTally, ReadTally, Tally, ValueCount, readings
 from shopsearch.types import FilterType
 
-MOST_VALUES = 20
-"""How many values of a facet are told, the most frequent, beside those that are chosen."""
+MAX_VALUES = 20
+"""How many values a facet lists: the most frequent, and those that are chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Facet:
     values: tuple[FacetValue, ...] = ()
     """The most frequent first, among equals by value; then the chosen ones that are not among them."""
     has_more: bool = False
-    """Whether there are values that are not told."""
+    """Whether there are values that are not listed."""
     minimum: float | None = None
     """The least number; None where no product has one."""
     maximum: float | None = None
@@ -125,8 +125,8 @@ def _facet(index: ImageIndex, name: str, tally: Tally, own: Sequence[Condition])
                 for low, high, count in bounds.ranges
             ),
         )
-    chosen = [value for each in own if isinstance(each, AnyOf) for value in each.values][:MOST_VALUES]
-    counted, has_more = tally.values(MOST_VALUES, [value for value in chosen if isinstance(value, str)])
+    chosen = [value for each in own if isinstance(each, AnyOf) for value in each.values][:MAX_VALUES]
+    counted, has_more = tally.values(MAX_VALUES, [value for value in chosen if isinstance(value, str)])
     known = {each.value for each in counted}
     nothing = [
         ValueCount(value=value, label="", count=0)

@@ -47,11 +47,12 @@ def request(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
     """A rerank of the answer's leading products, queued, or the one that was made for the same query before.
 
     None where there is nothing to gain: no reranker, no broker to reach a worker, fewer than two results, not the first
-    page, neither words nor a picture, an exact name match, or scores so far apart that retrieval is sure
+    page, neither words nor a picture, an exact name match, a weak match, or scores so far apart that retrieval is sure
     (RERANK_GATE); where MAX_OPEN_RERANKS are open; and where the database takes no row, being locked or read-only: the
     search is answered all the same. The workers are woken after commit; this never waits for them.
     """
-    wanted = _wanted(index, answer) if broker.has_workers() else None
+    can_gain = broker.has_workers() and answer.match != "weak"
+    wanted = _wanted(index, answer) if can_gain else None
     if wanted is None:
         return None
     try:

@@ -15,7 +15,7 @@ from shopsearch.conf import settings
 
 COOKIE = "shopsearch_collect"
 SECONDS = 365 * 24 * 60 * 60
-"""After a year a shopper is asked anew."""
+"""After a year a shopper is asked again."""
 
 
 def is_given(request: HttpRequest) -> bool:
@@ -27,8 +27,8 @@ def is_given(request: HttpRequest) -> bool:
 class ConsentView(View):
     """POST with ``collect=yes`` gives consent for a year, anything else withdraws it; then back to ``next``.
 
-    The consent is a cookie of the shop's own and nowhere else. Protected against forgery, so that no foreign page
-    consents for a shopper.
+    The consent is kept in a cookie of the shop and nowhere else. CSRF protection keeps other sites' pages from
+    consenting for a shopper.
     """
 
     http_method_names = ["post", "options"]

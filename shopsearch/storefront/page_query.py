@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from django.http import QueryDict
 from django.urls import reverse
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from shopsearch.backends import get_reranker
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
+from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, find_index, get_index
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.sorting import is_relevance
@@ -44,6 +45,7 @@ class PageQuery:
     """Not where the form posted the picture without the script: an address would lose it."""
     is_continued: bool = False
     """Whether further cards join those of the page before, which shows everything else already."""
+    wants_rerank: bool = False
 
     # What is asked
 
@@ -103,7 +105,7 @@ class PageQuery:
     def shows_refinements(self) -> bool:
         return self.can_be_refined and not (self.is_continued and self.offset)
 
-    def request(self, *, limit: int, wants_rerank: bool) -> SearchRequest:
+    def request(self, *, limit: int) -> SearchRequest:
         """Raises QueryError for an index that the shop does not have."""
         return SearchRequest(
             text=self.text,
@@ -115,7 +117,7 @@ class PageQuery:
             limit=min(limit, settings.MAX_PAGE_SIZE),
             offset=self.offset,
             facets=["*"] if self.shows_refinements else None,
-            wants_rerank=wants_rerank,
+            wants_rerank=self.wants_rerank and self.can_be_refined,
         )
 
     # Addresses. A picture has none: it is posted to the address.
@@ -147,14 +149,44 @@ class PageQuery:
 
     @property
     def rerank_url(self) -> str:
-        rerank = self.found and self.found.rerank
-        return reverse("shopsearch:api-rerank", args=[rerank.pk]) if rerank else ""
+        return reverse("shopsearch:api-rerank", args=[self.rerank.pk]) if self.rerank else ""
 
     # What was found
 
+    @property
+    def has_next(self) -> bool:
+        return self.found is not None and self.found.has_next
+
+    @property
+    def rerank(self) -> Rerank | None:
+        return self.found.rerank if self.found else None
+
     @cached_property
     def cards(self) -> list[Card]:
-        return [self._card(result) for result in self.found.results] if self.found else []
+        """In the better order where it is known already."""
+        cards = [self._card(result) for result in self.found.results] if self.found else []
+        if self.rerank is None or self.rerank.state != Rerank.State.DONE:
+            return cards
+        places = {str(product): place for place, product in enumerate(self.rerank.order)}
+        return sorted(cards, key=lambda card: places.get(str(card.result.product.pk), len(places)))
+
+    @cached_property
+    def first_order(self) -> str:
+        """The products in retrieval's order, for Undo."""
+        return " ".join(str(result.product.pk) for result in self.found.results) if self.found else ""
+
+    @property
+    def better_order(self) -> str:
+        return " ".join(str(card.result.product.pk) for card in self.cards)
+
+    @property
+    def order_state(self) -> Literal["waiting", "shown", "kept"]:
+        """How far the better order is. "waiting" without ``rerank``: the script still has to ask for one."""
+        if self.rerank is None:
+            return "kept" if self.wants_rerank else "waiting"
+        if self.rerank.state != Rerank.State.DONE:
+            return "waiting"
+        return "kept" if self.better_order == self.first_order else "shown"
 
     def _card(self, result: Result) -> Card:
         parameters = QueryDict(mutable=True)
@@ -192,8 +224,8 @@ class PageQuery:
 
     @property
     def can_be_reranked(self) -> bool:
-        """Whether the page has a place for a better order: its script then asks for one."""
-        is_leading = not self.offset and is_relevance(self.sort)
+        """Whether the page has a place for a better order. Of what the shop may not sell, none is better."""
+        is_leading = not self.offset and is_relevance(self.sort) and not self.is_weak
         return self.can_be_refined and is_leading and len(self.cards) > 1 and get_reranker() is not None
 
     @property

@@ -85,7 +85,10 @@ class SearchPage(View):
         limit = settings.PAGE_SIZE * (UNSCRIPTED_PAGES if loses_picture else 1)
         try:
             access.throttle(request, "search")
-            asked = query.request(limit=limit, wants_rerank=by_script)
+            # A browser that shows a page runs its script, with few exceptions; robots send no such header.
+            is_shown = request.headers.get("Sec-Fetch-Dest") == "document"
+            query.wants_rerank = by_script or is_shown
+            asked = query.request(limit=limit)
             with access.visit(request, asked, collect=consent.is_given(request)) as query.found:
                 return self.shown(request, query)
         except Throttled as error:
@@ -118,13 +121,19 @@ class SearchPage(View):
     ) -> HttpResponse:
         query.error = error
         alone = request.headers.get("X-Shopsearch-Fragment") == "results"
-        context: dict[str, Any] = {"search": query, "base_template": settings.BASE_TEMPLATE}
+        context: dict[str, Any] = {
+            "search": query,
+            "base_template": settings.BASE_TEMPLATE,
+            "can_be_retried": status >= 429,
+            "retry_after": retry_after,
+        }
         if settings.COLLECT_QUERIES:
             context["consent"] = {"is_given": consent.is_given(request)}
         template_name = self.results_template_name if alone else self.template_name
         response = render(request, template_name, context, status=status)
         if retry_after:
             response["Retry-After"] = str(retry_after)
+        response["X-Robots-Tag"] = "noindex"
         # One address has two answers; no cache, the browser's included, may take one for the other.
         patch_vary_headers(response, ["X-Shopsearch-Fragment", *(["Cookie"] if "consent" in context else [])])
         return response

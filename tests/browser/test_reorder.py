@@ -12,11 +12,16 @@ from shopsearch.search import reranking
 from tests.shop.rerankers import LastFirst
 
 RERANKS = re.compile("/api/reranks/")
-COUNT_TRANSITIONS = """() => {
-    const start = document.startViewTransition.bind(document);
-    window.transitions = 0;
-    document.startViewTransition = (move) => { window.transitions += 1; return start(move); };
+COUNT_GLIDES = """() => {
+    const animate = Element.prototype.animate;
+    window.glides = 0;
+    Element.prototype.animate = function (...steps) { window.glides += 1; return animate.apply(this, steps); };
 }"""
+SHIFTS = """() => new Promise((resolve) => {
+    new PerformanceObserver((list) => resolve(list.getEntries().reduce((sum, each) => sum + each.value, 0)))
+        .observe({ type: "layout-shift", buffered: true });
+    setTimeout(resolve, 500, 0);
+})"""
 
 
 def line(page):
@@ -70,10 +75,9 @@ def test_the_results_are_there_first_and_then_their_cards_move_to_the_better_ord
     wait_for(shopper, "shown")
     assert order() != first
     assert products(shopper) == order()
+    assert shopper.evaluate(SHIFTS) < 0.02  # gliding is no jump
     came_from = cells(shopper).evaluate_all("cells => cells.map((cell) => cell.cameFrom)")
     assert [first[place] for place in came_from] == order()  # the very same nodes
-    names = cells(shopper).evaluate_all("cells => cells.map((cell) => cell.style.viewTransitionName)")
-    assert len(names) == 8
 
 
 def test_the_line_above_says_why_and_a_screen_reader_is_told_once(shopper, first):
@@ -219,14 +223,51 @@ def test_a_hidden_page_asks_for_nothing_until_it_is_seen_again(shopper, clock, f
         shopper.evaluate(hide, False)
 
 
-@pytest.mark.parametrize(("motion", "transitions"), [("no-preference", 1), ("reduce", 0)])
-def test_the_cards_travel_unless_the_shopper_asked_for_less_motion(shopper, first, motion, transitions):
-    shopper.emulate_media(reduced_motion=motion)
-    shopper.evaluate(COUNT_TRANSITIONS)
+def test_the_cards_glide(shopper, first):
+    shopper.evaluate(COUNT_GLIDES)
     assert reranking.answer_next()
     wait_for(shopper, "shown")
+    assert shopper.evaluate("window.glides") > 0
+
+
+def test_a_shopper_who_asked_for_less_motion_is_offered_the_better_order_and_sees_nothing_move(
+    shopper, first
+):
+    shopper.emulate_media(reduced_motion="reduce")
+    shopper.evaluate(COUNT_GLIDES)
+    assert reranking.answer_next()
+    wait_for(shopper, "offered")
+    assert products(shopper) == first
+    shopper.get_by_role("button", name="Show the better order").click()
     assert products(shopper) == order()
-    assert shopper.evaluate("window.transitions") == transitions
+    assert shopper.evaluate("window.glides") == 0
+
+
+def test_an_order_that_is_known_is_on_the_page_from_the_start_and_can_be_undone(shopper, first, live_server):
+    assert reranking.answer_next()
+    wait_for(shopper, "shown")
+    searches = []
+    shopper.on("request", lambda request: searches.append(request.url) if "/search/" in request.url else None)
+    page = shopper.request.get(
+        f"{live_server.url}/search/?q=red", headers={"Sec-Fetch-Dest": "document"}
+    ).text()
+    assert re.findall('data-product-id="([^"]+)"', page) == order()
+    shopper.reload()
+    wait_for(shopper, "shown")
+    expect(line(shopper)).to_contain_text("The first one: it has waited longest.")
+    assert products(shopper) == order()
+    assert shopper.evaluate(SHIFTS) < 0.02
+    shopper.get_by_role("button", name="Undo").click()
+    assert products(shopper) == first
+    assert len(searches) == 1
+
+
+def test_a_page_that_is_opened_by_its_address_is_searched_once(shopper, live_server):
+    searches = []
+    shopper.on("request", lambda request: searches.append(request.url) if "/search/" in request.url else None)
+    with shopper.expect_response(RERANKS):
+        shopper.goto(f"{live_server.url}/search/?q=red")
+    assert len(searches) == 1
 
 
 class TestWithoutJavaScript:
@@ -234,8 +275,7 @@ class TestWithoutJavaScript:
     def browser_context_args(self, browser_context_args):
         return {**browser_context_args, "java_script_enabled": False}
 
-    def test_there_is_no_rerank_and_no_word_of_one(self, shopper, live_server):
+    def test_there_is_no_word_of_an_order_that_is_not_there_yet(self, shopper, live_server):
         shopper.goto(f"{live_server.url}/search/?q=red")
         expect(cells(shopper)).to_have_count(8)
         expect(line(shopper)).not_to_be_visible()
-        assert not Rerank.objects.exists()

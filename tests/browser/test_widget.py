@@ -215,7 +215,7 @@ def test_a_shop_that_cannot_be_reached_is_a_sentence(shopper, live_server):
 def test_everything_is_within_reach_of_the_keyboard(shopper, live_server):
     shopper.goto(f"{live_server.url}/search/?q=red")
     reached = []
-    for _ in range(16):
+    for _ in range(17):
         shopper.keyboard.press("Tab")
         reached.append(
             shopper.evaluate(
@@ -230,14 +230,17 @@ def test_everything_is_within_reach_of_the_keyboard(shopper, live_server):
         "Clear the search",
         "Search with a picture, up to 10 MB",
         "Search",
+        "Skip to the results",
         "Price, at least",
         "Price, at most",
-        "Apply",
     ]
-    rest = [name for name in reached[7:] if not name.endswith("products")]  # the ranges of the price
+    rest = [name for name in reached[8:] if not name.endswith("products")]  # the ranges of the price
     assert [each.split()[0] for each in rest[:2]] == ["In", "Sort"]
     assert rest[2].startswith("red thing")
     assert rest[3] == f"Find more like {rest[2]}"
+    shopper.get_by_role("link", name="Skip to the results").focus()
+    shopper.keyboard.press("Enter")
+    expect(first_title(shopper)).to_be_focused()
 
 
 def test_the_keyboard_alone_opens_the_dialog_and_removes_the_picture(shopper):

@@ -12,7 +12,7 @@ from django.test import override_settings
 from PIL import Image
 
 from shopsearch import FilterField, ImageIndex, registry
-from shopsearch.conf import DEFAULTS
+from shopsearch.conf import DEFAULTS, default_embedder
 from shopsearch.models import ProductImage
 from tests import ROOT
 from tests.shop.models import Artwork, PosterImage
@@ -112,7 +112,7 @@ def test_E003_a_class_that_is_no_backend():
 
 def test_E003_a_backend_without_a_path():
     with shopsearch_settings(EMBEDDER={"OPTIONS": {}}):
-        assert "VisualizedBGE" in the_message("E003").hint
+        assert default_embedder() in the_message("E003").hint
 
 
 def test_E003_a_reranker_that_cannot_be_built_and_none_at_all():
@@ -316,9 +316,10 @@ def test_W005_the_throttle_counts_in_each_process_for_itself(settings):
 
 def test_W006_the_bundled_model_is_to_be_deployed():
     assert messages("W006", deploy=True) == []
-    with override_settings(SHOPSEARCH={"VECTOR_STORE": STORE}):
+    bundled = {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"}
+    with override_settings(SHOPSEARCH={"VECTOR_STORE": STORE, "EMBEDDER": bundled}):
         assert messages("W006") == []
-        assert "'weights'" in the_message("W006", deploy=True).hint
+        assert "shopsearch[photos]" in the_message("W006", deploy=True).hint
 
 
 def test_W007_a_django_that_saves_rows_in_another_way(monkeypatch):

@@ -123,7 +123,7 @@ def test_a_download_that_fails_is_a_sentence(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("bge-vl-bass", "known are bundled, visualized-bge-base"),
+        ("bge-vl-bass", "known are bundled, photos, visualized-bge-base"),
         ("bundled", "comes with shopsearch"),
         ("magiclens-base", "gsutil cp"),
     ],

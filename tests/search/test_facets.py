@@ -12,7 +12,7 @@ from shopsearch.exceptions import FilterError
 from shopsearch.filters import parse
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
-from shopsearch.search.facets import MOST_VALUES, facet_names, facets
+from shopsearch.search.facets import MAX_VALUES, facet_names, facets
 from tests import ROOT
 from tests.search import facet_queries
 from tests.shop.models import Category, Edition, Label, Poster, PosterImage
@@ -124,14 +124,14 @@ def test_a_facet_is_counted_without_its_own_condition_and_with_all_others(mugs):
 
 @pytest.mark.django_db
 def test_the_most_frequent_values_come_first_then_by_value_and_a_chosen_one_is_always_among_them():
-    names = [f"kind {number:02}" for number in range(MOST_VALUES + 5)]
+    names = [f"kind {number:02}" for number in range(MAX_VALUES + 5)]
     for name in reversed(names):
         product(RED, category=Category.objects.create(name=name))
     product(RED, category=Category.objects.get(name=names[-2]))
     found = counted({"category": [names[-1], "none such"]})["category"]
     assert [each.value for each in found.values] == [
         names[-2],
-        *names[: MOST_VALUES - 1],
+        *names[: MAX_VALUES - 1],
         names[-1],
         "none such",
     ]

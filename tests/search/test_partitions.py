@@ -3,7 +3,8 @@
 import pytest
 
 from shopsearch import FilterField
-from shopsearch.indexing import collections, rebuild
+from shopsearch.indexing import rebuild
+from shopsearch.models import Collection
 from shopsearch.search.engine import search
 from tests.indexing.rebuilds import work
 from tests.shop.pictures import GREEN, RED, product
@@ -25,7 +26,7 @@ def titles(**filters):
 
 
 def kind_of_name():
-    return collections.live(IMAGES).fields["name"]
+    return Collection.objects.of(IMAGES).live().get().fields["name"]
 
 
 def test_the_filter_that_partitions_it_filters(shop, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shopsearch.search.facet_counts import MOST_RANGES, merged, round_edges
+from shopsearch.search.facet_counts import MAX_RANGES, merged, round_edges
 
 
 @given(
@@ -20,7 +20,7 @@ def test_ranges_are_few_round_and_hold_every_number(numbers):
         return sum((low is None or low <= each) and (high is None or each <= high) for each in numbers)
 
     ranges = merged(edges, count)
-    assert len(ranges) <= MOST_RANGES
+    assert len(ranges) <= MAX_RANGES
     assert all(those == count(low, high) > 0 for low, high, those in ranges)
     if ranges:
         assert all(

@@ -10,7 +10,6 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.rerankers import tiny_models
 from tests.services.milvus import free_port
 from tests.services.waiting import wait_until
 
@@ -23,6 +22,8 @@ def transformers_serve(tmp_path_factory):
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"transformers serve needs {', '.join(missing)}; install requirements-dev.txt")
+    from tests.rerankers import tiny_models
+
     folder = tiny_models.make("gemma3", tmp_path_factory.mktemp("served") / "gemma3")
     port = free_port()
     log = folder.parent / "log.txt"

@@ -5,6 +5,7 @@ from django.urls import reverse
 
 from shopsearch.conf import DEFAULTS
 from shopsearch.models import Rerank
+from shopsearch.search import reranking
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.shop.store import index_everything
 from tests.storefront.test_widget import Elements
@@ -46,6 +47,24 @@ def test_a_whole_page_has_a_place_for_the_better_order_but_asks_for_none(client)
     [line] = lines(client.get("/search/", {"q": "red"}))
     assert line["data-shopsearch-rerank"] == ""
     assert not Rerank.objects.exists()
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_page_that_a_browser_shows_asks_for_a_rerank_at_once(client):
+    [line] = lines(client.get("/search/", {"q": "red"}, headers={"Sec-Fetch-Dest": "document"}))
+    assert line["data-shopsearch-rerank"] == reverse("shopsearch:api-rerank", args=[Rerank.objects.get().pk])
+
+
+@pytest.mark.usefixtures("shop")
+def test_an_order_that_is_known_is_rendered(client):
+    first = client.get("/search/", {"q": "red"}, headers=FRAGMENT).context["search"].cards
+    assert reranking.answer_next()
+    response = client.get("/search/", {"q": "red"}, headers=FRAGMENT)
+    order = Rerank.objects.get().order
+    assert [card.result.product.pk for card in response.context["search"].cards] == order
+    [line] = lines(response)
+    shown = order != [card.result.product.pk for card in first]
+    assert line["data-shopsearch-order"] == ("shown" if shown else "kept")
 
 
 @pytest.mark.usefixtures("shop")

@@ -136,8 +136,8 @@ def _described(index: ImageIndex, measured: Sequence[Measured]) -> dict[str, Any
                 "threshold": round(each.calibration.threshold, 4),
                 "weight": each.calibration.weight,
                 "pairs": each.calibration.pairs,
-                "flagged_of_what_is_sold": round(each.flagged_belonging, 4),
-                "flagged_of_what_is_not": round(each.flagged_foreign, 4),
+                "flagged_of_what_is_sold": round(each.flagged_sold, 4),
+                "flagged_of_what_is_not": round(each.flagged_unsold, 4),
             }
             for each in measured
         },

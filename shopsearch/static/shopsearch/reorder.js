@@ -1,19 +1,22 @@
-/* The better order: asks for the rerank until it is done, then moves the cards to their new places.
+/* The better order: asks for the rerank until it is done, then lets the cards glide to their new places.
  *
  * The line above the results ([data-shopsearch-order]) says how far it is: "waiting", "offered", "shown", or "kept" where
- * nothing came of it. Tells the boxes by "shopsearch:reordered" {announcement}. Never moves what the shopper points at.
+ * nothing came of it. It carries both orders, as ids of products. An order that comes before the results are shown is
+ * theirs from the start. Tells the boxes by "shopsearch:reordered" {announcement}. Never moves what the shopper points at.
  */
 
-const FIRST_WAIT = 100; // milliseconds
+const FIRST_WAIT = 80; // milliseconds
 const LONGEST_WAIT = 1000;
+const GLIDE = { duration: 450, easing: "cubic-bezier(.3, 0, .1, 1)" };
 const FINAL = ["done", "failed", "expired"];
 
 const followed = new WeakSet(); // lines whose rerank is being asked for
-const orders = new WeakMap(); // line -> {better, first}: product ids in the two orders
 
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-const listOf = (line) => line.closest("[data-shopsearch-found]").querySelector("[data-shopsearch-list]");
+const foundOf = (line) => line.closest("[data-shopsearch-found]");
+const listOf = (line) => foundOf(line).querySelector("[data-shopsearch-list]");
 const idOf = (cell) => cell.dataset.productId;
+const isOver = (line) => line.ownerDocument === document && !line.isConnected; // the shopper may come back to it
 
 function whenVisible() {
   if (!document.hidden) return Promise.resolve();
@@ -24,7 +27,7 @@ function whenVisible() {
 
 // ---- asking ------------------------------------------------------------------------------------------------------
 
-/** The address of the rerank: on the line, or, where the page came whole, from the server: nobody asked for it yet. */
+/** The address of the rerank: on the line, or, where the server could not know that there is a script, from the server. */
 async function addressOf(line) {
   if (!line.dataset.shopsearchRerank) {
     const options = { headers: { "X-Shopsearch-Fragment": "results" } };
@@ -42,7 +45,7 @@ async function answer(line) {
   for (let pause = FIRST_WAIT; address && performance.now() < end; pause = Math.min(pause * 1.5, LONGEST_WAIT)) {
     await wait(pause);
     await whenVisible();
-    if (!line.isConnected) return null;
+    if (isOver(line)) return null;
     const response = await fetch(address);
     if (!response.ok) return null;
     const rerank = await response.json();
@@ -56,9 +59,9 @@ async function follow(line) {
   followed.add(line);
   const rerank = await answer(line).catch(() => null);
   followed.delete(line);
-  if (!line.isConnected) return; // the shopper may come back to it
-  line.dataset.shopsearchOrder = "kept";
+  if (isOver(line)) return;
   if (rerank?.state === "done") take(rerank, line);
+  else glide(line, () => { line.dataset.shopsearchOrder = "kept"; });
 }
 
 // ---- moving ------------------------------------------------------------------------------------------------------
@@ -66,11 +69,17 @@ async function follow(line) {
 function take({ order, caption, reason }, line) {
   const cells = [...listOf(line).children];
   const better = order.map(String);
-  if (arranged(cells, better).every((cell, place) => cell === cells[place])) return;
-  orders.set(line, { better, first: cells.map(idOf) });
+  if (arranged(cells, better).every((cell, place) => cell === cells[place])) {
+    glide(line, () => { line.dataset.shopsearchOrder = "kept"; });
+    return;
+  }
+  line.dataset.shopsearchBetter = better.join(" ");
+  line.dataset.shopsearchFirst = cells.map(idOf).join(" ");
   line.querySelector("[data-shopsearch-reason]").textContent = reason;
   line.querySelector("[data-shopsearch-caption]").textContent = caption;
-  if (isInUse(listOf(line))) {
+  if (!line.isConnected) {
+    arrange(line, "better");
+  } else if (isInUse(listOf(line))) {
     line.dataset.shopsearchOrder = "offered";
     tell(line.dataset.shopsearchReady);
   } else {
@@ -78,9 +87,10 @@ function take({ order, caption, reason }, line) {
   }
 }
 
-/** Whether the shopper points at a card, is at one with the keyboard, or has scrolled into them. */
+/** Whether the shopper points at a card, is at one with the keyboard, has scrolled into them, or wants no motion. */
 function isInUse(list) {
-  return list.matches(":hover") || list.contains(document.activeElement) || list.getBoundingClientRect().top < 0;
+  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  return isStill || list.matches(":hover") || list.contains(document.activeElement) || list.getBoundingClientRect().top < 0;
 }
 
 /** The cells in the order of these products; those of no such product follow as they are. */
@@ -90,34 +100,45 @@ function arranged(cells, ids) {
   return [...cells].sort((one, other) => place(one) - place(other));
 }
 
-/** Afterwards, the cards are in the better order, or in the first again. */
-async function show(line, which) {
+function arrange(line, which) {
   const list = listOf(line);
-  const before = [...list.children];
-  const after = arranged(before, orders.get(line)[which]);
+  const ids = (which === "better" ? line.dataset.shopsearchBetter : line.dataset.shopsearchFirst).split(" ");
+  line.dataset.shopsearchOrder = which === "better" ? "shown" : "offered";
+  for (const cell of arranged([...list.children], ids)) list.moveBefore && list.isConnected ? list.moveBefore(cell, null) : list.append(cell);
+}
+
+/** Afterwards, the cards are in the better order, or in the first again. */
+function show(line, which) {
   const better = which === "better";
   const reason = line.querySelector("[data-shopsearch-reason]");
   const why = reason.textContent ? ` ${reason.parentElement.textContent}` : "";
   tell(better ? line.dataset.shopsearchMoved + why : line.dataset.shopsearchUndone);
-  await seen(before.filter((cell, place) => after[place] !== cell), () => {
-    line.dataset.shopsearchOrder = better ? "shown" : "offered";
-    for (const cell of after) list.moveBefore ? list.moveBefore(cell, null) : list.append(cell);
-  });
+  glide(line, () => arrange(line, which));
 }
 
-/** Move them so that the shopper sees which card goes where. */
-async function seen(cells, move) {
-  if (!document.startViewTransition || matchMedia("(prefers-reduced-motion: reduce)").matches) {
-    move();
+/** Change it so that the shopper sees what goes where; a change of places that is only drawn is no jump. */
+function glide(line, change) {
+  if (!line.isConnected || matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    change();
     return;
   }
-  cells.forEach((cell, place) => { cell.style.viewTransitionName = `shopsearch-${place}`; });
-  const transition = document.startViewTransition(move);
-  transition.ready.catch(() => {}); // a hidden page moves them at once
-  transition.finished.finally(() => {
-    for (const cell of cells) cell.style.viewTransitionName = "";
-  });
-  await transition.updateCallbackDone;
+  const found = foundOf(line);
+  const list = listOf(line);
+  const around = [list, ...found.querySelectorAll(".shopsearch-count, .shopsearch-more, .shopsearch-end")];
+  const before = new Map([...around, ...list.children].map((each) => [each, placeOf(each, list)]));
+  change();
+  for (const [each, { x, y }] of before) {
+    const after = placeOf(each, list);
+    const by = `translate(${x - after.x}px, ${y - after.y}px)`;
+    if (x !== after.x || y !== after.y) each.animate([{ transform: by }, { transform: "none" }], GLIDE);
+  }
+}
+
+/** On the page, or, of a card, within the list, which glides itself. */
+function placeOf(node, list) {
+  const { left, top } = node.getBoundingClientRect();
+  const origin = node.parentElement === list ? list.getBoundingClientRect() : { left: 0, top: 0 };
+  return { x: left - origin.left, y: top - origin.top };
 }
 
 function tell(announcement) {
@@ -130,13 +151,17 @@ function followAll() {
   for (const line of document.querySelectorAll("[data-shopsearch-order]")) follow(line);
 }
 
+document.addEventListener("shopsearch:arrived", ({ detail }) => {
+  const line = detail.body.querySelector("[data-shopsearch-order]");
+  if (line?.dataset.shopsearchRerank) detail.until = follow(line);
+});
 document.addEventListener("shopsearch:found", followAll);
-document.addEventListener("click", async (event) => {
+document.addEventListener("click", (event) => {
   const button = event.target.closest?.("[data-shopsearch-reorder], [data-shopsearch-undo]");
   if (!button) return;
   const line = button.closest("[data-shopsearch-order]");
   const again = button.matches("[data-shopsearch-reorder]");
-  await show(line, again ? "better" : "first");
+  show(line, again ? "better" : "first");
   // The button is gone: go on at the other.
   line.querySelector(again ? "[data-shopsearch-undo]" : "[data-shopsearch-reorder]").focus({ preventScroll: true });
 });

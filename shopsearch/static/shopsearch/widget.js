@@ -7,9 +7,15 @@
 
 const LONGEST_SIDE = 1600; // pixels; no embedder looks closer
 const HEAVY = 1024 * 1024; // bytes: what the tab's storage surely takes
-const THUMBNAIL = 96;
+const THUMBNAIL = 192;
+const PAUSE = 2000; // milliseconds between two sentences that a screen reader says
 
 let picture = null; // {id, file, thumbnail}: thumbnail is a canvas, or null where the browser cannot read the file
+let reading = 0; // the latest file that is being read: an earlier one comes too late
+let asked = new WeakMap(); // box -> its words when the search began
+let isBusy = false;
+let heard = 0; // when the latest sentence has been said
+const unsaid = []; // timers of sentences to come
 let lastUsed = null;
 let dragged = ""; // the address of a picture of this page on its way to a box
 
@@ -23,11 +29,25 @@ function receiver(event) {
   return candidates.find(isVisible) ?? candidates[0];
 }
 
-function tell(box, { error = "", status = "" }) {
+function tell(box, { error = "", status = "", retry = null }) {
   for (const each of boxes()) {
-    each.querySelector("[data-shopsearch-message]").textContent = each === box ? error : "";
-    each.querySelector("[data-shopsearch-status]").textContent = each === box ? status : "";
+    const message = each.querySelector("[data-shopsearch-message]");
+    message.textContent = each === box ? error : "";
+    if (retry && each === box) message.append(" ", retry);
+    each.querySelector("[data-shopsearch-status]").textContent = "";
   }
+  for (const each of unsaid.splice(0)) clearTimeout(each); // of the page before
+  heard = 0;
+  announce(box, status);
+}
+
+/** One after the other: what follows at once would take the place of what nobody has heard yet. */
+function announce(box, status) {
+  if (!status || !box) return;
+  const now = performance.now();
+  const at = Math.max(now, heard);
+  heard = at + PAUSE;
+  unsaid.push(setTimeout(() => { box.querySelector("[data-shopsearch-status]").textContent = status; }, at - now));
 }
 
 // ---- the picture -------------------------------------------------------------------------------------------------
@@ -78,12 +98,16 @@ function paint() {
     if (picture) {
       chip.replaceChildren(box.querySelector("template[data-shopsearch-preview]").content.cloneNode(true));
       const canvas = chip.querySelector("canvas");
-      if (picture.thumbnail) canvas.getContext("2d").drawImage(picture.thumbnail, 0, 0);
+      if (picture.thumbnail) canvas.getContext("2d").drawImage(picture.thumbnail, 0, 0, canvas.width, canvas.height);
     } else if (chip.querySelector("canvas")) {
       chip.replaceChildren();
     }
-    chip.hidden = chip.childElementCount === 0;
+    chip.hidden = chip.childElementCount === 0; // there may be a picture of the shop
     text.placeholder = chip.hidden ? text.dataset.shopsearchPlaceholder : text.dataset.shopsearchRefine;
+  }
+  for (const canvas of document.querySelectorAll("canvas[data-shopsearch-query-picture]")) {
+    canvas.hidden = picture?.thumbnail === null; // its place is kept while it is read
+    if (picture?.thumbnail) canvas.getContext("2d").drawImage(picture.thumbnail, 0, 0);
   }
 }
 
@@ -95,7 +119,11 @@ async function take(file, box) {
     return;
   }
   tell(box, {});
-  picture = await read(file);
+  reading += 1;
+  const mine = reading;
+  const taken = await read(file);
+  if (mine !== reading) return; // replaced or cleared meanwhile
+  picture = taken;
   paint();
   box.requestSubmit();
 }
@@ -103,17 +131,27 @@ async function take(file, box) {
 /** Search with a picture of this site, by its address. */
 async function takeFrom(address, box) {
   const url = new URL(address, document.baseURI);
+  reading += 1;
+  const mine = reading;
   try {
     const response = await fetch(url);
     if (!response.ok) throw new Error(response.statusText);
-    await take(new File([await response.blob()], url.pathname.split("/").pop() || "picture"), box);
+    const file = new File([await response.blob()], url.pathname.split("/").pop() || "picture");
+    if (mine === reading) await take(file, box);
   } catch {
-    tell(box, { error: box.dataset.shopsearchOffline });
+    if (mine === reading) tell(box, { error: box.dataset.shopsearchUnreachable });
   }
 }
 
-function remove(box) {
+/** No picture any more, nor one that is on its way. */
+function forget() {
+  reading += 1;
   picture = null;
+  document.dispatchEvent(new CustomEvent("shopsearch:cancel"));
+}
+
+function remove(box) {
+  forget();
   paint();
   tell(box, { status: box.dataset.shopsearchRemoved });
   box.elements.q.focus();
@@ -154,22 +192,39 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("shopsearch:busy", ({ detail }) => {
-  for (const box of boxes()) box.toggleAttribute("data-shopsearch-waiting", detail.busy);
+  isBusy = detail.busy;
+  if (isBusy) asked = new WeakMap(boxes().map((box) => [box, box.elements.q.value]));
+  for (const box of boxes()) {
+    box.toggleAttribute("data-shopsearch-waiting", isBusy);
+    const clear = box.querySelector("button[type=reset]");
+    clear.dataset.shopsearchLabel ??= clear.getAttribute("aria-label");
+    clear.setAttribute("aria-label", isBusy ? box.dataset.shopsearchCancel : clear.dataset.shopsearchLabel);
+  }
 });
 
 document.addEventListener("shopsearch:found", ({ detail }) => {
-  const known = picture?.id === detail.picture?.id;
-  if (!detail.picture) picture = null;
-  else if (!known) read(detail.picture.file, detail.picture.id).then((each) => { picture = each; paint(); });
-  for (const box of boxes()) box.elements.q.value = detail.text;
+  const file = detail.picture?.file;
+  if (!file) picture = null;
+  else if (picture?.id !== detail.picture.id) {
+    reading += 1;
+    const mine = reading;
+    read(file, detail.picture.id).then((each) => {
+      if (mine !== reading) return;
+      picture = each;
+      paint();
+    });
+  }
+  for (const box of boxes()) {
+    // Words that were typed while the search was on its way are the shopper's next ones.
+    if (asked.has(box) && asked.get(box) !== box.elements.q.value) continue;
+    box.elements.q.value = detail.text;
+  }
+  asked = new WeakMap();
   paint();
   tell(receiver(), { status: detail.announcement });
 });
 
-document.addEventListener("shopsearch:reordered", ({ detail }) => {
-  const status = receiver()?.querySelector("[data-shopsearch-status]"); // an error that is shown stays
-  if (status) status.textContent = detail.announcement;
-});
+document.addEventListener("shopsearch:reordered", ({ detail }) => announce(receiver(), detail.announcement)); // an error stays
 
 document.addEventListener("shopsearch:failed", ({ detail }) => {
   const box = receiver();
@@ -177,7 +232,7 @@ document.addEventListener("shopsearch:failed", ({ detail }) => {
     picture = null; // neither the browser nor the server could read it
     paint();
   }
-  tell(box, { error: detail.message || box.dataset.shopsearchOffline });
+  tell(box, { error: detail.message || box.dataset.shopsearchUnreachable, retry: detail.retry });
 });
 
 // ---- where words and pictures come from --------------------------------------------------------------------------
@@ -195,8 +250,12 @@ document.addEventListener("reset", (event) => {
   const box = boxOf(event.target);
   if (!box) return;
   event.preventDefault(); // it would bring back the words that the page came with
+  if (isBusy) {
+    document.dispatchEvent(new CustomEvent("shopsearch:cancel"));
+    return;
+  }
   box.elements.q.value = "";
-  picture = null;
+  forget();
   box.querySelector("[data-shopsearch-chip]").replaceChildren();
   paint();
   tell(box, {});
