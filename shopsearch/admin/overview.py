@@ -111,7 +111,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         counts = progress.counts()
-        problems = diagnosis.diagnose_soon()
+        problems = diagnosis.diagnose_soon(counts)
         parts = parts_of()
         context = {
             **self.admin_site.each_context(request),
