@@ -137,6 +137,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         building = Collection.objects.of(index).unfinished().first()
         may_read = request.user.has_perm("shopsearch.view_evaluationquery")
         asked = EvaluationQuery.objects.by_shoppers().filter(index=index.name).defer("picture")
+        weak = asked.filter(times_weak__gt=0)
         bars = self.bars(index) if may_read else []
         return Panel(
             index=index,
@@ -150,10 +151,8 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             building=building,
             filling=progress.filling(building) if building else None,
             orders=self.orders(building) if building and self.has_reindex_permission(request) else [],
-            queries=asked.order_by("-times_asked", "pk")[:QUERIES_SHOWN] if may_read else [],
-            unanswered=asked.filter(times_weak__gt=0).order_by("-times_weak", "pk")[:QUERIES_SHOWN]
-            if may_read
-            else [],
+            queries=list(asked.order_by("-times_asked", "pk")[:QUERIES_SHOWN]) if may_read else [],
+            unanswered=list(weak.order_by("-times_weak", "pk")[:QUERIES_SHOWN]) if may_read else [],
             bars=bars,
             most=max((bar.searches for bar in bars), default=0),
             searches=sum(bar.searches for bar in bars),
@@ -252,6 +251,7 @@ def reranks() -> dict[str, Any]:
     seconds = [
         (finished - created).total_seconds()
         for created, finished in times.values_list("created_at", "finished_at")[:RERANKS_READ]
+        if finished is not None
     ]
     return {
         "ended": ended,
