@@ -45,13 +45,17 @@ class Problem:
         return f"{self.message} {self.detail}".rstrip()
 
 
-def diagnose(*, ask_store: bool = True) -> list[Problem]:
+def diagnose(
+    *, ask_store: bool = True, counts: Mapping[str, Mapping[str, int]] | None = None
+) -> list[Problem]:
     """What is wrong with the registered indexes, the worst first.
 
     It counts rows, and entities unless the store is not to be asked: a second or less for 100,000 images. A store or a
-    model that is away is no problem of an index. Raises DatabaseError.
+    model that is away is no problem of an index. ``counts`` are those of ``progress.counts``, for who has them already.
+    Raises DatabaseError.
     """
-    counts, since = progress.counts(), progress.waiting_since()
+    counts = progress.counts() if counts is None else counts
+    since = progress.waiting_since()
     found = [
         problem
         for index in get_indexes()
@@ -63,13 +67,13 @@ def diagnose(*, ask_store: bool = True) -> list[Problem]:
     return sorted(found, key=lambda problem: order.index(problem.level))
 
 
-def diagnose_soon() -> list[Problem]:
+def diagnose_soon(counts: Mapping[str, Mapping[str, int]] | None = None) -> list[Problem]:
     """What ``diagnose`` says, in seconds even where the store hangs: it is asked only if it answers at once."""
     try:
         within(STORE_SECONDS, get_vector_store().collections)
     except (BackendError, ImproperlyConfigured, TimeoutError):
-        return diagnose(ask_store=False)
-    return diagnose()
+        return diagnose(ask_store=False, counts=counts)
+    return diagnose(counts=counts)
 
 
 def duration(seconds: float) -> str:
@@ -100,7 +104,8 @@ def compare(index: ImageIndex, live: Collection) -> Comparison:
 
     before = counted()
     found = get_vector_store().count(live.name)
-    after = counted()
+    fits = before[0] <= found <= sum(before)
+    after = before if fits else counted()
     return Comparison(
         found=found,
         least=min(before[0], after[0]),
@@ -182,6 +187,8 @@ class _Patient:
             yield self.problem("work", message, progress.trouble([self.index]))
 
     def _stood_still(self, new: Collection) -> float:
+        if (timezone.now() - new.begun_at).total_seconds() <= settings.MAX_WAITING_SECONDS:
+            return 0.0
         latest = IndexEntry.objects.of(self.index).aggregate(latest=Max("indexed_at"))["latest"]
         return (timezone.now() - max(new.begun_at, latest or new.begun_at)).total_seconds()
 

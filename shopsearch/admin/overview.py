@@ -111,7 +111,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         counts = progress.counts()
-        problems = diagnosis.diagnose_soon()
+        problems = diagnosis.diagnose_soon(counts)
         parts = parts_of()
         context = {
             **self.admin_site.each_context(request),
@@ -137,6 +137,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         building = Collection.objects.of(index).unfinished().first()
         may_read = request.user.has_perm("shopsearch.view_evaluationquery")
         asked = EvaluationQuery.objects.by_shoppers().filter(index=index.name).defer("picture")
+        weak = asked.filter(times_weak__gt=0)
         bars = self.bars(index) if may_read else []
         return Panel(
             index=index,
@@ -151,9 +152,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             filling=progress.filling(building) if building else None,
             orders=self.orders(building) if building and self.has_reindex_permission(request) else [],
             queries=list(asked.order_by("-times_asked", "pk")[:QUERIES_SHOWN]) if may_read else [],
-            unanswered=list(asked.filter(times_weak__gt=0).order_by("-times_weak", "pk")[:QUERIES_SHOWN])
-            if may_read
-            else [],
+            unanswered=list(weak.order_by("-times_weak", "pk")[:QUERIES_SHOWN]) if may_read else [],
             bars=bars,
             most=max((bar.searches for bar in bars), default=0),
             searches=sum(bar.searches for bar in bars),
