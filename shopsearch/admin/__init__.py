@@ -1,19 +1,21 @@
-"""The admin: images with their states, outbox, collections, receipts of reranks, and queries to judge."""
+"""The admin: how search is, images with their states, outbox, collections, reranks, and queries to judge."""
 
 from django.contrib import admin
 
 from shopsearch.admin.collections import CollectionAdmin
 from shopsearch.admin.entries import IndexEntryAdmin
 from shopsearch.admin.images import ImageAdmin, ProductImageAdminMixin, ProductImageInline
+from shopsearch.admin.overview import OverviewAdmin
 from shopsearch.admin.queries import EvaluationQueryAdmin
 from shopsearch.admin.reranks import RerankAdmin
-from shopsearch.models import Collection, EvaluationQuery, IndexEntry, ProductImage, Rerank
+from shopsearch.models import Collection, EvaluationQuery, IndexEntry, Overview, ProductImage, Rerank
 
 __all__ = [
     "CollectionAdmin",
     "EvaluationQueryAdmin",
     "ImageAdmin",
     "IndexEntryAdmin",
+    "OverviewAdmin",
     "ProductImageAdminMixin",
     "ProductImageInline",
     "RerankAdmin",
@@ -22,6 +24,7 @@ __all__ = [
 admin.site.register(Collection, CollectionAdmin)
 admin.site.register(EvaluationQuery, EvaluationQueryAdmin)
 admin.site.register(IndexEntry, IndexEntryAdmin)
+admin.site.register(Overview, OverviewAdmin)
 admin.site.register(Rerank, RerankAdmin)
 if not ProductImage._meta.swapped:
     admin.site.register(ProductImage, ImageAdmin)

@@ -7,7 +7,7 @@ import logging
 import re
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.models import F
 
 from shopsearch.conf import settings
-from shopsearch.models import EvaluationQuery
+from shopsearch.models import EvaluationQuery, SearchDay
 from shopsearch.threads import BackgroundThread
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class CollectedQuery:
     index: str
     text: str
     language: str
+    is_weak: bool = False
+    """Whether the best result was no good match."""
 
 
 def collect(answer: SearchAnswer) -> None:
@@ -52,7 +54,8 @@ def collect(answer: SearchAnswer) -> None:
             return
         text = EvaluationQuery.normalised(answer.query.text)
         if may_be_kept(text):
-            _writer.put(CollectedQuery(answer.index.name, text, answer.request.language))
+            weak = answer.match == "weak"
+            _writer.put(CollectedQuery(answer.index.name, text, answer.request.language, weak))
     except Exception as error:
         logger.warning("A query was not kept: %s", type(error).__name__)
 
@@ -72,10 +75,11 @@ def purge(*, everything: bool = False) -> int:
 
     With ``everything`` all that shoppers asked goes, judged or not, and its judgements with it.
     """
-    queries = EvaluationQuery.objects.by_shoppers()
+    queries, days = EvaluationQuery.objects.by_shoppers(), SearchDay.objects.all()
     if not everything:
         since = datetime.date.today() - datetime.timedelta(days=settings.COLLECT_KEEP_DAYS)
-        queries = queries.unjudged().filter(asked_on__lt=since)
+        queries, days = queries.unjudged().filter(asked_on__lt=since), days.filter(day__lt=since)
+    days.delete()
     return queries.delete()[1].get(EvaluationQuery._meta.label, 0)
 
 
@@ -85,15 +89,20 @@ def wait() -> None:
 
 
 def _write(batch: Counter[CollectedQuery]) -> None:
+    today = datetime.date.today()
     for asked, times in batch.items():
+        SearchDay.objects.get_or_create(index=asked.index, day=today)
+        SearchDay.objects.filter(index=asked.index, day=today).update(searches=F("searches") + times)
         key = EvaluationQuery.key_of(asked.index, asked.text)
         rows = EvaluationQuery.objects.filter(key=key)
         if not rows.exists():
             if EvaluationQuery.objects.by_shoppers().unjudged().count() >= MAX_QUERIES:
                 continue
-            kept = {**asdict(asked), "source": EvaluationQuery.Source.SHOPPER}
+            about = {name: getattr(asked, name) for name in ("index", "text", "language")}
+            kept = {**about, "source": EvaluationQuery.Source.SHOPPER}
             EvaluationQuery.objects.get_or_create(key=key, defaults=kept)
-        rows.update(times_asked=F("times_asked") + times, asked_on=datetime.date.today())
+        weak = times if asked.is_weak else 0
+        rows.update(times_asked=F("times_asked") + times, times_weak=F("times_weak") + weak, asked_on=today)
 
 
 class _Writer(BackgroundThread):

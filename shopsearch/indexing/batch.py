@@ -11,6 +11,9 @@ What cannot be done now is tried again later. An image that can never be indexed
 keep the others from being indexed. One that cannot be read, because its file is missing or the shop's code cannot give
 its values, is FAILED too, and the collections keep what they hold of it: neither a mistake in a declaration nor a
 storage that is not mounted takes anything away from what answers.
+
+A collection that does not answer holds up nothing: where the store refuses it, and is not away altogether, it is paused
+with the reason, and the images are written to the others.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from shopsearch.backends import embedder_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmbedderError, ImageError
 from shopsearch.indexing import collections, outbox
+from shopsearch.indexing.collections import REFUSALS
 from shopsearch.indexing.outbox import Settlement
 from shopsearch.models import CachedVector, Collection, Hashes, IndexEntry, StoredImage
 from shopsearch.registry import ImageIndex
@@ -381,24 +385,29 @@ def _read_present(
 def _read_stored(
     claimed: _Claimed,
     entries: Iterable[IndexEntry],
-    collections: Sequence[Collection],
+    wanted: Sequence[Collection],
     others: Sequence[Collection],
 ) -> dict[int, dict[Collection, Stored]]:
     """By entry: what these collections hold of the image for certain, and others in whose space none does."""
-    by_key = {collection.pk: collection for collection in (*collections, *others)}
+    by_key = {collection.pk: collection for collection in (*wanted, *others)}
     rows: defaultdict[int, dict[int, StoredImage]] = defaultdict(dict)
     stored: dict[int, dict[Collection, Stored]] = {entry.pk: {} for entry in entries}
     chosen = StoredImage.objects.using(claimed.using).known()
     for row in chosen.filter(entry__in=list(stored), collection__in=list(by_key)):
         rows[row.collection_id][row.entry_id] = row
     for key, collection in by_key.items():
-        wanted = {
+        by_id = {
             claimed.index.entity_id(claimed.open[pk].image_id): row
             for pk, row in rows[key].items()
-            if collection in collections or all(each.space != collection.space for each in stored[pk])
+            if collection in wanted or all(each.space != collection.space for each in stored[pk])
         }
-        for entity in get_vector_store().fetch(collection.name, list(wanted)) if wanted else ():
-            row = wanted[entity.id]
+        try:
+            found = get_vector_store().fetch(collection.name, list(by_id)) if by_id else []
+        except REFUSALS as error:
+            collections.refused(collection, error)
+            found = []
+        for entity in found:
+            row = by_id[entity.id]
             stored[row.entry_id][collection] = Stored(
                 hashes=row.hashes,
                 is_current=row.generation == collection.generation,
@@ -607,11 +616,27 @@ def _write(
     for destination in destinations:
         if chosen := [each for each in plans if destination in each.writes]:
             collection = destination.collection
-            get_vector_store().ensure_collection(collection.name, collection.schema)
             entities = {each.entry.pk: _entity(claimed.index, each, destination, vectors) for each in chosen}
-            refused = _upsert(collection.name, entities)
-            plans = _without_refused(claimed, plans, destination, refused)
+            try:
+                get_vector_store().ensure_collection(collection.name, collection.schema)
+                refused = _upsert(collection.name, entities)
+            except REFUSALS as error:
+                collections.refused(collection, error)
+                plans = [shorter for each in plans for shorter in _without(claimed, each, destination, error)]
+            else:
+                plans = _without_refused(claimed, plans, destination, refused)
     return plans
+
+
+def _without(
+    claimed: _Claimed, plan: ImagePlan, destination: Destination, error: Exception
+) -> Iterator[ImagePlan]:
+    """The plan without this destination; an image that no other one takes is tried again later."""
+    shorter = without(plan, destination) if destination in plan.writes else plan
+    if shorter.unchanged or shorter.writes:
+        yield shorter
+    else:
+        claimed.postpone([plan.entry], error)
 
 
 def _without_refused(
@@ -638,11 +663,7 @@ def _without_refused(
             claimed.reject(each.entry, error)
         else:
             collections.pause(destination.collection, f"Image {each.entry.image_id}: {_message(error)}")
-            shorter = without(each, destination)
-            if shorter.unchanged or shorter.writes:
-                rest.append(shorter)
-            else:  # no model can write it to the live one either
-                claimed.postpone([each.entry], error)
+            rest += _without(claimed, each, destination, error)
     return rest
 
 
@@ -711,10 +732,14 @@ def _remove(claimed: _Claimed, entries: Mapping[IndexEntry, str], known: Sequenc
     index, ours = claimed.index, _let_go(claimed, entries, known)
     ids = [index.entity_id(entry.image_id) for entry in ours]
     # All collections of the index: an older one may still be searched elsewhere, or be rolled back to.
-    prefix = collections.prefix_of(index)
+    prefix, by_name = collections.prefix_of(index), {each.name: each for each in known}
     for name in get_vector_store().collections() if ids else ():
         if name.startswith(prefix):
-            get_vector_store().delete(name, ids)
+            try:
+                get_vector_store().delete(name, ids)
+            except REFUSALS as error:
+                if name in by_name:  # one that has no row is nobody's
+                    collections.refused(by_name[name], error)
     claimed.settle("deleted", [Settlement(entry=entry) for entry in ours if not entries[entry]])
     failed = [Settlement(entry=entry, error=entries[entry]) for entry in ours if entries[entry]]
     claimed.settle("failed", failed)

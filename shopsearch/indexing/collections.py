@@ -11,16 +11,19 @@ import logging
 import uuid
 from collections.abc import Mapping
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
 from shopsearch.conf import settings
-from shopsearch.exceptions import BackendError
+from shopsearch.exceptions import BackendError, VectorStoreError
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex
 
 logger = logging.getLogger(__name__)
 State = Collection.State
+REFUSALS = (VectorStoreError, ImproperlyConfigured)
+"""What a store raises that does not take a collection: its disk is full, it has no rights, another one has the name."""
 
 
 def is_current(index: ImageIndex, collection: Collection) -> bool:
@@ -64,7 +67,12 @@ def create(index: ImageIndex, state: str, using: str, **values: int) -> Collecti
         collection.name = name
         collection.save(update_fields=("name",), using=using)
     # Whoever lists the store's collections first and the rows afterwards finds a row for each of them.
-    store.ensure_collection(name, schema_of(index))
+    try:
+        store.ensure_collection(name, schema_of(index))
+    except REFUSALS:
+        if state != State.LIVE:
+            collection.row.delete()  # nothing was begun
+        raise
     return collection
 
 
@@ -73,6 +81,28 @@ def pause(collection: Collection, error: str = "") -> bool:
     if paused := bool(collection.row.building().update(state=State.PAUSED, error=error)):
         logger.log(logging.WARNING if error else logging.INFO, "%s is paused. %s", collection.name, error)
     return paused
+
+
+def refused(collection: Collection, error: Exception) -> None:
+    """The store does not take this collection: where it does not answer searches, it is paused, and the rest goes on.
+
+    Raises the error where it does answer, and what the store raises where it is away altogether.
+    """
+    if not collection.is_live:
+        get_vector_store().collections()
+        # Whoever paused it has kept it from answering before what it lacks now is looked at again.
+        if pause(collection, refusal(collection, error)) or not collection.row.live().exists():
+            return
+    raise error
+
+
+def refusal(collection: Collection, error: Exception) -> str:
+    """What is said of a collection that the store does not take."""
+    return (
+        f"The store refuses {collection.name}: {str(error).rstrip('.')}. The live collection goes on answering, and "
+        "changes go on being written to it. Mend that, then `manage.py shopsearch_reindex --resume` goes on, and "
+        "--cancel gives up."
+    )
 
 
 def prefix_of(index: ImageIndex) -> str:

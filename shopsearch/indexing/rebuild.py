@@ -17,6 +17,7 @@ import logging
 import re
 from collections.abc import Iterator
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Now
@@ -24,6 +25,7 @@ from django.db.models.functions import Now
 from shopsearch import registry
 from shopsearch.backends import embedder_of, get_vector_store
 from shopsearch.conf import settings
+from shopsearch.exceptions import VectorStoreError
 from shopsearch.indexing import collections, outbox
 from shopsearch.indexing.batch import AWAY, destinations_of
 from shopsearch.models import CachedVector, Change, Collection, IndexEntry, StoredImage
@@ -60,6 +62,8 @@ def begin(index: ImageIndex) -> Collection:
         collection = collections.create(index, State.BUILDING, index.database, ceiling=_EVERY)
     except IntegrityError as error:
         raise Refused(_UNDER_WAY.format(index.name)) from error
+    except ImproperlyConfigured as error:
+        raise Refused(f"{index.name}: no rebuild was begun: {error}") from error
     return _start(index, collection)
 
 
@@ -113,7 +117,10 @@ def cancel(index: ImageIndex) -> Collection:
     """Drop the new collection; the live one has answered and been written to all the while."""
     collection = _unfinished(index)
     collection.row.delete()
-    get_vector_store().drop_collection(collection.name)
+    try:
+        get_vector_store().drop_collection(collection.name)
+    except VectorStoreError as error:
+        logger.warning("%s is left in the store until --prune drops it: %s", collection.name, error)
     _clean_up(index)
     return collection
 
@@ -180,7 +187,8 @@ def _forget_lost(index: ImageIndex, collection: Collection) -> None:
         outbox.forget(collection, [pk for key, pk in by_id.items() if key not in found])
     for ids in chunks_of(store.ids(collection.name)):
         image_ids = {entity.image_id: entity.id for entity in store.fetch(collection.name, ids)}
-        known = set(entries.filter(image_id__in=list(image_ids)).values_list("image_id", flat=True))
+        alive = entries.filter(~Q(state=IndexEntry.State.FAILED) | Q(stored__collection=collection))
+        known = set(alive.filter(image_id__in=list(image_ids)).values_list("image_id", flat=True))
         store.delete(collection.name, [key for image_id, key in image_ids.items() if image_id not in known])
 
 
@@ -282,10 +290,14 @@ def _difference(index: ImageIndex, collection: Collection) -> str:
     rows = StoredImage.objects.using(collection._state.db).filter(collection=collection)
     indexed = rows.exclude(entry__state__in=IndexEntry.UNFINISHED)
     moving = _entries_of(index, collection).unfinished()
-    get_vector_store().ensure_collection(collection.name, collection.schema)
     for _ in range(COUNTS):
         before = (indexed.count(), moving.count())
-        found = get_vector_store().count(collection.name)
+        try:
+            get_vector_store().ensure_collection(collection.name, collection.schema)
+            found = get_vector_store().count(collection.name)
+        except collections.REFUSALS as error:
+            get_vector_store().collections()  # raises where the store is away altogether: it is waited for
+            return collections.refusal(collection, error)
         after = (indexed.count(), moving.count())
         least, most = min(before[0], after[0]), max(before[0], after[0]) + max(before[1], after[1])
         if least <= found <= most:

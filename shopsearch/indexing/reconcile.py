@@ -161,7 +161,7 @@ class _Comparison:
     def _compare(self, image_id: str, look: _Look) -> Difference | None:
         entity, entry = look.entities.get(image_id), look.entries.get(image_id)
         has_failed = entry is not None and entry.state == IndexEntry.State.FAILED
-        if has_failed and entry.pk in look.kept and image_id in look.shown:
+        if entry is not None and has_failed and entry.pk in look.kept and image_id in look.shown:
             return None
         if image_id not in look.shown or has_failed:
             reason = "it cannot be indexed" if image_id in look.shown else "it is not shown"

@@ -1,7 +1,7 @@
 """The database's side of search: images, the outbox, collections, reranks, and what search is judged by."""
 
-from shopsearch.models.collections import Collection, Hashes, StoredImage
-from shopsearch.models.evaluation import Calibration, EvaluationQuery, Judgement
+from shopsearch.models.collections import Collection, Hashes, Overview, StoredImage
+from shopsearch.models.evaluation import Calibration, EvaluationQuery, Judgement, SearchDay
 from shopsearch.models.images import PRODUCT_MODEL, AbstractProductImage, ProductImage, ProductImageQuerySet
 from shopsearch.models.outbox import Change, IndexEntry
 from shopsearch.models.reranks import Rerank
@@ -18,8 +18,10 @@ __all__ = [
     "Hashes",
     "IndexEntry",
     "Judgement",
+    "Overview",
     "ProductImage",
     "ProductImageQuerySet",
     "Rerank",
+    "SearchDay",
     "StoredImage",
 ]

@@ -108,6 +108,16 @@ class Collection(models.Model):
         return rows.filter(collection=self, generation=self.generation)
 
 
+class Overview(Collection):
+    """The admin's page that says how search is; it has no rows of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("Shop search")
+        verbose_name_plural = _("Shop search")
+        default_permissions = ("view",)
+
+
 class Hashes(NamedTuple):
     """What an entity was made from, as digests."""
 

@@ -43,6 +43,8 @@ class EvaluationQuery(models.Model):
     language = models.CharField(_("language"), max_length=20, blank=True)
     source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.STAFF)
     times_asked = models.PositiveIntegerField(_("times asked"), default=0)
+    times_weak = models.PositiveIntegerField(_("without a good match"), default=0)
+    """How often the best result was a weak match, of the times asked."""
     asked_on = models.DateField(_("asked on"), null=True, blank=True)
     created_on = models.DateField(_("created on"), default=datetime.date.today)
 
@@ -71,6 +73,23 @@ class EvaluationQuery(models.Model):
     def key_of(cls, index: str, text: str, picture: bytes | memoryview | None = None) -> str:
         pictured = hashlib.sha256(picture).hexdigest() if picture else ""
         return hashlib.sha256("\0".join((index, cls.normalised(text), pictured)).encode()).hexdigest()
+
+
+class SearchDay(models.Model):
+    """How many searches of an index were collected on a day: shoppers' who allow it, by words alone."""
+
+    index = models.CharField(_("index"), max_length=100)
+    day = models.DateField(_("day"))
+    searches = models.PositiveIntegerField(_("searches"), default=0)
+
+    class Meta:
+        verbose_name = _("searches of a day")
+        verbose_name_plural = _("searches by day")
+        default_permissions = ()
+        constraints = (models.UniqueConstraint(fields=("index", "day"), name="shopsearch_day_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.index} {self.day}: {self.searches}"
 
 
 class Judgement(models.Model):

@@ -134,7 +134,18 @@ def test_one_text_is_one_row_with_its_language_and_its_day_and_nothing_that_says
     assert (query.text, query.times_asked, query.language, query.index) == ("taza roja", 3, "es", INDEX)
     assert (query.source, query.asked_on, query.picture) == ("shopper", datetime.date.today(), None)
     fields = {field.name for field in EvaluationQuery._meta.get_fields()} - {"id", "judgements"}
-    about = {"key", "index", "text", "picture", "language", "source", "times_asked", "asked_on", "created_on"}
+    about = {
+        "key",
+        "index",
+        "text",
+        "picture",
+        "language",
+        "source",
+        "times_asked",
+        "times_weak",
+        "asked_on",
+        "created_on",
+    }
     assert fields == about
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from django.core.files.storage import default_storage
 
-from shopsearch import tasks
+from shopsearch import diagnosis, tasks
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import outbox, reconcile
 from shopsearch.models import IndexEntry, ProductImage
@@ -192,3 +192,13 @@ def test_the_task_puts_right_what_differs_and_logs_it(images, store, caplog):
     index_everything()
     assert f"image {images[0].pk} is lost" in caplog.text
     assert found() == []
+
+
+def test_a_store_that_lost_its_data_is_said_at_once_and_healed_by_beat_without_a_command(images, store):
+    store.drop_collection(live_name(IMAGES))
+    [problem] = [each for each in diagnosis.diagnose() if each.level == "answers"]
+    assert f"the store holds 0 of the {len(images)} images that are indexed." in problem.message
+    tasks.reconcile()
+    index_everything()
+    assert set(entities()) == {str(image.pk) for image in images}
+    assert not [each for each in diagnosis.diagnose() if each.level != "note"]

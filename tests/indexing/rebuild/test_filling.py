@@ -235,7 +235,8 @@ def test_a_store_that_is_away_while_a_rebuild_is_looked_after_is_one_warning_of_
         raise VectorStoreError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(get_vector_store(), "count", away)
+        for verb in ("count", "collections"):
+            patch.setattr(get_vector_store(), verb, away)
         while new.stored.count() < new.total:
             tasks.index()
         caplog.clear()

@@ -1,0 +1,273 @@
+"""The admin's page "Shop search": whether search works, what is indexed, and what shoppers look for."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from celery import current_app
+from django.contrib import admin
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db.models import Count
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+
+from shopsearch import broker, diagnosis
+from shopsearch.admin.columns import STYLE, ReindexPermission
+from shopsearch.admin.permissions import ReadOnly
+from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.conf import settings
+from shopsearch.indexing import progress
+from shopsearch.models import Collection, EvaluationQuery, IndexEntry, Overview, Rerank, SearchDay
+from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.threads import within
+
+if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
+    ModelAdmin = admin.ModelAdmin[Overview]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+PART_SECONDS = 1.0
+"""How long the store and the broker are waited for."""
+DAYS, RERANK_DAYS = 30, 7
+QUERIES_SHOWN = REASONS_SHOWN = 10
+ERRORS_READ = 1_000
+"""Of so many different errors the groups are made."""
+RERANKS_READ = 10_000
+_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[\d/]\S*")
+"""What differs from image to image: names, paths, numbers."""
+
+State = IndexEntry.State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The store, the broker or the model; ``error`` says what is wrong, and ``remedy`` what to do."""
+
+    name: str
+    what: str
+    error: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why images failed, and how many of them."""
+
+    text: str
+    count: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A day of the plot of searches, in its own units: 30 days wide, 100 high."""
+
+    day: datetime.date
+    searches: int
+    x: int
+    height: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """What the page says of one index."""
+
+    index: ImageIndex
+    title: str
+    live: Collection | None
+    indexed: int
+    waiting: int
+    failed: int
+    reasons: Sequence[Reason]
+    failed_address: str
+    building: Collection | None
+    filling: progress.Filling | None
+    orders: Sequence[tuple[str, str]]
+    """Links to what may be done about the rebuild: an address and what is on the button."""
+    queries: Sequence[EvaluationQuery]
+    unanswered: Sequence[EvaluationQuery]
+    bars: Sequence[Bar]
+    most: int
+    searches: int
+
+
+class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
+    """One page for whoever may view it; what it links to is for those who may."""
+
+    class Media:
+        css = {"all": (STYLE,)}
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        counts = progress.counts()
+        problems = diagnosis.diagnose_soon(counts)
+        parts = parts_of()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Shop search"),
+            "opts": self.model._meta,
+            "media": self.media,
+            "parts": parts,
+            "problems": problems,
+            "works": not any(part.error for part in parts)
+            and not any(problem.level == "answers" for problem in problems),
+            "well": not problems and not any(part.error for part in parts),
+            "panels": [self.panel(request, index, counts[index.name]) for index in get_indexes()],
+            "reranks": reranks(),
+            "rerank_days": RERANK_DAYS,
+            "collects": settings.COLLECT_QUERIES,
+            "search_address": _address("shopsearch:search"),
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/shopsearch/overview.html", context)
+
+    def panel(self, request: HttpRequest, index: ImageIndex, states: Mapping[str, int]) -> Panel:
+        building = Collection.objects.of(index).unfinished().first()
+        may_read = request.user.has_perm("shopsearch.view_evaluationquery")
+        asked = EvaluationQuery.objects.by_shoppers().filter(index=index.name).defer("picture")
+        bars = self.bars(index) if may_read else []
+        return Panel(
+            index=index,
+            title=str(index.model._meta.verbose_name_plural).capitalize(),
+            live=Collection.objects.of(index).live().first(),
+            indexed=states[State.INDEXED],
+            waiting=sum(states[state] for state in IndexEntry.UNFINISHED),
+            failed=states[State.FAILED],
+            reasons=self.reasons(index) if states[State.FAILED] else [],
+            failed_address=self.entries_address(index),
+            building=building,
+            filling=progress.filling(building) if building else None,
+            orders=self.orders(building) if building and self.has_reindex_permission(request) else [],
+            queries=asked.order_by("-times_asked", "pk")[:QUERIES_SHOWN] if may_read else [],
+            unanswered=asked.filter(times_weak__gt=0).order_by("-times_weak", "pk")[:QUERIES_SHOWN]
+            if may_read
+            else [],
+            bars=bars,
+            most=max((bar.searches for bar in bars), default=0),
+            searches=sum(bar.searches for bar in bars),
+        )
+
+    def reasons(self, index: ImageIndex) -> list[Reason]:
+        """Errors that differ by a name or a number only are one reason."""
+        rows = IndexEntry.objects.of(index).failed().order_by()
+        grouped: Counter[str] = Counter()
+        for error, count in (
+            rows.values_list("error").annotate(count=Count("pk")).order_by("-count")[:ERRORS_READ]
+        ):
+            grouped[_PARTICULAR.sub("…", error)[:200]] += count
+        return [
+            Reason(text=text, count=count, address=self.entries_address(index, _longest(text)))
+            for text, count in grouped.most_common(REASONS_SHOWN)
+        ]
+
+    def entries_address(self, index: ImageIndex, words: str = "") -> str:
+        asked = {"state__exact": State.FAILED, "index__exact": index.name} | ({"q": words} if words else {})
+        address = _address(f"{self.admin_site.name}:shopsearch_indexentry_changelist")
+        return f"{address}?{urlencode(asked)}" if address else ""
+
+    def orders(self, building: Collection) -> list[tuple[str, str]]:
+        names = (
+            {"pause": _("Pause")} if building.state == Collection.State.BUILDING else {"resume": _("Resume")}
+        )
+        names["cancel"] = _("Cancel the rebuild")
+        return [
+            (address, title)
+            for name, title in names.items()
+            if (address := _address(f"{self.admin_site.name}:shopsearch_collection_order", building.pk, name))
+        ]
+
+    def bars(self, index: ImageIndex) -> list[Bar]:
+        today = datetime.date.today()
+        days = [today - datetime.timedelta(days=back) for back in reversed(range(DAYS))]
+        rows = SearchDay.objects.filter(index=index.name, day__gte=days[0])
+        counted = dict(rows.values_list("day", "searches"))
+        most = max(counted.values(), default=0) or 1
+        return [
+            Bar(day=day, searches=counted.get(day, 0), x=place, height=100 * counted.get(day, 0) / most)
+            for place, day in enumerate(days)
+        ]
+
+
+def parts_of() -> list[Part]:
+    """The store, the broker and the model, each waited for PART_SECONDS at most. No model is loaded."""
+    return [
+        _asked(
+            _("Vector store"),
+            settings.VECTOR_STORE["BACKEND"],
+            lambda: get_vector_store().collections(),
+            _("Searches fail while it is away. Is it running, and is its address right?"),
+        ),
+        _asked(
+            _("Broker"),
+            _("wakes the workers"),
+            _ask_broker,
+            _(
+                "Searches go on; new pictures wait until the workers look by themselves. Is it running, and not full?"
+            ),
+        ),
+        _asked(
+            _("Model"),
+            settings.EMBEDDER["BACKEND"],
+            lambda: get_embedder().space,
+            _("`manage.py check` says what is wrong with the settings."),
+        ),
+    ]
+
+
+def _asked(name: str, what: str, question: Callable[[], object], remedy: str) -> Part:
+    try:
+        within(PART_SECONDS, question)
+    except Exception as error:  # clients raise what they like; whatever it is, the page is to be shown
+        return Part(name=name, what=what, error=str(error) or type(error).__name__, remedy=remedy)
+    return Part(name=name, what=what)
+
+
+def _ask_broker() -> None:
+    if current_app.conf.task_always_eager:
+        return
+    if not broker.has_workers():
+        raise ImproperlyConfigured(_("Celery has no broker: `manage.py check` says how to set one (W001)."))
+    with broker.connection_of(current_app) as connection:
+        broker.probe(connection)
+
+
+def reranks() -> dict[str, Any]:
+    """Of the last RERANK_DAYS: how many ended, the share that is done, and the median time until then."""
+    recent = Rerank.objects.ended().filter(created_at__gte=Now() - datetime.timedelta(days=RERANK_DAYS))
+    states = dict(recent.order_by().values_list("state").annotate(Count("pk")))
+    ended, done = sum(states.values()), states.get(Rerank.State.DONE, 0)
+    times = recent.filter(state=Rerank.State.DONE, finished_at__isnull=False).order_by("-created_at")
+    seconds = [
+        (finished - created).total_seconds()
+        for created, finished in times.values_list("created_at", "finished_at")[:RERANKS_READ]
+    ]
+    return {
+        "ended": ended,
+        "done": done,
+        "share": 100 * done / ended if ended else None,
+        "seconds": statistics.median(seconds) if seconds else None,
+    }
+
+
+def _longest(text: str) -> str:
+    """The longest run of words that is the same in every error of the group, to find them by."""
+    return max((part.strip() for part in text.split("…")), key=len)
+
+
+def _address(name: str, *arguments: object) -> str:
+    try:
+        return reverse(name, args=arguments)
+    except NoReverseMatch:  # the shop has it not
+        return ""
