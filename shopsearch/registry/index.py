@@ -17,7 +17,6 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, Obje
 from django.db import InterfaceError, OperationalError, router
 from django.db.models import F, Manager, Model, Q, QuerySet
 from django.db.models.functions import Coalesce
-from django.utils.functional import cached_property
 
 from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
@@ -348,7 +347,7 @@ class ImageIndex:
             "image": _or_empty(lambda: self.get_picture_url(image)),
         }
 
-    @cached_property
+    @property
     def _takes_request(self) -> bool:
         """Whether the project's ``describe`` does."""
         kinds = inspect.signature(self.describe).parameters

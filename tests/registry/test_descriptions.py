@@ -6,6 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.db import OperationalError
 
+from shopsearch import ImageIndex
 from shopsearch.models import ProductImage
 from shopsearch.registry import index_for
 from shopsearch.search.engine import search
@@ -70,3 +71,32 @@ def test_a_database_that_is_away_is_not_a_product_without_a_title(odd, monkeypat
     plain = ProductImage.objects.exclude(product=odd).get()
     with pytest.raises(OperationalError):
         index_for(ProductImage).described(plain.product, plain)
+
+
+def test_a_description_may_depend_on_who_asks_and_one_that_does_not_takes_no_request(
+    client, monkeypatch, settings
+):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None}
+    cache.clear()
+    product(RED, title="mug")
+    index_everything()
+    index = index_for(ProductImage)
+
+    def describe(self, product, image, request=None):
+        price = 8 if request is not None and "trade" in request.COOKIES else 10
+        return {**ImageIndex.describe(self, product, image), "title": "mug", "price": price}
+
+    def shown():
+        page = client.get("/search/", {"q": "red"}).content.decode()
+        [result] = client.get("/api/search/", {"q": "red"}).json()["results"]
+        return result["product"].get("price"), 'shopsearch-card__price">8<' in page
+
+    with monkeypatch.context() as priced:
+        priced.setattr(type(index), "describe", describe)
+        assert shown() == (10, False)
+        client.cookies["trade"] = "yes"
+        assert shown() == (8, True)
+    monkeypatch.setattr(
+        type(index), "describe", lambda self, product, image: {"id": 1, "title": "plain", "price": 7}
+    )
+    assert shown() == (7, False)
