@@ -127,7 +127,7 @@ def _connect(url: URL, deadline: Deadline, allows: Callable[[str], bool]) -> htt
     # One forbidden address among allowed ones is reason enough: somebody is trying something.
     for address in found:
         if not allows(address):
-            raise AddressRefused(f"{url.host} is {address}, which must not be asked")
+            raise AddressRefused(f"not on the public internet: {url.host} is {address}")
     failure: Exception = OSError("the host has no address")
     for place, address in enumerate(tried := found[:MAX_ADDRESSES]):
         try:

@@ -81,7 +81,7 @@ class Report:
         }
         self.file.write(json.dumps(failure) + "\n")
         self.file.flush()
-        # "the picture broke off: after 3 of 7 bytes" is one of its kind.
+        # "the connection failed: reset by peer" is one of its kind.
         self.kinds[reason.split(":")[0]] += 1
 
 

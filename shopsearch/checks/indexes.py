@@ -17,11 +17,9 @@ from django.db.models import (
     AutoField,
     BigAutoField,
     BigIntegerField,
-    CharField,
     FileField,
     ForeignKey,
     Model,
-    TextField,
 )
 
 from shopsearch import registry
@@ -174,16 +172,10 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
 
 
 def _unfit(index: ImageIndex, declared: FilterField, path: object) -> tuple[str, str] | None:
-    """What is wrong with reading this column as the declared type, and what to do."""
+    """What is lost of this column in the declared type, and what to do."""
     place = place_of(index, path) if isinstance(path, str) else None
     column = place.field if place else None
     with suppress(ImproperlyConfigured):
-        if isinstance(column, CharField | TextField) and declared.kind in ("boolean", "strings"):
-            return (
-                "a column of text is declared as " + ("bool" if declared.kind == "boolean" else "list[str]"),
-                'Declare it as str. What the text means, such as "0" or "red,blue", a method of the product can '
-                "say: name the method as the filter's path.",
-            )
         is_long = isinstance(column, BigIntegerField) and not isinstance(column, AutoField | BigAutoField)
         if is_long and declared.type is int:
             return (

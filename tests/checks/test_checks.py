@@ -193,8 +193,8 @@ def test_E005_a_filter_whose_value_is_nowhere_to_be_found(declare, source):
 @pytest.mark.parametrize(
     ("kind", "source", "words"),
     [
-        (bool, "title", "a column of text is declared as bool"),
-        (list[str], "category__name", "a column of text is declared as list[str]"),
+        (bool, "title", "is a CharField, which is no boolean"),
+        (list[str], "category__name", "would take it letter by letter"),
         (int, "serial", "a column of 64 bits is declared as int"),
     ],
 )

@@ -1,6 +1,7 @@
 """What shopsearch_evaluate tells: its table, its page, its exit code, and what it cannot measure."""
 
 import json
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -118,7 +119,7 @@ def test_a_store_that_is_away_is_said(queries, monkeypatch):
 
 
 def test_without_ir_measures_it_says_what_to_install(queries, monkeypatch):
-    monkeypatch.setattr(shopsearch_evaluate.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ir_measures", None)
     with pytest.raises(CommandError, match="pip install"):
         evaluate(queries)
 

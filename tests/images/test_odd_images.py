@@ -128,4 +128,5 @@ def test_nor_do_the_largest_pictures_that_are_accepted(mode, size, kind, options
     Image.new(mode, size).save(content, kind, **options)
     verdict, taken = peak(content.getvalue())
     assert verdict == "read"
-    assert MEMORY_BYTES / 10 < taken < MEMORY_BYTES
+    assert taken < MEMORY_BYTES
+    assert kind == "TIFF" or taken > MEMORY_BYTES / 10  # a TIFF is decoded in a process of its own

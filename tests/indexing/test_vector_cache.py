@@ -128,7 +128,7 @@ def test_a_declaration_that_failed_for_a_while_costs_no_embedding_when_it_is_men
         broken.setattr(IMAGES, "get_field_values", lambda image: 1 / 0)
         Change.objects.note_all(IMAGES)
         index_everything()
-        assert (entry(image).state, len(entities())) == ("failed", 0)
+        assert (entry(image).state, len(entities())) == ("failed", 1)
     Change.objects.note_failed(IMAGES)
     assert show() == 0
     assert looks(image, RED)

@@ -6,7 +6,7 @@ from itertools import cycle
 
 FAULTS = {
     "missing": "the server answered 404",
-    "half": "the picture broke off",
+    "half": "the connection failed",
     "html": "not a picture",
     "hangs-up": "the connection failed",
     "redirect": "not on the public internet",

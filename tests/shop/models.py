@@ -20,8 +20,8 @@ class Product(models.Model):
     price = models.DecimalField(max_digits=8, decimal_places=2, default=0)
     in_stock = models.BooleanField(default=True)
     tags = models.JSONField(default=list, blank=True)
-    weight = models.FloatField(null=True)
-    serial = models.BigIntegerField(null=True)
+    weight = models.FloatField(null=True, blank=True)
+    serial = models.BigIntegerField(null=True, blank=True)
     published = models.BooleanField(default=True)
 
     def __str__(self):

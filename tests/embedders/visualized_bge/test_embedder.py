@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from shopsearch import conf
 from shopsearch.backends import get_embedder
 from shopsearch.embedders import torch_model, weights
 from shopsearch.embedders.model_folder import BUNDLED
@@ -45,8 +46,9 @@ def embed(**options: Any) -> Any:
 # What it is
 
 
-def test_it_is_what_a_project_gets_that_names_no_embedder(settings):
-    settings.SHOPSEARCH = {}
+def test_it_is_what_a_project_gets_that_names_no_embedder_and_has_no_starter(settings, monkeypatch):
+    monkeypatch.setattr(conf, "find_spec", lambda package: None)
+    settings.SHOPSEARCH = {"EMBEDDER": {"BACKEND": conf.default_embedder()}}
     embedder = get_embedder()
     assert isinstance(embedder, VisualizedBGE)
     assert (embedder.dimension, embedder.check()) == (128, [])
