@@ -48,9 +48,8 @@ def check_indexes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 def check_unloaded(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Whether a package beside the project's own has an image_indexes.py that no app brings in."""
-    project = Path(
-        importlib.import_module(str(settings.ROOT_URLCONF).partition(".")[0]).__file__ or ""
-    ).parent
+    root = importlib.import_module(str(settings.ROOT_URLCONF).partition(".")[0])
+    project = Path(getattr(root, "__file__", None) or "").parent
     found = {project, *project.parent.iterdir()} if (project / "__init__.py").exists() else set()
     loaded = {Path(app.path).resolve() for app in apps.get_app_configs()}
     return [

@@ -189,8 +189,9 @@ def test_another_search_ends_the_asking_and_going_back_begins_it_anew(shopper, f
         box.press("Enter")
     blue = polls[-1]
     del polls[:]
-    with shopper.expect_response(blue):
+    with shopper.expect_request(blue) as asked:
         pass
+    asked.value.response()
     assert set(polls) == {blue}
     with shopper.expect_response(lambda response: RERANKS.search(response.url) and response.url != blue):
         shopper.go_back()

@@ -10,11 +10,10 @@ import json
 import sys
 from typing import Any
 
-from shopsearch.indexing import progress
-
 
 def report() -> dict[str, Any]:
     from shopsearch import images
+    from shopsearch.indexing import progress
     from shopsearch.indexing.batch import index_pending
     from shopsearch.models import ProductImage
     from shopsearch.search.engine import search

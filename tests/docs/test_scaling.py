@@ -84,18 +84,26 @@ def test_an_index_entry_takes_the_bytes_that_the_page_says(postgres):
 import django; django.setup()
 from django.core.management import call_command
 from django.db import connection
-from shopsearch.models import IndexEntry
+from shopsearch.models import IndexEntry, StoredImage
 call_command("migrate", run_syncdb=True, verbosity=0)
-IndexEntry.objects.bulk_create(
+entries = IndexEntry.objects.bulk_create(
     [
-        IndexEntry(index="shopsearch_productimage", image_id=str(10**9 + number), state="indexed",
-                   held={{"1": ["a" * 64, "b" * 64]}})
+        IndexEntry(index="shopsearch_productimage", image_id=str(10**9 + number), state="indexed")
         for number in range({count})
     ],
     batch_size=5_000,
 )
+StoredImage.objects.bulk_create(
+    [
+        StoredImage(entry=entry, collection_id=1, generation=0, image_hash="a" * 64, fields_hash="b" * 64)
+        for entry in entries
+    ],
+    batch_size=5_000,
+)
 with connection.cursor() as cursor:
-    cursor.execute("SELECT pg_total_relation_size('shopsearch_indexentry')")
+    cursor.execute(
+        "SELECT pg_total_relation_size('shopsearch_indexentry') + pg_total_relation_size('shopsearch_storedimage')"
+    )
     print(cursor.fetchone()[0])
 """
     environment = {

@@ -8,8 +8,6 @@ import sys
 
 import django
 
-from tests.shop.store import live_name
-
 django.setup()
 
 import numpy as np  # noqa: E402
@@ -20,6 +18,7 @@ from shopsearch.models import IndexEntry, ProductImage  # noqa: E402
 from shopsearch.registry import index_for  # noqa: E402
 from shopsearch.testing import ColourEmbedder  # noqa: E402
 from shopsearch.types import Query  # noqa: E402
+from tests.shop.store import live_name  # noqa: E402
 
 
 def differences():
