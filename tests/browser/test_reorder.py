@@ -185,9 +185,18 @@ def test_a_server_that_is_in_trouble_is_left_alone(shopper, live_server, polls):
 def test_another_search_ends_the_asking_and_going_back_begins_it_anew(shopper, first, polls):
     box = shopper.get_by_role("search").first.get_by_role("searchbox")
     box.fill("blue")
-    with shopper.expect_response(lambda response: RERANKS.search(response.url) and response.url != polls[0]):
+    red = polls[0]
+    with shopper.expect_response(
+        lambda response: RERANKS.search(response.url) and response.url != red
+    ) as found:
         box.press("Enter")
-    blue = polls[-1]
+    blue = found.value.url
+    expect(shopper).to_have_url(
+        re.compile("q=blue")
+    )  # they are shown, having waited a moment for their better order
+    expect(shopper.locator("[data-shopsearch-found]")).to_have_attribute(
+        "data-shopsearch-title", re.compile("blue")
+    )
     del polls[:]
     with shopper.expect_request(blue) as asked:
         pass
