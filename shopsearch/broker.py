@@ -14,7 +14,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from celery import Celery, current_app
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.utils.translation import gettext as _
 from kombu import Connection
 
 from shopsearch.conf import settings
@@ -121,11 +123,26 @@ def connection_of(app: Celery) -> Connection:
     return connection
 
 
+def ask() -> None:
+    """Ask the broker for an answer, if anything needs one. Raises ImproperlyConfigured where Celery has no broker.
+
+    Raises what ``probe`` raises.
+    """
+    if current_app.conf.task_always_eager:
+        return
+    if not has_workers():
+        raise ImproperlyConfigured(_("Celery has no broker: `manage.py check` says how to set one (W001)."))
+    with connection_of(current_app) as connection:
+        probe(connection)
+
+
 def probe(connection: Connection) -> None:
     """Write a message to the broker and take it back: one that can be reached may refuse writes, as a full one does.
 
     Raises what the broker's client raises.
     """
+    # Each address once, as a wake-up does; by itself it would rest for two seconds between two tries.
+    connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0)
     with connection.SimpleBuffer(PROBE_QUEUE) as queue:
         queue.put("")
         queue.clear()

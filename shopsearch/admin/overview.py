@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from celery import current_app
 from django.contrib import admin
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
@@ -211,7 +210,7 @@ def parts_of() -> list[Part]:
         _asked(
             _("Broker"),
             _("wakes the workers"),
-            _ask_broker,
+            broker.ask,
             _(
                 "Searches go on; new pictures wait until the workers look by themselves. Is it running, and not full?"
             ),
@@ -231,15 +230,6 @@ def _asked(name: str, what: str, question: Callable[[], object], remedy: str) ->
     except Exception as error:  # clients raise what they like; whatever it is, the page is to be shown
         return Part(name=name, what=what, error=str(error) or type(error).__name__, remedy=remedy)
     return Part(name=name, what=what)
-
-
-def _ask_broker() -> None:
-    if current_app.conf.task_always_eager:
-        return
-    if not broker.has_workers():
-        raise ImproperlyConfigured(_("Celery has no broker: `manage.py check` says how to set one (W001)."))
-    with broker.connection_of(current_app) as connection:
-        broker.probe(connection)
 
 
 def reranks() -> dict[str, Any]:

@@ -164,19 +164,6 @@ def _ask_embedder() -> None:
     embedder.embed([Query(text="ready", image=Image.new("RGB", (64, 64)))])
 
 
-def _ask_broker() -> None:
-    from celery import current_app
-
-    if current_app.conf.task_always_eager:
-        return
-    if not broker.has_workers():
-        raise ImproperlyConfigured("Celery has no broker (W001).")
-    with broker.connection_of(current_app) as connection:
-        # Each address once, as a wake-up does; by itself it would rest for two seconds between two tries.
-        connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0)
-        broker.probe(connection)
-
-
 def _look_at_indexes() -> list[Problem]:
     try:
         return diagnose()
@@ -202,7 +189,7 @@ PROBES = {
         ),
         Probe(
             "broker",
-            _ask_broker,
+            broker.ask,
             away="Celery's broker cannot be reached or written to: searches go on, new pictures and reranks wait.",
         ),
         Probe(

@@ -223,7 +223,6 @@ def _connect(broker: Part) -> None:
         raise ImproperlyConfigured("Celery has no broker: manage.py check says how to set one (W001).")
     with wakeups.connection_of(current_app) as wire:
         broker.name = wire.as_uri()  # without the password
-        wire.connect()
         wakeups.probe(wire)
 
 
