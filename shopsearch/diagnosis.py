@@ -14,7 +14,7 @@ from django.utils import timezone
 from shopsearch.backends import embedder_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import progress, rebuild
+from shopsearch.indexing import collections, progress, rebuild
 from shopsearch.indexing.batch import NO_MODEL
 from shopsearch.models import Collection, IndexEntry, StoredImage
 from shopsearch.registry import ImageIndex, get_indexes
@@ -82,35 +82,6 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{int(seconds // size)} {unit}"
     return f"{int(seconds)} seconds"
-
-
-@dataclass(kw_only=True)
-class Comparison:
-    """How many entities the live collection holds, and between which numbers the rows say."""
-
-    found: int
-    least: int
-    most: int
-
-
-def compare(index: ImageIndex, live: Collection) -> Comparison:
-    """The store beside the rows. Raises BackendError while the store is away."""
-    rows = StoredImage.objects.using(index.database).filter(collection=live)
-    moving = IndexEntry.objects.of(index).unfinished()
-
-    def counted() -> tuple[int, int]:
-        # Few are unfinished as a rule, and there is an index on the state: cheaper than joining every row.
-        return rows.count() - rows.filter(entry__in=moving.values("pk")).count(), moving.count()
-
-    before = counted()
-    found = get_vector_store().count(live.name)
-    fits = before[0] <= found <= sum(before)
-    after = before if fits else counted()
-    return Comparison(
-        found=found,
-        least=min(before[0], after[0]),
-        most=max(before[0], after[0]) + max(before[1], after[1]),
-    )
 
 
 class _Patient:
@@ -220,7 +191,7 @@ class _Patient:
     def entities(self) -> Iterator[Problem]:
         if self.live is None:
             return
-        counted = compare(self.index, self.live)
+        counted = collections.count_entities(self.live)
         if counted.found < counted.least:
             missing = counted.least - counted.found
             level: Level = "answers" if missing > settings.MAX_FAILED_SHARE * counted.least else "work"

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
@@ -17,7 +18,7 @@ from django.db import IntegrityError, transaction
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, VectorStoreError
-from shopsearch.models import Collection
+from shopsearch.models import Collection, IndexEntry, StoredImage
 from shopsearch.registry import ImageIndex
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,41 @@ def refusal(collection: Collection, error: Exception) -> str:
         f"The store refuses {collection.name}: {str(error).rstrip('.')}. The live collection goes on answering, and "
         "changes go on being written to it. Mend that, then `manage.py shopsearch_reindex --resume` goes on, and "
         "--cancel gives up."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityCount:
+    """How many entities a collection holds, and between which numbers the rows say."""
+
+    found: int
+    least: int
+    most: int
+
+    @property
+    def fits(self) -> bool:
+        return self.least <= self.found <= self.most
+
+
+def count_entities(collection: Collection) -> EntityCount:
+    """The store beside the rows. Raises BackendError while the store is away."""
+    using = collection._state.db or "default"
+    # Not the entries that are INDEXED: of an image that cannot be read the collection may hold what it had before.
+    rows = StoredImage.objects.using(using).filter(collection=collection)
+    moving = IndexEntry.objects.using(using).filter(index=collection.index).unfinished()
+
+    def counted() -> tuple[int, int]:
+        # Few are unfinished as a rule, and there is an index on the state: cheaper than joining every row.
+        return rows.count() - rows.filter(entry__in=moving.values("pk")).count(), moving.count()
+
+    before = counted()
+    found = get_vector_store().count(collection.name)
+    fits = before[0] <= found <= sum(before)
+    after = before if fits else counted()
+    return EntityCount(
+        found=found,
+        least=min(before[0], after[0]),
+        most=max(before[0], after[0]) + max(before[1], after[1]),
     )
 
 

@@ -256,7 +256,7 @@ def _finish(index: ImageIndex, collection: Collection) -> bool:
     waiting = (IndexEntry.State.PENDING, IndexEntry.State.CLAIMED)
     if missing.filter(pk__lte=collection.ceiling, state__in=waiting).exists():
         return False
-    if obstacle := _shortfall(index, collection) or _difference(index, collection):
+    if obstacle := _shortfall(index, collection) or _difference(collection):
         collections.pause(collection, obstacle)
     elif _switch(index, collection):
         logger.info("%s: %s answers from now on.", index.name, collection.name)
@@ -284,27 +284,21 @@ def _shortfall(index: ImageIndex, collection: Collection) -> str:
     )
 
 
-def _difference(index: ImageIndex, collection: Collection) -> str:
+def _difference(collection: Collection) -> str:
     """What is wrong with the number of entities; "" where it fits the rows."""
-    # Of an image that cannot be read the collection may hold what it had before.
-    rows = StoredImage.objects.using(collection._state.db).filter(collection=collection)
-    indexed = rows.exclude(entry__state__in=IndexEntry.UNFINISHED)
-    moving = _entries_of(index, collection).unfinished()
     for _ in range(COUNTS):
-        before = (indexed.count(), moving.count())
         try:
             get_vector_store().ensure_collection(collection.name, collection.schema)
-            found = get_vector_store().count(collection.name)
+            counted = collections.count_entities(collection)
         except collections.REFUSALS as error:
             get_vector_store().collections()  # raises where the store is away altogether: it is waited for
             return collections.refusal(collection, error)
-        after = (indexed.count(), moving.count())
-        least, most = min(before[0], after[0]), max(before[0], after[0]) + max(before[1], after[1])
-        if least <= found <= most:
+        if counted.fits:
             return ""
+    least, most = counted.least, counted.most
     wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     return (
-        f"The new collection holds {found:,} entities where {wanted} are expected, and does not answer. "
+        f"The new collection holds {counted.found:,} entities where {wanted} are expected, and does not answer. "
         "`manage.py shopsearch_reindex --resume` finds what is missing, and goes on."
     )
 
