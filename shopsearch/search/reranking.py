@@ -51,8 +51,7 @@ def request(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
     (RERANK_GATE); where MAX_OPEN_RERANKS are open; and where the database takes no row, being locked or read-only: the
     search is answered all the same. The workers are woken after commit; this never waits for them.
     """
-    can_gain = broker.has_workers() and answer.match != "weak"
-    wanted = _wanted(index, answer) if can_gain else None
+    wanted = _wanted(index, answer) if broker.has_workers() else None
     if wanted is None:
         return None
     try:
@@ -80,6 +79,7 @@ def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
         or answer.offset
         or len(answer.results) < 2
         or answer.is_named
+        or answer.match == "weak"
         or answer.query.is_empty
     ):
         return None

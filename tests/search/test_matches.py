@@ -13,6 +13,7 @@ from shopsearch.models import ProductImage
 from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import index_for
 from shopsearch.search import calibration as calibrations
+from shopsearch.search import reranking
 from shopsearch.search.engine import search
 from shopsearch.testing import ColourEmbedder
 from shopsearch.types import Query
@@ -64,6 +65,14 @@ def test_an_answer_is_weak_when_its_best_result_is_below_the_threshold(client):
     assert (answer["match"], answer["weak_below"]) == ("weak", 0.5)
     assert len(answer["results"]) == 2
     assert client.get("/api/search/", {"q": "red"}).json()["match"] == "good"
+
+
+def test_a_weak_answer_has_no_better_order_for_shoppers_and_for_the_evaluation_alike():
+    index = index_for(ProductImage)
+    assert reranking.order_of(index, search("purple")) is not None
+    calibrated(0.5)
+    assert reranking.order_of(index, search("purple")) is None
+    assert reranking.request(index, search("purple")) is None
 
 
 def test_every_page_of_an_answer_says_the_same():
