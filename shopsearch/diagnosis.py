@@ -93,6 +93,7 @@ class _Patient:
         self.waits_since = waits_since
         self.total = sum(states.values())
         self.live = Collection.objects.of(index).live().first()
+        self.new = Collection.objects.of(index).unfinished().first()
 
     def problem(self, level: Level, message: str, detail: str = "") -> Problem:
         return Problem(
@@ -141,7 +142,7 @@ class _Patient:
             yield self.problem("work", message, progress.trouble([self.index]))
 
     def rebuilding(self) -> Iterator[Problem]:
-        new = Collection.objects.of(self.index).unfinished().first()
+        new = self.new
         if new is None:
             return
         try:
@@ -172,11 +173,7 @@ class _Patient:
                 "answers", "the model of the live collection is not in the settings.", NO_MODEL
             )
             return
-        if (
-            embedder is not get_embedder()
-            and not Collection.objects.of(self.index).unfinished().exists()
-            and self.live.space != get_embedder().space
-        ):
+        if embedder is not get_embedder() and self.new is None and self.live.space != get_embedder().space:
             detail = "`manage.py shopsearch_reindex --rebuild` changes that."
             yield self.problem("note", "the former model answers.", detail)
         if reason := why_vectors_alone(self.index, self.live):

@@ -7,11 +7,11 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
-from django.db.models import Count, Min
+from django.db.models import Count
 from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -26,6 +26,7 @@ from shopsearch import extras, registry
 from shopsearch.api.health import HealthView
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
+from shopsearch.indexing import progress
 from shopsearch.models import Change, IndexEntry, Rerank
 from shopsearch.registry import get_indexes
 from shopsearch.telemetry import metrics
@@ -116,23 +117,14 @@ class DatabaseCollector:
         return family
 
     def _oldest(self) -> GaugeMetricFamily:
-        since: dict[str, list[datetime]] = {index: [] for index in _known_indexes()}
-        for using in registry.databases():
-            waiting = IndexEntry.objects.using(using).unfinished().values_list("index")
-            noted = Change.objects.using(using).filter(available_at__lte=Now()).values_list("index")
-            for index, moment in [
-                *waiting.annotate(Min("changed_at")).order_by(),
-                *noted.annotate(Min("available_at")).order_by(),
-            ]:
-                since.setdefault(index, []).append(moment)
+        since, now = progress.waiting_since(), timezone.now()
         family = _gauge(
             "shopsearch_outbox_oldest_waiting_seconds",
             "Age of the oldest image that waits; 0 for none.",
             "index",
         )
-        for index, moments in sorted(since.items()):
-            age = (timezone.now() - min(moments)).total_seconds() if moments else 0
-            family.add_metric([index], max(0.0, age))
+        for index in sorted(_known_indexes() | since.keys()):
+            family.add_metric([index], max(0.0, (now - since.get(index, now)).total_seconds()))
         return family
 
     def _reranks(self) -> GaugeMetricFamily:

@@ -129,7 +129,8 @@ def collect() -> Status:
         store.error += _how_to_start_it()
     problems: list[Problem] = []
     if database.reachable:
-        problems = database.ask(lambda: diagnosis.diagnose(ask_store=store.reachable)) or []
+        counts = {name: index.states for name, index in indexes.items() if index.states is not None}
+        problems = database.ask(lambda: diagnosis.diagnose(ask_store=store.reachable, counts=counts)) or []
     broker.ask(lambda: _connect(broker), BROKER_SECONDS)
     workers = Part(name=settings.INDEX_QUEUE)
     answering = workers.ask(_answering_workers, BROKER_SECONDS) if broker.reachable else None
