@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, BinaryIO, Literal, cast, get_args, get_origin
 
 from django.conf import settings
@@ -334,7 +335,10 @@ class ImageIndex:
         So one product does not take down the page that it is on.
         """
         try:
-            return self.describe(product, image, **({"request": request} if self._takes_request else {}))
+            describe = self.describe
+            if _takes_request(getattr(describe, "__func__", describe)):
+                return describe(product, image, request=request)
+            return describe(product, image)
         except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
             raise
         except Exception:
@@ -347,12 +351,6 @@ class ImageIndex:
             "image": _or_empty(lambda: self.get_picture_url(image)),
         }
 
-    @property
-    def _takes_request(self) -> bool:
-        """Whether the project's ``describe`` does."""
-        kinds = inspect.signature(self.describe).parameters
-        return "request" in kinds or any(each.kind is each.VAR_KEYWORD for each in kinds.values())
-
     def text_of(self, product: Any) -> str:
         """What ``get_text`` returns; "" where that raises, and the log has why."""
         try:
@@ -362,6 +360,13 @@ class ImageIndex:
         except Exception:
             logger.exception("%s: product %s has no words.", self.name, product.pk)
             return ""
+
+
+@cache
+def _takes_request(describe: Callable[..., Any]) -> bool:
+    """Whether a project's ``describe`` does; asked of each only once, and not for each card of a page."""
+    kinds = inspect.signature(describe).parameters
+    return "request" in kinds or any(each.kind is each.VAR_KEYWORD for each in kinds.values())
 
 
 def follow(value: Any, path: str) -> Any:
