@@ -144,7 +144,6 @@ def measure(store: Any, count: int, searches: int) -> dict[str, Any]:
     if store.full_text:
         text = "red lamp number77"
         calls["words, 100 hits"] = lambda query: store.search_words(name, text, vector=query, limit=100)
-        calls["both, 100 hits each"] = lambda query: store.search_both(name, query, text, limit=100)
     taken, recall = _interleaved(calls, queries), {}
     filters = {f"filter of {each:.1%}": shares <= each for each in SHARES}
     for kind, passing in ({"search": None} | filters).items():

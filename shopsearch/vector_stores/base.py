@@ -99,13 +99,6 @@ class VectorStore(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no full text.")
 
-    def search_both(
-        self, collection: str, vector: Vector, text: str, *, limit: int, filters: Filter | None = None
-    ) -> tuple[list[Hit], list[Hit]]:
-        """What ``search`` and ``search_words`` answer, in less time where the store can do both at once."""
-        by_vector = self.search(collection, vector, limit=limit, filters=filters)
-        return by_vector, self.search_words(collection, text, vector=vector, limit=limit, filters=filters)
-
     @abstractmethod
     def count(self, collection: str) -> int:
         """How many entities there are."""

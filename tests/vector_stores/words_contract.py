@@ -54,25 +54,6 @@ class WordsContract:
         by_vector = {hit.id: hit.score for hit in store.search(words, vectors[4], limit=20)}
         assert by_vector == pytest.approx(expected, abs=1e-5)
 
-    def test_both_searches_at_once_answer_as_each_does(self, store, words):
-        vectors = np.random.default_rng(4).normal(size=(40, 8)).astype(np.float32)
-        store.upsert(
-            words,
-            [
-                entity(number, vector, price=float(number), _words="mug" if number % 3 else "plate")
-                for number, vector in enumerate(vectors)
-            ],
-        )
-        for filters in (None, Range("price", 5, 30)):
-            query = {"limit": 12, "filters": filters}
-            by_vector, by_words = store.search_both(words, vectors[4], "mug lamp", **query)
-            assert by_vector == store.search(words, vectors[4], **query)
-            alone = store.search_words(words, "mug lamp", vector=vectors[4], **query)
-            assert [(hit.id, hit.words) for hit in by_words] == [(hit.id, hit.words) for hit in alone]
-            assert [hit.score for hit in by_words] == pytest.approx([hit.score for hit in alone], abs=1e-5)
-        assert store.search_both(words, vectors[4], "giraffe", limit=3)[1] == []
-        assert store.search_both("nowhere", vectors[4], "mug", limit=3) == ([], [])
-
     def test_an_update_of_words_is_found_by_the_new_ones(self, store, words):
         store.upsert(words, [entity(1, unit(1, 2), _words="red mug"), entity(2, _words="red cup")])
         fields = {"category": "mug", "_words": "blue mug"}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.core.checks import CheckMessage, Error
@@ -306,21 +305,6 @@ class MilvusStore(VectorStore):
     def search_words(
         self, collection: str, text: str, *, vector: Vector, limit: int, filters: Filter | None = None
     ) -> list[Hit]:
-        found = self._by_words(collection, text, limit=limit, filters=filters)
-        return self._with_cosines(collection, found, vector, {})
-
-    def search_both(
-        self, collection: str, vector: Vector, text: str, *, limit: int, filters: Filter | None = None
-    ) -> tuple[list[Hit], list[Hit]]:
-        with ThreadPoolExecutor(1, thread_name_prefix="shopsearch-words") as thread:
-            words = thread.submit(self._by_words, collection, text, limit=limit, filters=filters)
-            by_vector = self.search(collection, vector, limit=limit, filters=filters)
-            by_words = words.result()
-        known = {hit.id: hit.score for hit in by_vector}
-        return by_vector, self._with_cosines(collection, by_words, vector, known)
-
-    def _by_words(self, collection: str, text: str, *, limit: int, filters: Filter | None) -> list[Hit]:
-        """The hits that have the words, best first, with 0 for a score."""
         known = self._describe_once(collection)
         if known is None or not known.schema.words:
             return []
@@ -336,30 +320,20 @@ class MilvusStore(VectorStore):
         )
         # Milvus Lite writes BM25's scores below zero. Equals come in one order, whichever server answers.
         found.sort(key=lambda each: (-abs(each["distance"]), each["id"]))
-        return [rows.hit(each, 0.0, schema.words) for each in found]
+        scores = self._cosines(collection, known, vector, [each["id"] for each in found])
+        return [rows.hit(each, scores[each["id"]], schema.words) for each in found if each["id"] in scores]
 
-    def _with_cosines(
-        self, collection: str, hits: list[Hit], vector: Vector, known: Mapping[str, float]
-    ) -> list[Hit]:
-        """The hits, each with its cosine: from ``known``, or from a search among the others.
+    def _cosines(self, collection: str, known: _Known, vector: Vector, ids: list[str]) -> dict[str, float]:
+        """By id, from a search among these entities alone.
 
-        Reading the vectors instead would take four times as long on Milvus Lite, and 3 KB for each hit.
+        Reading their vectors instead would take four times as long on Milvus Lite, and 3 KB for each.
         """
-        described = self._describe_once(collection)
-        if described is None:
-            return []
-        scores = dict(known)
-        if others := [hit.id for hit in hits if hit.id not in scores]:
-            found = self._nearest(
-                collection,
-                described,
-                vector,
-                limit=len(others),
-                filter=rows.any_id(others),
-                output_fields=["id"],
-            )
-            scores |= {each["id"]: float(each["distance"]) for each in found}
-        return [replace(hit, score=min(1.0, max(-1.0, scores[hit.id]))) for hit in hits if hit.id in scores]
+        if not ids:
+            return {}
+        found = self._nearest(
+            collection, known, vector, limit=len(ids), filter=rows.any_id(ids), output_fields=["id"]
+        )
+        return {each["id"]: float(each["distance"]) for each in found}
 
     def _nearest(
         self, collection: str, known: _Known, vector: Vector, *, limit: int, **arguments: Any
