@@ -47,20 +47,25 @@ def test_a_related_row_that_changes_changes_the_words():
     assert set(titles(search("crockery", limit=2))) == {"Enamel mug Zephyr", "Plate Boreas"}
 
 
-def test_words_declared_later_wait_for_a_rebuild_and_embed_nothing_again(declare, settings):
-    use(settings, embedder=COLOUR)
-    product(RED, title="Zephyr")
-    product(GREEN, title="Boreas")
-    work()
-    declare()
+def assert_a_rebuild_brings_the_words(word):
+    """Until then vectors alone answer, and the reason names the rebuild, which embeds nothing."""
     assert not collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
-    assert search("zephyr").retrieval == "vectors"
+    assert search(word).retrieval == "vectors"
     assert "--rebuild" in why_vectors_alone(IMAGES, Collection.objects.of(IMAGES).live().first())
     get_embedder().embedded = 0
     begin(IMAGES)
     work()
     assert get_embedder().embedded == 0
     assert collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
+
+
+def test_words_declared_later_wait_for_a_rebuild_and_embed_nothing_again(declare, settings):
+    use(settings, embedder=COLOUR)
+    product(RED, title="Zephyr")
+    product(GREEN, title="Boreas")
+    work()
+    declare()
+    assert_a_rebuild_brings_the_words("zephyr")
     found = search("boreas")
     assert (titles(found)[0], found.retrieval) == ("Boreas", "hybrid")
 
@@ -78,14 +83,7 @@ def test_words_of_another_analyzer_are_found_by_no_query_until_a_rebuild_which_e
         assert search("zephyr").retrieval == "hybrid"
     product(GREEN, title="Boreas")
     work()
-    assert not collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
-    assert search("boreas").retrieval == "vectors"
-    assert "--rebuild" in why_vectors_alone(IMAGES, Collection.objects.of(IMAGES).live().first())
-    get_embedder().embedded = 0
-    begin(IMAGES)
-    work()
-    assert get_embedder().embedded == 0
-    assert collections.is_current(IMAGES, Collection.objects.of(IMAGES).live().first())
+    assert_a_rebuild_brings_the_words("boreas")
     assert {*next(iter(entities().values())).fields} >= {"_words_en"}
     assert [titles(search(name))[0] for name in ("zephyr", "boreas")] == ["Zephyr", "Boreas"]
 
