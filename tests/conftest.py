@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from shopsearch import extras
+from shopsearch import conf
 
 # Playwright keeps an event loop in the test's thread.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -34,7 +34,7 @@ pytest_plugins = [
 ]
 
 
-if extras.missing("torch"):  # as in `make test-matrix`
+if conf.missing_packages("torch"):  # as in `make test-matrix`
     collect_ignore_glob = [
         *("browser/*", "commands/test_models.py", "demo/test_training.py"),
         *("embedders/magiclens/*", "embedders/two_tower/*", "embedders/visualized_bge/*"),

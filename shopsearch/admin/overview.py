@@ -20,7 +20,7 @@ from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
-from shopsearch import broker, diagnosis
+from shopsearch import broker
 from shopsearch.admin.columns import STYLE, ReindexPermission
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.backends import get_embedder, get_vector_store
@@ -28,6 +28,7 @@ from shopsearch.conf import settings
 from shopsearch.indexing import progress
 from shopsearch.models import Collection, EvaluationQuery, IndexEntry, Overview, Rerank, SearchDay
 from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.search import diagnosis
 from shopsearch.threads import within
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted

@@ -25,10 +25,10 @@ from shopsearch import broker, registry
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.backends import get_query_embedder, get_vector_store
 from shopsearch.conf import settings
-from shopsearch.diagnosis import Problem, diagnose
 from shopsearch.embedders.cached import CachedEmbedder
 from shopsearch.exceptions import BackendError
 from shopsearch.models import IndexEntry
+from shopsearch.search.diagnosis import Problem, diagnose
 from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)

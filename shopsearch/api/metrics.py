@@ -22,7 +22,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from shopsearch import extras, registry
+from shopsearch import conf, registry
 from shopsearch.api.health import HealthView
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
@@ -66,7 +66,7 @@ class MetricsView(HealthView):
         given = request.headers.get("Authorization", "")
         if not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
             return Response(_NO_TOKEN, status=401, headers={"WWW-Authenticate": "Bearer"})
-        if sentence := extras.missing("prometheus_client"):
+        if sentence := conf.missing_packages("prometheus_client"):
             return Response({"code": "not_installed", "detail": sentence}, status=501)
         from prometheus_client import CollectorRegistry, exposition
 

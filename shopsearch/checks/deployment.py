@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 from rest_framework.settings import api_settings
 
-from shopsearch import backends, extras
+from shopsearch import backends, conf
 from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
 from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
@@ -112,9 +112,9 @@ def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
             with suppress(ImproperlyConfigured, ValueError):  # E003 says so
                 needed.update(getattr(get(), "packages", ()))
     sentences = {
-        extras.EXTRAS[package]: sentence
+        conf.EXTRAS[package]: sentence
         for package in sorted(needed, reverse=True)  # of several in one extra, the first is named
-        if (sentence := extras.missing(package))
+        if (sentence := conf.missing_packages(package))
     }
     return [
         CheckWarning(

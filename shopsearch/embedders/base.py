@@ -39,7 +39,7 @@ class Embedder(ABC):
     batch_size: int = 32
     """The most queries that are worth giving to ``embed`` at once."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """What of ``shopsearch.extras`` the model needs where it runs. ``manage.py check`` says what is not installed."""
+    """Which of ``conf.EXTRAS`` the model needs where it runs. ``manage.py check`` says what is not installed."""
 
     @abstractmethod
     def embed(self, queries: Sequence[Query]) -> Vectors:

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.embedders import weights
 from shopsearch.embedders.preprocessing import Preprocessing
 
@@ -73,7 +73,7 @@ def find(model: str, *choices: Sequence[str], optional: Sequence[str] = (), revi
         raise ImproperlyConfigured(
             f"There is no folder {model}; name a folder or a model on the Hugging Face hub."
         )
-    extras.require("huggingface_hub")
+    conf.require_packages("huggingface_hub")
     from huggingface_hub import snapshot_download
 
     def snapshot(files: Sequence[str], *, local_files_only: bool) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.model_folder import is_on_hub
 from shopsearch.embedders.weights import load_weights, verify
@@ -168,7 +168,7 @@ class TorchEmbedder(Embedder):
     def _load_once(self) -> Any:
         # Idle OpenMP threads would spin through other processes' time. Has an effect before torch is imported only.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        extras.require(*self.packages)
+        conf.require_packages(*self.packages)
         import torch
 
         if self.threads:

@@ -31,7 +31,7 @@ class Reranker(ABC):
     most_candidates: int = 9
     """The most candidates that one judgement can be about."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """What of ``shopsearch.extras`` the model needs where it runs. ``manage.py check`` says what is not installed."""
+    """Which of ``conf.EXTRAS`` the model needs where it runs. ``manage.py check`` says what is not installed."""
 
     @abstractmethod
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:

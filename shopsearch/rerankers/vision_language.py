@@ -11,7 +11,7 @@ from typing import ClassVar, get_args
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.embedders.model_folder import is_on_hub
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.vision_models import checkpoints
@@ -73,7 +73,7 @@ class VisionLanguageReranker(Reranker):
 
     @cached_property
     def _load_once(self) -> VisionLanguageModel:
-        extras.require(*self.packages)
+        conf.require_packages(*self.packages)
         from shopsearch.rerankers.vision_models.phi3 import MODEL_TYPE, Phi3Vision
 
         path = checkpoints.find(self.checkpoint, self.revision)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.conf import settings
 from shopsearch.exceptions import ShopsearchError
 
@@ -135,7 +135,7 @@ def serve() -> None:
         return
     if not is_available():
         logger.warning(
-            "METRICS_PORT is set, but there are no metrics: %s", extras.missing("prometheus_client")
+            "METRICS_PORT is set, but there are no metrics: %s", conf.missing_packages("prometheus_client")
         )
         return
     address = f"{settings.METRICS_HOST}:{settings.METRICS_PORT}"

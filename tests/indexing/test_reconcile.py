@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 from django.core.files.storage import default_storage
 
-from shopsearch import diagnosis, tasks
+from shopsearch import tasks
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import outbox, reconcile
 from shopsearch.models import IndexEntry, ProductImage
+from shopsearch.search import diagnosis
 from tests.shop.models import Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.shop.store import IMAGES, entities, index_everything, live_name, looks

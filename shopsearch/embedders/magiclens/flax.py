@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import extras
+from shopsearch import conf
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     Raises ImproperlyConfigured when the file is missing, truncated, or holds anything but bytes with a tree of arrays,
     and where msgpack is not installed.
     """
-    extras.require("msgpack")
+    conf.require_packages("msgpack")
     import msgpack
 
     if not path.is_file():

@@ -15,7 +15,7 @@ import numpy as np
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.photos import colours, learned, patterns
 from shopsearch.embedders.photos.colours import Numbers
@@ -232,7 +232,7 @@ class PhotoStarter(Embedder):
     def _load_once(self) -> Loaded:
         # Idle OpenMP threads would spin through other processes' time. Has an effect before torch is imported only.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        extras.require("torch", "transformers", "tokenizers", "safetensors")
+        conf.require_packages("torch", "transformers", "tokenizers", "safetensors")
         import torch
 
         from shopsearch.embedders.photos.network import read_network

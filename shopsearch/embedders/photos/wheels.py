@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import extras
+from shopsearch import conf
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ class Wheel:
             if (path := Path(folder) / file).is_file():
                 return path
         raise ImproperlyConfigured(
-            f"{self.package} is not installed: pip install 'shopsearch[{extras.EXTRAS[self.package]}]'"
+            f"{self.package} is not installed: pip install 'shopsearch[{conf.EXTRAS[self.package]}]'"
         )
 
     def is_installed(self) -> bool:

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 from tqdm import tqdm
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.backends import get_reranker
 from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         parser.add_argument("--html", type=Path, metavar="FILE", help="Write a page with the worst queries.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if sentence := extras.missing("ir_measures"):
+        if sentence := conf.missing_packages("ir_measures"):
             raise CommandError(sentence)
         for name in ("json", "run", "html"):
             if (path := options[name]) and not path.resolve().parent.is_dir():

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.embedders.catalogue import MAGICLENS, MODELS, PHOTOS, VISUALIZED_BGE, KnownModel, known
 from shopsearch.embedders.model_folder import find
 from shopsearch.embedders.photos.embedder import Language, PhotoStarter
@@ -89,7 +89,7 @@ class Command(BaseCommand):
             raise CommandError(f"{name} comes with shopsearch.")
         if revision and len(model.repositories) > 1:
             raise CommandError(f"{name} is in several repositories, which have no commit in common.")
-        if sentence := extras.missing("huggingface_hub"):
+        if sentence := conf.missing_packages("huggingface_hub"):
             raise CommandError(sentence)
         from huggingface_hub import snapshot_download
 
@@ -118,7 +118,7 @@ class Command(BaseCommand):
 
     def convert(self, *, family: str, source: Path, folder: Path, **options: Any) -> None:
         try:
-            extras.require("torch", "safetensors")
+            conf.require_packages("torch", "safetensors")
             if family == "magiclens":
                 from shopsearch.embedders.magiclens import conversion as magiclens
 

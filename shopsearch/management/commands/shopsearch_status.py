@@ -18,14 +18,15 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from shopsearch import broker as wakeups
-from shopsearch import diagnosis, registry
+from shopsearch import registry
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.conf import settings
-from shopsearch.diagnosis import Problem
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress, rebuild
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import get_index, get_indexes
+from shopsearch.search import diagnosis
+from shopsearch.search.diagnosis import Problem
 from shopsearch.search.retrieval import finds_by_words
 from shopsearch.threads import within
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.embedders import weights
 from shopsearch.embedders.model_folder import is_on_hub
 
@@ -35,7 +35,7 @@ def find(checkpoint: str, revision: str = "") -> Path:
     downloaded = find_downloaded(checkpoint, revision)
     if downloaded is not None:
         return downloaded
-    extras.require("huggingface_hub")
+    conf.require_packages("huggingface_hub")
     try:
         return _snapshot(checkpoint, revision, local_files_only=False)
     except Exception as error:  # the hub's, the network's and the disk's errors have no common root

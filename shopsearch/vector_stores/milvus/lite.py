@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.vector_stores.milvus.connection import import_pymilvus
 
@@ -212,7 +212,7 @@ def _interceptor(calls: Calls) -> Any:
 
 def _import_engine() -> Any:
     """The module lite_engine. Milvus Lite reads its limits from the environment when it is imported, and only then."""
-    extras.require("milvus_lite")
+    conf.require_packages("milvus_lite")
     import_pymilvus()
     before = os.environ.get(_MEMTABLE_LIMIT)
     os.environ.setdefault(_MEMTABLE_LIMIT, str(_MEMTABLE_BYTES))

@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from PIL import Image, ImageDraw
 
-from shopsearch import conf, extras
+from shopsearch import conf
 from shopsearch.embedders.catalogue import PHOTOS, known
 from shopsearch.embedders.photos import PhotoStarter, colours, embedder, learned, network, patterns, wheels
 from shopsearch.embedders.photos.wheels import ENGLISH, MULTILINGUAL, NETWORK
@@ -194,7 +194,7 @@ def test_once_prepared_it_needs_neither_the_packages_nor_a_network(starter, cach
 def test_a_missing_package_is_named_with_the_line_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(wheels, "find_spec", lambda name: None)
     absent = PhotoStarter(cache=str(tmp_path), language="multilingual")
-    assert [extras.EXTRAS[package] for package in absent.packages[-2:]] == ["photos", "photos-multilingual"]
+    assert [conf.EXTRAS[package] for package in absent.packages[-2:]] == ["photos", "photos-multilingual"]
     with pytest.raises(ImproperlyConfigured, match=r"is not installed: pip install 'shopsearch\[photos\]'"):
         absent.embed([Query(text="mug")])
 

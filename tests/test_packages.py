@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
-from shopsearch import extras
+from shopsearch import conf
 from shopsearch.embedders.visualized_bge import VisualizedBGE
 from shopsearch.rerankers.pointwise import PointwiseReranker
 from shopsearch.types import Query
@@ -35,7 +35,7 @@ def without(monkeypatch):
 
 def test_each_package_is_in_the_extra_that_the_messages_name():
     declared = PROJECT["optional-dependencies"]
-    for package, extra in extras.EXTRAS.items():
+    for package, extra in conf.EXTRAS.items():
         assert package.lower().replace("_", "-") in names(declared[extra])
         assert package.lower().replace("_", "-") not in names(PROJECT["dependencies"])
 
@@ -92,9 +92,7 @@ def test_a_command_without_its_packages_says_which_line_installs_them(
 
 
 def test_whether_a_package_is_installed_is_found_without_importing_it():
-    program = (
-        "import sys; from shopsearch import extras; extras.missing('torch'); print('torch' in sys.modules)"
-    )
+    program = "import sys; from shopsearch import conf; conf.missing_packages('torch'); print('torch' in sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
