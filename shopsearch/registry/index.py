@@ -62,7 +62,7 @@ class FilterField:
 
     @property
     def kind(self) -> FilterType:
-        """The type's name in stores. Raises ImproperlyConfigured for a type or an aggregate that a filter cannot have."""
+        """The type's name in stores. Raises ImproperlyConfigured for a type or aggregate that no filter can have."""
         try:
             kind = _TYPES[
                 list[str] if get_origin(self.type) is list and get_args(self.type) == (str,) else self.type

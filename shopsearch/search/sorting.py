@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 RELEVANCE, NEWEST = "relevance", "newest"
 
-Row = TypeVar("Found")
+Row = TypeVar("Row")
 
 
 def sort_names(index: ImageIndex) -> list[str]:
