@@ -66,46 +66,61 @@ def find(model: str, *choices: Sequence[str], optional: Sequence[str] = (), revi
     """
     if not model:
         return BUNDLED
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if not is_on_hub(model):
-        raise ImproperlyConfigured(
-            f"There is no folder {model}; name a folder or a model on the Hugging Face hub."
-        )
-    conf.require_packages("huggingface_hub")
-    from huggingface_hub import snapshot_download
-
-    def snapshot(files: Sequence[str], *, local_files_only: bool) -> Path:
-        patterns = [*files, *optional]
-        found = snapshot_download(
-            model,
-            revision=revision or None,
-            allow_patterns=patterns,
-            local_files_only=local_files_only,
-        )
-        return Path(found)
+    if (folder := local_folder(model)) is not None:
+        return folder
 
     def is_complete(folder: Path, files: Sequence[str]) -> bool:
         return all((folder / name).is_file() for name in files)
 
     choices = choices or (FILES,)
     try:
-        cached = snapshot(choices[0], local_files_only=True)
+        cached = snapshot(model, revision, [*choices[0], *optional], local_files_only=True)
         if any(is_complete(cached, files) for files in choices):
             return cached
-    except OSError:
+    except (ImportError, OSError):
         pass  # not here yet
+    for files in choices:
+        downloaded = download(model, revision, [*files, *optional])
+        if is_complete(downloaded, files):
+            break
+    return downloaded
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder that ``model`` names; None for a model on the hub. Raises ImproperlyConfigured if it is neither."""
+    path = Path(model).expanduser()
+    if model and path.is_dir():
+        return path
+    if is_on_hub(model):
+        return None
+    raise ImproperlyConfigured(
+        f"There is no folder {model!r}; name a folder or a model on the Hugging Face hub."
+    )
+
+
+def download(model: str, revision: str, patterns: Sequence[str]) -> Path:
+    """The folder of a model on the hub, with these files downloaded. Raises ImproperlyConfigured if that fails."""
+    conf.require_packages("huggingface_hub")
     try:
-        for files in choices:
-            downloaded = snapshot(files, local_files_only=False)
-            if is_complete(downloaded, files):
-                break
+        return snapshot(model, revision, patterns, local_files_only=False)
     except Exception as error:  # the hub's, the network's and the disk's errors have no common root
         raise ImproperlyConfigured(
             f"The model {model} is not on this machine and cannot be downloaded; name a folder that has it."
         ) from error
-    return downloaded
+
+
+def snapshot(model: str, revision: str, patterns: Sequence[str], *, local_files_only: bool) -> Path:
+    """The folder of a model on the hub, with the files that match. Raises whatever huggingface_hub raises."""
+    from huggingface_hub import snapshot_download
+
+    return Path(
+        snapshot_download(
+            model,
+            revision=revision or None,
+            allow_patterns=[*patterns],
+            local_files_only=local_files_only,
+        )
+    )
 
 
 def is_on_hub(model: str) -> bool:

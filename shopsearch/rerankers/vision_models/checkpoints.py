@@ -10,13 +10,14 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import conf
 from shopsearch.embedders import weights
-from shopsearch.embedders.model_folder import is_on_hub
+from shopsearch.embedders.model_folder import download, local_folder, snapshot
 
 TENSORS = "*.safetensors"
 DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model")
-"""Configuration, chat template, tokenizer. Only these and the tensors are downloaded: no Python, no pickles."""
+"""Configuration, chat template, tokenizer."""
+PATTERNS = (TENSORS, *DESCRIPTIONS)
+"""Only these files are downloaded: no Python, no pickles."""
 INDEX = "model.safetensors.index.json"
 
 
@@ -25,48 +26,20 @@ def find(checkpoint: str, revision: str = "") -> Path:
 
     Raises ImproperlyConfigured if there is none.
     """
-    path = Path(checkpoint).expanduser()
-    if checkpoint and path.is_dir():
-        return path
-    if not is_on_hub(checkpoint):
-        raise ImproperlyConfigured(
-            f"There is no folder {checkpoint!r}; name a folder or a model on the Hugging Face hub."
-        )
-    downloaded = find_downloaded(checkpoint, revision)
-    if downloaded is not None:
-        return downloaded
-    conf.require_packages("huggingface_hub")
-    try:
-        return _snapshot(checkpoint, revision, local_files_only=False)
-    except Exception as error:  # the hub's, the network's and the disk's errors have no common root
-        raise ImproperlyConfigured(
-            f"The model {checkpoint} is not on this machine and cannot be downloaded; name a folder that has it."
-        ) from error
+    found = local_folder(checkpoint) or find_downloaded(checkpoint, revision)
+    return found or download(checkpoint, revision, PATTERNS)
 
 
 def find_downloaded(checkpoint: str, revision: str = "") -> Path | None:
     """The folder of a hub's model if all of it is on this machine. Does not use the network."""
     try:
-        path = _snapshot(checkpoint, revision, local_files_only=True)
+        path = snapshot(checkpoint, revision, PATTERNS, local_files_only=True)
     except (ImportError, OSError, ValueError):  # ImportError: without huggingface_hub nothing was downloaded
         return None
     needed = {"config.json"}
     if (path / INDEX).is_file():
         needed |= set(json.loads((path / INDEX).read_bytes())["weight_map"].values())
     return path if all((path / name).is_file() for name in needed) and any(path.glob(TENSORS)) else None
-
-
-def _snapshot(checkpoint: str, revision: str, *, local_files_only: bool) -> Path:
-    from huggingface_hub import snapshot_download
-
-    return Path(
-        snapshot_download(
-            checkpoint,
-            revision=revision or None,
-            allow_patterns=[TENSORS, *DESCRIPTIONS],
-            local_files_only=local_files_only,
-        )
-    )
 
 
 def verify(path: Path) -> None:
