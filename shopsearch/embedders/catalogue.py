@@ -129,7 +129,7 @@ MODELS = (
             languages="English",
             licence="Apache-2.0 (code), CC BY 4.0 (the rest)",
             megabytes=megabytes,
-            good_at="a picture with words that say what relates to it; answers no words alone",
+            good_at="a picture with words that say which related picture is wanted; cannot answer words alone",
             queries=("image", "composed"),
             elsewhere=(
                 f"gsutil cp {MAGICLENS_BUCKET}/magic_lens_clip_{size}.pkl . and then manage.py shopsearch_models "

@@ -27,7 +27,7 @@ _FIRST = {"MPO": "JPEG"}
 PREFIX = 16
 """How many bytes Pillow needs to tell which decoders may read a file."""
 
-INCOMPLETE = "The picture is broken or incomplete; save it anew as JPEG and try again."
+INCOMPLETE = "The picture is broken or incomplete; save it as a new JPEG and try again."
 
 _BAND_PIXELS = 1_000_000
 _MAX_SCANS = 50

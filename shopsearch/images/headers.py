@@ -79,7 +79,7 @@ def _counted(blocks: Iterator[Block]) -> Iterator[Block]:
     yield from islice(blocks, MAX_BLOCKS)
     if next(blocks, None) is not None:
         raise ImageUnreadable(
-            "The picture has too many comments or parts; save it anew as JPEG and try again."
+            "The picture has too many comments or parts; save it as a new JPEG and try again."
         )
 
 

@@ -65,7 +65,7 @@ def decode(content: bytes, formats: list[str]) -> Image:
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.info("A decoder ended without a picture: %s", error)
         raise ImageUnreadable(
-            "The picture is broken, or takes too much memory; save it anew as JPEG and try again."
+            "The picture is broken, or takes too much memory; save it as a new JPEG and try again."
         ) from error
     finally:
         _give_back(process, answered=answered)

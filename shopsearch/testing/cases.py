@@ -123,7 +123,7 @@ def _understood(query: Any) -> tuple[str, Image | None]:
             part.seek(0)
             image = decode(part.read())
         else:
-            raise TypeError(f"{part!r} is no query; use words, a path, bytes, a file or a PIL image.")
+            raise TypeError(f"{part!r} is not a query; use words, a path, bytes, a file or a PIL image.")
     return text, image
 
 

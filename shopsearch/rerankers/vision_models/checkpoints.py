@@ -71,7 +71,7 @@ def configuration(path: Path) -> Mapping[str, Any]:
     try:
         config = json.loads((path / "config.json").read_bytes())
         if not isinstance(config["model_type"], str):
-            raise TypeError("model_type is no text")
+            raise TypeError("model_type is not a string")
     except (ValueError, KeyError, TypeError) as error:
         raise ImproperlyConfigured(
             f"{path / 'config.json'} is not a model's configuration: {error!r}."
