@@ -88,9 +88,8 @@ def install(model: ModelType, state: Mapping[str, Tensor], *, dtype: dtype, devi
     )
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
-            if (
-                buffer.is_meta
-            ):  # no file has these: transformers' positions, counted from 0, and its token types, all 0
+            # No file has these buffers: transformers' positions, counted from 0, and its token types, all 0.
+            if buffer.is_meta:
                 values = torch.zeros_like(buffer, device=device)
                 if name == "position_ids":
                     values += torch.arange(buffer.shape[-1], device=device)

@@ -117,9 +117,8 @@ def _check_size(image: Image.Image, content: bytes) -> None:
 def _cost(image: Image.Image) -> int:
     """The bytes per pixel that decoding takes at worst."""
     if image.format == "JPEG":
-        return 2 * len(
-            image.getbands()
-        )  # for a JPEG of several passes, libjpeg keeps all coefficients in memory
+        # For a JPEG of several passes, libjpeg keeps all coefficients in memory.
+        return 2 * len(image.getbands())
     return _BYTES_PER_PIXEL.get(image.format or "", 4)
 
 

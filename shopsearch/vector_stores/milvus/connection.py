@@ -148,9 +148,8 @@ class Connection:
                 ) from error
             away = error.code == _UNREACHABLE or isinstance(error.code, grpc.StatusCode)
             raise VectorStoreError("" if away else f"The vector store refused: {error.message}") from error
-        except (
-            grpc.RpcError
-        ) as error:  # pymilvus does not wrap a deadline, or a call that the server does not know
+        # pymilvus does not wrap a deadline, or a call that the server does not know.
+        except grpc.RpcError as error:
             unknown = error.code() == grpc.StatusCode.UNIMPLEMENTED
             message = "The vector store lacks a call that shopsearch makes: it needs Milvus 2.5 or later."
             raise VectorStoreError(message if unknown else "") from error

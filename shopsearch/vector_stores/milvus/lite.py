@@ -170,10 +170,8 @@ class Calls:
 
     @contextmanager
     def _beside_other_reads(self) -> Iterator[None]:
-        with (
-            self._turn,
-            self._read_ended,
-        ):  # a waiting write holds the turn, so neither side can starve the other
+        # A waiting write holds the turn, so neither side can starve the other.
+        with self._turn, self._read_ended:
             self._reads += 1
         try:
             yield

@@ -107,9 +107,8 @@ class Source:
         vectors, scales = self._vectors[name]
         found = np.full(len(passing), np.inf, np.float32)
         rows = np.flatnonzero(passing)
-        if 3 * len(rows) < len(
-            passing
-        ):  # copying a third of the rows costs as much as multiplying all of them
+        # Copying a third of the rows costs as much as multiplying all of them.
+        if 3 * len(rows) < len(passing):
             found[rows] = 1 - (vectors[rows] @ unit) * scales[rows]
         else:
             found[rows] = (1 - (vectors @ unit) * scales)[rows]
@@ -279,9 +278,8 @@ class Collection(stock.Collection):  # type: ignore[misc]  # milvus-lite has no 
         ]
 
     def _build_or_load_segment_index(self, seg: Any, spec: Any) -> None:
-        if (
-            spec.index_type not in _EXACT
-        ):  # an index would be a second copy of the vectors, in memory and on disk
+        # An exact index would be a second copy of the vectors, in memory and on disk.
+        if spec.index_type not in _EXACT:
             super()._build_or_load_segment_index(seg, spec)
 
     # Reading
@@ -372,12 +370,13 @@ def _passes(compiled: Any, node: Any, table: Any) -> Any:
         mask = np.zeros(len(lists), bool)
         mask[pc.list_parent_indices(lists).filter(found)] = True
         return mask
+    # A list of ids is long, and Milvus Lite goes through it for each segment.
     if (
         isinstance(node, ast.InOp)
         and not node.negate
         and table.schema.field(node.field.name).type == pa.string()
         and _are_strings(node.values)
-    ):  # a list of ids is long, and Milvus Lite goes through it for each segment
+    ):
         return pc.is_in(table.column(node.field.name), _strings(node.values)).to_numpy()
     # "hybrid" uses Arrow where it can. The other columns are left out, so that Python does not read the vectors.
     part = replace(compiled, ast=node, backend="hybrid")
