@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers import prompts
 from shopsearch.rerankers.collage import collage
-from shopsearch.rerankers.remote import MAX_CANDIDATES, RemoteReranker, jpeg, storable
+from shopsearch.rerankers.remote import MAX_CANDIDATES, RemoteReranker, base64_jpeg, storable
 from shopsearch.rerankers.vision_language import VisionLanguageReranker
 from shopsearch.types import Candidate, Query, RerankerOutput
 
@@ -95,7 +95,7 @@ class DecisionServerReranker(RemoteReranker):
         if not candidates:
             return RerankerOutput(scores=[])
         assets = {
-            name: {"type": "image", "format": "jpeg", "data_base64": jpeg(picture)}
+            name: {"type": "image", "format": "jpeg", "data_base64": base64_jpeg(picture)}
             for name, picture in _pictures(query, candidates).items()
         }
         question = _question(query, candidates, titles=self.titles)

@@ -81,7 +81,7 @@ class RemoteReranker(Reranker):
             yield f"The reranker's most_candidates must be from 2 to {MAX_CANDIDATES}."
 
 
-def jpeg(picture: Image) -> str:
+def base64_jpeg(picture: Image) -> str:
     """The picture as a base64 JPEG. Only pixels are sent, never a file's path or address."""
     return base64.b64encode(images.jpeg(picture, quality=90)).decode()
 

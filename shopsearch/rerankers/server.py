@@ -14,7 +14,7 @@ from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers import prompts
 from shopsearch.rerankers.collage import collage
 from shopsearch.rerankers.ordering import parse_json
-from shopsearch.rerankers.remote import RemoteReranker, jpeg, storable
+from shopsearch.rerankers.remote import RemoteReranker, base64_jpeg, storable
 from shopsearch.types import Candidate, Query, RerankerOutput
 
 VERSION = "1"
@@ -78,7 +78,7 @@ class ServerReranker(RemoteReranker):
         names += ["caption"] if self.caption and query.image is not None else []
         names += ["reason"] if self.reason else []
         content = [
-            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{jpeg(sheet)}"}},
+            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64_jpeg(sheet)}"}},
             {"type": "text", "text": self._words(query, candidates, names)},
         ]
         question: dict[str, object] = {
