@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,13 +11,11 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import conf
-from shopsearch.embedders import weights
+from shopsearch.embedders import hub, weights
 from shopsearch.embedders.preprocessing import Preprocessing
 
 BUNDLED = Path(__file__).parent / "bundled"
 FILES = ("config.json", "tokenizer.json")
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 TOWERS: dict[int, dict[str, Any]] = {
     # By the text model's width: EVA02-CLIP-B-16 goes with bge-base-en-v1.5, EVA02-CLIP-L-14 with bge-m3.
@@ -66,7 +63,7 @@ def find(model: str, *choices: Sequence[str], optional: Sequence[str] = (), revi
     """
     if not model:
         return BUNDLED
-    if (folder := local_folder(model)) is not None:
+    if (folder := hub.local_folder(model)) is not None:
         return folder
 
     def is_complete(folder: Path, files: Sequence[str]) -> bool:
@@ -74,58 +71,16 @@ def find(model: str, *choices: Sequence[str], optional: Sequence[str] = (), revi
 
     choices = choices or (FILES,)
     try:
-        cached = snapshot(model, revision, [*choices[0], *optional], local_files_only=True)
+        cached = hub.snapshot(model, revision, [*choices[0], *optional], local_files_only=True)
         if any(is_complete(cached, files) for files in choices):
             return cached
     except (ImportError, OSError):
         pass  # not here yet
     for files in choices:
-        downloaded = download(model, revision, [*files, *optional])
+        downloaded = hub.download(model, revision, [*files, *optional])
         if is_complete(downloaded, files):
             break
     return downloaded
-
-
-def local_folder(model: str) -> Path | None:
-    """The folder that ``model`` names; None for a model on the hub. Raises ImproperlyConfigured if it is neither."""
-    path = Path(model).expanduser()
-    if model and path.is_dir():
-        return path
-    if is_on_hub(model):
-        return None
-    raise ImproperlyConfigured(
-        f"There is no folder {model!r}; name a folder or a model on the Hugging Face hub."
-    )
-
-
-def download(model: str, revision: str, patterns: Sequence[str]) -> Path:
-    """The folder of a model on the hub, with these files downloaded. Raises ImproperlyConfigured if that fails."""
-    conf.require_packages("huggingface_hub")
-    try:
-        return snapshot(model, revision, patterns, local_files_only=False)
-    except Exception as error:  # the hub's, the network's and the disk's errors have no common root
-        raise ImproperlyConfigured(
-            f"The model {model} is not on this machine and cannot be downloaded; name a folder that has it."
-        ) from error
-
-
-def snapshot(model: str, revision: str, patterns: Sequence[str], *, local_files_only: bool) -> Path:
-    """The folder of a model on the hub, with the files that match. Raises whatever huggingface_hub raises."""
-    from huggingface_hub import snapshot_download
-
-    return Path(
-        snapshot_download(
-            model,
-            revision=revision or None,
-            allow_patterns=[*patterns],
-            local_files_only=local_files_only,
-        )
-    )
-
-
-def is_on_hub(model: str) -> bool:
-    """Whether ``model`` is not a folder here but could be a model on the Hugging Face hub."""
-    return bool(REPOSITORY.fullmatch(model)) and not Path(model).exists()
 
 
 def read(path: Path, weights_path: str = "") -> ModelFolder:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch.embedders import model_folder
+from shopsearch.embedders import hub, model_folder
 from shopsearch.embedders.preprocessing import EXTREME_RATIO
 from shopsearch.embedders.torch_model import TorchEmbedder
 from shopsearch.embedders.two_tower import folder as tower_folder
@@ -157,7 +157,7 @@ class SentenceTransformerEmbedder(TorchEmbedder):
             wrong.append("text_weight must be from 0 to 1, and numbers at least 0.")
         if self.weights:
             wrong.append("weights has no meaning here: the model's folder holds them.")
-        if not model_folder.is_on_hub(self.model):  # a hub's model is downloaded at first use
+        if not hub.is_on_hub(self.model):  # a hub's model is downloaded at first use
             try:
                 self.folder.fingerprint()
             except ImproperlyConfigured as error:

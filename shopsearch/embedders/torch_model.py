@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch import conf
 from shopsearch.embedders.base import Embedder
-from shopsearch.embedders.model_folder import is_on_hub
+from shopsearch.embedders.hub import is_on_hub
 from shopsearch.embedders.weights import load_weights, verify
 from shopsearch.exceptions import EmbedderError
 from shopsearch.types import Query

@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch import conf
-from shopsearch.embedders.model_folder import is_on_hub
+from shopsearch.embedders.hub import is_on_hub
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.vision_models import checkpoints
 from shopsearch.rerankers.vision_models.base import DataType, VisionLanguageModel

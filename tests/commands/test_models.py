@@ -84,10 +84,10 @@ def downloads(monkeypatch):
     """What is asked of the hub, which answers nothing."""
     asked = []
 
-    def download(repository: str, patterns: tuple[str, ...], folder: Path, *, revision: str) -> None:
+    def download_into(folder: Path, repository: str, revision: str, patterns: tuple[str, ...]) -> None:
         asked.append((repository, patterns, folder, revision))
 
-    monkeypatch.setattr(hub, "download", download)
+    monkeypatch.setattr(hub, "download_into", download_into)
     return asked
 
 

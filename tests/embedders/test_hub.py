@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 pytest.importorskip("huggingface_hub")
 from huggingface_hub.constants import DOWNLOAD_CHUNK_SIZE
 
-from shopsearch.embedders.hub import download
+from shopsearch.embedders.hub import download_into
 from tests.services.hub import Hub, ask
 
 NAME = "authors/model"
@@ -23,22 +23,22 @@ def hub(monkeypatch):
         yield hub
 
 
-def refusal(folder, name=NAME, **options):
+def refusal(folder, name=NAME):
     with pytest.raises(ImproperlyConfigured) as raised:
-        download(name, WANTED, folder, **options)
+        download_into(folder, name, "", WANTED)
     return str(raised.value)
 
 
 def test_the_files_that_are_wanted_arrive_as_they_were_published(hub, tmp_path):
-    download(NAME, WANTED, tmp_path)
+    download_into(tmp_path, NAME, "", WANTED)
     here = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert here == {name: FILES[name] for name in ("config.json", "model.safetensors")}
 
 
 def test_what_is_there_is_not_downloaded_again(hub, tmp_path):
-    download(NAME, WANTED, tmp_path)
+    download_into(tmp_path, NAME, "", WANTED)
     hub.requests.clear()
-    download(NAME, WANTED, tmp_path)
+    download_into(tmp_path, NAME, "", WANTED)
     assert not [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
 
 
@@ -46,23 +46,23 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(hub, tmp_path):
     weights = random.Random(2).randbytes(DOWNLOAD_CHUNK_SIZE + 2_000)
     hub.repositories[NAME]["model.safetensors"] = weights
     hub.breaks_after = DOWNLOAD_CHUNK_SIZE + 1_000
-    download(NAME, WANTED, tmp_path)
+    download_into(tmp_path, NAME, "", WANTED)
     assert (tmp_path / "model.safetensors").read_bytes() == weights
     assert [span for _, _, span in hub.requests if span] == [f"bytes={DOWNLOAD_CHUNK_SIZE}-"]
 
 
 def test_a_file_with_another_checksum_is_removed_and_named(hub, tmp_path):
     hub.damages = True
-    assert "model.safetensors of authors/model came with another checksum" in refusal(tmp_path)
+    assert "model.safetensors of authors/model arrived with another checksum" in refusal(tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
     hub.damages = False
-    download(NAME, WANTED, tmp_path)
+    download_into(tmp_path, NAME, "", WANTED)
     assert (tmp_path / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 def test_another_models_file_of_the_same_name_in_the_folder_is_left_alone(hub, tmp_path):
     (tmp_path / "other.bin").write_bytes(b"another model's")
-    download(NAME, WANTED, tmp_path)
+    download_into(tmp_path, NAME, "", WANTED)
     assert (tmp_path / "other.bin").read_bytes() == b"another model's"
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shopsearch.embedders import model_folder
+from shopsearch.embedders import hub, model_folder
 from shopsearch.embedders.torch_model import TorchEmbedder, read_tokenizer, truncate
 from shopsearch.types import Query
 
@@ -62,7 +62,7 @@ class VisualizedBGE(TorchEmbedder):
 
     def faults(self) -> list[str]:
         wrong = [*super().faults(), *self.file_faults()]
-        if model_folder.is_on_hub(self.model) and not self.weights:
+        if hub.is_on_hub(self.model) and not self.weights:
             wrong.append(
                 "Name the file of Visualized BGE's weights: the hub's model is the text model alone."
             )

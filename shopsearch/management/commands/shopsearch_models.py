@@ -166,7 +166,7 @@ class Command(BaseCommand):
         for repository, patterns in model.repositories.items():
             self.stdout.write(f"{repository} …")
             try:
-                hub.download(repository, patterns, folder, revision=revision)
+                hub.download_into(folder, repository, revision, patterns)
             except ImproperlyConfigured as error:
                 raise CommandError(str(error)) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders import weights
-from shopsearch.embedders.model_folder import download, local_folder, snapshot
+from shopsearch.embedders.hub import download, local_folder, snapshot
 
 TENSORS = "*.safetensors"
 DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model")
