@@ -13,6 +13,8 @@ from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
+from rest_framework.versioning import QueryParameterVersioning
+from rest_framework.views import APIView
 
 from shopsearch import filters
 from shopsearch.conf import settings
@@ -70,12 +72,20 @@ class PageParameters(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Mapping[str, list[Any]]) -> dict[str, Any]:
         """``data`` has every parameter's values, as ``parameters_of`` gives them."""
+        data = {name: values for name, values in data.items() if name != _version_parameter()}
         names = set(self.fields)
         if strange := (RESERVED - names - self.ignored) & data.keys():
             raise QueryError(f"{min(strange)} is not a parameter here.")
         own = {name: data[name][-1] for name in names & data.keys()}
         filters = {name: values for name, values in data.items() if name not in RESERVED}
         return {**super().to_internal_value(own), "filters": filters}
+
+
+def _version_parameter() -> str:
+    """The parameter by which the project's clients name the version of its API; "" where they name none so."""
+    versioning = APIView.versioning_class
+    by_parameter = versioning is not None and issubclass(versioning, QueryParameterVersioning)
+    return str(versioning.version_param) if by_parameter else ""
 
 
 class SearchParameters(PageParameters):
