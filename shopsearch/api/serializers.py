@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.asgi import ASGIRequest
 from django.http import QueryDict
-from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
@@ -21,6 +20,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import is_storable
+from shopsearch.search.addresses import address_of
 from shopsearch.search.facets import Facet, FacetRange, FacetValue
 from shopsearch.search.request import SearchAnswer
 from shopsearch.types import FilterType, Match, QueryKind, Result, Retrieval
@@ -343,7 +343,7 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
         if answer.rerank is None:
             return None
         request = self.context["request"]
-        url = request.build_absolute_uri(reverse("shopsearch:api-rerank", args=[answer.rerank.pk]))
+        url = request.build_absolute_uri(address_of("api-rerank", answer.rerank.pk))
         streams = settings.RERANK_EVENTS and isinstance(request._request, ASGIRequest)
         return {
             "id": str(answer.rerank.pk),
