@@ -1,7 +1,7 @@
 """The base install answers searches: a web process without any model package, a query worker that has them.
 
-SHOPSEARCH_BASE_PYTHON names the interpreter of a real base install (``pip install shopsearch``); without it the packages
-of the extras are hidden from the web process.
+SHOPSEARCH_BASE_PYTHON names the interpreter of a real base install (``pip install shopsearch``); without it the
+packages of the extras are hidden from the web process.
 """
 
 import io
