@@ -1,4 +1,4 @@
-"""Include these at the root of a project: ``path("", include("shopsearch.urls"))``."""
+"""Include these in a project: ``path("", include("shopsearch.urls"))``; any prefix and any namespace will do."""
 
 from django.urls import path, re_path
 

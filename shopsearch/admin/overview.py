@@ -29,6 +29,7 @@ from shopsearch.indexing import progress
 from shopsearch.models import Collection, EvaluationQuery, IndexEntry, Overview, Rerank, SearchDay
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.search import diagnosis
+from shopsearch.search.addresses import address_of
 from shopsearch.threads import within
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
@@ -127,7 +128,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             "reranks": reranks(),
             "rerank_days": RERANK_DAYS,
             "collects": settings.COLLECT_QUERIES,
-            "search_address": _address("shopsearch:search"),
+            "search_address": _or_nothing(address_of, "search"),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
@@ -258,7 +259,11 @@ def _longest(text: str) -> str:
 
 
 def _address(name: str, *arguments: object) -> str:
+    return _or_nothing(reverse, name, args=arguments)
+
+
+def _or_nothing(address: Callable[..., str], *arguments: object, **options: object) -> str:
     try:
-        return reverse(name, args=arguments)
-    except NoReverseMatch:  # the shop has it not
+        return address(*arguments, **options)
+    except NoReverseMatch:  # the shop has no such page
         return ""

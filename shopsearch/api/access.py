@@ -10,21 +10,25 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from io import BytesIO
 from ipaddress import IPv4Address, IPv6Network, ip_address
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from django.core.cache import cache
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
+from django.db import connections, transaction
 from django.http import HttpRequest, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException, Throttled
+from rest_framework.metadata import SimpleMetadata
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
@@ -148,7 +152,20 @@ class ClassesOf:
         return tuple(import_string(path) for path in getattr(settings, self.setting))
 
 
-class GuardedView(APIView):
+class IndependentView(APIView):
+    """A view that answers in the one form of this API, whatever REST_FRAMEWORK says of the project's own views."""
+
+    renderer_classes = (JSONRenderer,)
+    throttle_classes = ()
+    content_negotiation_class = DefaultContentNegotiation
+    metadata_class = SimpleMetadata
+    versioning_class = None
+
+    def get_exception_handler(self) -> Any:
+        return answer_to_error
+
+
+class GuardedView(IndependentView):
     """Open to whom the settings let in, to everyone by default; an error is ``{"code", "detail"}``.
 
     Without AUTHENTICATION_CLASSES no session and no cookie is read, so another site's page can do nothing in a
@@ -162,8 +179,18 @@ class GuardedView(APIView):
         read_as_utf8(request)
         super().initial(request, *args, **kwargs)
 
-    def get_exception_handler(self) -> Any:
-        return answer_to_error
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def without_transaction(view: View) -> View:
+    """The view, which ATOMIC_REQUESTS of no database puts into a transaction.
+
+    Django cannot do that to an async view, and would not even call one while the database is away.
+    """
+    for alias in connections:
+        view = transaction.non_atomic_requests(alias)(view)
+    return view
 
 
 # How often

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
+from django.utils.decorators import method_decorator
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_serializer
 from PIL import Image
@@ -19,9 +20,9 @@ from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from shopsearch import broker, registry
+from shopsearch.api.access import IndependentView, without_transaction
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.backends import get_query_embedder, get_vector_store
 from shopsearch.conf import settings
@@ -246,13 +247,12 @@ class ReadinessSerializer(serializers.Serializer[Any]):
     )
 
 
-class HealthView(APIView):
+@method_decorator(without_transaction, name="dispatch")
+class HealthView(IndependentView):
     """Open to everyone and never throttled: an answer names no host, and asking more often costs nothing more."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
-    throttle_classes = ()
-    renderer_classes = (JSONRenderer,)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[JSONRenderer, str]:
         """JSON, whatever a probe says that it accepts."""

@@ -26,7 +26,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from shopsearch.api.access import FAIR_SHARE, GuardedView, visitor_key
+from shopsearch.api.access import FAIR_SHARE, GuardedView, visitor_key, without_transaction
 from shopsearch.api.errors import turned_away
 from shopsearch.api.schema import GuardedSchema
 from shopsearch.api.serializers import ErrorSerializer
@@ -68,11 +68,10 @@ class RerankSerializer(serializers.ModelSerializer[Rerank]):
 
 
 class RerankView(GuardedView):
-    """How far a rerank is. Poll it, with Retry-After, until its state is final; it is by its deadline."""
+    """How far a rerank is. Poll it, with Retry-After, until its state is final; it is by its deadline.
 
-    throttle_classes = ()
-    """One search asks many times, and an answer costs one row."""
-    renderer_classes = (JSONRenderer,)
+    Never throttled: one search asks many times, and an answer costs one row.
+    """
 
     @extend_schema(
         operation_id="rerank",
@@ -103,6 +102,7 @@ class RerankView(GuardedView):
         return response
 
 
+@without_transaction
 async def events(request: HttpRequest, rerank_id: str) -> HttpResponseBase:
     """Server-sent events: one with each new state, the last with a final one.
 

@@ -9,16 +9,18 @@ from urllib.parse import urlencode
 from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.asgi import ASGIRequest
 from django.http import QueryDict
-from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
+from rest_framework.versioning import QueryParameterVersioning
+from rest_framework.views import APIView
 
 from shopsearch import filters
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import is_storable
+from shopsearch.search.addresses import address_of
 from shopsearch.search.facets import Facet, FacetRange, FacetValue
 from shopsearch.search.request import SearchAnswer
 from shopsearch.types import FilterType, Match, QueryKind, Result, Retrieval
@@ -70,12 +72,20 @@ class PageParameters(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Mapping[str, list[Any]]) -> dict[str, Any]:
         """``data`` has every parameter's values, as ``parameters_of`` gives them."""
+        data = {name: values for name, values in data.items() if name != _version_parameter()}
         names = set(self.fields)
         if strange := (RESERVED - names - self.ignored) & data.keys():
             raise QueryError(f"{min(strange)} is not a parameter here.")
         own = {name: data[name][-1] for name in names & data.keys()}
         filters = {name: values for name, values in data.items() if name not in RESERVED}
         return {**super().to_internal_value(own), "filters": filters}
+
+
+def _version_parameter() -> str:
+    """The parameter by which the project's clients name the version of its API; "" where they name none so."""
+    versioning = APIView.versioning_class
+    by_parameter = versioning is not None and issubclass(versioning, QueryParameterVersioning)
+    return str(versioning.version_param) if by_parameter else ""
 
 
 class SearchParameters(PageParameters):
@@ -333,7 +343,7 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
         if answer.rerank is None:
             return None
         request = self.context["request"]
-        url = request.build_absolute_uri(reverse("shopsearch:api-rerank", args=[answer.rerank.pk]))
+        url = request.build_absolute_uri(address_of("api-rerank", answer.rerank.pk))
         streams = settings.RERANK_EVENTS and isinstance(request._request, ASGIRequest)
         return {
             "id": str(answer.rerank.pk),

@@ -15,7 +15,6 @@ from drf_spectacular.utils import (
 from rest_framework import status
 from rest_framework.decorators import schema
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -96,7 +95,6 @@ class SearchView(GuardedView):
 
     throttle_classes = (SearchThrottle,)
     parser_classes = (MultiPartParser, FormParser, JSONParser)
-    renderer_classes = (JSONRenderer,)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """In a storm, turning away must cost next to nothing: it is done before REST framework begins."""

@@ -1,4 +1,4 @@
-"""Checks of what surrounds shopsearch in a deployment, Django, Celery, uploads and caches: W001 to W008, W012, W014."""
+"""Checks of what surrounds shopsearch in a deployment: Django, addresses, Celery, uploads and caches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
 from rest_framework.settings import api_settings
 
 from shopsearch import backends, conf
@@ -18,7 +18,13 @@ from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
 from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from shopsearch.indexing import saves
+from shopsearch.search.addresses import address_of
 
+ADDRESSES = (
+    *(("search", ()), ("api-search", ()), ("api-similar", ("1",)), ("api-rerank", ("1",))),
+    *(("api-health-live", ()), ("api-health-ready", ()), ("api-metrics", ())),
+)
+"""Views of shopsearch.urls, with arguments, whose addresses may have another owner."""
 JSON = {"json", "application/json"}
 PER_PROCESS_CACHES = {
     "django.core.cache.backends.locmem.LocMemCache",
@@ -58,18 +64,39 @@ def _check_celery(conf: Any) -> Iterator[CheckMessage]:
 
 def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     try:
-        reverse("shopsearch:search")
+        addresses = [address_of(name, *arguments) for name, arguments in ADDRESSES]
+        owners = [(address, _owner(address)) for address in addresses]
     except NoReverseMatch:
         return [
             CheckWarning(
-                "The search page and the REST API have no address.",
-                hint='Add path("", include("shopsearch.urls")) to urlpatterns in ROOT_URLCONF.',
+                "The search page and the REST API have no address, or one with a part that varies.",
+                hint='Add path("", include("shopsearch.urls")) to urlpatterns in ROOT_URLCONF. Another prefix will do, '
+                'and so will a namespace, but no "<part>/".',
                 id="shopsearch.W014",
             )
         ]
     except (ImportError, AttributeError):  # Django says what is wrong with ROOT_URLCONF
-        pass
-    return []
+        return []
+    return [
+        CheckWarning(
+            f"{address} is shopsearch's address, and {owner} answers there: it comes first in urlpatterns.",
+            hint='Give shopsearch a prefix of its own, such as path("find/", include("shopsearch.urls")).',
+            id="shopsearch.W016",
+        )
+        for address, owner in owners
+        if not owner.startswith("shopsearch.")
+    ]
+
+
+def _owner(address: str) -> str:
+    """Where the view is written that answers at this address; in shopsearch, where it is a subclass of one there."""
+    try:
+        view: Any = resolve("/" + address.removeprefix(get_script_prefix())).func
+    except Resolver404:
+        return "nobody"
+    view = getattr(view, "view_class", getattr(view, "cls", view))
+    owners = [f"{each.__module__}.{each.__qualname__}" for each in getattr(view, "__mro__", (view,))]
+    return next((each for each in owners if each.startswith("shopsearch.")), owners[0])
 
 
 def check_saves(app_configs: object, **kwargs: object) -> list[CheckMessage]:

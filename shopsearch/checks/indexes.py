@@ -1,4 +1,4 @@
-"""Checks of the registered image indexes: E004, E005, W011, W015."""
+"""Checks of the registered image indexes: E004, E005, E008, W011, W015."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db import router
 from django.db.models import (
     AutoField,
     BigAutoField,
@@ -25,10 +26,11 @@ from django.db.models import (
 from shopsearch import registry
 from shopsearch.api.serializers import RESERVED as PARAMETERS
 from shopsearch.backends import get_vector_store
+from shopsearch.models import Change
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.index import FilterField
 from shopsearch.registry.paths import End, fault_in
-from shopsearch.registry.relations import relation
+from shopsearch.registry.relations import relation, relations_of
 from shopsearch.search.columns import place_of
 
 RESERVED = (
@@ -41,7 +43,7 @@ def check_indexes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     return [
         message
         for index in registry.get_indexes()
-        for check in (_check_fields, _check_filters, _check_words)
+        for check in (_check_fields, _check_filters, _check_words, _check_databases)
         for message in check(index)
     ]
 
@@ -117,6 +119,38 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
                 f"related: {missing}.",
                 "Name paths of foreign keys and many-to-many fields from the product: 'brand', 'brand__country'.",
             )
+
+
+def _check_databases(index: ImageIndex) -> Iterator[CheckMessage]:
+    """Whether what is noted of a row is written in the transaction that writes the row, and with the index's tables."""
+
+    def wrong(message: str, database: str) -> CheckMessage:
+        return Error(
+            message,
+            hint=f"In the project's router, return {database!r} from db_for_read and db_for_write, and True from "
+            f'allow_migrate({database!r}, …), where app_label == "shopsearch"; then run '
+            f"`manage.py migrate --database {database}`.",
+            obj=index.model,
+            id="shopsearch.E008",
+        )
+
+    own, label = index.database, index.model._meta.label
+    if not router.allow_migrate_model(own, Change):
+        yield wrong(
+            f"{label} is written to {own!r}, and the router keeps shopsearch's tables out of {own!r}: its changes are "
+            "noted nowhere.",
+            own,
+        )
+    with suppress(ImproperlyConfigured):  # E004 says so
+        models = dict.fromkeys([index.product_model, *(each.model for each in relations_of(index))])
+        for model in models:
+            if (database := router.db_for_write(model)) != own:
+                yield wrong(
+                    f"{model._meta.label} is written to {database!r}, and {label} to {own!r}: one query cannot ask "
+                    "both, so no change of the first is noted.",
+                    database,
+                )
+                return
 
 
 def _check_words(index: ImageIndex) -> Iterator[CheckMessage]:

@@ -240,11 +240,12 @@ def shown_images(index: ImageIndex, image_ids: Iterable[str], *, using: str) -> 
     """
     keys = keys_from(index.model, image_ids)
     found = with_related(index, index.get_queryset().using(using).filter(pk__in=keys)) if keys else ()
-    return {
-        str(image.pk): image
-        for image in found
-        if getattr(image, index.image_field) and _product_of(index, image) is not None
-    }
+    with index.in_its_language():
+        return {
+            str(image.pk): image
+            for image in found
+            if getattr(image, index.image_field) and _product_of(index, image) is not None
+        }
 
 
 def _product_of(index: ImageIndex, image: Any) -> Any:

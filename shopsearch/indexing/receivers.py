@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
+from django.db import router
 from django.db.models import CASCADE, Model
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, pre_delete
 
@@ -14,6 +17,8 @@ from shopsearch.models.outbox import wake
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.registry.keys import keys_of
 from shopsearch.registry.relations import Relation, relations_of
+
+logger = logging.getLogger(__name__)
 
 
 class Receivers:
@@ -98,7 +103,7 @@ class Receivers:
         In chunks and in constant memory: a category may have very many.
         """
         pks = [pk for pk in pks if pk is not None]
-        if not pks:
+        if not pks or not self._can_note(using):
             return
         # The base manager: a default manager may hide just those images that the index has to forget.
         images = self.index.model._base_manager.using(using)
@@ -107,8 +112,28 @@ class Receivers:
             self._note(keys, using)
 
     def _note(self, image_ids: Iterable[object], using: str, *, is_deletion: bool = False) -> None:
-        if Change.objects.note(self.index, image_ids, is_deletion=is_deletion, using=using):
+        if self._can_note(using) and Change.objects.note(
+            self.index, image_ids, is_deletion=is_deletion, using=using
+        ):
             wake(using)
+
+    def _can_note(self, using: str) -> bool:
+        """Whether the project's routers let the images and what is noted of them be in this database.
+
+        Where they do not, there are no such tables, and the shop's save must not fail by that.
+        """
+        if all(router.allow_migrate_model(using, model) for model in (Change, self.index.model)):
+            return True
+        _complain(self.index.name, using)
+        return False
+
+
+@cache
+def _complain(index: str, using: str) -> None:
+    """Once in a process, not with each save."""
+    logger.error(
+        "%s: changes in the database %r cannot be noted; `manage.py check` says why (E008).", index, using
+    )
 
 
 def connect() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Self
 
-from django.db import models
+from django.db import models, router
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -31,6 +31,18 @@ class RerankQuerySet(models.QuerySet["Rerank"]):
     def overdue(self) -> Self:
         """The open reranks whose deadline has passed."""
         return self.open().filter(deadline_at__lte=Now())
+
+
+class RerankManager(models.Manager["Rerank"].from_queryset(RerankQuerySet)):  # type: ignore[misc]
+    """Reads where it writes: what a worker claims, or a page polls, must not come from a replica that lags."""
+
+    @property
+    def db(self) -> str:
+        return self._db or router.db_for_write(self.model, **self._hints)
+
+    def get_queryset(self) -> RerankQuerySet:
+        found: RerankQuerySet = super().get_queryset().using(self.db)
+        return found
 
 
 class Rerank(models.Model):
@@ -71,7 +83,7 @@ class Rerank(models.Model):
     finished_at = models.DateTimeField(_("finished at"), null=True)
     deadline_at = models.DateTimeField(_("deadline"))
 
-    objects = RerankQuerySet.as_manager()
+    objects = RerankManager()
 
     class Meta:
         verbose_name = _("rerank")

@@ -7,6 +7,7 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +19,7 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, Obje
 from django.db import InterfaceError, OperationalError, router
 from django.db.models import F, Manager, Model, Q, QuerySet
 from django.db.models.functions import Coalesce
+from django.utils import translation
 
 from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
@@ -125,7 +127,7 @@ class ImageIndex:
     identifiers: tuple[str, ...] = ()
     """Paths from the product to its names, such as ``("sku", "title")``: an exact match of one ranks first."""
     language: str = ""
-    """The words' language, such as "es"; LANGUAGE_CODE by default."""
+    """The words' language, such as "es"; LANGUAGE_CODE by default. Translated texts and values are read in it."""
     newest = ""
     """Path from the product to its date, such as "created_at", for sorting by newest; "" does not offer that order."""
     related: tuple[str, ...] = ()
@@ -205,9 +207,20 @@ class ImageIndex:
     # What a project may override.
 
     def get_queryset(self) -> QuerySet[Any]:
-        """The images that may be found. All others are in no answer and not in the store."""
+        """The images that may be found: those that the default managers of image and product do not hide.
+
+        All others are in no answer and not in the store.
+        """
         queryset = self.model._default_manager.all()
         lookups = [lookup for lookup in self.product_lookups if lookup]
+        products = self.product_model._default_manager.all()
+        if products.query.where:
+            for lookup in lookups:
+                is_shown = Q(**{f"{lookup}__in": products})
+                # What is no variant has no parent to be hidden with.
+                queryset = queryset.filter(
+                    is_shown | Q(**{lookup: None}) if lookup != self.product_field else is_shown
+                )
         return queryset.select_related(*lookups) if lookups else queryset
 
     def changes_at(self, now: datetime) -> datetime | None:
@@ -268,9 +281,18 @@ class ImageIndex:
 
     # Not to be overridden.
 
+    def in_its_language(self) -> AbstractContextManager[None]:
+        """The language of everything that a store holds of a product: of filter values and of words.
+
+        Whoever saves, indexes or searches may have another one active. Rows of some apps keep the language that they
+        were read in, so they are read inside too.
+        """
+        return translation.override(self.language or settings.LANGUAGE_CODE)
+
     def filter_values(self, image: Any) -> dict[str, FilterValue | None]:
         """What ``get_filter_values`` returns, with None for infinite numbers and NaN."""
-        return {name: _finite(value) for name, value in self.get_filter_values(image).items()}
+        with self.in_its_language():
+            return {name: _finite(value) for name, value in self.get_filter_values(image).items()}
 
     def get_field_values(self, image: Any) -> dict[str, FilterValue | None]:
         """One value per field of ``field_types``."""
@@ -279,7 +301,8 @@ class ImageIndex:
             values = values | {self.partition_by: values.get(self.partition_by) or ""}
         if self.words_field:
             product = self.get_product(image)
-            texts, names = self.get_words(product), self.get_identifiers(product)
+            with self.in_its_language():
+                texts, names = self.get_words(product), self.get_identifiers(product)
             values = values | {
                 self.words_field: analyzer.product_terms([*texts, *names], names, self.words_language)
             }

@@ -44,8 +44,8 @@ def arrange(
     judged = _judged(output, len(retrieval), repairs)
     if not any(value is not None for value in judged):
         return Order(positions=tuple(range(len(retrieval))), repairs=dict(+repairs))
-    model = _spread(judged)
-    prior = _spread([score if _finite(score) else None for score in retrieval])
+    model = spread(judged)
+    prior = spread([score if _finite(score) else None for score in retrieval])
     fused = [weight * ours + (1 - weight) * theirs for ours, theirs in zip(model, prior, strict=True)]
     left = sorted(range(len(retrieval)), key=lambda place: (-fused[place], place))
     positions: list[int] = []
@@ -132,7 +132,7 @@ def _finite(value: object) -> bool:
     return _number(value) is not None
 
 
-def _spread(values: Sequence[float | None]) -> list[float]:
+def spread(values: Sequence[float | None]) -> list[float]:
     """The values scaled to [0, 1], a missing one just below 0; all 0 if they are equal."""
     known = [value for value in values if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 0.0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, F, Max, Min, Q
+from django.utils.translation import get_language
 
 from shopsearch.filters import AnyOf, Range, holds
 from shopsearch.registry import ImageIndex
@@ -59,7 +60,8 @@ class DatabaseTally(Tally):
     """Counted by the shop's database: exact, whatever the shop's size."""
 
     def __init__(self, index: ImageIndex, name: str, column: Column, conditions: Sequence[Condition]) -> None:
-        found = narrowed(products(index), index, conditions).annotate(shopsearch_value=column.expression)
+        with index.in_its_language():
+            found = narrowed(products(index), index, conditions).annotate(shopsearch_value=column.expression)
         self._found = found.filter(shopsearch_value__isnull=False)
         self._column = column
         label = index.filter_fields[name].label
@@ -93,7 +95,11 @@ class DatabaseTally(Tally):
         return Bounds(**found, ranges=merged(edges, count))
 
     def _counted(self, found: Any, most: int) -> list[ValueCount]:
-        label = {"shopsearch_label": Min(self._label)} if self._label else {}
+        label = {}
+        if self._label:
+            # By F, as values are: django-modeltranslation puts a language's column in its place.
+            found = found.annotate(shopsearch_named=F(self._label))
+            label = {"shopsearch_label": Min("shopsearch_named")}
         # A product's several rows, or several labels, are joined to it.
         count = Count("pk", distinct=self._column.several_of is not None)
         groups = found.values("shopsearch_value").annotate(shopsearch_count=count, **label)
@@ -125,39 +131,51 @@ def readings(
     if not names:
         return []
     fields = index.filter_fields
+    labels = {name: label for name in names if (label := fields[name].label)}
+    with index.in_its_language():
+        read = list(_read(index, conditions, names, labels, limit))
+        language = get_language()
+    if labels and get_language() != language:  # what shoppers read is in theirs
+        shown = {product: each for product, _, each in _read(index, conditions, (), labels, limit)}
+        read = [(product, values, shown.get(product, own)) for product, values, own in read]
+    return [
+        Reading(
+            product=product,
+            values=values,
+            labels={name: _labels(values.get(name), label) for name, label in shown_as.items()},
+        )
+        for product, values, shown_as in read
+    ]
+
+
+def _read(
+    index: ImageIndex,
+    conditions: Sequence[Condition],
+    names: Sequence[str],
+    labels: dict[str, str],
+    limit: int,
+) -> Iterator[tuple[object, dict[str, FilterValue | None], dict[str, Any]]]:
+    """Of each product its key, the values of these filters, and what is at the end of these labels' paths."""
+    fields = index.filter_fields
     paths = {name: path for name in names if isinstance(path := fields[name].source or name, str)}
-    labels = {name: fields[name].label for name in names if fields[name].label}
     found = narrowed(products(index), index, conditions)
     asked = {*paths.values(), *labels.values()}
     places = [place_of(index, path) for path in asked]
     is_columns = len(paths) == len(names) and all(place and not place.is_several for place in places)
     if is_columns and not finds_its_own_way(index):
-        return [
-            Reading(
-                product=row["pk"],
-                values=(
-                    values := {
-                        name: _known(typed, fields[name].kind, row[path]) for name, path in paths.items()
-                    }
-                ),
-                labels={name: {values[name]: str(row[path] or "")} for name, path in labels.items()},
-            )
-            for row in found.order_by("pk").values("pk", *asked)[:limit].iterator(chunk_size=1_000)
-        ]
+        for row in found.order_by("pk").values("pk", *asked)[:limit].iterator(chunk_size=1_000):
+            values = {name: _known(typed, fields[name].kind, row[path]) for name, path in paths.items()}
+            yield row["pk"], values, {name: row[path] for name, path in labels.items()}
+        return
     images = with_related(index, index.get_queryset().order_by("pk"))
     if conditions:
         images = images.alias(shopsearch_product=index.product_key)
         images = images.filter(shopsearch_product__in=found.values("pk"))
-    pairs = ((index.get_product(image), image) for image in images[:limit].iterator(chunk_size=1_000))
-    return [
-        Reading(
-            product=product.pk,
-            values=(values := _known(index.filter_values, image) or {}),
-            labels={name: _labels(values.get(name), follow(product, path)) for name, path in labels.items()},
-        )
-        for product, image in pairs
-        if product is not None
-    ]
+    for image in images[:limit].iterator(chunk_size=1_000):
+        product = index.get_product(image)
+        if product is not None:
+            values = _known(index.filter_values, image) or {} if names else {}
+            yield product.pk, values, {name: follow(product, path) for name, path in labels.items()}
 
 
 def _labels(value: FilterValue | None, label: Any) -> dict[object, str]:

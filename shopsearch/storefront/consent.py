@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
 from django.views.decorators.csrf import csrf_protect
 
 from shopsearch.conf import settings
+from shopsearch.search.addresses import address_of
 
 COOKIE = "shopsearch_collect"
 SECONDS = 365 * 24 * 60 * 60
@@ -38,7 +38,7 @@ class ConsentView(View):
             raise Http404
         target = request.POST.get("next", "")
         if not url_has_allowed_host_and_scheme(target, allowed_hosts=None):
-            target = reverse("shopsearch:search")
+            target = address_of("search")
         response = HttpResponseRedirect(target)
         response.status_code = 303
         if request.POST.get("collect") == "yes":

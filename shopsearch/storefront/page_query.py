@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 from django.http import HttpRequest, QueryDict
-from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
@@ -16,6 +15,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, find_index, get_index
+from shopsearch.search.addresses import address_of
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.sorting import is_relevance
 from shopsearch.storefront.refinements import Address, Refinements
@@ -151,7 +151,7 @@ class PageQuery:
 
     @property
     def rerank_url(self) -> str:
-        return reverse("shopsearch:api-rerank", args=[self.rerank.pk]) if self.rerank else ""
+        return address_of("api-rerank", self.rerank.pk) if self.rerank else ""
 
     # What was found
 

@@ -18,6 +18,7 @@ from rest_framework.exceptions import Throttled
 from shopsearch.api import access
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, Busy, QueryError
+from shopsearch.search.addresses import address_of
 from shopsearch.storefront import consent
 from shopsearch.storefront.page_query import PageQuery
 
@@ -128,7 +129,7 @@ class SearchPage(View):
             "retry_after": retry_after,
         }
         if settings.COLLECT_QUERIES:
-            context["consent"] = {"is_given": consent.is_given(request)}
+            context["consent"] = {"is_given": consent.is_given(request), "address": address_of("consent")}
         template_name = self.results_template_name if alone else self.template_name
         response = render(request, template_name, context, status=status)
         if retry_after:

@@ -7,11 +7,11 @@ from typing import Any
 
 from django import template
 from django.template import Context
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
+from shopsearch.search.addresses import address_of
 from shopsearch.search.engine import similar
 from shopsearch.types import Result
 
@@ -31,7 +31,7 @@ def shopsearch_widget(
     """
     search = context.get("search")
     return {
-        "action": reverse("shopsearch:search"),
+        "action": address_of("search"),
         "index": index,
         "placeholder": placeholder or _("Words or a picture"),
         "autofocus": autofocus,

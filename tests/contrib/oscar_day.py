@@ -2,7 +2,6 @@
 
 import json
 import sys
-from decimal import Decimal
 from pathlib import Path
 
 import django
@@ -10,62 +9,20 @@ import django
 django.setup()
 
 from django.contrib.auth.models import User  # noqa: E402
-from django.core.files import File  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext, setup_test_environment  # noqa: E402
-from oscar.apps.catalogue.categories import create_from_breadcrumbs  # noqa: E402
-from oscar.apps.catalogue.models import Category, Product, ProductClass, ProductImage  # noqa: E402
-from oscar.apps.partner.models import Partner, StockRecord  # noqa: E402
+from oscar.apps.catalogue.models import Category, Product, ProductImage  # noqa: E402
+from oscar.apps.partner.models import StockRecord  # noqa: E402
 
 from shopsearch.indexing import batch  # noqa: E402
 from shopsearch.models import Change  # noqa: E402
+from tests.contrib.oscar_products import build  # noqa: E402
 
 STOREFRONT = Path(sys.argv[1])
-CLOTHES = ProductClass.objects.create(name="Clothes", track_stock=True)
-PARTNER = Partner.objects.create(name="Warehouse")
 SEEN = {}
 setup_test_environment()  # the forms that a page shows can be read
 client = Client()
-
-
-def stock(product, sku, price, number=1):
-    return StockRecord.objects.create(
-        product=product, partner=PARTNER, partner_sku=sku, price=Decimal(str(price)), num_in_stock=number
-    )
-
-
-def build(row):
-    """A product with its pictures; each of its variants is a child, the first of which has the last picture."""
-    variants = row["variants"] or [{"name": "", "sku": None, "price": row["price"]}]
-    several = len(variants) > 1
-    product = Product.objects.create(
-        structure="parent" if several else "standalone",
-        product_class=CLOTHES,
-        title=row["name"],
-        description=row["description"],
-        upc=None if several else variants[0].get("sku"),
-    )
-    for path in row["categories"]:
-        product.categories.add(create_from_breadcrumbs(path.replace("/", " > ")))
-    pictured = [product] * len(row["images"])
-    for number, variant in enumerate(variants):
-        sold = product
-        if several:
-            sold = Product.objects.create(
-                structure="child",
-                parent=product,
-                title=f"{row['name']} {number}",
-                upc=variant.get("sku"),
-            )
-            if len(pictured) > 1 and pictured[-1] is product:
-                pictured[-1] = sold
-        stock(sold, variant.get("sku") or f"{product.pk}-{number}", variant.get("price") or row["price"] or 5)
-    for order, (owner, path) in enumerate(zip(pictured, row["images"], strict=True)):
-        with (STOREFRONT / path).open("rb") as file:
-            ProductImage.objects.create(
-                product=owner, original=File(file, Path(path).name), display_order=order
-            )
 
 
 def index():
@@ -81,7 +38,7 @@ def titles(**parameters):
 rows = [json.loads(line) for line in (STOREFRONT / "products.jsonl").read_text().splitlines()]
 for row in rows:
     if row["store"] == "saleor" and row["images"]:
-        build(row)
+        build(row, STOREFRONT)
 SEEN["products"] = Product.objects.filter(parent=None).count()
 SEEN["pictures"] = ProductImage.objects.count()
 SEEN["pictures of variants"] = ProductImage.objects.exclude(product__parent=None).count()
@@ -174,7 +131,7 @@ def counted():
 few = counted()
 for row in rows:
     if row["store"] == "solidus" and row["images"]:
-        build(row)
+        build(row, STOREFRONT)
 index()
 SEEN["queries with few and with more"] = [few, counted()]
 print(json.dumps(SEEN))

@@ -92,7 +92,7 @@ execute_from_command_line(sys.argv)
 STAND_INS = """
 from shopsearch.testing import SETTINGS as STAND_INS
 
-SHOPSEARCH = {**SHOPSEARCH, **STAND_INS}
+SHOPSEARCH = {**SHOPSEARCH, **STAND_INS, "SWEEP_SECONDS": 1}
 CELERY_BROKER_URL = "memory://"
 """
 """No model and no server: what a search finds is not the point."""

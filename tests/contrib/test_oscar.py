@@ -6,11 +6,17 @@ import os
 import re
 import subprocess
 import sys
+from urllib.parse import urlencode
 
+import httpx2
 import pytest
+from playwright.sync_api import expect
 
 from tests import ROOT, SHARED
+from tests.browser.conftest import browser_type_launch_args, context  # noqa: F401
 from tests.contrib import oscar_shop
+from tests.services.milvus import free_port
+from tests.services.waiting import wait_until
 
 HOW_TO = (ROOT / "docs" / "how-to-oscar.md").read_text()
 RECIPE = HOW_TO[HOW_TO.index("## The recipe") : HOW_TO.index("## Decide more yourself")]
@@ -27,10 +33,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    """The folder of an Oscar shop in which the recipe was followed."""
-    folder = tmp_path_factory.mktemp("shop")
+def made(folder):
+    """An Oscar shop in which the recipe was followed, in this folder."""
     package = folder / "yourshop"
     package.mkdir()
     (folder / "manage.py").write_text(oscar_shop.MANAGE)
@@ -44,14 +48,26 @@ def shop(tmp_path_factory):
     return folder
 
 
-def python(shop, *arguments):
-    environment = {
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("shop"))
+
+
+def environment_of(shop):
+    return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(shop), str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "DJANGO_SETTINGS_MODULE": "yourshop.settings",
     }
+
+
+def python(shop, *arguments):
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=shop, env=environment, capture_output=True, text=True
+        [sys.executable, *map(str, arguments)],
+        cwd=shop,
+        env=environment_of(shop),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -117,3 +133,67 @@ def test_a_deleted_category_is_followed(seen):
 def test_the_number_of_queries_does_not_grow_with_the_shop(seen):
     few, more = seen["queries with few and with more"]
     assert few == more
+
+
+@pytest.fixture
+def open_shop(tmp_path):
+    """The folder and the address of a shop that is open: tests/contrib/oscar_open.py."""
+    shop, address = made(tmp_path), f"127.0.0.1:{free_port()}"
+    python(shop, "manage.py", "migrate", "-v0")
+    command = [sys.executable, ROOT / "tests/contrib/oscar_open.py", STOREFRONT, address]
+    with (shop / "log").open("wb") as log:
+        process = subprocess.Popen(
+            list(map(str, command)), cwd=shop, env=environment_of(shop), stdout=log, stderr=log
+        )
+
+    def answers():
+        assert process.poll() is None, (shop / "log").read_text()
+        try:
+            return httpx2.get(f"http://{address}/api/health/live/").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    try:
+        wait_until(answers, "the shop is open")
+        yield shop, f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.browser
+@pytest.mark.nightly
+def test_a_shopper_searches_staff_saves_and_the_last_piece_is_sold(open_shop, page):
+    shop, address = open_shop
+    titles = page.locator(".shopsearch-card__title")
+
+    def search(**parameters):
+        page.goto(f"{address}/search/?{urlencode({'q': 'plimsolls', **parameters})}")
+        return titles.all_inner_texts()
+
+    page.goto(f"{address}/catalogue/")
+    box = page.get_by_role("search")
+    box.get_by_role("searchbox").fill("blue plimsolls")
+    box.get_by_role("searchbox").press("Enter")
+    expect(titles.first).to_have_text("Blue Plimsolls")
+    assert page.url.startswith(f"{address}/search/?q=blue")
+    page.goto(f"{address}/catalogue/")
+    picture = next(each for each in (shop / "media").rglob("*") if each.suffix in (".jpg", ".png", ".webp"))
+    page.get_by_role("search").locator("input[name=image]").last.set_input_files(picture)
+    expect(titles.first).to_be_visible()
+
+    page.goto(f"{address}/dashboard/login/?next=/dashboard/catalogue/")
+    page.fill("[name=username]", "admin@example.com")
+    page.fill("[name=password]", "admin")
+    page.locator("[name=password]").press("Enter")
+    page.get_by_role("link", name="Blue Plimsolls", exact=True).first.click()
+    page.fill("#id_title", "Azure Plimsolls")
+    page.get_by_role("button", name="Save", exact=True).first.click()
+    wait_until(lambda: search(q="azure")[0] == "Azure Plimsolls", "the new title is found")
+
+    sell = "import django; django.setup(); from oscar.apps.partner.models import StockRecord as S; "
+    sell += "[each.allocate(1) for each in S.objects.filter(product__parent__title='White Plimsolls')]"
+    assert "White Plimsolls" in search(in_stock="true")
+    python(shop, "-c", sell)
+    wait_until(lambda: "White Plimsolls" not in search(in_stock="true"), "the last piece is sold", seconds=15)
+    assert "White Plimsolls" in search()

@@ -1,5 +1,7 @@
 """A shop that pictures its products in each of the three ways."""
 
+import uuid
+
 from django.db import models
 
 from shopsearch.models import AbstractProductImage
@@ -109,3 +111,41 @@ class Artwork(models.Model):
 
     def __str__(self):
         return self.code
+
+
+class Shown(models.Manager):
+    """Hides what is removed, as packages for soft deletion do."""
+
+    def get_queryset(self):
+        return super().get_queryset().filter(is_removed=False)
+
+
+class Removable(models.Model):
+    is_removed = models.BooleanField(default=False)
+
+    objects = Shown()
+
+    class Meta:
+        abstract = True
+
+
+class Furniture(Removable):
+    """A parent of multi-table inheritance, whose key is a UUID."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    title = models.CharField(max_length=50)
+    set = models.ForeignKey("self", models.CASCADE, null=True)
+
+    def __str__(self):
+        return self.title
+
+
+class Chair(Furniture):
+    legs = models.IntegerField(default=4)
+
+
+class ChairImage(Removable, AbstractProductImage):  # noqa: DJ008
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    product = models.ForeignKey(Chair, models.CASCADE, related_name="images")
+
+    objects = Shown()
