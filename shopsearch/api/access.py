@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from io import BytesIO
@@ -156,7 +156,7 @@ class IndependentView(APIView):
     """A view that answers in the one form of this API, whatever REST_FRAMEWORK says of the project's own views."""
 
     renderer_classes = (JSONRenderer,)
-    throttle_classes = ()
+    throttle_classes: Sequence[type[BaseThrottle]] = ()
     content_negotiation_class = DefaultContentNegotiation
     metadata_class = SimpleMetadata
     versioning_class = None

@@ -84,8 +84,9 @@ class PageParameters(serializers.Serializer[Any]):
 def _version_parameter() -> str:
     """The parameter by which the project's clients name the version of its API; "" where they name none so."""
     versioning = APIView.versioning_class
-    by_parameter = versioning is not None and issubclass(versioning, QueryParameterVersioning)
-    return str(versioning.version_param) if by_parameter else ""
+    if versioning is None or not issubclass(versioning, QueryParameterVersioning):
+        return ""
+    return str(versioning.version_param)
 
 
 class SearchParameters(PageParameters):

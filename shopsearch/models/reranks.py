@@ -11,7 +11,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class RerankQuerySet(models.QuerySet["Rerank"]):
-    """Reranks by progress; times are compared by the database's clock."""
+    """Reranks by progress; times are compared by the database's clock.
+
+    Read where they are written: what a worker claims, or a page polls, must not come from a replica that lags.
+    """
+
+    @property
+    def db(self) -> str:
+        return self._db or router.db_for_write(self.model, **self._hints)  # type: ignore[attr-defined]
 
     def open(self) -> Self:
         """The reranks that wait or run."""
@@ -31,18 +38,6 @@ class RerankQuerySet(models.QuerySet["Rerank"]):
     def overdue(self) -> Self:
         """The open reranks whose deadline has passed."""
         return self.open().filter(deadline_at__lte=Now())
-
-
-class RerankManager(models.Manager["Rerank"].from_queryset(RerankQuerySet)):  # type: ignore[misc]
-    """Reads where it writes: what a worker claims, or a page polls, must not come from a replica that lags."""
-
-    @property
-    def db(self) -> str:
-        return self._db or router.db_for_write(self.model, **self._hints)
-
-    def get_queryset(self) -> RerankQuerySet:
-        found: RerankQuerySet = super().get_queryset().using(self.db)
-        return found
 
 
 class Rerank(models.Model):
@@ -83,7 +78,7 @@ class Rerank(models.Model):
     finished_at = models.DateTimeField(_("finished at"), null=True)
     deadline_at = models.DateTimeField(_("deadline"))
 
-    objects = RerankManager()
+    objects = RerankQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("rerank")

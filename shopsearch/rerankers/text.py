@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
@@ -92,7 +92,7 @@ class TextReranker(Reranker):
         if not query.text or not candidates:
             return by_picture
         by_text = self._text_scores(query.text, [candidate.text for candidate in candidates])
-        pictures = spread([float(score) for score in by_picture.scores or ()])
+        pictures = spread(cast("Sequence[float]", by_picture.scores))
         scores = [
             self.text_weight * text + (1 - self.text_weight) * picture
             for text, picture in zip(spread(by_text), pictures, strict=True)

@@ -55,7 +55,7 @@ def request(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
     if wanted is None:
         return None
     try:
-        with transaction.atomic(using=Rerank.objects.db):
+        with transaction.atomic(using=Rerank.objects.all().db):
             return _known(wanted.key) or _recorded(wanted)
     except DatabaseError as error:
         logger.warning("No rerank could be requested: %s", error)
@@ -125,7 +125,7 @@ def _recorded(wanted: Rerank) -> Rerank | None:
         return None
     wanted.save(force_insert=True)
     logger.info("Rerank %s is requested.", wanted.pk)
-    broker.wake_after_commit(Rerank.objects.db, broker.wake_rerankers)
+    broker.wake_after_commit(Rerank.objects.all().db, broker.wake_rerankers)
     return wanted
 
 

@@ -366,6 +366,13 @@ def test_E007_rest_framework_is_no_app(settings):
         assert "'rest_framework' to INSTALLED_APPS" in the_message("E007").hint
 
 
+def test_E008_a_router_that_keeps_what_is_noted_away_from_the_images(settings):
+    assert messages("E008") == []
+    settings.DATABASE_ROUTERS = ["tests.projects.test_databases.WithoutSearch"]
+    assert {message.obj for message in messages("E008")} == {ProductImage, PosterImage, Artwork}
+    assert 'app_label == "shopsearch"' in messages("E008")[0].hint
+
+
 def test_addresses_that_are_not_included_are_W014():
     with override_settings(ROOT_URLCONF="tests.services.bare_urls"):
         assert 'include("shopsearch.urls")' in the_message("W014").hint

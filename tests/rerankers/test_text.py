@@ -1,6 +1,5 @@
 """The text reranker over a small cross-encoder with random weights: it says what the model says.
 
-
 That a random model ranks well is never claimed.
 """
 
