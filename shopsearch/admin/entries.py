@@ -41,11 +41,11 @@ class EntryChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         entries = list(self.result_list)
-        changes = Change.objects.using(self.queryset.db)
         images: set[tuple[str, str]] = set()
         for index in get_indexes():
             image_ids = [entry.image_id for entry in entries if entry.index == index.name]
-            images |= {(index.name, each) for each in changes.noted_among(index, image_ids)}
+            noted = Change.objects.noted_among(index, image_ids, self.queryset.db)
+            images |= {(index.name, image_id) for image_id in noted}
         for entry in entries:
             if (entry.index, entry.image_id) in images:
                 wait(entry)

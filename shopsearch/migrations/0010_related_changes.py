@@ -11,6 +11,14 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RemoveIndex(
+            model_name='indexentry',
+            name='shopsearch_entry_due',
+        ),
+        migrations.AddIndex(
+            model_name='indexentry',
+            index=models.Index(fields=['state', 'index', 'available_at'], name='shopsearch_entry_due'),
+        ),
         migrations.CreateModel(
             name='RelatedChange',
             fields=[

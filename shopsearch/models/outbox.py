@@ -101,7 +101,8 @@ class IndexEntry(models.Model):
         verbose_name_plural = _("index entries")
         permissions = (("reindex", "Can reindex images"),)
         constraints = (models.UniqueConstraint(fields=("index", "image_id"), name="shopsearch_entry_unique"),)
-        indexes = (models.Index(fields=("state", "available_at"), name="shopsearch_entry_due"),)
+        # It has all that counting by index and state reads, too.
+        indexes = (models.Index(fields=("state", "index", "available_at"), name="shopsearch_entry_due"),)
 
     def __str__(self) -> str:
         return f"{self.index}:{self.image_id} {self.state}"
@@ -159,10 +160,10 @@ class ChangeQuerySet(NotedQuerySet["Change"]):
         """Every image that failed, to be tried once more."""
         return self._note_entries(index, IndexEntry.objects.of(index).failed())
 
-    def noted_among(self, index: ImageIndex, image_ids: Iterable[str]) -> set[str]:
+    def noted_among(self, index: ImageIndex, image_ids: Iterable[str], using: str = "") -> set[str]:
         """Those of the images that have a change, their own or a related row's, which is not folded yet."""
         image_ids = list(image_ids)
-        own = self.of(index, self._db or "").filter(image_id__in=image_ids)
+        own = self.of(index, using).filter(image_id__in=image_ids)
         noted = set(own.values_list("image_id", flat=True))
         rows: defaultdict[str, set[str]] = defaultdict(set)
         for lookup, row_id in RelatedChange.objects.of(index, own.db).values_list("lookup", "row_id"):

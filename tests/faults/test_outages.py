@@ -188,8 +188,10 @@ def test_whatever_dies_every_save_succeeds_and_at_rest_the_collection_is_the_sho
 
 
 def test_a_folder_of_the_store_that_is_deleted_is_told_at_once_and_healed_by_what_beat_sends(street):
-    with street.keep(seed=8):
-        pass
+    shop = "import django; django.setup(); from tests.services import celery"
+    street.run(
+        "-c", f"{shop}; from tests.shop.pictures import product; [product((9 * n, 0, 0)) for n in range(20)]"
+    )
     street.rest()
     street.milvus.stop()
     shutil.rmtree(street.milvus.data_dir)
@@ -197,8 +199,7 @@ def test_a_folder_of_the_store_that_is_deleted_is_told_at_once_and_healed_by_wha
     code, said = street.status()
     assert code == 1
     assert "the store holds 0 of the" in said
-    beat = "import tests.services.settings, django; django.setup(); from tests.services import celery"
-    street.run("-c", f"{beat}; from shopsearch.tasks import reconcile; reconcile.delay()")
+    street.run("-c", f"{shop}; from shopsearch.tasks import reconcile; reconcile.delay()")
     wait_until(lambda: street.status()[0] == 0, "status is well again", seconds=90)
     street.rest()
     found = json.loads(street.run("-m", "tests.faults.oracle"))
