@@ -163,6 +163,8 @@ class ChangeQuerySet(NotedQuerySet["Change"]):
     def noted_among(self, index: ImageIndex, image_ids: Iterable[str], using: str = "") -> set[str]:
         """Those of the images that have a change, their own or a related row's, which is not folded yet."""
         image_ids = list(image_ids)
+        if not image_ids:
+            return set()
         own = self.of(index, using).filter(image_id__in=image_ids)
         noted = set(own.values_list("image_id", flat=True))
         rows: defaultdict[str, set[str]] = defaultdict(set)
