@@ -34,8 +34,7 @@ def find_entries(images: Iterable[Any]) -> None:
         keys = [str(image.pk) for image in images]
         rows = IndexEntry.objects.of(index).filter(image_id__in=keys)
         entries = {entry.image_id: entry for entry in rows}
-        noted = Change.objects.of(index).filter(image_id__in=keys)
-        for image_id in noted.values_list("image_id", flat=True):
+        for image_id in Change.objects.noted_among(index, keys):
             entries.setdefault(image_id, IndexEntry(index=index.name, image_id=image_id))
             wait(entries[image_id])
     for image in images:

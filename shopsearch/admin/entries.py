@@ -26,7 +26,7 @@ from shopsearch.admin.columns import (
     wake,
 )
 from shopsearch.admin.permissions import ReadOnly
-from shopsearch.models import Change, IndexEntry
+from shopsearch.models import Change, IndexEntry, RelatedChange
 from shopsearch.registry import find_index, get_indexes
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
@@ -41,10 +41,11 @@ class EntryChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         entries = list(self.result_list)
-        noted = Change.objects.using(self.queryset.db).filter(
-            image_id__in=[entry.image_id for entry in entries]
-        )
-        images = set(noted.values_list("index", "image_id"))
+        images: set[tuple[str, str]] = set()
+        for index in get_indexes():
+            image_ids = [entry.image_id for entry in entries if entry.index == index.name]
+            noted = Change.objects.noted_among(index, image_ids, self.queryset.db)
+            images |= {(index.name, image_id) for image_id in noted}
         for entry in entries:
             if (entry.index, entry.image_id) in images:
                 wait(entry)
@@ -124,7 +125,10 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         extra = {
             "may_reindex": self.has_reindex_permission(request),
-            "changes": Change.objects.using(self.get_queryset(request).db).count(),
+            "changes": sum(
+                model.objects.using(self.get_queryset(request).db).count()
+                for model in (Change, RelatedChange)
+            ),
             **(extra_context or {}),
         }
         return super().changelist_view(request, extra)

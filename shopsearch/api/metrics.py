@@ -27,7 +27,7 @@ from shopsearch.api.health import HealthView
 from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
 from shopsearch.indexing import progress
-from shopsearch.models import Change, IndexEntry, Rerank
+from shopsearch.models import Change, IndexEntry, RelatedChange, Rerank
 from shopsearch.registry import get_indexes
 from shopsearch.telemetry import metrics
 
@@ -109,8 +109,9 @@ class DatabaseCollector:
     def _changes(self) -> GaugeMetricFamily:
         counted: Counter[str] = Counter(dict.fromkeys(_known_indexes(), 0))
         for using in registry.databases():
-            rows = Change.objects.using(using).values_list("index").annotate(Count("pk")).order_by()
-            counted.update(dict(rows))
+            for model in (Change, RelatedChange):
+                rows = model.objects.using(using).values_list("index").annotate(Count("pk")).order_by()
+                counted.update(dict(rows))
         family = _gauge("shopsearch_outbox_changes", "Changes that no worker has taken up yet.", "index")
         for index, count in sorted(counted.items()):
             family.add_metric([index], count)

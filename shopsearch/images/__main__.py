@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from django.conf import settings as django_settings
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError
 from shopsearch.images import decoding
-from shopsearch.images.sandbox import MEMORY_BYTES, SECONDS
+from shopsearch.images.sandbox import MEMORY_BYTES, PROCESSOR_SECONDS
 
 
 def main() -> None:
@@ -58,12 +59,8 @@ def _bound_memory() -> None:
 
 
 def _bound_time() -> None:
-    """From here on the system kills this process after SECONDS more of processor time."""
-    import resource
-
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + SECONDS, most))
+    """From here on the system kills this process when it has used PROCESSOR_SECONDS more of a processor."""
+    signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
 
 
 main()

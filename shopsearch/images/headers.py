@@ -18,6 +18,9 @@ from shopsearch.exceptions import ImageUnreadable
 MAX_BLOCKS = 10_000
 """The most blocks before the picture's data, or in a whole PNG or WebP file. A usual PNG of 10 MB has 1,300."""
 
+MAX_ENTRIES = 1_000
+"""Of a TIFF directory; a file of a microscope or a satellite has some dozens."""
+
 Block = tuple[bytes, int, int]
 """A block's kind, and where it begins and ends, its header included."""
 
@@ -29,6 +32,32 @@ _JPEG_PIXELS = {*_FRAME, 0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE}
 _JPEG_END = b"\xff\xd9"
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _PNG = b"\x89PNG\r\n\x1a\n"
+_TIFF = {
+    b"II*\0": ("<", "I", "H", "HHI"),
+    b"MM\0*": (">", "I", "H", "HHI"),
+    b"II+\0": ("<", "Q", "Q", "HHQ"),
+    b"MM\0+": (">", "Q", "Q", "HHQ"),
+}
+"""By how a file begins: its byte order, and the types of an offset, a count of entries, and an entry's first fields."""
+_TIFF_BYTES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+"""Of one value, by an entry's type."""
 _MARKER = re.compile(rb"(?:[^\xff]++|\xff++\x00)*+\xff++([^\xff\x00])", re.DOTALL)
 """The next marker, after stray and fill bytes. Possessive, so that a file of only such bytes takes linear time."""
 
@@ -46,7 +75,8 @@ class Scanned:
 def scan(content: bytes) -> Scanned:
     """The file without its metadata if it is a JPEG, PNG, GIF or WebP file; any other as it is.
 
-    Takes time in proportion to the file's size. Raises ImageUnreadable for more than MAX_BLOCKS blocks.
+    Takes time in proportion to the file's size. Raises ImageUnreadable for more than MAX_BLOCKS blocks, and for a TIFF
+    file whose first directory has more than MAX_ENTRIES, or entries with more data than the file.
     """
     if content.startswith(b"\xff\xd8\xff"):
         return _jpeg(content)
@@ -56,6 +86,8 @@ def scan(content: bytes) -> Scanned:
         return _gif(content)
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return _webp(content)
+    if content[:4] in _TIFF:
+        _check_tiff(content)
     return Scanned(content=content)
 
 
@@ -183,3 +215,22 @@ def _webp_chunks(content: bytes) -> Iterator[Block]:
         start, size = place, int.from_bytes(content[place + 4 : place + 8], "little")
         place += 8 + size + size % 2
         yield content[start : start + 4], start, place
+
+
+def _check_tiff(content: bytes) -> None:
+    """Pillow reads the data of every entry, and copies them; what is broken is left to Pillow to say."""
+    order, offset, count, entry = _TIFF[content[:4]]
+    try:
+        (start,) = struct.unpack_from(order + offset, content, 4 if offset == "I" else 8)
+        (entries,) = struct.unpack_from(order + count, content, start)
+        place, step = start + struct.calcsize(order + count), 12 if offset == "I" else 20
+        data = 0
+        for number in range(min(entries, MAX_ENTRIES)):
+            _, kind, values = struct.unpack_from(order + entry, content, place + number * step)
+            data += _TIFF_BYTES.get(kind, 0) * values
+    except struct.error:  # it ends too early
+        return
+    if entries > MAX_ENTRIES or data > len(content):
+        raise ImageUnreadable(
+            "The picture's notes are longer than the picture; save it anew as JPEG and try again."
+        )

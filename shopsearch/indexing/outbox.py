@@ -26,7 +26,7 @@ from django.db.models.functions import Greatest, Now
 
 from shopsearch import registry
 from shopsearch.conf import settings
-from shopsearch.models import CachedVector, Change, Collection, Hashes, IndexEntry, StoredImage
+from shopsearch.models import CachedVector, Change, Collection, Hashes, IndexEntry, RelatedChange, StoredImage
 
 State = IndexEntry.State
 MAX_ATTEMPTS = 10
@@ -40,11 +40,14 @@ _RELEASED = Case(When(state=State.CLAIMED, then=Value(State.PENDING)), default=F
 
 
 def has_due(*, beyond: int = 0) -> bool:
-    """Whether a worker would find something to do now; with ``beyond``, more than so many entries or changes."""
+    """Whether a worker would find something to do now; with ``beyond``, more than so many entries or changes.
+
+    A related row counts as more: it may have any number of images.
+    """
     return any(
-        model.objects.using(using).due()[beyond : beyond + 1].exists()
+        model.objects.using(using).due()[first : first + 1].exists()
         for using in registry.databases()
-        for model in (IndexEntry, Change)
+        for model, first in ((IndexEntry, beyond), (Change, beyond), (RelatedChange, 0))
     )
 
 
@@ -52,11 +55,11 @@ def has_due(*, beyond: int = 0) -> bool:
 
 
 def fold(limit: int = FOLDED_AT_ONCE) -> int:
-    """Turn up to so many due changes of each database into due entries. Returns how many changes were folded.
+    """Turn up to so many due changes of each database into due entries, and as many images of a related row.
 
-    Safe beside other workers that do the same, and beside transactions that note more.
+    Returns how many. Safe beside other workers that do the same, and beside transactions that note more.
     """
-    return sum(_fold(using, limit) for using in registry.databases())
+    return sum(_fold(using, limit) + _fold_related(using, limit) for using in registry.databases())
 
 
 def _fold(using: str, limit: int) -> int:
@@ -75,6 +78,62 @@ def _fold(using: str, limit: int) -> int:
         folded = [change.pk for change in taken if (change.index, change.image_id) in written]
         every.filter(pk__in=folded).delete()
     return len(folded)
+
+
+def _fold_related(using: str, limit: int) -> int:
+    """Fold up to so many images of related rows, the oldest change first. Changes of images do not wait for them.
+
+    A change without images counts as one.
+    """
+    folded = 0
+    while folded < limit and (count := _fold_slice(using, limit - folded)) is not None:
+        folded += max(1, count)
+    return folded
+
+
+def _fold_slice(using: str, limit: int) -> int | None:
+    """Fold the next images of one related row, and remember how far that is, in one transaction. None without one."""
+    every = RelatedChange.objects.using(using)
+    if not every.due().exists():
+        return None
+    token = uuid.uuid4()
+    with transaction.atomic(using=using):
+        if connections[using].features.has_select_for_update_skip_locked:
+            related = every.due().select_for_update(skip_locked=True).first()
+        else:
+            every.filter(pk__in=every.due().values("pk")[:1]).update(token=token)
+            related = every.filter(token=token).first()
+        if related is None:  # others have them all
+            return None
+        if not related.reached:
+            _drop_repetitions(using, related)
+        keys = list(related.images()[: limit + 1])
+        images = {(related.index, str(key)): False for key in keys[:limit]}
+        missed = images.keys() - _write(using, images, token)
+        Change.objects.note(
+            registry.get_index(related.index), [image_id for _, image_id in missed], using=using
+        )
+        if len(keys) > limit:
+            every.filter(pk=related.pk).update(reached=str(keys[limit - 1]))
+        else:
+            related.delete()
+    return len(images)
+
+
+def _drop_repetitions(using: str, related: RelatedChange) -> None:
+    """Drop the later changes of a row whose images are about to be read for the first time: it will do for them too.
+
+    One that is half-way is left to finish, or a row that is saved again and again would never be done with.
+    """
+    same = (
+        RelatedChange.objects.using(using)
+        .due()
+        .filter(index=related.index, lookup=related.lookup, row_id=related.row_id, reached="")
+        .exclude(pk=related.pk)
+    )
+    if connections[using].features.has_select_for_update_skip_locked:
+        same = same.select_for_update(skip_locked=True)
+    RelatedChange.objects.using(using).filter(pk__in=[each.pk for each in same[:FOLDED_AT_ONCE]]).delete()
 
 
 def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID) -> set[tuple[str, str]]:

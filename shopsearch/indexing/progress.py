@@ -14,7 +14,7 @@ from django.utils import timezone
 from shopsearch import registry
 from shopsearch.conf import settings
 from shopsearch.indexing import rebuild
-from shopsearch.models import Change, Collection, IndexEntry
+from shopsearch.models import Change, Collection, IndexEntry, RelatedChange
 from shopsearch.registry import ImageIndex
 
 State = IndexEntry.State
@@ -23,7 +23,8 @@ State = IndexEntry.State
 def counts() -> dict[str, dict[str, int]]:
     """How many images of each index are in each state; every registered index and every state is there.
 
-    An image with a change that is not folded yet is pending, whatever its entry says.
+    An image with a change that is not folded yet is pending, whatever its entry says. So is a related row, which counts
+    as one image until its images are known.
     """
     table = {index.name: dict.fromkeys(State.values, 0) for index in registry.get_indexes()}
 
@@ -44,6 +45,9 @@ def counts() -> dict[str, dict[str, int]]:
                     add(name, state, -count)
                     add(name, State.PENDING, count)
             add(name, State.PENDING, max(0, images))
+        related = RelatedChange.objects.using(using).order_by().values_list("index")
+        for name, count in related.annotate(Count("pk")):
+            add(name, State.PENDING, count)
     return table
 
 
@@ -58,8 +62,11 @@ def waiting_since() -> dict[str, datetime]:
     since: dict[str, datetime] = {}
     for using in registry.databases():
         entries = IndexEntry.objects.using(using).unfinished().order_by().values_list("index")
-        changes = Change.objects.using(using).filter(available_at__lte=Now()).order_by().values_list("index")
-        for name, moment in [*entries.annotate(Min("changed_at")), *changes.annotate(Min("available_at"))]:
+        found = list(entries.annotate(Min("changed_at")))
+        for model in (Change, RelatedChange):
+            noted = model.objects.using(using).filter(available_at__lte=Now()).order_by().values_list("index")
+            found += noted.annotate(Min("available_at"))
+        for name, moment in found:
             since[name] = min(moment, since.get(name, moment))
     return since
 

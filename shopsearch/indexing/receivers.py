@@ -12,11 +12,11 @@ from django.db.models import CASCADE, Model
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, pre_delete
 
 from shopsearch.indexing import saves
-from shopsearch.models import Change
+from shopsearch.models import Change, RelatedChange
 from shopsearch.models.outbox import wake
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.registry.keys import keys_of
-from shopsearch.registry.relations import Relation, relations_of
+from shopsearch.registry.relations import Relation, images_at, relations_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +54,19 @@ class Receivers:
             self._follow(relation)
 
     def _follow(self, relation: Relation) -> None:
+        def reads(update_fields: Any) -> bool:
+            return relation.reads(None if update_fields is None else frozenset(update_fields))
+
         def row_changed(instance: Model, using: str, update_fields: Any = None, **kwargs: object) -> None:
-            if relation.reads(None if update_fields is None else frozenset(update_fields)):
+            if reads(update_fields):
+                self._note_related(using, relation.lookup, [instance.pk])
+
+        def row_leaves(instance: Model, using: str, update_fields: Any = None, **kwargs: object) -> None:
+            if reads(update_fields):
                 self._note_images(using, relation.lookup, [instance.pk])
 
         def link_changed(instance: Model, using: str, **kwargs: object) -> None:
-            self._note_images(using, relation.source, [getattr(instance, near)])
+            self._note_related(using, relation.source, [getattr(instance, near)])
 
         def links_changed(
             instance: Model, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: object
@@ -69,13 +76,15 @@ class Receivers:
                 both = not relation.is_reverse and relation.field.remote_field.symmetrical
                 ends = [instance.pk] if begins_here else []
                 ends += pk_set if both or not begins_here else []
-                self._note_images(using, relation.source, ends)
+                self._note_related(using, relation.source, ends)
             elif action == "pre_clear":  # afterwards nobody knows which they were
                 self._note_images(using, relation.source if begins_here else relation.lookup, [instance.pk])
 
         name = relation.lookup
-        self._with_each_save(relation.model, row_changed, name, before=relation.may_leave)
-        self._connect(pre_delete, row_changed, relation.model, name)
+        self._with_each_save(
+            relation.model, row_changed, name, before=row_leaves if relation.may_leave else None
+        )
+        self._connect(pre_delete, row_leaves, relation.model, name)
         if relation.field.many_to_many:
             forward = relation.field.remote_field if relation.is_reverse else relation.field
             through = forward.remote_field.through
@@ -83,33 +92,34 @@ class Receivers:
             near = through._meta.get_field(nearer()).attname
             self._connect(m2m_changed, links_changed, through, name)
             if not through._meta.auto_created:
-                self._with_each_save(through, link_changed, name, before=False)
+                self._with_each_save(through, link_changed, name)
                 self._connect(pre_delete, link_changed, through, name)
 
     def _with_each_save(
-        self, model: type[Model], receiver: Any, name: str = "", *, before: bool = False
+        self, model: type[Model], receiver: Any, name: str = "", *, before: Any = None
     ) -> None:
-        key = f"{self.index.name}:{receiver.__name__}:{name}"
-        saves.follow(model, key, receiver, receiver if before else None)
+        saves.follow(model, f"{self.index.name}:{receiver.__name__}:{name}", receiver, before)
 
     def _connect(self, signal: ModelSignal, receiver: Any, model: type[Model], name: str = "") -> None:
         for sender in saves.kin_of(model):
             uid = f"shopsearch:{self.index.name}:{receiver.__name__}:{name}:{sender._meta.label}"
             signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
 
-    def _note_images(self, using: str, lookup: str, pks: Iterable[object]) -> None:
-        """Note the images whose ``lookup`` leads to one of these rows: by key, since they may come as their parents.
-
-        In chunks and in constant memory: a category may have very many.
-        """
+    def _note_related(self, using: str, lookup: str, pks: Iterable[object]) -> None:
+        """Note the images whose ``lookup`` leads to one of these rows: workers look for them, as there may be many."""
+        if lookup in self.index.product_lookups:  # a product has few
+            return self._note_images(using, lookup, pks)
         pks = [pk for pk in pks if pk is not None]
-        if not pks or not self._can_note(using):
-            return
-        # The base manager: a default manager may hide just those images that the index has to forget.
-        images = self.index.model._base_manager.using(using)
-        path = f"{lookup}__pk__in" if lookup else "pk__in"
-        for keys in keys_of(images.filter(**{path: pks}).distinct()):
-            self._note(keys, using)
+        if pks and self._can_note(using):
+            RelatedChange.objects.note(self.index, lookup, pks, using)
+            wake(using)
+
+    def _note_images(self, using: str, lookup: str, pks: Iterable[object]) -> None:
+        """Note them at once, in chunks and in constant memory: nobody can tell afterwards which images they were."""
+        pks = [pk for pk in pks if pk is not None]
+        if pks and self._can_note(using):
+            for keys in keys_of(images_at(self.index, lookup, pks, using)):
+                self._note(keys, using)
 
     def _note(self, image_ids: Iterable[object], using: str, *, is_deletion: bool = False) -> None:
         if self._can_note(using) and Change.objects.note(

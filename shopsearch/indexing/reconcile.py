@@ -136,8 +136,7 @@ class _Comparison:
     def _at_rest(self, image_ids: Sequence[str]) -> dict[str, IndexEntry | None]:
         """Those that nobody is about to change, with their entries as far as they have any."""
         # Changes first: one that is folded meanwhile has made its entry move.
-        changes = Change.objects.of(self.index).filter(image_id__in=image_ids)
-        noted = set(changes.values_list("image_id", flat=True))
+        noted = Change.objects.noted_among(self.index, image_ids)
         entries = IndexEntry.objects.of(self.index).filter(image_id__in=image_ids)
         rows = {entry.image_id: entry for entry in entries}
         return {

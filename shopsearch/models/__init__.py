@@ -3,7 +3,7 @@
 from shopsearch.models.collections import Collection, Hashes, Overview, StoredImage
 from shopsearch.models.evaluation import Calibration, EvaluationQuery, Judgement, SearchDay
 from shopsearch.models.images import PRODUCT_MODEL, AbstractProductImage, ProductImage, ProductImageQuerySet
-from shopsearch.models.outbox import Change, IndexEntry
+from shopsearch.models.outbox import Change, IndexEntry, RelatedChange
 from shopsearch.models.reranks import Rerank
 from shopsearch.models.vector_cache import CachedVector
 
@@ -21,6 +21,7 @@ __all__ = [
     "Overview",
     "ProductImage",
     "ProductImageQuerySet",
+    "RelatedChange",
     "Rerank",
     "SearchDay",
     "StoredImage",

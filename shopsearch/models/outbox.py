@@ -1,20 +1,23 @@
 """The outbox: changes that the shop makes, and the index state of every image.
 
-The shop only inserts changes, so its transactions never wait for one another here. Workers fold changes into index
-entries: see ``shopsearch.indexing.outbox``.
+The shop only inserts changes, so its transactions never wait for one another here. A change names an image, or a
+related row whose images the workers look for. Workers fold changes into index entries: see
+``shopsearch.indexing.outbox``.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from django.core.exceptions import FieldError, ValidationError
 from django.db import DatabaseError, models
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -23,7 +26,8 @@ from django.utils.translation import gettext_lazy as _
 from shopsearch import broker, registry
 from shopsearch.models.indexed import IndexedQuerySet
 from shopsearch.registry import ImageIndex
-from shopsearch.registry.keys import chunks_of, keys_of
+from shopsearch.registry.keys import chunks_of, keys_from, keys_of
+from shopsearch.registry.relations import images_at
 
 if TYPE_CHECKING:
     from shopsearch.models.collections import Collection
@@ -97,19 +101,27 @@ class IndexEntry(models.Model):
         verbose_name_plural = _("index entries")
         permissions = (("reindex", "Can reindex images"),)
         constraints = (models.UniqueConstraint(fields=("index", "image_id"), name="shopsearch_entry_unique"),)
-        indexes = (models.Index(fields=("state", "available_at"), name="shopsearch_entry_due"),)
+        # It has all that counting by index and state reads, too.
+        indexes = (models.Index(fields=("state", "index", "available_at"), name="shopsearch_entry_due"),)
 
     def __str__(self) -> str:
         return f"{self.index}:{self.image_id} {self.state}"
 
 
-class ChangeQuerySet(IndexedQuerySet["Change"]):
-    """Changes, and how to note them: in the current transaction, if there is one."""
+Noted = TypeVar("Noted", "Change", "RelatedChange")
+
+
+class NotedQuerySet(IndexedQuerySet[Noted]):
+    """What the shop has noted and workers have not folded yet."""
 
     def due(self) -> Self:
         """The changes that a worker of this process may fold now, the oldest first."""
         names = [index.name for index in registry.get_indexes()]
         return self.filter(index__in=names, available_at__lte=Now()).order_by("pk")
+
+
+class ChangeQuerySet(NotedQuerySet["Change"]):
+    """Changes, and how they are noted. Each is part of the present transaction, if there is one."""
 
     def note(
         self, index: ImageIndex, image_ids: Iterable[object], *, is_deletion: bool = False, using: str = ""
@@ -119,11 +131,7 @@ class ChangeQuerySet(IndexedQuerySet["Change"]):
         ``is_deletion``: they were deleted. Does not wake the workers.
         """
         using = using or index.database
-        pause, noted = _pause.get(), 0
-        later: dict[str, Any] = {}
-        if pause is not None:
-            pause.databases.add(using)
-            later = {"available_at": Now() + timedelta(seconds=PAUSE_SECONDS), "token": pause.token}
+        noted, later = 0, _while_paused(using)
         for chunk in chunks_of(dict.fromkeys(str(image_id) for image_id in image_ids)):
             self.using(using).bulk_create(
                 [
@@ -151,6 +159,22 @@ class ChangeQuerySet(IndexedQuerySet["Change"]):
     def note_failed(self, index: ImageIndex) -> int:
         """Note every image that failed, to try it again."""
         return self._note_entries(index, IndexEntry.objects.of(index).failed())
+
+    def noted_among(self, index: ImageIndex, image_ids: Iterable[str], using: str = "") -> set[str]:
+        """Those of the images that have a change, their own or a related row's, which is not folded yet."""
+        image_ids = list(image_ids)
+        if not image_ids:
+            return set()
+        own = self.of(index, using).filter(image_id__in=image_ids)
+        noted = set(own.values_list("image_id", flat=True))
+        rows: defaultdict[str, set[str]] = defaultdict(set)
+        for lookup, row_id in RelatedChange.objects.of(index, own.db).values_list("lookup", "row_id"):
+            rows[lookup].add(row_id)
+        keys = keys_from(index.model, image_ids) if rows else []
+        for lookup, row_ids in rows.items():
+            for chunk in chunks_of(row_ids):
+                noted.update(str(key) for key in _images_at(index, lookup, chunk, own.db).filter(pk__in=keys))
+        return noted
 
     def _note_entries(self, index: ImageIndex, entries: IndexEntryQuerySet) -> int:
         noted = 0
@@ -181,6 +205,68 @@ class Change(models.Model):
         return f"{self.index}:{self.image_id}"
 
 
+class RelatedChangeQuerySet(NotedQuerySet["RelatedChange"]):
+    """Changes of related rows. Each is part of the present transaction, if there is one."""
+
+    def note(self, index: ImageIndex, lookup: str, row_ids: Iterable[object], using: str) -> None:
+        """The images whose ``lookup`` leads to one of these rows may have changed. Wakes nobody.
+
+        One row each, however many images there are. Workers look for the images later, so this is not for a row that
+        is about to be deleted or to go over to another product: note its images themselves.
+        """
+        later = _while_paused(using)
+        self.using(using).bulk_create(
+            RelatedChange(index=index.name, lookup=lookup, row_id=str(row_id), **later) for row_id in row_ids
+        )
+
+
+class RelatedChange(models.Model):
+    """A row that images are related to, such as their category, was saved. The transaction that did it inserts this.
+
+    Workers note its images, a slice at a time. ``reached`` moves in the transaction that notes a slice, so whoever
+    dies in between, another goes on from there.
+    """
+
+    index = models.CharField(max_length=100)
+    lookup = models.TextField()
+    """Leads from the image to the row, such as ``product__category``."""
+    row_id = models.TextField()
+    reached = models.TextField(blank=True)
+    """The key of the last image that is noted; "" before the first."""
+    available_at = models.DateTimeField(db_default=Now(), db_index=True)
+    """Later than now while ``shopsearch.paused()`` lasts."""
+    token = models.UUIDField(null=True, editable=False, db_index=True)
+    """Of the pause that holds the change, or of the worker that took it last."""
+
+    objects = RelatedChangeQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.index}:{self.lookup}={self.row_id}"
+
+    def images(self) -> QuerySet[Any, Any]:
+        """The keys of the images that are still to be noted, in order."""
+        images = _images_at(
+            registry.get_index(self.index), self.lookup, [self.row_id], self._state.db or "default"
+        )
+        return images.filter(pk__gt=self.reached) if self.reached else images
+
+
+def _images_at(index: ImageIndex, lookup: str, row_ids: Iterable[str], using: str) -> QuerySet[Any, Any]:
+    """The keys of the images whose lookup leads to one of these rows, in order.
+
+    All images of the index where the lookup cannot be followed: the process that noted the change had an older or a
+    newer declaration.
+    """
+    try:
+        images = images_at(index, lookup, row_ids, using)
+    except (FieldError, ValidationError, ValueError):
+        images = index.model._base_manager.using(using)
+    return images.order_by("pk").values_list("pk", flat=True)
+
+
 def reindex(queryset: QuerySet[Any]) -> int:
     """Index these images again: for ``bulk_create``, ``update`` and raw SQL, which send no signals.
 
@@ -209,6 +295,15 @@ class _Pause:
 _pause: ContextVar[_Pause | None] = ContextVar("shopsearch_pause", default=None)
 
 
+def _while_paused(using: str) -> dict[str, Any]:
+    """What a change noted now has to say of the pause, if there is one."""
+    pause = _pause.get()
+    if pause is None:
+        return {}
+    pause.databases.add(using)
+    return {"available_at": Now() + timedelta(seconds=PAUSE_SECONDS), "token": pause.token}
+
+
 @contextmanager
 def paused() -> Iterator[None]:
     """For imports: what this thread changes inside the block is indexed at its end, each image once.
@@ -231,7 +326,8 @@ def paused() -> Iterator[None]:
 
 def _end(pause: _Pause, using: str) -> None:
     try:
-        Change.objects.using(using).filter(token=pause.token).update(available_at=Now(), token=None)
+        for model in (Change, RelatedChange):
+            model.objects.using(using).filter(token=pause.token).update(available_at=Now(), token=None)
     except DatabaseError as error:
         # Either the transaction will be rolled back, with all that was noted in it, or the database is away.
         logger.warning("The changes of the pause are indexed only after %s seconds: %s", PAUSE_SECONDS, error)

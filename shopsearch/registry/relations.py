@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,6 +64,17 @@ def with_related(index: ImageIndex, images: QuerySet[Any]) -> QuerySet[Any]:
         return images  # get_product is the project's, so it is unknown where the paths begin
     own = [lookup for lookup in index.product_lookups if lookup]
     return images.prefetch_related(*own, *(relation.attribute for relation in relations_of(index)))
+
+
+def images_at(index: ImageIndex, lookup: str, pks: Iterable[object], using: str) -> QuerySet[Any]:
+    """The images whose lookup leads to one of these rows, by key, since the rows may come as their parents.
+
+    Raises FieldError, ValidationError or ValueError for a lookup or keys that the models do not have.
+    """
+    # The base manager: a default manager may hide just those images that the index has to forget.
+    images = index.model._base_manager.using(using)
+    path = f"{lookup}__pk__in" if lookup else "pk__in"
+    return images.filter(**{path: list(pks)}).distinct()
 
 
 def relation(model: type[Model], name: str) -> Any:

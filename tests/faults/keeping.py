@@ -12,7 +12,7 @@ from shopsearch.models import ProductImage
 from tests.faults.stand_ins import POISON
 from tests.shop.models import Artwork, Category, Product
 
-MOST_PRODUCTS = 12
+MOST_PRODUCTS, MOST_CATEGORIES = 12, 2
 CODES = ("mona", "lisa", "della")
 
 
@@ -41,11 +41,18 @@ class Keeper:
             self.bulk_create,
             self.bulk_update,
             self.delete_by_query,
+            self.delete_category,
             self.spoil,
             self.artwork,
             self.artwork,
         )
-        self.acts = [*simple, *simple, *more, *rare]
+        self.acts = [*simple, *simple, *more, *[self.rename_category] * 3, *rare]
+
+    def open(self):
+        """What is in the shop before anything happens."""
+        Category.objects.create(name="new")
+        for _ in range(3):
+            self.add()
 
     def act(self):
         """One thing in a transaction or outside of one, kept or rolled back."""
@@ -96,7 +103,8 @@ class Keeper:
 
     def add(self):
         if Product.objects.count() < MOST_PRODUCTS:
-            made = Product.objects.create(title="thing", price=self.dice.randrange(PRICES))
+            category = self.one_of(Category) if self.dice.random() < 0.7 else None
+            made = Product.objects.create(title="thing", price=self.dice.randrange(PRICES), category=category)
             for _ in range(self.dice.randint(1, 3)):
                 ProductImage.objects.create(product=made, image=self.file())
 
@@ -122,14 +130,18 @@ class Keeper:
 
     def choose_category(self):
         if changed := self.one_of(Product):
-            category = self.one_of(Category)
-            changed.category = category if self.dice.random() < 0.7 else Category.objects.create(name="new")
+            is_new = Category.objects.count() < MOST_CATEGORIES and self.dice.random() < 0.3
+            changed.category = Category.objects.create(name="new") if is_new else self.one_of(Category)
             changed.save()
 
     def rename_category(self):
         if changed := self.one_of(Category):
             changed.name = str(self.dice.randrange(5))
             changed.save()
+
+    def delete_category(self):
+        if gone := self.one_of(Category):
+            gone.delete()
 
     def delete(self):
         if gone := self.one_of(Product):

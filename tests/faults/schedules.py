@@ -1,5 +1,7 @@
 """Schedules of faults: what a shop, its workers and its operators do, and what fails meanwhile, by a seed."""
 
+import functools
+import math
 import random
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,7 +17,15 @@ from shopsearch import broker, paused, tasks
 from shopsearch import tasks as workers
 from shopsearch.indexing import batch, collections, outbox, rebuild
 from shopsearch.indexing.batch import AWAY
-from shopsearch.models import CachedVector, Change, Collection, IndexEntry, ProductImage, StoredImage
+from shopsearch.models import (
+    CachedVector,
+    Change,
+    Collection,
+    IndexEntry,
+    ProductImage,
+    RelatedChange,
+    StoredImage,
+)
 from shopsearch.models import outbox as noting
 from shopsearch.models.outbox import ChangeQuerySet
 from tests.faults.comparing import ARTWORKS, IMAGES, differences
@@ -28,6 +38,8 @@ INDEXES = [IMAGES, ARTWORKS]
 MODELS = ["tests.faults.stand_ins.PixelEmbedder", "tests.faults.stand_ins.OtherPixelEmbedder"]
 FILTERS = IMAGES.filters
 STEPS, MOST_WORKERS = 60, 3
+FOLDED_AT_ONCE = 2
+"""So few that a category's images are folded in several slices, and whoever does it may die in between."""
 
 
 class Schedule:
@@ -47,6 +59,7 @@ class Schedule:
     def play(self):
         """What is not as it should be at rest, in sentences."""
         with self.world():
+            self.keeper.open()
             for _ in range(STEPS):
                 self.step()
             if not self.comes_to_rest():
@@ -113,7 +126,8 @@ class Schedule:
         for actor in self.stage.actors:
             actor.overslept = actor.is_writing
         IndexEntry.objects.unfinished().update(available_at=Now())
-        Change.objects.update(available_at=Now())
+        for model in (Change, RelatedChange):
+            model.objects.update(available_at=Now())
 
     def sleep(self):
         """Long enough for others to change something and be done with it before those who are at it go on."""
@@ -126,9 +140,13 @@ class Schedule:
 
     def turn(self):
         """Something fails from now on, or works again."""
-        turned = self.dice.choice(("store", "embedder", "broker", "answers", "fair"))
+        turned = self.dice.choice(("store", "disk", "call", "embedder", "broker", "answers", "fair"))
         if turned == "store":
             weather.store_is_away = not weather.store_is_away
+        elif turned == "disk":
+            weather.disk_is_full = not weather.disk_is_full
+        elif turned == "call":
+            weather.failing_call = self.dice.randint(1, 12)
         elif turned == "embedder":
             weather.embedder_is_away = not weather.embedder_is_away
         elif turned == "broker":
@@ -201,7 +219,7 @@ class Schedule:
     @contextmanager
     def world(self):
         models = (StoredImage, ProductImage, Artwork, Product, Category)
-        models += (IndexEntry, Change, Collection, CachedVector)
+        models += (IndexEntry, Change, RelatedChange, Collection, CachedVector)
         for model in models:
             model.objects.all()._raw_delete("default")
         # The keys begin anew: a schedule is the same alone as after others.
@@ -218,11 +236,14 @@ class Schedule:
             patch = lambda owner, name, new: stack.enter_context(mock.patch.object(owner, name, new))  # noqa: E731
             patch(broker, "wake", self.wake)
             patch(noting, "_end", self.end_of_pause(noting._end))
-            patch(outbox, "renew", self.interruptible(outbox.renew, is_writing=True))
+            patch(outbox, "renew", self.interruptible(outbox.renew, is_writing=writes))
+            patch(batch._Claimed, "go_on", self.renewing(batch._Claimed.go_on))
+            patch(outbox, "FOLDED_AT_ONCE", FOLDED_AT_ONCE)
+            patch(outbox, "fold", self.interruptible(in_slices(outbox.fold)))
             for name in ("settle", "postpone"):
-                patch(outbox, name, self.interruptible(getattr(outbox, name), is_writing=False))
+                patch(outbox, name, self.interruptible(getattr(outbox, name), is_writing=lambda *_: False))
             for owner, name in (
-                *((outbox, "claim"), (outbox, "look_again"), (outbox, "forget"), (outbox, "fold")),
+                *((outbox, "claim"), (outbox, "look_again"), (outbox, "forget")),
                 *(
                     (rebuild, "_switch"),
                     (collections, "create"),
@@ -241,11 +262,21 @@ class Schedule:
             self.stage.point(f"before {call.__name__}")
             answer = call(*arguments, **options)
             if self.stage.actor and is_writing is not None:
-                self.stage.actor.is_writing = is_writing
+                self.stage.actor.is_writing = is_writing(*arguments)
             self.stage.point(f"after {call.__name__}")
             return answer
 
         return called
+
+    def renewing(self, go_on):
+        """Now and then a third of the lease is over."""
+
+        def renewing_go_on(claimed):
+            if self.dice.random() < 0.3:
+                claimed._renewed_at = -math.inf
+            go_on(claimed)
+
+        return renewing_go_on
 
     def end_of_pause(self, end):
         """Who is killed ends nothing."""
@@ -285,8 +316,22 @@ class Schedule:
                 rebuild.cancel(index)
 
     def is_moving(self):
-        moving = IndexEntry.objects.unfinished().exists() or Change.objects.exists()
+        moving = any(each.objects.exists() for each in (Change, RelatedChange))
+        moving = moving or IndexEntry.objects.unfinished().exists()
         return moving or Collection.objects.filter(state=Collection.State.BUILDING).exists()
+
+
+def in_slices(fold):
+    @functools.wraps(fold)
+    def fold_some(limit=FOLDED_AT_ONCE):
+        return fold(limit)
+
+    return fold_some
+
+
+def writes(entries, collections=None):
+    """Whether a lease is renewed in order to write; without collections it is only to go on."""
+    return collections is None or bool(list(collections))
 
 
 def sequences_of(models):

@@ -24,6 +24,10 @@ class Weather:
 
     def fair(self):
         self.store_is_away = False
+        self.disk_is_full = False
+        """The store's: it reads and deletes, and writes nothing."""
+        self.failing_call = 0
+        """Which call of the store from now on fails, whatever it is; 0 for none."""
         self.embedder_is_away = False
         self.acknowledges = lambda: True
         self.embedded = Counter()
@@ -34,7 +38,10 @@ weather = Weather()
 
 @dataclass(kw_only=True, eq=False)
 class FaultyStore(MemoryStore):
-    """Outlives a change of settings, as a server does; may be away, or do what it is told and answer with an error."""
+    """Outlives a change of settings, as a server does.
+
+    May be away or full, fail at one call, or do what it is told and answer with an error.
+    """
 
     def __post_init__(self):
         self._collections = _collections
@@ -47,6 +54,12 @@ def _faulty(verb):
         weather.point(f"before {verb}")
         if weather.store_is_away:
             raise VectorStoreError("The store is away.")
+        if weather.disk_is_full and verb in ("ensure_collection", "point_alias", "upsert"):
+            raise VectorStoreError("No space left on device.")
+        if weather.failing_call:
+            weather.failing_call -= 1
+            if not weather.failing_call:
+                raise VectorStoreError("This call failed.")
         answer = plain(self, *arguments, **options)
         if not weather.acknowledges():
             raise VectorStoreError("The store did it, and its answer was lost.")
@@ -60,6 +73,7 @@ for _verb in (
     "ensure_collection",
     "drop_collection",
     "collections",
+    "point_alias",
     "upsert",
     "delete",
     "fetch",

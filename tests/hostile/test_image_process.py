@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from PIL import Image
 from shopsearch.conf import DEFAULTS
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
 from shopsearch.images import decode, sandbox
+from shopsearch.images.headers import scan
 from tests import ROOT
 from tests.hostile.bombs import avif
 from tests.hostile.pictures import IN_FULL, NOTE, noise, noted, saved, valid
@@ -73,6 +75,52 @@ def test_nor_does_the_largest_honest_one_which_is_read(tmp_path):
 def test_an_honest_one_of_too_many_pixels_is_refused_with_the_limit():
     with pytest.raises(ImageTooLarge, match="has 64 million pixels; at most 15 million are accepted in AVIF"):
         decode(avif(8_000, said=0))
+
+
+def tiff_of_strips(count):
+    """Far more than it has rows, and each is looked at."""
+    tags = {
+        256: (3, 200),
+        257: (4, count // 200),
+        258: (3, 8),
+        259: (3, 8),
+        262: (3, 1),
+        277: (3, 1),
+        278: (4, 1),
+    }
+    entries = {tag: (kind, 1, value) for tag, (kind, value) in tags.items()}
+    entries |= {273: (4, count, 8), 279: (4, count, 8 + 4 * count)}
+    table = struct.pack("<I", 8) * count + struct.pack("<I", 4_000) * count
+    directory = b"".join(struct.pack("<HHII", tag, *entries[tag]) for tag in sorted(entries))
+    start = struct.pack("<I", 8 + len(table))
+    return b"II*\0" + start + table + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+@pytest.mark.parametrize("entries", [1_001, 65_535])
+def test_a_tiff_with_too_many_notes_never_reaches_its_decoder(entries):
+    content = struct.pack("<4sIH", b"II*\0", 8, entries) + struct.pack("<HHII", 270, 2, 4, 8) * entries
+    with pytest.raises(ImageUnreadable, match="notes are longer"):
+        scan(content)
+
+
+def test_nor_does_one_whose_notes_are_longer_than_the_file():
+    content = struct.pack("<4sIH", b"II*\0", 8, 1) + struct.pack("<HHII", 270, 2, 4_000_000_000, 8) + bytes(4)
+    with pytest.raises(ImageUnreadable, match="notes are longer"):
+        scan(content)
+    with pytest.raises(ImageUnreadable, match="notes are longer"):
+        scan(struct.pack(">4sHHQQ", b"MM\0+", 8, 0, 16, 1) + struct.pack(">HHQQ", 270, 2, 2**60, 8))
+
+
+def test_a_tiff_that_ends_in_its_directory_is_left_to_its_decoder():
+    content = b"II*\0" + struct.pack("<IH", 8, 3)
+    assert scan(content).content == content
+
+
+@pytest.mark.nightly  # it takes the second and a quarter that a decoder is given
+def test_a_file_that_takes_too_much_of_the_processor_is_refused_with_a_sentence(settings):
+    settings.SHOPSEARCH = {"IMAGE_FORMATS": ["TIFF"]}
+    with pytest.raises(ImageUnreadable, match="takes too long to read"):
+        decode(tiff_of_strips(600_000))
 
 
 def test_avif_is_accepted_by_default_and_old_formats_are_not():

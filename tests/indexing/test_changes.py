@@ -163,4 +163,5 @@ def test_a_row_that_a_worker_removes_while_its_change_is_folded_is_made_again(mo
 def test_with_nothing_to_fold_nothing_is_written():
     with CaptureQueriesContext(connection) as captured:
         assert outbox.fold() == 0
-    assert [query["sql"].split()[0] for query in captured] == ["SELECT"]
+    # Changes of images, and of related rows.
+    assert [query["sql"].split()[0] for query in captured] == ["SELECT", "SELECT"]

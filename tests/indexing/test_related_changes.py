@@ -2,13 +2,16 @@
 
 import pytest
 from django.core.checks import run_checks
+from django.db import connection, transaction
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
-from shopsearch import ImageIndex
+from shopsearch import ImageIndex, paused
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import batch as indexing
-from shopsearch.indexing import receivers
-from shopsearch.models import Change, ProductImage
-from shopsearch.registry import index_for, keys
+from shopsearch.indexing import outbox, progress, receivers
+from shopsearch.models import Change, IndexEntry, ProductImage, RelatedChange
+from shopsearch.registry import index_for
 from shopsearch.registry.relations import relations_of
 from shopsearch.search.engine import search
 from tests.shop.models import (
@@ -41,11 +44,18 @@ def poster(**fields):
 
 
 def noted(act):
-    """The products whose images are noted by what is done."""
-    Change.objects.all().delete()
+    """The products whose images workers look at after what is done."""
+    forget()
     act()
-    images = PosterImage.objects.in_bulk(list(Change.objects.values_list("image_id", flat=True)))
+    while outbox.fold():
+        pass
+    images = PosterImage.objects.in_bulk(list(IndexEntry.objects.values_list("image_id", flat=True)))
     return {image.product for image in images.values()}
+
+
+def forget():
+    for model in (IndexEntry, Change, RelatedChange):
+        model.objects.all().delete()
 
 
 def found(**filters):
@@ -159,20 +169,143 @@ def test_an_image_that_is_found_over_several_rows_is_noted_once():
     spain = Country.objects.create(name="Spain")
     for _ in range(3):
         Hanging.objects.create(poster=hung, country=spain)
-    Change.objects.all().delete()
-    spain.visits += 1
+    forget()
     spain.save()
-    assert Change.objects.count() == 1
+    assert [len(change.images()) for change in RelatedChange.objects.filter(lookup="product__rooms")] == [1]
 
 
-def test_very_many_images_are_noted_in_chunks(monkeypatch):
-    monkeypatch.setattr(keys, "CHUNK", 2)
-    mugs = Category.objects.create(name="mugs")
-    product(*[RED] * 5, category=mugs)
-    Change.objects.all().delete()
+# Very many images
+
+
+@pytest.fixture
+def mugs():
+    """A category of five images, and nothing noted."""
+    made = Category.objects.create(name="mugs")
+    product(*[RED] * 5, category=made)
+    forget()
+    return made
+
+
+def rows(queryset):
+    return sorted(int(image_id) for image_id in queryset.values_list("image_id", flat=True))
+
+
+def test_a_save_writes_one_row_and_reads_none_however_many_images_there_are(mugs):
+    with CaptureQueriesContext(connection) as captured:
+        mugs.save()
+    statements = [query["sql"].split(" (")[0] for query in captured if "SAVEPOINT" not in query["sql"]]
+    assert [sql for sql in statements if not sql.startswith(("BEGIN", 'UPDATE "shop_category"'))] == [
+        'INSERT INTO "shopsearch_relatedchange"'
+    ]
+
+
+def test_a_rollback_leaves_nothing(mugs):
+    with transaction.atomic():
+        mugs.save()
+        transaction.set_rollback(True)
+    assert not RelatedChange.objects.exists()
+
+
+def test_its_images_are_folded_in_slices_and_a_worker_that_dies_loses_none(mugs, monkeypatch):
+    images = rows(ProductImage.objects.annotate(image_id=F("pk")))
     mugs.save()
-    ids = {str(pk) for pk in ProductImage.objects.values_list("pk", flat=True)}
-    assert sorted(Change.objects.values_list("image_id", flat=True)) == sorted(ids)
+    assert outbox.fold(2) == 2
+    assert rows(IndexEntry.objects) == images[:2]
+
+    def killed(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    write = outbox._write
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            outbox.fold(2)
+    assert rows(IndexEntry.objects) == images[:2], "the slice of the worker that died is rolled back"
+    assert [outbox.fold(2), outbox.fold(2), outbox.fold(2)] == [2, 1, 0]
+    assert rows(IndexEntry.objects) == images
+    assert not RelatedChange.objects.exists()
+
+
+def test_changes_of_images_do_not_wait_for_it(mugs):
+    mugs.save()
+    [shoe] = product(RED).images.all()
+    outbox.fold(1)
+    assert str(shoe.pk) in IndexEntry.objects.values_list("image_id", flat=True)
+    assert RelatedChange.objects.exists()
+
+
+def test_an_image_that_is_deleted_meanwhile_is_not_brought_back(mugs):
+    mugs.save()
+    outbox.fold(2)
+    kept, *gone = ProductImage.objects.order_by("pk")
+    for image in gone:
+        image.delete()
+    while outbox.fold(2):
+        pass
+    states = dict(IndexEntry.objects.values_list("image_id", "state"))
+    assert states.pop(str(kept.pk)) == "pending"
+    assert set(states.values()) == {"deleting"}
+
+
+def test_an_image_that_comes_or_goes_meanwhile_notes_itself(mugs):
+    mugs.save()
+    outbox.fold(3)
+    [moved] = product(RED).images.all()
+    moved.product = Product.objects.get(category=mugs)
+    moved.save()
+    assert Change.objects.filter(image_id=moved.pk).exists()
+
+
+def test_a_row_that_is_saved_again_and_again_is_read_once_and_comes_to_its_end(mugs):
+    for _ in range(3):
+        mugs.save()
+    assert outbox.fold(3) == 3
+    assert RelatedChange.objects.count() == 1, "the first stands for those that nobody has begun"
+    for _ in range(2):
+        mugs.save()
+    assert [outbox.fold(2), outbox.fold(), outbox.fold()] == [2, 5, 0]
+
+
+def test_an_entry_that_is_removed_while_a_slice_is_written_is_made_again(mugs, monkeypatch):
+    mugs.save()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "_write", lambda *arguments: set())
+        assert outbox.fold() == 5
+    assert not RelatedChange.objects.exists()
+    assert outbox.fold() == 5
+    assert IndexEntry.objects.count() == 5
+
+
+def test_a_lookup_of_another_release_has_every_image_looked_at(mugs):
+    product(RED)
+    forget()
+    for lookup, row_id in (("product__department", mugs.pk), ("product__category", "no number")):
+        RelatedChange.objects.note(index_for(ProductImage), lookup, [row_id], "default")
+        assert outbox.fold() == 6
+    assert not RelatedChange.objects.exists()
+
+
+def test_while_paused_it_waits_for_the_end_of_the_pause(mugs):
+    with paused():
+        mugs.save()
+        assert outbox.fold() == 0
+    assert outbox.fold() == 5
+
+
+def test_meanwhile_its_images_are_said_to_wait_and_are_not_compared(mugs):
+    index = index_for(ProductImage)
+    image_ids = {str(pk) for pk in ProductImage.objects.values_list("pk", flat=True)}
+    product(RED)
+    forget()
+    assert not outbox.has_due()
+    mugs.save()
+    assert outbox.has_due(beyond=1_000)
+    everything = [str(pk) for pk in ProductImage.objects.values_list("pk", flat=True)]
+    assert Change.objects.noted_among(index, everything) == image_ids
+    assert progress.counts()[index.name]["pending"] == 1, "as one, until its images are known"
+    assert index.name in progress.waiting_since()
 
 
 # The declaration
@@ -191,9 +324,9 @@ def test_connecting_twice_follows_once():
     receivers.connect()
     mugs = Category.objects.create(name="mugs")
     product(RED, category=mugs)
-    Change.objects.all().delete()
+    forget()
     mugs.save()
-    assert Change.objects.count() == 1
+    assert (Change.objects.count(), RelatedChange.objects.count()) == (0, 1)
     assert Product.objects.count() == 1
 
 
