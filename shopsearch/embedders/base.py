@@ -38,6 +38,15 @@ class Embedder(ABC):
 
     batch_size: int = 32
     """The most queries that are worth giving to ``embed`` at once."""
+
+    @property
+    def useful_side(self) -> int:
+        """Of more pixels than these along its shorter edge a picture's vector knows next to nothing; 0: not known.
+
+        Does not load the model.
+        """
+        return 0
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Which of ``conf.EXTRAS`` the model needs where it runs. ``manage.py check`` says what is not installed."""
 

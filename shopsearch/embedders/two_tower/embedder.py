@@ -85,6 +85,10 @@ class TowerEmbedder(TorchEmbedder):
 class FusedTowers(TowerEmbedder):
     """Models that know no pairs, whose two features some rule makes one."""
 
+    @property
+    def useful_side(self) -> int:
+        return self.folder.preprocessing.useful_side
+
     def reduced(self, image: Image) -> Image:
         preprocessing = self.folder.preprocessing
         return preprocessing.square(image.convert("RGB")) if preprocessing.square_is_final else image
