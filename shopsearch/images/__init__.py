@@ -18,9 +18,9 @@ def decode(data: bytes | BinaryIO, *, side: int = 0) -> Image.Image:
 
     It is pixels alone: no place, camera, profile or comment. One of more than ``MAX_SIDE`` pixels on its long side is
     reduced by a whole factor. With ``side``, a JPEG file's shorter edge may have that many pixels instead of all, which
-    is several times as fast: libjpeg makes no others. Nothing is read past SHOPSEARCH["MAX_IMAGE_BYTES"], nothing decoded past
-    SHOPSEARCH["MAX_IMAGE_PIXELS"] or in a format that is not in SHOPSEARCH["IMAGE_FORMATS"], and no picture takes more
-    than 300 MB while it is decoded.
+    is several times as fast: libjpeg makes no others. Nothing is read past SHOPSEARCH["MAX_IMAGE_BYTES"], nothing
+    decoded past SHOPSEARCH["MAX_IMAGE_PIXELS"] or in a format that is not in SHOPSEARCH["IMAGE_FORMATS"], and no
+    picture takes more than 300 MB while it is decoded.
 
     Raises ImageTooLarge, or ImageUnreadable for whatever else is wrong with it; nothing else, but what reading
     ``data`` raises.

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.filters import AnyOf, Filter, Range, conditions
@@ -161,6 +160,8 @@ def words(text: str) -> str:
 
 def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
     """The entity that was read."""
+    import numpy as np
+
     fields = {name: found.get(PREFIX + name) for name in schema.fields}
     return Entity(
         id=found["id"],
