@@ -76,16 +76,6 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntityUpdate:
-    """What is new of an entity whose vector stays."""
-
-    id: str
-    product_id: str
-    fields: Mapping[str, FilterValue | None] = field(default_factory=dict)
-    """As an Entity's: a value for each field of the schema."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One entity a vector store found. ``score`` is the cosine, in [-1, 1]: higher is better."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.filters import AnyOf, Filter, Range, conditions
-from shopsearch.types import CollectionSchema, Entity, EntityUpdate, FieldType, Hit
+from shopsearch.types import CollectionSchema, Entity, FieldType, Hit
 from shopsearch.vector_stores.milvus.connection import import_pymilvus
 
 if TYPE_CHECKING:
@@ -133,11 +133,6 @@ def row(entity: Entity, vector: Vector, fields: Fields, words_field: str) -> dic
         "vector": vector,
         **_values(fields, words_field),
     }
-
-
-def update(update: EntityUpdate, fields: Fields, words_field: str) -> dict[str, Any]:
-    """The update as Milvus takes it for a partial upsert."""
-    return {"id": update.id, "product_id": _checked_key(update.product_id), **_values(fields, words_field)}
 
 
 def _values(fields: Fields, words_field: str) -> dict[str, Any]:
