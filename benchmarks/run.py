@@ -56,20 +56,22 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the rows to measure, such as 1,2,11a")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page anew")
     options = parser.parse_args()
-    held = json.loads(JSON.read_text()) if JSON.exists() else {"rows": []}
+    held = json.loads(JSON.read_text())["rows"] if JSON.exists() else []
     only = {each.strip() for each in options.only.split(",") if each.strip()}
-    if not options.page:
-        rows = {each["number"]: each for each in held["rows"]} if only else {}
-        for module, numbers in MODULES.items():
-            if only and not only & set(numbers):
-                continue
+    rows = {each["number"]: each for each in held if only or options.page}
+    for module, numbers in MODULES.items():
+        if not options.page and (not only or only & set(numbers)):
             rows |= {each["number"]: each for each in measured(module, numbers, quick=options.quick)}
-            held = {"rows": sorted(rows.values(), key=_place)}
-            JSON.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n")
-    write_page(
-        [Row(**{name: value for name, value in each.items() if name != "run"}) for each in held["rows"]],
-        [each["run"] for each in held["rows"]],
-    )
+            # After each, so that a run that is stopped leaves what it has.
+            write(sorted(rows.values(), key=_place))
+    write(sorted(rows.values(), key=_place))
+
+
+def write(rows: list[dict[str, Any]]) -> None:
+    """docs/performance.json, and the page from it."""
+    JSON.write_text(json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n")
+    runs = [each["run"] for each in rows]
+    write_page([Row(**{name: value for name, value in each.items() if name != "run"}) for each in rows], runs)
 
 
 def measured(module: str, numbers: tuple[str, ...], *, quick: bool) -> list[dict[str, Any]]:
