@@ -4,6 +4,7 @@
 # make test-nightly   what takes long: a thousand schedules of faults, and tests marked nightly
 # make test-matrix    Django 5.2 to 6.1 on every Python that is found
 # make lint   ruff, mypy, imports, requirements, bandit     make clean  forget the environment and the demo's data
+# make bench  every figure of docs/performance.md, on a machine that does nothing else; ARGS=--quick: five minutes
 # make docs   the pages of docs/ as a site, their links checked
 # make train  the bundled model from nothing, in an hour or two
 # make audit  known holes in the pinned packages, as far as the advisory service can be reached
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo docs demo-data demo-photos reference test test-services test-nightly test-matrix test-shuffled test-faults lint audit train clean system
+.PHONY: demo bench docs demo-data demo-photos reference test test-services test-nightly test-matrix test-shuffled test-faults lint audit train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -102,6 +103,10 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive shopsearch demo_project training
+
+# Writes docs/performance.md anew: `make bench ARGS="--only 1,2"` leaves the other rows as they were measured.
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 # The pages of docs/ as a site, in .var/docs. A link that leads nowhere ends it.
 docs: $(VENV)/.dev

@@ -27,7 +27,7 @@ def fill(folder: str, images: str) -> None:
     """A shop of so many products with a picture each, indexed."""
     call_command("migrate", run_syncdb=True, verbosity=0, skip_checks=True)
     for start in range(0, int(images), CHUNK):
-        _hold(shop(range(start, min(start + CHUNK, int(images)))))
+        hold(shop(range(start, min(start + CHUNK, int(images)))))
 
 
 def shop(numbers: range) -> list[Any]:
@@ -46,7 +46,7 @@ def shop(numbers: range) -> list[Any]:
     return list(ProductImage.objects.filter(product__in=products))
 
 
-def _hold(rows: list[Any]) -> None:
+def hold(rows: list[Any]) -> None:
     """Have the store and the outbox hold these images as indexing would, but many at once: `compare` looks at all."""
     from django.db import router
 

@@ -1,6 +1,6 @@
-"""What shopsearch adds to a save: with everything up, with Redis refusing or hanging, and with Milvus down.
+"""Row 8: what shopsearch adds to a save, with everything up, with Redis refusing, hanging, and with Milvus down.
 
-    python -m benchmarks.save_latency [--saves 500] [--database postgresql]
+    python -m benchmarks.save_latency [--quick] [--postgresql]
 
 Needs redis-server. Each save is one transaction, alternately with and without shopsearch's receivers, so that both see
 the same machine. The first ten of each are not counted, because they import and connect.
@@ -8,55 +8,83 @@ the same machine. The first ten of each are not counted, because they import and
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.results import Row, median, report
 from tests.services.celery import CeleryWorkerProcess
 from tests.services.milvus import MilvusLiteProcess
 from tests.services.postgres import PostgresCluster
 from tests.services.redis import RedisProcess
 
 WARM_UP = 10
+Times = dict[str, list[tuple[float, float]]]
+"""Without and with shopsearch: wall and processor milliseconds of each save."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--saves", type=int, default=500)
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    options = parser.parse_args()
+def measure(quick: bool) -> list[Row]:
+    found = measured(100 if quick else 500)
+    added = {
+        state: median([wall for wall, _ in times["with"]]) - median([wall for wall, _ in times["without"]])
+        for state, times in found.items()
+    }
+    worst = max(added, key=added.__getitem__)
+    samples = {}
+    for state, times in found.items():
+        samples[f"{state}: without"] = [wall for wall, _ in times["without"]]
+        samples[f"{state}: with"] = [wall for wall, _ in times["with"]]
+    return [
+        Row(
+            number="8",
+            what="a save with shopsearch against one without: median",
+            target="≤ +1.0 ms, broker up, down, hanging",
+            measured="; ".join(f"{state} +{value:.2f} ms" for state, value in added.items()),
+            reached=added[worst] <= 1.0,
+            figures={
+                "added processor time, ms": {
+                    state: round(
+                        median([mine for _, mine in times["with"]])
+                        - median([mine for _, mine in times["without"]]),
+                        3,
+                    )
+                    for state, times in found.items()
+                }
+            },
+            unit="ms",
+            samples=samples,
+        )
+    ]
+
+
+def measured(saves: int) -> dict[str, Times]:
     folder = Path(tempfile.mkdtemp(prefix="shopsearch-latency-"))
     redis, milvus = RedisProcess(), MilvusLiteProcess(folder / "milvus" / "data")
     cluster = None
-    if options.database == "postgresql":
+    if "--postgresql" in sys.argv:
         cluster = PostgresCluster(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]).start()
     database = cluster.create_database("latency") if cluster else sqlite(folder)
     os.environ |= environment(folder, database, redis.url, milvus.uri)
     worker = CeleryWorkerProcess(dict(os.environ), folder / "worker.log")
+    found: dict[str, Times] = {}
     try:
         shop = Shop()
-        print(f"{options.saves} saves of a product image each, {options.database}, milliseconds\n")
-        columns = "".join(f"{name:>8}" for name in ("p50", "p95", "max", "CPU p50", "CPU p95"))
-        print(f"{'':30}{'without':>40}{'with shopsearch':>40}")
-        print(f"{'state':30}{columns}{columns}")
         redis.start()
         milvus.start()
-        report("all up, no worker", shop, options.saves)
+        found["all up"] = saved(shop, saves)
         worker.start()
-        report("all up, a worker indexes", shop, options.saves)
+        found["a worker indexes"] = saved(shop, saves)
         milvus.stop()
-        report("Milvus down, a worker tries", shop, options.saves)
+        found["Milvus down"] = saved(shop, saves)
         worker.kill()
         redis.suspend()
-        report("Redis accepts and hangs", shop, options.saves)
+        found["Redis hangs"] = saved(shop, saves)
         redis.stop()
-        report("Redis refuses", shop, options.saves)
+        found["Redis refuses"] = saved(shop, saves)
     finally:
         worker.kill()
         milvus.stop()
@@ -65,6 +93,7 @@ def main() -> None:
             shop.close()
             cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+    return found
 
 
 def sqlite(folder: Path) -> dict[str, object]:
@@ -118,23 +147,15 @@ class Shop:
         connections.close_all()
 
 
-def report(state: str, shop: Shop, saves: int) -> None:
-    times: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+def saved(shop: Shop, saves: int) -> Times:
+    times: Times = {"without": [], "with": []}
     for number in range(2 * (saves + WARM_UP)):
         with_shopsearch = bool(number % 2)
-        times[with_shopsearch].append(shop.save(with_shopsearch=with_shopsearch))
+        taken = shop.save(with_shopsearch=with_shopsearch)
+        times["with" if with_shopsearch else "without"].append(taken)
         time.sleep(0.005)  # after each, or the scheduler would treat the second of a pair worse
-    line = f"{state:30}"
-    for taken in times.values():
-        walls, processors = (sorted(values) for values in zip(*taken[WARM_UP:], strict=True))
-        line += f"{at(walls, 0.5):8.2f}{at(walls, 0.95):8.2f}{walls[-1]:8.2f}"
-        line += f"{at(processors, 0.5):8.2f}{at(processors, 0.95):8.2f}"
-    print(line, flush=True)
-
-
-def at(values: list[float], share: float) -> float:
-    return values[int(len(values) * share)]
+    return {name: taken[WARM_UP:] for name, taken in times.items()}
 
 
 if __name__ == "__main__":
-    main()
+    report(measure)

@@ -76,16 +76,6 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntityUpdate:
-    """New field values for an entity whose vector stays as it is."""
-
-    id: str
-    product_id: str
-    fields: Mapping[str, FilterValue | None] = field(default_factory=dict)
-    """One value per field of the schema, as in an Entity."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One entity that a vector store found. ``score`` is the cosine, in [-1, 1]: higher is better."""
 

@@ -38,7 +38,6 @@ from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
 from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
-from shopsearch.images import download
 from shopsearch.search.engine import answer
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.telemetry import metrics
@@ -80,6 +79,8 @@ def visit(
     if kind == "image":
         throttle(visitor, "image")
     if image_url:
+        from shopsearch.images import download  # its HTTP client is a third of what the app adds to a start
+
         # Before the search has a place, so that a slow server holds none.
         request = replace(request, image=BytesIO(download.fetched(image_url)))
     if request.wants_rerank and not may_rerank(visitor):

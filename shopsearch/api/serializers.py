@@ -18,7 +18,6 @@ from rest_framework.views import APIView
 from shopsearch import filters
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
-from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import is_storable
 from shopsearch.search.addresses import address_of
 from shopsearch.search.facets import Facet, FacetRange, FacetValue
@@ -211,18 +210,21 @@ class ResultSerializer(serializers.Serializer[Result]):
     """One product."""
 
     rank = serializers.IntegerField(min_value=1, help_text="1 for the best; goes on over the pages.")
-    score = serializers.SerializerMethodField(help_text="The cosine, from -1 to 1: higher is better.")
-    product = serializers.SerializerMethodField()
-    image_id = serializers.CharField(source="image.pk", help_text="The image that found the product.")
+    score = serializers.FloatField(read_only=True, help_text="The cosine, from -1 to 1: higher is better.")
+    product = ProductSerializer(read_only=True)
+    image_id = serializers.CharField(help_text="The image that found the product.")
 
-    def get_score(self, result: Result) -> float:
-        return round(result.score, 4)
-
-    @extend_schema_field(ProductSerializer)
-    def get_product(self, result: Result) -> dict[str, Any]:
-        index: ImageIndex = self.context["index"]
-        product = index.described(result.product, result.image, self.context["request"])
-        return ProductSerializer(product, context=self.context).data
+    def to_representation(self, result: Result) -> dict[str, Any]:
+        """Written out: to ask each field of each result was a quarter of a search's time."""
+        index, request = self.context["index"], self.context["request"]
+        return {
+            "rank": result.rank,
+            "score": round(result.score, 4),
+            "product": self.fields["product"].to_representation(
+                index.described(result.product, result.image, request)
+            ),
+            "image_id": str(result.image.pk),
+        }
 
 
 @extend_schema_serializer(component_name="SearchRerankLink")

@@ -41,6 +41,8 @@ from shopsearch.exceptions import Busy, QueryError
 from shopsearch.search.request import SearchRequest
 
 MAX_AGE_SECONDS = 30
+_FORM, _PAGE = SearchForm(), PageParameters()
+"""Made once: what they are given they hand back, and keep nothing of it."""
 
 _FOUND = OpenApiExample(
     "A red mug",
@@ -152,9 +154,7 @@ class SearchView(GuardedView):
 
     def _answer(self, request: Request, *sources: Any) -> Response:
         parameters = parameters_of(*sources)
-        form = SearchForm(data=parameters)
-        form.is_valid(raise_exception=True)
-        asked = form.validated_data
+        asked = _FORM.run_validation(parameters)
         image_url, collect = asked.pop("image_url", ""), asked.pop("collect", False)
         with visit(request, SearchRequest(**asked), image_url=image_url, collect=collect) as answer:
             context = {"request": request, "index": answer.index, "parameters": parameters}
@@ -195,9 +195,8 @@ class SimilarView(SearchView):
     def get(self, request: Request, product_id: str) -> Response:  # type: ignore[override]
         """Nothing, rather than an error, while the product is not indexed yet."""
         parameters = parameters_of(request.query_params)
-        form = PageParameters(data=parameters)
-        form.is_valid(raise_exception=True)
-        with visit(request, SearchRequest(like_product=product_id, **form.validated_data)) as answer:
+        asked = _PAGE.run_validation(parameters)
+        with visit(request, SearchRequest(like_product=product_id, **asked)) as answer:
             if answer.like is None:
                 unknown = {"code": "not_found", "detail": "The shop shows no such product."}
                 return Response(unknown, status=status.HTTP_404_NOT_FOUND)

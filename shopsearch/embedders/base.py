@@ -38,6 +38,15 @@ class Embedder(ABC):
 
     batch_size: int = 32
     """How many queries to give to ``embed`` at once; more would not be faster."""
+
+    @property
+    def useful_side(self) -> int:
+        """The length of a picture's shorter edge beyond which more pixels hardly change its vector; 0: not known.
+
+        Does not load the model.
+        """
+        return 0
+
     packages: ClassVar[tuple[str, ...]] = ()
     """The ``conf.EXTRAS`` that the model needs where it runs. ``manage.py check`` reports missing ones."""
 

@@ -49,7 +49,7 @@ _TRANSPOSITIONS = {
 }
 
 
-def decode_here(content: bytes, formats: list[str]) -> Image.Image:
+def decode_here(content: bytes, formats: list[str], side: int = 0) -> Image.Image:
     """What ``decode`` returns and raises; in this process, with only the decoders of these formats."""
     try:
         scanned = scan(content)
@@ -58,9 +58,9 @@ def decode_here(content: bytes, formats: list[str]) -> Image.Image:
         with image:
             _check_size(image, content)
             if image.format == "JPEG":
-                longest = max(image.size) / MAX_SIDE
+                divisor = max(max(image.size) / MAX_SIDE, min(image.size) / side if side else 1)
                 # libjpeg then decodes at a half, a quarter or an eighth and never makes the other pixels.
-                image.draft(None, (_scaled(image.width, longest), _scaled(image.height, longest)))
+                image.draft(None, (_scaled(image.width, divisor), _scaled(image.height, divisor)))
             image.load()
             if scanned.is_cut and _lacks_rows(image):
                 raise ImageUnreadable(INCOMPLETE)

@@ -549,7 +549,9 @@ def _embed(
         wanted[each.hash] |= {space for space in each.unembedded if (space, each.hash) not in known}
     made: dict[tuple[str, str], Vector | Exception] = {}
     contents = {each.hash: each.snapshot.content for each in plans if wanted[each.hash]}
-    for decoded in _decoded(claimed, contents):
+    sides = [each.useful_side for each in map(embedder_of, set().union(*wanted.values())) if each]
+    side = max(sides) if sides and all(sides) else 0
+    for decoded in _decoded(claimed, contents, side):
         # Embedding may take long: nobody else is to embed meanwhile what is in our hands.
         claimed.renew(list(claimed.open.values()), ())
         ours = {each.hash for each in plans if each.entry in claimed}
@@ -559,14 +561,16 @@ def _embed(
     return made
 
 
-def _decoded(claimed: _Claimed, contents: Mapping[str, bytes]) -> Iterator[dict[str, Image | Exception]]:
+def _decoded(
+    claimed: _Claimed, contents: Mapping[str, bytes], side: int
+) -> Iterator[dict[str, Image | Exception]]:
     """The pictures or what is wrong with them, as many at once as the embedder and PIXELS_AT_ONCE allow."""
     decoded: dict[str, Image | Exception] = {}
     pixels = 0
     for image_hash, content in contents.items():
         claimed.go_on()
         try:
-            decoded[image_hash] = picture = images.decode(content)
+            decoded[image_hash] = picture = images.decode(content, side=side)
             pixels += picture.width * picture.height
         except AWAY:
             raise

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch import registry
 from shopsearch.models.indexed import IndexedQuerySet
 from shopsearch.types import CollectionSchema
 
@@ -95,7 +96,11 @@ class Collection(models.Model):
 
     @property
     def schema(self) -> CollectionSchema:
-        return CollectionSchema(dimension=self.dimension, fields=self.fields)
+        """As it is made anew where the store has lost it; which filters have few values is as it is declared now."""
+        index = registry.find_index(self.index)
+        declared = index.filter_fields.items() if index else ()
+        few_values = frozenset(name for name, field in declared if field.few_values and name in self.fields)
+        return CollectionSchema(dimension=self.dimension, fields=self.fields, few_values=few_values)
 
     @property
     def is_live(self) -> bool:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from django.utils.translation import gettext as _
 from PIL.Image import Image
 
@@ -293,6 +292,8 @@ def _stored_vector(index: ImageIndex, collection: Collection | None, images: Seq
         if retrieval.live(index) != collection:
             raise Replaced
         return None
+    import numpy as np
+
     mean = np.mean([entity.vector for entity in sorted(held, key=lambda entity: entity.id)], axis=0)
     length = float(np.linalg.norm(mean))
     return np.asarray(mean / length if length else held[0].vector, np.float32)

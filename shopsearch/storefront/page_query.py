@@ -31,6 +31,11 @@ class Card:
     """What the index's ``describe`` says of it."""
     similar_url: str
 
+    @property
+    def similar_label(self) -> str:
+        """What a screen reader says of the link to what is like it."""
+        return _("Find more like %(title)s") % {"title": self.product.get("title", "")}
+
 
 @dataclass(kw_only=True)
 class PageQuery:

@@ -9,6 +9,7 @@ from django.http import QueryDict
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from shopsearch.conf import settings
 from shopsearch.registry import ImageIndex
@@ -31,13 +32,13 @@ class Address:
         return f"{self.path}?{self.parameters.urlencode()}" if self.parameters else self.path
 
     def without(self, *names: str) -> Address:
-        parameters = self.parameters.copy()
+        parameters = self._parameters()
         for name in names:
             parameters.pop(name, None)
         return replace(self, parameters=parameters)
 
     def having(self, name: str, values: Sequence[str]) -> Address:
-        parameters = self.parameters.copy()
+        parameters = self._parameters()
         parameters.setlist(name, list(values))
         return replace(self, parameters=parameters)
 
@@ -53,6 +54,13 @@ class Address:
     def last(self, name: str) -> str:
         return next(reversed(self.all(name)), "")
 
+    def _parameters(self) -> QueryDict:
+        # A page has some fifty addresses, and QueryDict.copy is a deep one.
+        copied = QueryDict(mutable=True)
+        for name, values in self.parameters.lists():
+            copied.setlist(name, [*values])
+        return copied
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -64,6 +72,12 @@ class Choice:
     count: int
     url: str
     is_chosen: bool
+
+    @property
+    def spoken(self) -> str:
+        """What a screen reader says of it."""
+        sentence = ngettext("%(label)s, %(count)s product", "%(label)s, %(count)s products", self.count)
+        return sentence % {"label": self.label, "count": number_format(self.count)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.core.checks import CheckMessage
 
 if TYPE_CHECKING:
     from shopsearch.filters import Filter
-    from shopsearch.types import CollectionSchema, Entity, EntityUpdate, FilterValue, Hit, Vector
+    from shopsearch.types import CollectionSchema, Entity, FilterValue, Hit, Vector
 
 
 class VectorStore(ABC):
@@ -23,7 +22,7 @@ class VectorStore(ABC):
     wrote before.
 
     A collection's name has letters, digits and underscores. ``search``, ``fetch``, ``ids``, ``count`` and ``delete``
-    treat a collection that does not exist as an empty one; ``upsert`` and ``update`` raise VectorStoreError.
+    treat a collection that does not exist as an empty one; ``upsert`` raises VectorStoreError.
     """
 
     full_text: bool = False
@@ -57,19 +56,6 @@ class VectorStore(ABC):
 
         Raises ValueError for a vector of another dimension or with a value that is not finite.
         """
-
-    def update(self, collection: str, updates: Sequence[EntityUpdate]) -> set[str]:
-        """Replace the entities' product and fields; their vectors stay. Returns the ids that do not exist."""
-        held = {entity.id: entity for entity in self.fetch(collection, [each.id for each in updates])}
-        self.upsert(
-            collection,
-            [
-                replace(held[each.id], product_id=each.product_id, fields=each.fields)
-                for each in updates
-                if each.id in held
-            ],
-        )
-        return {each.id for each in updates} - held.keys()
 
     @abstractmethod
     def delete(self, collection: str, ids: Sequence[str]) -> None:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from shopsearch.exceptions import FilterError
 from shopsearch.filters import AnyOf, Filter, conditions
 
@@ -54,6 +52,8 @@ def checked_limit(limit: int) -> int:
 
 def checked_vector(vector: Vector, schema: CollectionSchema) -> Vector:
     """A copy of the vector, float32. Raises ValueError for another dimension or a value that is not finite."""
+    import numpy as np
+
     array = np.array(vector, dtype=np.float32)
     if array.shape != (schema.dimension,):
         raise ValueError(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from shopsearch.embedders.preprocessing import EXTREME_RATIO, Preprocessing
+from shopsearch.images import decode
 from tests.embedders.contract import picture
 
 
@@ -31,3 +34,14 @@ def test_only_the_middle_of_a_very_long_picture_is_resized_and_gives_the_same_pi
     whole = image.resize((int(72 * image.width / 60), 72), Image.Resampling.BICUBIC)
     left = round((whole.width - 72) / 2)
     assert np.abs(read - np.asarray(whole.crop((left, 0, left + 72, 72)), dtype=float)).max() <= 1
+
+
+def test_a_jpeg_decoded_to_the_useful_side_gives_nearly_the_same_numbers():
+    coarse = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    content = BytesIO()
+    Image.fromarray(coarse).resize((1800, 1200), Image.Resampling.BICUBIC).save(content, "JPEG", quality=88)
+    preprocessing = Preprocessing(size=84)
+    small = decode(content.getvalue(), side=preprocessing.useful_side)
+    assert small.size == (450, 300)
+    whole, ours = preprocessing(decode(content.getvalue())), preprocessing(small)
+    assert np.abs(whole - ours).mean() < 0.03  # of numbers from -2 to 2

@@ -188,3 +188,10 @@ def test_a_small_jpeg_has_the_pictures_pixels_and_nothing_beside_them():
         assert near(read.getpixel((50, 30)), RED)
         assert set(read.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
     assert noted.size == (300, 200), "the picture itself is not made smaller"
+
+
+@pytest.mark.parametrize("size", [(1200, 900), (900, 1200), (4000, 500), (170, 2000), (169, 300), (60, 60)])
+def test_a_jpeg_of_which_little_is_wanted_keeps_at_least_that(size):
+    decoded = decode(saved(Image.new("RGB", size, RED), "JPEG"), side=168)
+    assert min(168, *size) <= min(decoded.size) <= max(2 * 168, *(each // 8 for each in size))
+    assert near(decoded.getpixel((10, 10)), RED, 8)

@@ -65,11 +65,11 @@ def test_the_leases_are_renewed_while_pictures_are_decoded_however_long_each_tak
         product(colour)
     decode, ours, seconds = images.decode, [], [0]
 
-    def slow(content):
+    def slow(content, **options):
         ours.append(IndexEntry.objects.filter(state="claimed", available_at__gt=Now()).count())
         seconds[0] += 30
         IndexEntry.objects.filter(state="claimed").update(available_at=Now())  # so long it took
-        return decode(content)
+        return decode(content, **options)
 
     monkeypatch.setattr(indexing, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
     monkeypatch.setattr(images, "decode", slow)

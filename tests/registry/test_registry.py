@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 import shopsearch
 from shopsearch import FilterField, ImageIndex, registry
 from shopsearch.backends import schema_of
-from shopsearch.models import ProductImage
+from shopsearch.models import Collection, ProductImage
 from tests.shop.models import Artwork, Category, Poster, PosterImage, Product
 
 
@@ -91,6 +91,14 @@ def test_a_filter_may_partition_the_collection_and_then_every_image_has_a_value(
     assert index.get_field_values(image)["category"] == ""
     assert schema_of(index).few_values == {"category"}
     assert schema_of(index).fields == index.field_types
+
+
+def test_a_collection_that_the_store_has_lost_is_made_anew_with_the_same_indexes_of_filters(monkeypatch):
+    index = registry.index_for(ProductImage)
+    few = FilterField(str, "category__name", few_values=True)
+    monkeypatch.setattr(type(index), "filters", {"category": few, "brand": few})
+    row = Collection(index=index.name, dimension=8, fields={"category": "string", "price": "number"})
+    assert row.schema.few_values == {"category"}, "brand was declared after it was made"
 
 
 def test_a_filter_of_a_type_that_cannot_be_stored_is_refused():

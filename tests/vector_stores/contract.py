@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.filters import AnyOf
-from shopsearch.types import CollectionSchema, EntityUpdate
+from shopsearch.types import CollectionSchema
 from tests.vector_stores.filter_contract import SCHEMA, FilterContract, entity, key, numbers_of, unit
 from tests.vector_stores.words_contract import WordsContract
 
@@ -169,46 +169,6 @@ class VectorStoreContract(FilterContract, WordsContract):
             with pytest.raises(ValueError, match="not an entity's id"):
                 verb(collection, [wrong])
         assert store.count(collection) == 1
-
-    # Updating
-
-    def test_an_update_replaces_product_and_fields_and_keeps_the_vector(self, store, collection):
-        vector = unit(3, -1, 2)
-        store.upsert(collection, [entity(1, vector, category="mug", price=1.0, tags=("new",)), entity(2)])
-        fields = {"category": "cup", "price": 2.5, "in_stock": True, "tags": ("old", "red")}
-        new = EntityUpdate(id=key(1), product_id="another", fields=fields)
-        for _ in range(2):
-            assert store.update(collection, [new]) == set()
-        found = {each.id: each for each in store.fetch(collection, [key(1), key(2)])}
-        assert (found[key(1)].image_id, found[key(1)].product_id) == ("image 1", "another")
-        assert found[key(1)].fields == fields
-        assert np.abs(found[key(1)].vector - vector).max() < 1e-6
-        assert found[key(2)].product_id == "product 2"
-        assert store.count(collection) == 2
-        [hit] = store.search(collection, vector, limit=9, filters=AnyOf("category", ("cup",)))
-        assert (hit.id, hit.score) == (key(1), pytest.approx(1))
-        assert store.search(collection, vector, limit=9, filters=AnyOf("category", ("mug",))) == []
-
-    def test_an_update_says_which_entities_do_not_exist_and_makes_none(self, store, collection):
-        store.upsert(collection, [entity(1)])
-        updates = [
-            EntityUpdate(id=key(number), product_id="p", fields={"price": 2.0}) for number in (1, 2, 3)
-        ]
-        assert store.update(collection, updates) == {key(2), key(3)}
-        assert store.update(collection, updates[1:]) == {key(2), key(3)}
-        assert store.update(collection, []) == set()
-        assert list(store.ids(collection)) == [key(1)]
-
-    def test_an_update_of_what_does_not_fit_is_refused(self, store, collection):
-        store.upsert(collection, [entity(1)])
-        for wrong in (
-            EntityUpdate(id=key(1), product_id="p", fields={"colour": "red"}),
-            EntityUpdate(id="1", product_id="p"),
-        ):
-            with pytest.raises(ValueError, match=r"no field colour|not an entity's id"):
-                store.update(collection, [wrong])
-        with pytest.raises(VectorStoreError):
-            store.update("nowhere", [EntityUpdate(id=key(1), product_id="p")])
 
     # Partitions
 

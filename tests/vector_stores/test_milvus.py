@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.filters import Range
-from shopsearch.types import CollectionSchema, EntityUpdate
+from shopsearch.types import CollectionSchema
 from shopsearch.vector_stores.milvus import indexes
 from shopsearch.vector_stores.milvus.connection import Server
 from shopsearch.vector_stores.milvus.store import MilvusStore
@@ -82,16 +82,6 @@ def test_on_a_server_each_filter_has_its_index(elsewhere_with):
         for field in SCHEMA.fields
     }
     assert found == {"category": "BITMAP", "price": "INVERTED", "in_stock": "BITMAP", "tags": "INVERTED"}
-
-
-@pytest.mark.services
-def test_on_a_server_a_price_changes_without_its_vector(elsewhere_with, monkeypatch):
-    store, name = elsewhere_with()
-    needs(store, 2, 6, 2)
-    store.ensure_collection(name, SCHEMA)
-    store.upsert(name, [entity(1)])
-    monkeypatch.setattr(MilvusStore, "fetch", None)
-    assert store.update(name, [EntityUpdate(id=key(1), product_id="p", fields={"price": 2.0})]) == set()
 
 
 @pytest.mark.services

@@ -7,7 +7,6 @@ import grpc
 import pytest
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.types import EntityUpdate
 from shopsearch.vector_stores.milvus.store import MilvusStore
 from tests.services.milvus import MilvusLiteProcess, eventually, free_port
 from tests.vector_stores.contract import SCHEMA, entity, key, unit
@@ -89,7 +88,6 @@ def test_every_verb_says_that_the_store_is_away_and_works_again_when_it_is_back(
         lambda: list(store.ids("shoes")),
         lambda: store.search("shoes", unit(1), limit=1),
         lambda: store.search_words("words", "red", vector=unit(1), limit=1),
-        lambda: store.update("shoes", [EntityUpdate(id=key(1), product_id="p")]),
         lambda: store.point_alias("alias", "shoes"),
         lambda: store.count("shoes"),
     ]

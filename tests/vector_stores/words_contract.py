@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import FilterError
 from shopsearch.filters import AnyOf, Range
-from shopsearch.types import CollectionSchema, EntityUpdate
+from shopsearch.types import CollectionSchema
 from tests.vector_stores.filter_contract import HOSTILE, SCHEMA, entity, key, numbers_of, unit
 
 SCHEMA_OF_WORDS = CollectionSchema(dimension=8, fields={**SCHEMA.fields, "_words": "words"})
@@ -54,10 +54,10 @@ class WordsContract:
         by_vector = {hit.id: hit.score for hit in store.search(words, vectors[4], limit=20)}
         assert by_vector == pytest.approx(expected, abs=1e-5)
 
-    def test_an_update_of_words_is_found_by_the_new_ones(self, store, words):
+    def test_what_is_upserted_again_is_found_by_the_new_ones(self, store, words):
         store.upsert(words, [entity(1, unit(1, 2), _words="red mug"), entity(2, _words="red cup")])
         fields = {"category": "mug", "_words": "blue mug"}
-        store.update(words, [EntityUpdate(id=key(1), product_id="p", fields=fields)])
+        store.upsert(words, [entity(1, unit(1, 2), **fields)])
         assert numbers_of(store.search_words(words, "red", vector=unit(1), limit=10)) == [2]
         [hit] = store.search_words(words, "blue", vector=unit(1, 2), limit=10)
         assert (hit.id, hit.words, hit.score) == (key(1), "blue mug", pytest.approx(1))

@@ -85,6 +85,10 @@ class TowerEmbedder(TorchEmbedder):
 class FusedTowers(TowerEmbedder):
     """Models that cannot read pairs; a rule fuses the features of both towers."""
 
+    @property
+    def useful_side(self) -> int:
+        return self.folder.preprocessing.useful_side
+
     def reduced(self, image: Image) -> Image:
         preprocessing = self.folder.preprocessing
         return preprocessing.square(image.convert("RGB")) if preprocessing.square_is_final else image

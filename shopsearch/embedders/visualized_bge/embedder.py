@@ -49,6 +49,10 @@ class VisualizedBGE(TorchEmbedder):
     def calibration(self) -> Path:
         return self.folder.path / "calibration.json"
 
+    @property
+    def useful_side(self) -> int:
+        return self.folder.preprocessing.useful_side
+
     def reduced(self, image: Image) -> Image:
         return self.folder.preprocessing.square(image.convert("RGB"))
 

@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.filters import AnyOf, Filter, Range, conditions
-from shopsearch.types import CollectionSchema, Entity, EntityUpdate, FieldType, Hit
+from shopsearch.types import CollectionSchema, Entity, FieldType, Hit
 from shopsearch.vector_stores.milvus.connection import import_pymilvus
 
 if TYPE_CHECKING:
@@ -136,11 +135,6 @@ def row(entity: Entity, vector: Vector, fields: Fields, words_field: str) -> dic
     }
 
 
-def update(update: EntityUpdate, fields: Fields, words_field: str) -> dict[str, Any]:
-    """The update in the form of Milvus's partial upsert."""
-    return {"id": update.id, "product_id": _checked_key(update.product_id), **_values(fields, words_field)}
-
-
 def _values(fields: Fields, words_field: str) -> dict[str, Any]:
     return {
         PREFIX + name: words(str(value)) if name == words_field else stored(value)
@@ -161,6 +155,8 @@ def words(text: str) -> str:
 
 def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
     """The entity from a row that was read."""
+    import numpy as np
+
     fields = {name: found.get(PREFIX + name) for name in schema.fields}
     return Entity(
         id=found["id"],

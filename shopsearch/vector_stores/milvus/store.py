@@ -10,14 +10,13 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import VectorStoreError
-from shopsearch.types import CollectionSchema, Entity, EntityUpdate, Hit
+from shopsearch.types import CollectionSchema, Entity, Hit
 from shopsearch.vector_stores.base import VectorStore
 from shopsearch.vector_stores.milvus import indexes, rows
 from shopsearch.vector_stores.milvus.connection import CollectionMissing, Connection, import_pymilvus
 from shopsearch.vector_stores.validation import (
     checked_collection,
     checked_entities,
-    checked_fields,
     checked_filter,
     checked_ids,
     checked_limit,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from shopsearch.types import FilterValue, Vector
 
 _CONSISTENCY_LEVELS = ("Strong", "Session", "Bounded", "Eventually")
-_OLDEST, _PARTIAL_UPSERT = (2, 5), (2, 6, 2)
+_OLDEST = (2, 5)
 _PAGE, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
 LITE_ENTITIES = 50_000
 """The most entities for a collection in Milvus Lite; for more, use a Milvus server: docs/scaling.md."""
@@ -227,26 +226,6 @@ class MilvusStore(VectorStore):
         size = max(1, min(_PAGE, _BATCH_BYTES // (4 * schema.dimension)))
         for page in _pages(written, size):
             self._call("upsert", collection, data=page)
-
-    def update(self, collection: str, updates: Sequence[EntityUpdate]) -> set[str]:
-        server = self._connection.server()
-        if not server.is_lite and server.version < _PARTIAL_UPSERT:
-            return super().update(collection, updates)
-        schema = self._existing(collection).schema
-        missing: set[str] = set()
-        for page in _pages(list(updates), _PAGE):
-            ids = checked_ids([each.id for each in page])
-            found = self._read(collection, filter=rows.any_id(ids), output_fields=["id"])
-            there = {each["id"] for each in found}
-            missing |= set(ids) - there
-            written = [
-                rows.update(each, checked_fields(each.fields, schema), schema.words)
-                for each in page
-                if each.id in there
-            ]
-            if written:
-                self._call("upsert", collection, data=written, partial_update=True)
-        return missing
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         for page in _pages(checked_ids(ids), _PAGE):
