@@ -549,7 +549,8 @@ def _embed(
         wanted[each.hash] |= {space for space in each.unembedded if (space, each.hash) not in known}
     made: dict[tuple[str, str], Vector | Exception] = {}
     contents = {each.hash: each.snapshot.content for each in plans if wanted[each.hash]}
-    sides = [each.useful_side for each in map(embedder_of, set().union(*wanted.values())) if each]
+    spaces = {space for each in wanted.values() for space in each}
+    sides = [embedder.useful_side for space in spaces if (embedder := embedder_of(space))]
     side = max(sides) if sides and all(sides) else 0
     for decoded in _decoded(claimed, contents, side):
         # Embedding may take long: nobody else is to embed meanwhile what is in our hands.
