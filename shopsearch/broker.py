@@ -26,6 +26,7 @@ from shopsearch.threads import BackgroundThread
 logger = logging.getLogger(__name__)
 TASK = "shopsearch.index"
 RERANK_TASK = "shopsearch.rerank"
+CALIBRATE_TASK = "shopsearch.calibrate"
 PROBE_QUEUE = "shopsearch-probe"
 PAUSE_SECONDS = 15
 """After a wake-up that could not be sent, how long none is tried."""
@@ -47,6 +48,11 @@ def wake() -> None:
 def wake_rerankers() -> None:
     """Wake the workers that rerank, likewise."""
     _wake(_rerank_inline, _rerank_sender)
+
+
+def wake_calibrator() -> None:
+    """Have a worker that indexes measure which scores are weak, likewise."""
+    _wake(_calibrate_inline, _calibrate_sender)
 
 
 def has_workers() -> bool:
@@ -74,7 +80,7 @@ def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> 
 @atexit.register
 def finish() -> None:
     """Give wake-ups that are on their way the time to arrive: a short process, such as a cron job, ends at once."""
-    for sender in (_sender, _rerank_sender):
+    for sender in (_sender, _rerank_sender, _calibrate_sender):
         sender.finish()
 
 
@@ -88,7 +94,7 @@ def send(task: str = TASK) -> bool:
 
 
 def _send(task: str, app: Celery, connection: Connection) -> bool:
-    name = settings.INDEX_QUEUE if task == TASK else settings.RERANK_QUEUE
+    name = settings.RERANK_QUEUE if task == RERANK_TASK else settings.INDEX_QUEUE
     queue = app.amqp.queues[name]
     declared = connection.default_channel.queue_declare(  # type: ignore[attr-defined]
         queue=queue.name,
@@ -224,5 +230,5 @@ class _Inline:
             self.local.running = False
 
 
-_sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
-_inline, _rerank_inline = _Inline(), _Inline(RERANK_TASK)
+_sender, _rerank_sender, _calibrate_sender = _Sender(), _Sender(RERANK_TASK), _Sender(CALIBRATE_TASK)
+_inline, _rerank_inline, _calibrate_inline = _Inline(), _Inline(RERANK_TASK), _Inline(CALIBRATE_TASK)

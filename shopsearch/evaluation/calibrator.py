@@ -8,6 +8,7 @@ or lower, halfway to the others, where the two lie apart.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,19 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
 
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from PIL import ImageEnhance
 
+from shopsearch.backends import embedder_of, get_vector_store
 from shopsearch.embedders.base import Embedder
-from shopsearch.images import normalised
+from shopsearch.exceptions import BackendError, ImageError
+from shopsearch.images import decode, normalised
+from shopsearch.indexing.rebuild import Refused
+from shopsearch.models import Collection, IndexEntry
 from shopsearch.models.evaluation import Calibration
+from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.search import calibration
 from shopsearch.types import Query, QueryKind
 
 if TYPE_CHECKING:
@@ -31,6 +40,15 @@ if TYPE_CHECKING:
 
     Scores = npt.NDArray[np.float64]
 
+logger = logging.getLogger(__name__)
+SAMPLE = 200
+"""Images to measure with: each makes six queries, so a minute or less on a processor."""
+FEWEST = 20
+"""Fewer products say nothing about a share of 2 in 100."""
+HITS = 50
+"""To find the best of another product, however many pictures a product has."""
+PAUSE_SECONDS = 600
+"""So long nobody else calibrates an index, and so long a failure is left alone."""
 SHARE = 0.02
 """How many of the queries that the shop can answer may be called weak."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -125,17 +143,96 @@ def measure(
             for left in [scores - weight * usual]
         ]
         weight, threshold, sold, unsold = max(options, key=lambda each: (each[3] < each[1]).mean())
-        calibration = Calibration(
+        threshold = _between(threshold, float(np.quantile(unsold, 1 - share)))
+        made_of = Calibration(
             index=index,
             space=embedder.space,
             kind=kind,
-            threshold=_between(threshold, float(np.quantile(unsold, 1 - share))),
+            threshold=threshold,
             weight=weight,
             typical=[float(number) for number in typical],
             pairs=len(sold),
         )
-        measured.append(Measured(calibration=calibration, sold=sold, unsold=unsold))
+        measured.append(Measured(calibration=made_of, sold=sold, unsold=unsold))
     return measured
+
+
+def measure_index(
+    index: ImageIndex,
+    size: int = SAMPLE,
+    *,
+    share: float = SHARE,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measured]:
+    """Raises Refused where there is too little to measure with, BackendError while a backend is away."""
+    import numpy as np
+
+    collection = Collection.objects.of(index).live().first()
+    embedder = embedder_of(collection.space) if collection else None
+    if collection is None or embedder is None:
+        raise Refused(f"{index.name} is not indexed with this model: run manage.py shopsearch_reindex.")
+    store, name = get_vector_store(), collection.name
+    keys = list(index.get_queryset().order_by("pk").values_list("pk", flat=True))
+    chosen = Random("calibration").sample(keys, min(size, len(keys)))  # noqa: S311
+    entities = store.fetch(name, [index.entity_id(key) for key in chosen])
+    if len(entities) < FEWEST:
+        raise Refused(
+            f"{len(entities)} images of {index.name} are indexed; a calibration takes {FEWEST} at least."
+        )
+
+    def best(vectors: Vectors, without: Sequence[str]) -> Scores:
+        return np.array([_best(vector, own) for vector, own in zip(vectors, without, strict=True)])
+
+    def _best(vector: Vector, own: str) -> float:
+        hits = store.search(name, vector, limit=HITS if own else 1)
+        return next((hit.score for hit in hits if hit.product_id != own), -1.0)
+
+    return measure(
+        list(_samples(index, [entity.image_id for entity in entities])),
+        index=index.name,
+        embedder=embedder,
+        typical=np.mean([entity.vector for entity in entities], axis=0),
+        best=best,
+        share=share,
+        progress=progress,
+    )
+
+
+def _samples(index: ImageIndex, image_ids: Sequence[str]) -> Iterator[Sample]:
+    for image in index.get_queryset().filter(pk__in=image_ids).order_by("pk"):
+        product = index.get_product(image)
+        try:
+            with index.open_image(image) as file:
+                picture = decode(file)
+        except (OSError, ValueError, ImageError):
+            continue  # what cannot be read any more is for shopsearch_reindex to say
+        yield Sample(product_id=str(product.pk), text=index.get_title(product), image=picture)
+
+
+def uncalibrated() -> Iterator[ImageIndex]:
+    """Those that have everything indexed, and whose answers nobody can call good or weak yet."""
+    for index in get_indexes():
+        live = Collection.objects.of(index).live().first()
+        if (
+            live is not None
+            and not calibration.is_known(index.name, live.space)
+            and not IndexEntry.objects.of(index).unfinished().exists()
+            and live.stored.count() >= FEWEST
+        ):
+            yield index
+
+
+def calibrate_new() -> None:
+    """Measure what ``uncalibrated`` finds, one process at a time; what is refused is tried again after a while."""
+    for index in uncalibrated():
+        if cache.add(f"shopsearch:calibrating:{index.name}", 1, PAUSE_SECONDS):
+            try:
+                calibration.save([each.calibration for each in measure_index(index)])
+                logger.info("%s: from now on answers say whether they are good matches.", index.name)
+            except (Refused, BackendError, ImproperlyConfigured) as error:
+                logger.warning("%s is not calibrated: %s", index.name, error)
+            else:
+                cache.delete(f"shopsearch:calibrating:{index.name}")
 
 
 def _at_weight(

@@ -513,9 +513,7 @@ def plan(
     """Decide for each destination whether the image stays, is written, or is left to another process."""
     vectors = {each.space: each.vector for each in cached if each.image_hash == snapshot.image_hash}
     vectors |= {
-        each.space: each.vector
-        for each in stored.values()
-        if each.hashes.image == snapshot.image_hash
+        each.space: each.vector for each in stored.values() if each.hashes.image == snapshot.image_hash
     }
     unchanged: dict[Collection, Stored] = {}
     writes: dict[Destination, Values] = {}
