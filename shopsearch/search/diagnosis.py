@@ -181,8 +181,8 @@ class _Patient:
             yield self.problem(
                 "note",
                 "no answer says whether it is a good match.",
-                "A worker measures from which score on one is when all is indexed; `manage.py shopsearch_calibrate` does "
-                "at once.",
+                "A worker measures from which score on one is as soon as all is indexed; `manage.py "
+                "shopsearch_calibrate` does so at once.",
             )
 
     def entities(self) -> Iterator[Problem]:
