@@ -17,12 +17,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shopsearch.embedders.base import Embedder
 from shopsearch.types import QueryKind
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from PIL.Image import Image
 
     from shopsearch.types import Query, Vector, Vectors
@@ -47,13 +49,13 @@ class AdaptedEmbedder(Embedder):
         self.batch_size = self.embedder.batch_size
 
     @cached_property
-    def space(self) -> str:  # type: ignore[override]
+    def space(self) -> str:
         content = f"{self.embedder.space} {self.weight!r} ".encode() + self.numbers.astype("<f4").tobytes()
         return f"{self.embedder.space[:BASE_CHARACTERS]}{FITTED}{hashlib.sha256(content).hexdigest()[:10]}"
 
     @property
     def dimension(self) -> int:
-        return self.embedder.dimension + self.numbers.shape[2] - 1
+        return self.embedder.dimension + int(self.numbers.shape[2]) - 1
 
     def reduced(self, image: Image) -> Image:
         return self.embedder.reduced(image)
@@ -82,7 +84,7 @@ class AdaptedEmbedder(Embedder):
         return unit(vector[: self.embedder.dimension])
 
 
-def unit(vectors: Vectors) -> Vectors:
+def unit(vectors: npt.NDArray[np.floating[Any]]) -> Vectors:
     """Each at unit length; zeros stay zeros."""
     import numpy as np
 
