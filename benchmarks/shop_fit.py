@@ -128,14 +128,6 @@ def weak_matches(shop: Shop) -> Iterator[str]:
     sold, unsold = sold_queries(shop.rows), unsold_queries(shop.rows)
     chosen = Random("calibration").sample(range(len(shop.pictures)), min(SAMPLE, len(shop.pictures)))
     owners = shop.titled.owners
-    samples = [
-        Sample(
-            product_id=str(owners[place]),
-            text=shop.titled.titles[owners[place]],
-            image=shop.pictures[place],
-        )
-        for place in chosen
-    ]
     yield "| called weak | 200 searches for what is sold | 200 for what is not |"
     yield "|---|---|---|"
     for name, embedder in (("alone", shop.embedder), ("fitted", adapted)):
@@ -148,6 +140,15 @@ def weak_matches(shop: Shop) -> Iterator[str]:
                     row[owners == int(product)] = -1
             return np.asarray(scores.max(axis=1))
 
+        samples = [
+            Sample(
+                product_id=str(owners[place]),
+                text=shop.titled.titles[owners[place]],
+                image=shop.pictures[place],
+                vector=held[place],
+            )
+            for place in chosen
+        ]
         typical = held[chosen].mean(axis=0)
         measured = measure(samples, index="", embedder=embedder, typical=typical, best=best)
         [text] = [each.calibration for each in measured if each.calibration.kind == "text"]

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
@@ -79,6 +79,20 @@ class Sample:
     product_id: str
     text: str
     image: Image
+    vector: Vector
+    """Its own, as the collection has it."""
+
+
+class _Asked(NamedTuple):
+    """A query that belongs to a product of the shop, or to none."""
+
+    kind: QueryKind
+    belongs: bool
+    query: Query | None
+    """None where a vector is asked with that is known."""
+    vector: Vector | None = None
+    without: str = ""
+    """The product that does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,20 +136,17 @@ def measure(
     import numpy as np
 
     made = list(_queries(samples))
-    vectors = np.concatenate(
-        [
-            embedder.embed([query for _, _, query, _ in chunk])
-            for chunk in _chunks(made, embedder.batch_size, progress)
-        ]
-    )
-    scores = best(vectors, [without for _, _, _, without in made])
+    queries = [each.query for each in made if each.query is not None]
+    chunks = _chunks(queries, embedder.batch_size, progress)
+    embedded = (vector for chunk in chunks for vector in embedder.embed(chunk))
+    vectors = np.stack([next(embedded) if each.vector is None else each.vector for each in made])
+    scores = best(vectors, [each.without for each in made])
     usual = vectors @ np.asarray(typical, np.float32)
     measured = []
     kinds: tuple[QueryKind, ...] = ("text", "image", "composed")
     for kind in kinds:
         chosen = {
-            belongs: np.array([(each[0], each[1]) == (kind, belongs) for each in made])
-            for belongs in (True, False)
+            belongs: np.array([each[:2] == (kind, belongs) for each in made]) for belongs in (True, False)
         }
         options = [
             _at_weight(weight, left[chosen[True]], left[chosen[False]], share)
@@ -188,7 +199,7 @@ def measure_index(
         return next((hit.score for hit in hits if hit.product_id != own), -1.0)
 
     return measure(
-        list(_samples(index, [entity.image_id for entity in entities])),
+        list(_samples(index, {entity.image_id: entity.vector for entity in entities})),
         index=index.name,
         embedder=embedder,
         typical=np.mean([entity.vector for entity in entities], axis=0),
@@ -198,15 +209,20 @@ def measure_index(
     )
 
 
-def _samples(index: ImageIndex, image_ids: Sequence[str]) -> Iterator[Sample]:
-    for image in index.get_queryset().filter(pk__in=image_ids).order_by("pk"):
+def _samples(index: ImageIndex, vectors: Mapping[str, Vector]) -> Iterator[Sample]:
+    for image in index.get_queryset().filter(pk__in=list(vectors)).order_by("pk"):
         product = index.get_product(image)
         try:
             with index.open_image(image) as file:
                 picture = decode(file)
         except (OSError, ValueError, ImageError):
             continue  # what cannot be read any more is for shopsearch_reindex to say
-        yield Sample(product_id=str(product.pk), text=index.get_title(product), image=picture)
+        yield Sample(
+            product_id=str(product.pk),
+            text=index.get_title(product),
+            image=picture,
+            vector=vectors[str(image.pk)],
+        )
 
 
 def uncalibrated() -> Iterator[ImageIndex]:
@@ -251,8 +267,7 @@ def _between(sold: float, unsold: float) -> float:
     return min(sold, (sold + unsold) / 2)
 
 
-def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query, str]]:
-    """Kind, whether it belongs, the query, and the product that does not count."""
+def _queries(samples: Sequence[Sample]) -> Iterator[_Asked]:
     dice = Random("calibration")  # noqa: S311
     own = {word for sample in samples for word in _words(sample.text)}
     nouns = [noun for each in FOREIGN_WORDS if own.isdisjoint(_words(noun := " ".join(each.split())))]
@@ -260,15 +275,15 @@ def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query
         seen = normalised(_photographed_anew(sample.image, dice))
         if words := _words(sample.text):
             phrase = " ".join(_phrase(words, dice))
-            yield "text", True, Query(text=dice.choice([sample.text, phrase])), ""
-            yield "composed", True, Query(text=phrase, image=seen), ""
+            yield _Asked("text", True, Query(text=dice.choice([sample.text, phrase])))
+            yield _Asked("composed", True, Query(text=phrase, image=seen))
             absent = [dice.choice(nouns)]
             shared = dice.choice([[], _phrase(words, dice)[: MAX_PHRASE_WORDS - 1]])
             asked = " ".join(dice.choice([shared + absent, absent + shared]))
-            yield "text", False, Query(text=asked), ""
-            yield "composed", False, Query(text=asked, image=seen), ""
-        yield "image", True, Query(image=seen), ""
-        yield "image", False, Query(image=normalised(sample.image)), sample.product_id
+            yield _Asked("text", False, Query(text=asked))
+            yield _Asked("composed", False, Query(text=asked, image=seen))
+        yield _Asked("image", True, Query(image=seen))
+        yield _Asked("image", False, None, sample.vector, without=sample.product_id)
 
 
 def _words(text: str) -> list[str]:
@@ -297,13 +312,13 @@ def _photographed_anew(image: Image, dice: Random) -> Image:
 
 
 def _chunks(
-    made: Sequence[tuple[QueryKind, bool, Query, str]], size: int, progress: Callable[[int, int], None]
-) -> Iterator[list[tuple[QueryKind, bool, Query, str]]]:
-    iterator, done = iter(made), 0
+    queries: Sequence[Query], size: int, progress: Callable[[int, int], None]
+) -> Iterator[list[Query]]:
+    iterator, done = iter(queries), 0
     while chunk := list(islice(iterator, size)):
         yield chunk
         done += len(chunk)
-        progress(done, len(made))
+        progress(done, len(queries))
 
 
 def lines_of(measured: Sequence[Measured]) -> Iterator[str]:

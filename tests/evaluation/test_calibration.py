@@ -27,7 +27,12 @@ def weak(catalogue):
     """The share of the queries whose best result is a weak match, as a worker calibrates the shop by itself."""
     chosen = Random("calibration").sample(range(len(catalogue.articles)), SAMPLE)
     samples = [
-        Sample(product_id=str(place), text=catalogue.articles[place].title, image=catalogue.pictures[place])
+        Sample(
+            product_id=str(place),
+            text=catalogue.articles[place].title,
+            image=catalogue.pictures[place],
+            vector=catalogue.vectors[place],
+        )
         for place in chosen
     ]
 

@@ -13,7 +13,6 @@ from django.core.management.base import BaseCommand, CommandError
 
 from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
-from shopsearch.evaluation import calibrator
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import collections, outbox, rebuild
 from shopsearch.indexing.batch import model_space
@@ -94,8 +93,6 @@ class Command(BaseCommand):
             watcher.watch_indexing(plain, noted)
         if rebuilds:
             watcher.watch_rebuilds(rebuilds)
-        if options["here"]:
-            calibrator.calibrate_new()
         self._report_failures(indexes)
 
     def _rebuild(self, index: ImageIndex, order: str) -> Collection | None:
