@@ -149,7 +149,7 @@ def fit(shop: Titled, chosen: npt.NDArray[np.bool_] | None = None) -> Vectors:
     sides = [
         _Side.of(vectors.astype(np.float64), shares) for vectors in (shop.images[rows], shop.texts[owners])
     ]
-    left, correlations, right = np.linalg.svd(sides[0].whitened.T @ sides[1].whitened)
+    left, correlations, right = np.linalg.svd(sides[0].whitened.T @ sides[1].whitened, full_matrices=False)
     rank = min(RANK, len(correlations))
     directions = (left[:, :rank], right[:rank].T)
     return np.stack(
@@ -232,7 +232,7 @@ def _sharing(words: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
     rare: defaultdict[str, list[int]] = defaultdict(list)
     for place, each in enumerate(words):
         ordered = sorted(each, key=lambda word: (often[word], word))
-        for word in ordered[: len(each) // 2 + 1] or [""]:
+        for word in ordered[: len(each) // 2 + 1]:
             for other in rare[word]:
                 yield other, place
             rare[word].append(place)
@@ -289,19 +289,28 @@ def prove_index(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Titled, Proof]:
-    """Raises Refused where there is nothing to fit to, or a rebuild is under way, and what a backend raises."""
+    """The index's products, and what an adapter over EMBEDDER gains beside EMBEDDER alone.
+
+    Raises Refused where there is nothing to fit to, or a rebuild is under way, and what a backend raises.
+    """
     embedder, live = get_embedder(), Collection.objects.of(index).live().first()
     adapter = adapted_of(live.space) if live else None
     if live is None or (adapter.embedder.space if adapter else live.space) != embedder.space:
         raise Refused(f"{index.name} is not indexed with this model: run manage.py shopsearch_reindex.")
     if Collection.objects.of(index).unfinished().exists():
         raise Refused(f"{index.name}: a rebuild is under way. Fit when it is done.")
-    shop = titled(index, embedder, live, seed=seed, progress=progress)
+    rounds = ROUNDS * FOLDS
+    shop = titled(
+        index, embedder, live, seed=seed, progress=lambda done, total: progress(done, total + rounds)
+    )
     if len(shop.titles) < FEWEST:
         raise Refused(
             f"{len(shop.titles)} products of {index.name} are indexed and have a title; a fit takes {FEWEST} at least."
         )
-    return shop, prove(shop, embedder, seed=seed)
+    count = len(shop.titles)
+    return shop, prove(
+        shop, embedder, seed=seed, progress=lambda done, total: progress(count + done, count + total)
+    )
 
 
 def go_live(index: ImageIndex, shop: Titled, proof: Proof) -> Collection:

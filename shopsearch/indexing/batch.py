@@ -382,8 +382,9 @@ class Stored:
     is_current: bool
     """Whether the image was looked at since the collection's filling began."""
     space: str
+    """The model's."""
     vector: Vector
-    """The model's own, in its space: what an adapter added is left out."""
+    """In the model's space: what an adapter added is left out."""
     fields: Values
 
 

@@ -28,7 +28,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.indexing import collections, outbox
 from shopsearch.indexing.batch import AWAY, destinations_of
-from shopsearch.models import Adapter, CachedVector, Change, Collection, IndexEntry, StoredImage
+from shopsearch.models import Adapter, CachedVector, Calibration, Change, Collection, IndexEntry, StoredImage
 from shopsearch.models.outbox import IndexEntryQuerySet
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import chunks_of, keys_of
@@ -178,6 +178,8 @@ def _clean_up(index: ImageIndex) -> None:
     for pks in keys_of(stored.orphaned()):
         stored.filter(pk__in=pks).delete()
     Adapter.objects.drop_unneeded(index)
+    spaces = list(Collection.objects.of(index).values_list("space", flat=True))
+    Calibration.objects.filter(index=index.name).exclude(space__in=spaces).delete()
     CachedVector.objects.drop_unneeded(index)
 
 

@@ -33,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             index = get_index(options["index"])
-            with tqdm(unit="title", disable=None, dynamic_ncols=True) as bar:
+            with tqdm(unit="step", disable=None, dynamic_ncols=True) as bar:
 
                 def show(done: int, total: int) -> None:
                     bar.total = total
