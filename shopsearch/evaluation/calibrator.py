@@ -29,6 +29,7 @@ from shopsearch.models import Collection, IndexEntry
 from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.search import calibration
+from shopsearch.search.retrieval import finds_by_words
 from shopsearch.types import Query, QueryKind
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ PAUSE_SECONDS = 600
 """So long nobody else calibrates an index, and so long a failure is left alone."""
 SHARE = 0.02
 """How many of the queries that the shop can answer may be called weak."""
+UNSOLD_SHARE = 0.9
+"""How many of the queries that the shop cannot answer are to be called weak, where none that it can answer would be."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BINS, BAR = 20, 32
 MAX_PHRASE_WORDS = 4
@@ -104,10 +107,12 @@ class Measured:
     """Of queries that the shop can answer: the best score, less the weight times the typical score."""
     unsold: Scores
     """The same of queries that it cannot."""
+    found_by_words: bool = False
+    """Whether those that the shop can answer are good matches by their words alone."""
 
     @property
     def flagged_sold(self) -> float:
-        return float((self.sold < self.calibration.threshold).mean())
+        return 0.0 if self.found_by_words else float((self.sold < self.calibration.threshold).mean())
 
     @property
     def flagged_unsold(self) -> float:
@@ -125,10 +130,15 @@ def measure(
     embedder: Embedder,
     typical: Vector,
     best: Best,
+    finds_by_words: bool = False,
     share: float = SHARE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measured]:
     """One calibration for each kind of query; the same for the same samples. ``typical`` is the images' mean vector.
+
+    Where the index finds by words, a product that has all the words of a query is no weak match, whatever its score.
+    The threshold is for the other queries, of which most ask for what is not sold, and may be as high as half of the
+    scores of what is sold.
 
     For queries by picture alone those for what is not sold are the samples' own pictures, with their product left out.
     Raises what the embedder and the vector store raise.
@@ -155,6 +165,10 @@ def measure(
         ]
         weight, threshold, sold, unsold = max(options, key=lambda each: (each[3] < each[1]).mean())
         threshold = _between(threshold, float(np.quantile(unsold, 1 - share)))
+        found_by_words = kind == "text" and finds_by_words
+        if found_by_words:
+            strict = min(float(np.median(sold)), float(np.quantile(unsold, UNSOLD_SHARE)))
+            threshold = max(threshold, strict)
         made_of = Calibration(
             index=index,
             space=embedder.space,
@@ -164,7 +178,9 @@ def measure(
             typical=[float(number) for number in typical],
             pairs=len(sold),
         )
-        measured.append(Measured(calibration=made_of, sold=sold, unsold=unsold))
+        measured.append(
+            Measured(calibration=made_of, sold=sold, unsold=unsold, found_by_words=found_by_words)
+        )
     return measured
 
 
@@ -204,6 +220,7 @@ def measure_index(
         embedder=embedder,
         typical=np.mean([entity.vector for entity in entities], axis=0),
         best=best,
+        finds_by_words=finds_by_words(index, collection),
         share=share,
         progress=progress,
     )
