@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -12,11 +13,13 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from shopsearch.conf import settings
+from shopsearch.embedders.adapted import FITTED, AdaptedEmbedder
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.cached import CachedEmbedder
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import EmbedderError
-from shopsearch.registry import ImageIndex
+from shopsearch.models import Adapter
+from shopsearch.registry import ImageIndex, databases
 from shopsearch.rerankers.base import Reranker
 from shopsearch.types import CollectionSchema
 from shopsearch.vector_stores.base import VectorStore
@@ -59,18 +62,44 @@ def get_former_embedder() -> Embedder | None:
 
 
 def embedder_of(space: str) -> Embedder | None:
-    """EMBEDDER or FORMER_EMBEDDER, whichever embeds in this space; None if neither does."""
+    """What embeds in this space: EMBEDDER, FORMER_EMBEDDER, or one of them with an adapter; None if nothing does."""
     for get in (get_embedder, get_former_embedder):
         if (embedder := get()) is not None and embedder.space == space:
             return embedder
-    return None
+    return adapted_of(space)
+
+
+def adapted_of(space: str) -> AdaptedEmbedder | None:
+    """The model with the adapter of this space; None where the space has no adapter, or its model is not named."""
+    if FITTED not in space:
+        return None
+    key = (os.getpid(), f"ADAPTER {space}")
+    if key not in _instances:
+        rows = (Adapter.objects.using(using).filter(space=space).first() for using in databases())
+        row = next(filter(None, rows), None)
+        if row is None or (embedder := embedder_of(row.base_space)) is None:
+            return None
+        adapted = AdaptedEmbedder(embedder=embedder, numbers=row.matrices, weight=row.weight)
+        if adapted.space != space:  # the row has been changed, or this is an older or newer shopsearch
+            return None
+        _instances[key] = adapted
+    return cast(AdaptedEmbedder, _instances[key])
+
+
+def embedder_for(index: ImageIndex) -> Embedder:
+    """What the index's next collection is made with: EMBEDDER, with the adapter that is in use for it."""
+    chosen = Adapter.objects.of(index).chosen()
+    if chosen is not None and chosen.base_space == get_embedder().space:
+        return adapted_of(chosen.space) or get_embedder()
+    return get_embedder()
 
 
 def get_query_embedder(space: str = "") -> Embedder:
     """The cached embedder of shoppers' queries for this space; for EMBEDDER's space if none is given.
 
-    It is QUERY_EMBEDDER if that is set, else the space's own model. Raises EmbedderError if no model in the settings
-    has this space, ImproperlyConfigured if QUERY_EMBEDDER and EMBEDDER have different spaces.
+    It is QUERY_EMBEDDER if that is set, else the space's own model; an adapter is put around either. Raises
+    EmbedderError if no model in the settings has this space, ImproperlyConfigured if QUERY_EMBEDDER and EMBEDDER have
+    different spaces.
     """
     own = get_embedder() if not space else embedder_of(space)
     if own is None:
@@ -78,6 +107,8 @@ def get_query_embedder(space: str = "") -> Embedder:
             f"The collection that answers was made by a model that the settings do not name any more (space {space}). "
             "Name it in SHOPSEARCH['FORMER_EMBEDDER'] until `manage.py shopsearch_reindex --rebuild` is done."
         )
+    if isinstance(own, AdaptedEmbedder):
+        return replace(own, embedder=get_query_embedder(own.embedder.space))
     embedder = own
     if settings.QUERY_EMBEDDER is not None:
         is_former = own is not get_embedder()
@@ -111,7 +142,7 @@ def get_reranker() -> Reranker | None:
 
 
 def schema_of(index: ImageIndex) -> CollectionSchema:
-    """The schema of a collection that is created for the index with the present settings."""
+    """The schema of a collection that is created for the index with the present settings, without an adapter."""
     has_words = get_vector_store().full_text
     return CollectionSchema(
         dimension=get_embedder().dimension,

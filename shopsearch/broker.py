@@ -25,6 +25,7 @@ from shopsearch.threads import BackgroundThread
 logger = logging.getLogger(__name__)
 TASK = "shopsearch.index"
 RERANK_TASK = "shopsearch.rerank"
+CALIBRATE_TASK = "shopsearch.calibrate"
 PROBE_QUEUE = "shopsearch-probe"
 PAUSE_SECONDS = 15
 """How long no wake-up is tried after one that could not be sent."""
@@ -45,6 +46,11 @@ def wake() -> None:
 def wake_rerankers() -> None:
     """Wake the reranking workers, in the same way."""
     _wake(_rerank_inline, _rerank_sender)
+
+
+def wake_calibrator() -> None:
+    """Have a worker that indexes measure which scores are weak, likewise."""
+    _wake(_calibrate_inline, _calibrate_sender)
 
 
 def has_workers() -> bool:
@@ -72,7 +78,7 @@ def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> 
 @atexit.register
 def finish() -> None:
     """Wait for wake-ups that are being sent: else a short process, such as a cron job, would end before them."""
-    for sender in (_sender, _rerank_sender):
+    for sender in (_sender, _rerank_sender, _calibrate_sender):
         sender.finish()
 
 
@@ -86,7 +92,7 @@ def send(task: str = TASK) -> bool:
 
 
 def _send(task: str, app: Celery, connection: Connection) -> bool:
-    name = settings.INDEX_QUEUE if task == TASK else settings.RERANK_QUEUE
+    name = settings.RERANK_QUEUE if task == RERANK_TASK else settings.INDEX_QUEUE
     queue = app.amqp.queues[name]
     declared = connection.default_channel.queue_declare(  # type: ignore[attr-defined]
         queue=queue.name,
@@ -222,5 +228,5 @@ class _Inline:
             self.local.running = False
 
 
-_sender, _rerank_sender = _Sender(), _Sender(RERANK_TASK)
-_inline, _rerank_inline = _Inline(), _Inline(RERANK_TASK)
+_sender, _rerank_sender, _calibrate_sender = _Sender(), _Sender(RERANK_TASK), _Sender(CALIBRATE_TASK)
+_inline, _rerank_inline, _calibrate_inline = _Inline(), _Inline(RERANK_TASK), _Inline(CALIBRATE_TASK)

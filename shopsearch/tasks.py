@@ -15,9 +15,11 @@ from PIL import Image
 from shopsearch import broker
 from shopsearch.backends import get_embedder, wants_gpu
 from shopsearch.conf import settings
-from shopsearch.evaluation import query_log
+from shopsearch.evaluation import calibrator, fitting, query_log
+from shopsearch.exceptions import BackendError
 from shopsearch.indexing import batch, outbox, rebuild, visibility
 from shopsearch.indexing import reconcile as reconciling
+from shopsearch.indexing.rebuild import Refused
 from shopsearch.registry import get_indexes
 from shopsearch.search import reranking
 from shopsearch.telemetry import metrics
@@ -56,6 +58,30 @@ def rerank() -> None:
     """Answer the rerank that has waited longest; where more wait, have them answered next."""
     if reranking.answer_next() and reranking.has_queued():
         broker.wake_rerankers()
+
+
+@shared_task(name=broker.CALIBRATE_TASK, ignore_result=True)
+def calibrate() -> None:
+    """Measure which scores are weak where everything is indexed and nothing says so yet."""
+    calibrator.calibrate_new()
+
+
+@shared_task(name="shopsearch.fit", ignore_result=True)
+def fit() -> None:
+    """Fit every index to its titles as they are now, and let what is proven better go live: for beat, once a month.
+
+    Of the earlier collections one is kept, for a rollback.
+    """
+    for index in get_indexes():
+        try:
+            shop, proof = fitting.prove_index(index)
+            logger.info("%s: %s", index.name, proof.figures)
+            if proof.is_better:
+                rebuild.prune(index)
+                fitting.go_live(index, shop, proof)
+        except (Refused, BackendError) as error:
+            logger.warning("%s is not fitted: %s", index.name, error)
+    broker.wake()
 
 
 class Sweeper(BackgroundThread):
@@ -99,6 +125,8 @@ def sweep() -> float | None:
         upcoming = visibility.follow()
         if rebuild.advance() or outbox.has_due():
             broker.wake()
+        elif any(calibrator.uncalibrated()):
+            broker.wake_calibrator()
         reranking.expire()
         if reranking.has_queued():
             broker.wake_rerankers()

@@ -2,15 +2,16 @@
 
 from django.contrib import admin
 
-from shopsearch.admin.collections import CollectionAdmin
+from shopsearch.admin.collections import AdapterAdmin, CollectionAdmin
 from shopsearch.admin.entries import IndexEntryAdmin
 from shopsearch.admin.images import ImageAdmin, ProductImageAdminMixin, ProductImageInline
 from shopsearch.admin.overview import OverviewAdmin
 from shopsearch.admin.queries import EvaluationQueryAdmin
 from shopsearch.admin.reranks import RerankAdmin
-from shopsearch.models import Collection, EvaluationQuery, IndexEntry, Overview, ProductImage, Rerank
+from shopsearch.models import Adapter, Collection, EvaluationQuery, IndexEntry, Overview, ProductImage, Rerank
 
 __all__ = [
+    "AdapterAdmin",
     "CollectionAdmin",
     "EvaluationQueryAdmin",
     "ImageAdmin",
@@ -21,6 +22,7 @@ __all__ = [
     "RerankAdmin",
 ]
 
+admin.site.register(Adapter, AdapterAdmin)
 admin.site.register(Collection, CollectionAdmin)
 admin.site.register(EvaluationQuery, EvaluationQueryAdmin)
 admin.site.register(IndexEntry, IndexEntryAdmin)

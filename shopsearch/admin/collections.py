@@ -24,7 +24,7 @@ from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress, rebuild
 from shopsearch.indexing.progress import Filling
 from shopsearch.indexing.rebuild import Refused
-from shopsearch.models import Collection
+from shopsearch.models import Adapter, Collection
 from shopsearch.registry import ImageIndex, find_index
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
@@ -191,6 +191,22 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             return
         wake()
         messages.success(request, _("%(order)s: begun or done.") % {"order": order.title})
+
+
+class AdapterAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """What was fitted to the shop's titles, and what was proven of it; nobody edits them."""
+
+    list_display = ("space_shown", "index", "is_chosen", "products", "gained", "created_at")
+    list_display_links = None
+    list_filter = ("index",)
+
+    @admin.display(description=_("space"), ordering="space")
+    def space_shown(self, adapter: Adapter) -> SafeString:
+        return breakable(adapter.space)
+
+    @admin.display(description=_("gained, on products kept aside"))
+    def gained(self, adapter: Adapter) -> str:
+        return ", ".join(f"{name} {each['gained']:+.3f}" for name, each in adapter.figures.items())
 
 
 def _describe(filling: Filling) -> str:

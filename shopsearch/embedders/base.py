@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from django.core.checks import CheckMessage
@@ -67,11 +66,6 @@ class Embedder(ABC):
         Reducing it again changes nothing. Does not load the model.
         """
         return image
-
-    @property
-    def calibration(self) -> Path | None:
-        """The file beside the weights that says which scores are weak matches; None if there is none."""
-        return None
 
     def check(self) -> list[CheckMessage]:
         """What ``manage.py check`` should say about the options. Does not load the model."""

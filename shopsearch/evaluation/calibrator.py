@@ -8,18 +8,28 @@ or lower, halfway to the others, where the two lie apart.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from PIL import ImageEnhance
 
+from shopsearch.backends import embedder_of, get_vector_store
 from shopsearch.embedders.base import Embedder
-from shopsearch.images import normalised
+from shopsearch.exceptions import BackendError, ImageError
+from shopsearch.images import decode, normalised
+from shopsearch.indexing.rebuild import Refused
+from shopsearch.models import Collection, IndexEntry
 from shopsearch.models.evaluation import Calibration
+from shopsearch.registry import ImageIndex, get_indexes
+from shopsearch.search import calibration
+from shopsearch.search.retrieval import finds_by_words
 from shopsearch.types import Query, QueryKind
 
 if TYPE_CHECKING:
@@ -31,8 +41,19 @@ if TYPE_CHECKING:
 
     Scores = npt.NDArray[np.float64]
 
+logger = logging.getLogger(__name__)
+SAMPLE = 200
+"""Images to measure with: each makes six queries, so a minute or less on a processor."""
+FEWEST = 20
+"""Fewer products say nothing about a share of 2 in 100."""
+HITS = 50
+"""To find the best of another product, however many pictures a product has."""
+PAUSE_SECONDS = 600
+"""So long nobody else calibrates an index, and so long a failure is left alone."""
 SHARE = 0.02
 """How many of the queries that the shop can answer may be called weak."""
+UNSOLD_SHARE = 0.9
+"""How many of the queries that the shop cannot answer are to be called weak, where none that it can answer would be."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BINS, BAR = 20, 32
 MAX_PHRASE_WORDS = 4
@@ -61,6 +82,20 @@ class Sample:
     product_id: str
     text: str
     image: Image
+    vector: Vector
+    """Its own, as the collection has it."""
+
+
+class _Asked(NamedTuple):
+    """A query that belongs to a product of the shop, or to none."""
+
+    kind: QueryKind
+    belongs: bool
+    query: Query | None
+    """None where a vector is asked with that is known."""
+    vector: Vector | None = None
+    without: str = ""
+    """The product that does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +107,12 @@ class Measured:
     """Of queries that the shop can answer: the best score, less the weight times the typical score."""
     unsold: Scores
     """The same of queries that it cannot."""
+    found_by_words: bool = False
+    """Whether those that the shop can answer are good matches by their words alone."""
 
     @property
     def flagged_sold(self) -> float:
-        return float((self.sold < self.calibration.threshold).mean())
+        return 0.0 if self.found_by_words else float((self.sold < self.calibration.threshold).mean())
 
     @property
     def flagged_unsold(self) -> float:
@@ -93,10 +130,15 @@ def measure(
     embedder: Embedder,
     typical: Vector,
     best: Best,
+    finds_by_words: bool = False,
     share: float = SHARE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measured]:
     """One calibration for each kind of query; the same for the same samples. ``typical`` is the images' mean vector.
+
+    Where the index finds by words, a product that has all the words of a query is no weak match, whatever its score.
+    The threshold is for the other queries, of which most ask for what is not sold, and may be as high as half of the
+    scores of what is sold.
 
     For queries by picture alone those for what is not sold are the samples' own pictures, with their product left out.
     Raises what the embedder and the vector store raise.
@@ -104,20 +146,17 @@ def measure(
     import numpy as np
 
     made = list(_queries(samples))
-    vectors = np.concatenate(
-        [
-            embedder.embed([query for _, _, query, _ in chunk])
-            for chunk in _chunks(made, embedder.batch_size, progress)
-        ]
-    )
-    scores = best(vectors, [without for _, _, _, without in made])
+    queries = [each.query for each in made if each.query is not None]
+    chunks = _chunks(queries, embedder.batch_size, progress)
+    embedded = (vector for chunk in chunks for vector in embedder.embed(chunk))
+    vectors = np.stack([next(embedded) if each.vector is None else each.vector for each in made])
+    scores = best(vectors, [each.without for each in made])
     usual = vectors @ np.asarray(typical, np.float32)
     measured = []
     kinds: tuple[QueryKind, ...] = ("text", "image", "composed")
     for kind in kinds:
         chosen = {
-            belongs: np.array([(each[0], each[1]) == (kind, belongs) for each in made])
-            for belongs in (True, False)
+            belongs: np.array([each[:2] == (kind, belongs) for each in made]) for belongs in (True, False)
         }
         options = [
             _at_weight(weight, left[chosen[True]], left[chosen[False]], share)
@@ -125,17 +164,108 @@ def measure(
             for left in [scores - weight * usual]
         ]
         weight, threshold, sold, unsold = max(options, key=lambda each: (each[3] < each[1]).mean())
-        calibration = Calibration(
+        threshold = _between(threshold, float(np.quantile(unsold, 1 - share)))
+        found_by_words = kind == "text" and finds_by_words
+        if found_by_words:
+            strict = min(float(np.median(sold)), float(np.quantile(unsold, UNSOLD_SHARE)))
+            threshold = max(threshold, strict)
+        made_of = Calibration(
             index=index,
             space=embedder.space,
             kind=kind,
-            threshold=_between(threshold, float(np.quantile(unsold, 1 - share))),
+            threshold=threshold,
             weight=weight,
             typical=[float(number) for number in typical],
             pairs=len(sold),
         )
-        measured.append(Measured(calibration=calibration, sold=sold, unsold=unsold))
+        measured.append(
+            Measured(calibration=made_of, sold=sold, unsold=unsold, found_by_words=found_by_words)
+        )
     return measured
+
+
+def measure_index(
+    index: ImageIndex,
+    size: int = SAMPLE,
+    *,
+    share: float = SHARE,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measured]:
+    """Raises Refused where there is too little to measure with, BackendError while a backend is away."""
+    import numpy as np
+
+    collection = Collection.objects.of(index).live().first()
+    embedder = embedder_of(collection.space) if collection else None
+    if collection is None or embedder is None:
+        raise Refused(f"{index.name} is not indexed with this model: run manage.py shopsearch_reindex.")
+    store, name = get_vector_store(), collection.name
+    keys = list(index.get_queryset().order_by("pk").values_list("pk", flat=True))
+    chosen = Random("calibration").sample(keys, min(size, len(keys)))  # noqa: S311
+    entities = store.fetch(name, [index.entity_id(key) for key in chosen])
+    if len(entities) < FEWEST:
+        raise Refused(
+            f"{len(entities)} images of {index.name} are indexed; a calibration takes {FEWEST} at least."
+        )
+
+    def best(vectors: Vectors, without: Sequence[str]) -> Scores:
+        return np.array([_best(vector, own) for vector, own in zip(vectors, without, strict=True)])
+
+    def _best(vector: Vector, own: str) -> float:
+        hits = store.search(name, vector, limit=HITS if own else 1)
+        return next((hit.score for hit in hits if hit.product_id != own), -1.0)
+
+    return measure(
+        list(_samples(index, {entity.image_id: entity.vector for entity in entities})),
+        index=index.name,
+        embedder=embedder,
+        typical=np.mean([entity.vector for entity in entities], axis=0),
+        best=best,
+        finds_by_words=finds_by_words(index, collection),
+        share=share,
+        progress=progress,
+    )
+
+
+def _samples(index: ImageIndex, vectors: Mapping[str, Vector]) -> Iterator[Sample]:
+    for image in index.get_queryset().filter(pk__in=list(vectors)).order_by("pk"):
+        product = index.get_product(image)
+        try:
+            with index.open_image(image) as file:
+                picture = decode(file)
+        except (OSError, ValueError, ImageError):
+            continue  # what cannot be read any more is for shopsearch_reindex to say
+        yield Sample(
+            product_id=str(product.pk),
+            text=index.get_title(product),
+            image=picture,
+            vector=vectors[str(image.pk)],
+        )
+
+
+def uncalibrated() -> Iterator[ImageIndex]:
+    """Those that have everything indexed, and whose answers nobody can call good or weak yet."""
+    for index in get_indexes():
+        live = Collection.objects.of(index).live().first()
+        if (
+            live is not None
+            and not calibration.is_known(index.name, live.space)
+            and not IndexEntry.objects.of(index).unfinished().exists()
+            and live.stored.count() >= FEWEST
+        ):
+            yield index
+
+
+def calibrate_new() -> None:
+    """Measure what ``uncalibrated`` finds, one process at a time; what is refused is tried again after a while."""
+    for index in uncalibrated():
+        if cache.add(f"shopsearch:calibrating:{index.name}", 1, PAUSE_SECONDS):
+            try:
+                calibration.save([each.calibration for each in measure_index(index)])
+                logger.info("%s: from now on answers say whether they are good matches.", index.name)
+            except (Refused, BackendError, ImproperlyConfigured) as error:
+                logger.warning("%s is not calibrated: %s", index.name, error)
+            else:
+                cache.delete(f"shopsearch:calibrating:{index.name}")
 
 
 def _at_weight(
@@ -154,8 +284,7 @@ def _between(sold: float, unsold: float) -> float:
     return min(sold, (sold + unsold) / 2)
 
 
-def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query, str]]:
-    """Kind, whether it belongs, the query, and the product that does not count."""
+def _queries(samples: Sequence[Sample]) -> Iterator[_Asked]:
     dice = Random("calibration")  # noqa: S311
     own = {word for sample in samples for word in _words(sample.text)}
     nouns = [noun for each in FOREIGN_WORDS if own.isdisjoint(_words(noun := " ".join(each.split())))]
@@ -163,15 +292,15 @@ def _queries(samples: Sequence[Sample]) -> Iterator[tuple[QueryKind, bool, Query
         seen = normalised(_photographed_anew(sample.image, dice))
         if words := _words(sample.text):
             phrase = " ".join(_phrase(words, dice))
-            yield "text", True, Query(text=dice.choice([sample.text, phrase])), ""
-            yield "composed", True, Query(text=phrase, image=seen), ""
+            yield _Asked("text", True, Query(text=dice.choice([sample.text, phrase])))
+            yield _Asked("composed", True, Query(text=phrase, image=seen))
             absent = [dice.choice(nouns)]
             shared = dice.choice([[], _phrase(words, dice)[: MAX_PHRASE_WORDS - 1]])
             asked = " ".join(dice.choice([shared + absent, absent + shared]))
-            yield "text", False, Query(text=asked), ""
-            yield "composed", False, Query(text=asked, image=seen), ""
-        yield "image", True, Query(image=seen), ""
-        yield "image", False, Query(image=normalised(sample.image)), sample.product_id
+            yield _Asked("text", False, Query(text=asked))
+            yield _Asked("composed", False, Query(text=asked, image=seen))
+        yield _Asked("image", True, Query(image=seen))
+        yield _Asked("image", False, None, sample.vector, without=sample.product_id)
 
 
 def _words(text: str) -> list[str]:
@@ -200,13 +329,13 @@ def _photographed_anew(image: Image, dice: Random) -> Image:
 
 
 def _chunks(
-    made: Sequence[tuple[QueryKind, bool, Query, str]], size: int, progress: Callable[[int, int], None]
-) -> Iterator[list[tuple[QueryKind, bool, Query, str]]]:
-    iterator, done = iter(made), 0
+    queries: Sequence[Query], size: int, progress: Callable[[int, int], None]
+) -> Iterator[list[Query]]:
+    iterator, done = iter(queries), 0
     while chunk := list(islice(iterator, size)):
         yield chunk
         done += len(chunk)
-        progress(done, len(made))
+        progress(done, len(queries))
 
 
 def lines_of(measured: Sequence[Measured]) -> Iterator[str]:

@@ -32,7 +32,7 @@ from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, Sus
 from django.db import InterfaceError, OperationalError, transaction
 
 from shopsearch import images, registry
-from shopsearch.backends import embedder_of, get_embedder, get_vector_store
+from shopsearch.backends import adapted_of, embedder_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmbedderError, ImageError
 from shopsearch.indexing import collections, outbox
@@ -47,6 +47,7 @@ from shopsearch.types import Entity, FilterValue, Query
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from shopsearch.embedders.adapted import AdaptedEmbedder
     from shopsearch.types import Vector
 
 logger = logging.getLogger(__name__)
@@ -327,12 +328,15 @@ class Destination:
     collection: Collection
     has_model: bool
     """Whether the settings name the model of its space."""
+    adapter: AdaptedEmbedder | None = None
+    """What its vectors have beside the model's own."""
     declared: frozenset[str]
     """Those of its fields that are declared now with the same type."""
 
     @property
     def space(self) -> str:
-        return self.collection.space
+        """The model's, in which pictures are embedded; the collection's has the adapter too."""
+        return self.adapter.embedder.space if self.adapter else self.collection.space
 
     @property
     def is_complete(self) -> bool:
@@ -355,6 +359,7 @@ def destinations_of(index: ImageIndex, collections: Iterable[Collection]) -> lis
         Destination(
             collection=each,
             has_model=embedder_of(each.space) is not None,
+            adapter=adapted_of(each.space),
             declared=frozenset(name for name, kind in each.fields.items() if types.get(name) == kind),
         )
         for each in collections
@@ -377,8 +382,17 @@ class Stored:
     hashes: Hashes
     is_current: bool
     """Whether the image was looked at since the collection's filling began."""
+    space: str
+    """The model's."""
     vector: Vector
+    """In the model's space: what an adapter added is left out."""
     fields: Values
+
+
+def model_space(space: str) -> str:
+    """The space of the model alone. A picture that has a vector in one space of a model is known in all of them."""
+    adapter = adapted_of(space)
+    return adapter.embedder.space if adapter else space
 
 
 def _read_present(
@@ -392,8 +406,8 @@ def _read_present(
     So a picture that has a vector anywhere is not embedded again.
     """
     written = [destination.collection for destination in destinations]
-    spaces = {collection.space for collection in written}
-    others = [each for each in known if each.space in spaces and each not in written]
+    spaces = {destination.space for destination in destinations}
+    others = [each for each in known if model_space(each.space) in spaces and each not in written]
     return _read_stored(claimed, entries, written, others)
 
 
@@ -403,7 +417,7 @@ def _read_stored(
     wanted: Sequence[Collection],
     others: Sequence[Collection],
 ) -> dict[int, dict[Collection, Stored]]:
-    """By entry: what these collections hold of the image for certain, and others in whose space none does."""
+    """By entry: what these collections hold of the image for certain, and others of a model whose none does."""
     by_key = {collection.pk: collection for collection in (*wanted, *others)}
     rows: defaultdict[int, dict[int, StoredImage]] = defaultdict(dict)
     stored: dict[int, dict[Collection, Stored]] = {entry.pk: {} for entry in entries}
@@ -411,10 +425,11 @@ def _read_stored(
     for row in chosen.filter(entry__in=list(stored), collection__in=list(by_key)):
         rows[row.collection_id][row.entry_id] = row
     for key, collection in by_key.items():
+        adapter, space = adapted_of(collection.space), model_space(collection.space)
         by_id = {
             claimed.index.entity_id(claimed.open[pk].image_id): row
             for pk, row in rows[key].items()
-            if collection in wanted or all(each.space != collection.space for each in stored[pk])
+            if collection in wanted or all(each.space != space for each in stored[pk].values())
         }
         try:
             found = get_vector_store().fetch(collection.name, list(by_id)) if by_id else []
@@ -426,7 +441,8 @@ def _read_stored(
             stored[row.entry_id][collection] = Stored(
                 hashes=row.hashes,
                 is_current=row.generation == collection.generation,
-                vector=entity.vector,
+                space=space,
+                vector=adapter.restore(entity.vector) if adapter else entity.vector,
                 fields=entity.fields,
             )
     return stored
@@ -499,9 +515,7 @@ def plan(
     """Decide for each destination whether the image stays, is written, or is left to another process."""
     vectors = {each.space: each.vector for each in cached if each.image_hash == snapshot.image_hash}
     vectors |= {
-        collection.space: each.vector
-        for collection, each in stored.items()
-        if each.hashes.image == snapshot.image_hash
+        each.space: each.vector for each in stored.values() if each.hashes.image == snapshot.image_hash
     }
     unchanged: dict[Collection, Stored] = {}
     writes: dict[Destination, Values] = {}
@@ -697,6 +711,8 @@ def _entity(
     vector = plan.vectors.get(destination.space)
     if vector is None:
         vector = cast("Vector", vectors[destination.space, plan.hash])
+    if destination.adapter:
+        [vector] = destination.adapter.adapt(vector[None])
     return Entity(
         id=index.entity_id(plan.entry.image_id),
         image_id=plan.entry.image_id,
@@ -741,8 +757,8 @@ def _outdated(plan: ImagePlan, known: Iterable[Collection]) -> list[int]:
 
     Others are needed by a collection that lacks the image, even if it is only kept for a rollback.
     """
-    has = {each.space for each in plan.unchanged} | {each.space for each in plan.writes}
-    needed = {each.space for each in known} - has
+    has = {each.space for each in plan.unchanged.values()} | {each.space for each in plan.writes}
+    needed = {model_space(each.space) for each in known} - has
     return [each.pk for each in plan.cached if each.space not in needed or each.image_hash != plan.hash]
 
 
@@ -778,7 +794,7 @@ def _let_go(claimed: _Claimed, entries: Iterable[IndexEntry], known: Sequence[Co
         CachedVector(
             index=index.name,
             image_id=claimed.open[pk].image_id,
-            space=collection.space,
+            space=stored.space,
             image_hash=stored.hashes.image,
             numbers=stored.vector.astype("<f4").tobytes(),
         )

@@ -10,12 +10,12 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 
-from shopsearch.backends import get_embedder, get_vector_store, schema_of
+from shopsearch.backends import embedder_for, get_vector_store, schema_of
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, VectorStoreError
 from shopsearch.models import Collection, IndexEntry, StoredImage
@@ -28,9 +28,10 @@ REFUSALS = (VectorStoreError, ImproperlyConfigured)
 
 
 def is_current(index: ImageIndex, collection: Collection) -> bool:
-    """Whether it was made for the model, the filters and the words that are declared now."""
+    """Whether it was made for the model, the adapter, the filters and the words that are in use now."""
     made_for = (collection.space, collection.dimension, collection.fields)
-    return made_for == (get_embedder().space, get_embedder().dimension, schema_of(index).fields)
+    embedder = embedder_for(index)
+    return made_for == (embedder.space, embedder.dimension, schema_of(index).fields)
 
 
 def begin_live(index: ImageIndex, using: str) -> Collection:
@@ -48,28 +49,30 @@ def create(index: ImageIndex, state: str, using: str, **values: int) -> Collecti
 
     Raises IntegrityError where the index has one in this state, or, for BUILDING, one that is PAUSED.
     """
-    store = get_vector_store()
+    store, embedder = get_vector_store(), embedder_for(index)
+    schema = replace(schema_of(index), dimension=embedder.dimension)
     taken = set(store.collections())  # so a store that is away is known before there is a row
     with transaction.atomic(using=using):
         collection = Collection.objects.using(using).create(
             index=index.name,
             name=uuid.uuid4().hex,
-            space=get_embedder().space,
-            dimension=get_embedder().dimension,
-            fields=schema_of(index).fields,
+            space=embedder.space,
+            dimension=embedder.dimension,
+            fields=schema.fields,
             state=state,
             **values,
         )
         # No key is used twice, so no name is either: what a process that does not know yet still writes to a dropped
         # collection never lands in a new one.
         version = collection.pk
-        while (name := f"{prefix_of(index)}{_kind_of(index)}_v{version}") in taken:
+        kind = f"{embedder.space}_{_digest(schema.fields)}"
+        while (name := f"{prefix_of(index)}{kind}_v{version}") in taken:
             version += 1
         collection.name = name
         collection.save(update_fields=("name",), using=using)
     # Whoever lists the store's collections first and the rows afterwards finds a row for each of them.
     try:
-        store.ensure_collection(name, schema_of(index))
+        store.ensure_collection(name, schema)
     except REFUSALS:
         if state != State.LIVE:
             collection.row.delete()  # nothing was begun
@@ -155,10 +158,6 @@ def point_alias(index: ImageIndex, collection: Collection) -> None:
         get_vector_store().point_alias(f"{settings.COLLECTION_PREFIX}_{index.name}", collection.name)
     except BackendError as error:
         logger.warning("%s: the alias of %s could not be set: %s", index.name, collection.name, error)
-
-
-def _kind_of(index: ImageIndex) -> str:
-    return f"{get_embedder().space}_{_digest(schema_of(index).fields)}"
 
 
 def _digest(fields: Mapping[str, str]) -> str:

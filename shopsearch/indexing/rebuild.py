@@ -28,7 +28,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.indexing import collections, outbox
 from shopsearch.indexing.batch import AWAY, destinations_of
-from shopsearch.models import CachedVector, Change, Collection, IndexEntry, StoredImage
+from shopsearch.models import Adapter, CachedVector, Calibration, Change, Collection, IndexEntry, StoredImage
 from shopsearch.models.outbox import IndexEntryQuerySet
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import chunks_of, keys_of
@@ -92,6 +92,7 @@ def roll_back(index: ImageIndex) -> Collection:
             former.row.retired().update(generation=F("generation") + 1, begun_at=Now(), **filling)
     except IntegrityError as error:
         raise Refused(_UNDER_WAY.format(index.name)) from error
+    Adapter.objects.choose(index, former.space)
     return _start(index, former)
 
 
@@ -121,6 +122,8 @@ def cancel(index: ImageIndex) -> Collection:
         get_vector_store().drop_collection(collection.name)
     except VectorStoreError as error:
         logger.warning("%s is left in the store until --prune drops it: %s", collection.name, error)
+    if live := Collection.objects.of(index).live().first():
+        Adapter.objects.choose(index, live.space)
     _clean_up(index)
     return collection
 
@@ -174,6 +177,9 @@ def _clean_up(index: ImageIndex) -> None:
     stored = StoredImage.objects.using(index.database)
     for pks in keys_of(stored.orphaned()):
         stored.filter(pk__in=pks).delete()
+    Adapter.objects.drop_unneeded(index)
+    spaces = list(Collection.objects.of(index).values_list("space", flat=True))
+    Calibration.objects.filter(index=index.name).exclude(space__in=spaces).delete()
     CachedVector.objects.drop_unneeded(index)
 
 

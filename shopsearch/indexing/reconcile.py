@@ -184,7 +184,13 @@ class _Comparison:
             return "the outbox knows nothing of it"
         if known.image != snapshot.image_hash:
             return "it has another picture now"
-        stored = Stored(hashes=known, is_current=True, vector=entity.vector, fields=entity.fields)
+        stored = Stored(
+            hashes=known,
+            is_current=True,
+            space=self.destination.space,
+            vector=entity.vector,
+            fields=entity.fields,
+        )
         wanted = self.destination.values_of(snapshot, stored)
         if entity.product_id != snapshot.product_id or _kept(entity.fields) != _kept(wanted):
             return "its product or its filter values are others"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch.models.adapters import Adapter
 from shopsearch.models.collections import Collection
 from shopsearch.models.indexed import IndexedQuerySet
 from shopsearch.registry import ImageIndex
@@ -25,7 +26,9 @@ class CachedVectorQuerySet(IndexedQuerySet["CachedVector"]):
         Memory use does not grow with the catalogue.
         """
         rows = self.of(index)
-        spaces = list(Collection.objects.of(index).values_list("space", flat=True))
+        spaces = set(Collection.objects.of(index).values_list("space", flat=True))
+        # Of a picture in a space with an adapter, the model's own vector is cached.
+        spaces |= set(Adapter.objects.of(index).filter(space__in=spaces).values_list("base_space", flat=True))
         for pks in keys_of(rows.exclude(space__in=spaces)):
             rows.filter(pk__in=pks).delete()
         for pks in keys_of(rows):

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Max
 from django.utils import timezone
 
-from shopsearch.backends import embedder_of, get_embedder, get_vector_store
+from shopsearch.backends import embedder_for, embedder_of, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import collections, progress, rebuild
@@ -167,22 +167,22 @@ class _Patient:
     def model(self) -> Iterator[Problem]:
         if self.live is None:
             return
-        embedder = embedder_of(self.live.space)
-        if embedder is None:
+        if embedder_of(self.live.space) is None:
             yield self.problem(
                 "answers", "the model of the live collection is not in the settings.", NO_MODEL
             )
             return
-        if embedder is not get_embedder() and self.new is None and self.live.space != get_embedder().space:
+        if self.new is None and self.live.space != embedder_for(self.index).space:
             detail = "`manage.py shopsearch_reindex --rebuild` changes that."
             yield self.problem("note", "the former model answers.", detail)
         if reason := why_vectors_alone(self.index, self.live):
             yield self.problem("note", "words find nothing.", reason)
-        if not calibration.is_known(self.index.name, embedder):
+        if not calibration.is_known(self.index.name, self.live.space):
             yield self.problem(
                 "note",
                 "no answer says whether it is a good match.",
-                "`manage.py shopsearch_calibrate` measures from which score on one is.",
+                "A worker measures from which score on one is as soon as all is indexed; `manage.py "
+                "shopsearch_calibrate` does so at once.",
             )
 
     def entities(self) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 from PIL.Image import Image
 
-from shopsearch.backends import embedder_of, get_embedder, get_query_embedder, get_reranker, get_vector_store
+from shopsearch.backends import get_query_embedder, get_reranker, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmptyQuery, ImageError, ImageUnreadable, QueryError
 from shopsearch.filters import Filter, conditions, parse
@@ -278,8 +278,7 @@ def embedded(asked: Understood, collection: Collection | None) -> tuple[Vector |
     space = collection.space if collection else ""
     with timed("embed"):
         vector = get_query_embedder(space).embed([query])[0]
-    embedder = embedder_of(space) or get_embedder()
-    return vector, calibration.weak_below(index.name, embedder, query.kind, vector)
+    return vector, calibration.weak_below(index.name, space, query.kind, vector)
 
 
 def _stored_vector(index: ImageIndex, collection: Collection | None, images: Sequence[Any]) -> Vector | None:

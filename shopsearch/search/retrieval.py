@@ -65,7 +65,7 @@ class Found:
 
     ranked: Sequence[Hit] = ()
     best: float | None = None
-    """How well the best of all answers, whatever its place: 1 for an exact name match."""
+    """How well the best of all answers, whatever its place: 1 where a product has all the words that were asked for."""
     retrieval: Retrieval = "vectors"
     is_named: bool = False
     """Whether the first product has exactly the asked name."""
@@ -128,7 +128,9 @@ def products(target: Target, *, wanted: int, without: Collection[object] = ()) -
         with timed("database"):
             product_keys = _shown(index, chunk)
         if best is None:
-            best = max((hit.score for hit in chunk if hit.image_id in product_keys), default=None)
+            shown = [hit for hit in chunk if hit.image_id in product_keys]
+            is_worded = any(_has_all_words(target.terms, hit) for hit in shown)
+            best = 1.0 if is_worded else max((hit.score for hit in shown), default=None)
         for hit in chunk:
             key = product_keys.get(hit.image_id)
             if key is not None and key not in without:
@@ -143,6 +145,11 @@ def products(target: Target, *, wanted: int, without: Collection[object] = ()) -
         retrieval="hybrid" if target.terms else "vectors",
         is_named=is_named,
     )
+
+
+def _has_all_words(asked: analyzer.QueryTerms | None, hit: Hit) -> bool:
+    """Whether the product has every word of a query of words alone: beside a picture, words are half of it."""
+    return asked is not None and bool(asked.name) and asked.share_in(hit.words) == 1
 
 
 def _chunks(lists: Iterable[list[Hit]]) -> Iterator[list[Hit]]:

@@ -7,12 +7,14 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 
+from shopsearch import tasks
+from shopsearch.evaluation import calibrator
 from shopsearch.indexing import batch
-from shopsearch.models import ProductImage
+from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.models.evaluation import Calibration
-from shopsearch.search import calibration
+from shopsearch.registry import index_for
 from shopsearch.search.engine import search
-from shopsearch.testing import ColourEmbedder, picture
+from shopsearch.testing import picture
 from tests.shop.models import Product
 
 pytestmark = pytest.mark.django_db
@@ -75,14 +77,22 @@ def test_a_picture_that_is_lost_is_passed_over():
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_calibration_can_be_shipped_in_a_models_folder(tmp_path, monkeypatch):
-    calibrate(write=tmp_path)
-    assert not Calibration.objects.exists()
+def test_a_worker_calibrates_by_itself_when_all_is_indexed_once_for_each_model(monkeypatch):
+    monkeypatch.setattr("shopsearch.broker.wake_calibrator", tasks.calibrate)
     assert search("volcano").match == "unknown"
-    monkeypatch.setattr(ColourEmbedder, "calibration", tmp_path / "calibration.json")
-    calibration.forget()
+    tasks.sweep()
+    assert Calibration.objects.count() == 3
     assert search("volcano").match == "weak"
     assert search("red").match == "good"
+    assert not list(calibrator.uncalibrated())
+    Calibration.objects.update(space="another_model")
+    assert list(calibrator.uncalibrated()) == [index_for(ProductImage)]
+
+
+@pytest.mark.usefixtures("shop")
+def test_nothing_is_calibrated_while_images_wait():
+    IndexEntry.objects.filter(pk=IndexEntry.objects.first().pk).update(state=IndexEntry.State.PENDING)
+    assert not list(calibrator.uncalibrated())
 
 
 def test_a_shop_that_is_not_indexed_is_told_what_to_do(settings):

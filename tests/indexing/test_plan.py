@@ -36,9 +36,13 @@ def destination(pk=1, *, state=LIVE, space="one", has_model=True, fields=FIELDS,
     return Destination(collection=collection, has_model=has_model, declared=frozenset(declared))
 
 
-def stored(there, *, is_current=True):
+def stored(there, *, is_current=True, space="one"):
     return Stored(
-        hashes=hashes_of(there, there.fields), is_current=is_current, vector=VECTOR, fields=there.fields
+        hashes=hashes_of(there, there.fields),
+        is_current=is_current,
+        space=space,
+        vector=VECTOR,
+        fields=there.fields,
     )
 
 
@@ -141,7 +145,7 @@ def test_whatever_is_held_each_destination_has_one_outcome_and_nothing_known_is_
         for pk, (state, space, has_model, declared) in enumerate(chosen, 1)
     ]
     there = {
-        each: stored(snapshot(what[0], price=what[1]))
+        each: stored(snapshot(what[0], price=what[1]), space=each.space)
         for each, what in zip(destinations, held, strict=False)
         if what
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shopsearch.embedders import hub, model_folder
@@ -44,10 +43,6 @@ class VisualizedBGE(TorchEmbedder):
     @cached_property
     def folder(self) -> model_folder.ModelFolder:
         return model_folder.read(model_folder.find(self.model, revision=self.revision), self.weights)
-
-    @property
-    def calibration(self) -> Path:
-        return self.folder.path / "calibration.json"
 
     @property
     def useful_side(self) -> int:

@@ -15,6 +15,7 @@ from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import collections, outbox, rebuild
+from shopsearch.indexing.batch import model_space
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.indexing.reconcile import gone, outstanding
 from shopsearch.management.watching import Watcher, images
@@ -200,7 +201,11 @@ def _plan(index: ImageIndex, order: str) -> str:
     live = Collection.objects.of(index).live().first()
     if live is not None and (order == "rebuild" or (not order and not collections.is_current(index, live))):
         count = IndexEntry.objects.of(index).count()
-        what = "with the vectors they have" if live.space == get_embedder().space else "and embedded anew"
+        what = (
+            "with the vectors they have"
+            if model_space(live.space) == get_embedder().space
+            else "and embedded anew"
+        )
         return f"{images(count)} would be written to a new collection, {what}"
     if order == "prune":
         kept = Collection.objects.of(index).retired()

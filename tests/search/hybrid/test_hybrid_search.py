@@ -156,4 +156,6 @@ def test_what_is_called_so_is_no_weak_match_however_little_the_picture_says():
     )
     assert search("plate boreas").match == "good"
     assert search("something of the sort").match == "weak"
+    assert search("kitchenware zephyr").match == "good"
+    assert search("kitchenware volcano").match == "weak"
     assert {search("red", limit=1, offset=offset).match for offset in range(9)} == {search("red").match}

@@ -1,0 +1,162 @@
+"""Fitting to a shop's own titles: proven on products kept aside, live by a rebuild, taken back, nothing embedded."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+
+from shopsearch.backends import embedder_for, get_embedder, get_query_embedder
+from shopsearch.evaluation import fitting
+from shopsearch.indexing import rebuild
+from shopsearch.models import Adapter, Collection
+from shopsearch.search.engine import search
+from shopsearch.testing import ColourEmbedder
+from tests.indexing import rebuilds
+from tests.indexing.rebuilds import live, use, work
+from tests.shop.pictures import product
+from tests.shop.store import IMAGES
+
+COLOURS = {
+    "vrel": "red",
+    "skond": "green",
+    "plau": "blue",
+    "quix": "yellow",
+    "frim": "purple",
+    "doost": "orange",
+}
+"""What this shop calls its colours, in words that no model has learnt."""
+MODEL = SimpleNamespace(batch_size=32, space="model", dimension=40)
+
+
+def titled(count=150, *, told=1.0, seed=1):
+    """Products whose titles tell, by another part of the space, which of eight kinds the picture shows."""
+    dice = np.random.default_rng(seed)
+    kinds = dice.integers(8, size=count)
+    images, texts = (0.4 * dice.standard_normal((count, 40)) for _ in range(2))
+    images[np.arange(count), kinds] += 2
+    texts[np.arange(count), 20 + kinds] += 2 * told
+    vectors = [
+        (each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float32) for each in (texts, images)
+    ]
+    titles = [f"{number:x}-{kind}" for number, kind in enumerate(kinds)]
+    return fitting.Titled(titles=titles, texts=vectors[0], images=vectors[1], owners=np.arange(count))
+
+
+def test_titles_that_tell_what_pictures_show_are_proven_to_find_products_that_were_kept_aside():
+    proof = fitting.prove(titled(), MODEL)
+    assert proof.is_better
+    assert proof.after[1] > proof.before[1] + 0.1
+    assert proof.figures["MRR"]["low"] > 0
+
+
+def test_a_proof_is_the_same_for_the_same_seed():
+    assert fitting.prove(titled(), MODEL, seed=4) == fitting.prove(titled(), MODEL, seed=4)
+
+
+def test_titles_that_tell_nothing_are_declined_in_a_sentence():
+    for seed in range(2):
+        proof = fitting.prove(titled(told=0, seed=seed), MODEL)
+        assert not proof.is_better
+        assert proof.sentence.startswith("No adapter is made: for titles of 150 products")
+
+
+def test_siblings_are_kept_on_one_side():
+    titles = [
+        "Red linen shirt",
+        "Blue linen shirt",
+        "Linen shirt, long",
+        "Oak table",
+        "Oak table round",
+        "Lamp",
+    ]
+    families = fitting._families(titles)
+    assert families[0] == families[1] == families[2]
+    assert families[3] == families[4]
+    assert len(set(families)) == 3
+
+
+@dataclass(kw_only=True, eq=False)
+class Watched(ColourEmbedder):
+    """Counts pictures apart: titles are embedded for a fit, pictures are not."""
+
+    pictures: int = field(default=0, init=False)
+
+    def embed(self, queries):
+        self.pictures += sum(query.image is not None for query in queries)
+        return super().embed(queries)
+
+
+@pytest.fixture
+def shop(settings):
+    rebuilds._kept.clear()
+    use(settings, {"BACKEND": "tests.evaluation.test_fitting.Watched"})
+    for number in range(60):
+        word = list(COLOURS)[number % len(COLOURS)]
+        product(COLOURS[word], title=f"{word} {number:x}{number:o}{number}")
+    work()
+    get_embedder().pictures = 0
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("shop")
+def test_a_fit_goes_live_is_searched_refitted_and_taken_back_and_no_picture_is_embedded_again(capsys):
+    alone = live().space
+    assert first_colours("skond") != {"green"}
+    call_command("shopsearch_fit", "--dry-run")
+    assert not Adapter.objects.exists()
+
+    call_command("shopsearch_fit")
+    assert live().space == alone
+    work()
+    fitted = live().space
+    assert fitted == embedder_for(IMAGES).space == Adapter.objects.get().space != alone
+    assert first_colours("skond") == {"green"}
+    assert get_query_embedder(fitted).embedder.embedder is get_embedder()
+    assert get_embedder().pictures == 0
+
+    product("green", title="skond newcomer")
+    work()
+    assert get_embedder().pictures == 1
+    call_command("shopsearch_fit")
+    work()
+    assert live().space not in (alone, fitted)
+    assert first_colours("skond") == {"green"}
+
+    rebuild.prune(IMAGES)
+    assert Adapter.objects.get().space == live().space
+    assert get_embedder().pictures == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("shop")
+def test_a_rollback_takes_an_adapter_back_with_all_that_changed_meanwhile():
+    alone = live().space
+    call_command("shopsearch_fit")
+    work()
+    product("green", title="skond newcomer")
+    work()
+    rebuild.roll_back(IMAGES)
+    work()
+    assert live().space == embedder_for(IMAGES).space == alone
+    assert "skond newcomer" in [result.product.title for result in search("green", limit=24).results]
+    assert get_embedder().pictures == 1
+    call_command("shopsearch_reindex", "--no-wait")
+    assert not Collection.objects.of(IMAGES).unfinished().exists()
+
+
+@pytest.mark.django_db
+def test_a_shop_that_is_too_small_or_not_indexed_is_told_so(settings):
+    use(settings)
+    with pytest.raises(CommandError, match="shopsearch_reindex"):
+        call_command("shopsearch_fit")
+    product("red")
+    work()
+    with pytest.raises(CommandError, match=r"1 products of .* a fit takes 40 at least"):
+        call_command("shopsearch_fit")
+
+
+def first_colours(words):
+    """Of the first ten results."""
+    return {COLOURS.get(result.product.title.split()[0]) for result in search(words, limit=10).results}
