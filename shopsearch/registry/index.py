@@ -278,12 +278,13 @@ class ImageIndex:
         if self.partition_by:
             values = values | {self.partition_by: values.get(self.partition_by) or ""}
         if self.words_field:
-            product = self.get_product(image)
-            texts, names = self.get_words(product), self.get_identifiers(product)
-            values = values | {
-                self.words_field: analyzer.product_terms([*texts, *names], names, self.words_language)
-            }
+            values = values | {self.words_field: self.terms_of(self.get_product(image))}
         return values
+
+    def terms_of(self, product: Any) -> str:
+        """The terms that the product is found by, as stores keep them."""
+        texts, names = self.get_words(product), self.get_identifiers(product)
+        return analyzer.product_terms([*texts, *names], names, self.words_language)
 
     def open_image(self, image: Any) -> BinaryIO:
         """The image's file, opened for reading; use it in a ``with``.

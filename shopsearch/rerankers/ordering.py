@@ -31,13 +31,21 @@ class Order:
     """How often something had to be mended: ``missing``, ``repeated``, ``unknown`` or ``unreadable``; no zeros."""
 
 
-def arrange(judgement: Judgement, retrieval: Sequence[float], *, weight: float = 0.6, lift: int = 6) -> Order:
+def arrange(
+    judgement: Judgement,
+    retrieval: Sequence[float],
+    *,
+    weight: float = 0.6,
+    lift: int = 6,
+    words: Sequence[float] = (),
+) -> Order:
     """A permutation of the candidates, for any judgement whatsoever; raises nothing.
 
     ``retrieval`` has the candidates' scores in retrieval's order. ``weight`` is the model's share, in [0, 1]: at 0 the
     order stays, at 1 the model alone decides. No candidate climbs more than ``lift`` places, so that what a product
-    says of itself can gain it little. What the model left out follows in retrieval's order, and a judgement that says
-    nothing changes nothing.
+    says of itself can gain it little. ``words`` has the share of the query's words that each candidate has: one that
+    has none of them passes none that has them all. What the model left out follows in retrieval's order, and a
+    judgement that says nothing changes nothing.
     """
     repairs: Counter[str] = Counter()
     judged = _judged(judgement, len(retrieval), repairs)
@@ -47,10 +55,18 @@ def arrange(judgement: Judgement, retrieval: Sequence[float], *, weight: float =
     prior = _spread([score if _finite(score) else None for score in retrieval])
     fused = [weight * ours + (1 - weight) * theirs for ours, theirs in zip(model, prior, strict=True)]
     left = sorted(range(len(retrieval)), key=lambda place: (-fused[place], place))
+    having_all = [place for place, share in enumerate(words) if share == 1]
     positions: list[int] = []
+
+    def may_stand_here(place: int) -> bool:
+        if place > len(positions) + lift:
+            return False
+        has_none = place < len(words) and words[place] == 0
+        return not (has_none and any(each < place and each in left for each in having_all))
+
     while left:
-        # At step p there are at most p candidates placed and at least p + 1 that may stand here: one is always left.
-        chosen = next(place for place in left if place <= len(positions) + lift)
+        # One always may: of those left, the first in retrieval's order, which passes nobody.
+        chosen = next(place for place in left if may_stand_here(place))
         left.remove(chosen)
         positions.append(chosen)
     return Order(positions=tuple(positions), repairs=dict(+repairs))

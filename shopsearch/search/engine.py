@@ -247,7 +247,9 @@ def retrieved(asked: Understood) -> tuple[Found, float | None]:
             vector, weak_below = embedded(asked, collection)
             if collection is None or vector is None:
                 return Found(), weak_below
-            target = retrieval.target(index, collection, asked.query, vector, asked.condition)
+            target = retrieval.target(
+                index, collection, asked.query, vector, asked.condition, weak_below=weak_below
+            )
             return retrieval.products(target, wanted=wanted, without=own), weak_below
         except Replaced:
             continue

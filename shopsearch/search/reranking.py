@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,8 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError, ShopsearchError
 from shopsearch.images import decoding
 from shopsearch.models import Rerank
-from shopsearch.registry import ImageIndex, get_index
+from shopsearch.registry import ImageIndex, analyzer, get_index
+from shopsearch.registry.relations import with_related
 from shopsearch.rerankers.ordering import Order, arrange
 from shopsearch.telemetry import logs, metrics
 from shopsearch.types import Candidate, Judgement, Query
@@ -218,7 +219,9 @@ def _judge(rerank: Rerank) -> tuple[Judgement, Order]:
     # A copy of our own, whatever formats are accepted from strangers.
     image = decoding.decode_here(bytes(rerank.picture), ["JPEG"]) if rerank.picture else None
     query = Query(text=rerank.text, image=image)
-    seen = _candidates(get_index(rerank.index), rerank.candidates)
+    index = get_index(rerank.index)
+    rows = _rows(index, rerank.candidates)
+    seen = _candidates(index, rerank.candidates, rows)
     places = sorted(seen)
     judgement = reranker.rerank(query, [seen[place] for place in places])
     order = arrange(
@@ -226,6 +229,7 @@ def _judge(rerank: Rerank) -> tuple[Judgement, Order]:
         [seen[place].score for place in places],
         weight=settings.RERANK_WEIGHT,
         lift=settings.RERANK_LIFT,
+        words=_word_shares(index, query, [rows[place] for place in places]),
     )
     if order.positions and order.positions[0] != _favourite(judgement, len(places)):
         # The reason speaks for the model's own favourite, which is not the one that stands first.
@@ -242,16 +246,31 @@ def _favourite(judgement: Judgement, count: int) -> int:
     return arrange(judgement, [0.0] * count, weight=1, lift=count).positions[0]
 
 
-def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Candidate]:
+def _word_shares(index: ImageIndex, query: Query, rows: Sequence[Any]) -> list[float]:
+    """The share of the query's words that the product of each row has; empty where words do not bind the order.
+
+    Beside a picture they do not: they say what should be different from it, and the picture says the rest.
+    """
+    if not index.words_field or query.kind != "text":
+        return []
+    terms = analyzer.query_terms(query.text, index.words_language)
+    return [terms.share_in(index.terms_of(index.get_product(row))) for row in rows]
+
+
+def _rows(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Any]:
+    """The image of each candidate that the shop still shows, by the candidate's place."""
+    images = index.get_queryset().filter(pk__in=[each["image"] for each in recorded])
+    known = {str(row.pk): row for row in with_related(index, images) if index.get_product(row) is not None}
+    return {place: known[each["image"]] for place, each in enumerate(recorded) if each["image"] in known}
+
+
+def _candidates(
+    index: ImageIndex, recorded: Sequence[dict[str, Any]], rows: Mapping[int, Any]
+) -> dict[int, Candidate]:
     """The candidates that can still be looked at, by their place: not those gone, hidden or broken meanwhile."""
-    rows = {
-        str(row.pk): row for row in index.get_queryset().filter(pk__in=[each["image"] for each in recorded])
-    }
     seen = {}
-    for place, each in enumerate(recorded):
-        row = rows.get(each["image"])
-        if row is None:
-            continue
+    for place, row in rows.items():
+        each = recorded[place]
         try:
             with index.open_image(row) as file:
                 picture = images.decode(file)
