@@ -7,7 +7,7 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -59,6 +59,10 @@ class FilterField:
     aggregate: Aggregate = ""
     """What counts where the path leads to several rows: the "min" or "max" of their numbers or texts, or whether "any"
     is true: ``FilterField(Decimal, "stockrecords__price", aggregate="min")``. A ``list[str]`` has all of them."""
+    unit: str = ""
+    """How the search page writes a number of it: "$%s", or "%s cm"."""
+    swatches: Mapping[str, str] | None = field(default=None, hash=False)
+    """The colour that the search page shows beside a value, as CSS writes it: ``{"navy": "#1c2860"}``."""
 
     @property
     def kind(self) -> FilterType:

@@ -20,8 +20,9 @@ from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
 from shopsearch.search import calibration, reranking, retrieval, sorting
-from shopsearch.search.facets import facet_names, facets
+from shopsearch.search.facets import facet_names, facets, number_of_products
 from shopsearch.search.request import SearchAnswer, SearchRequest
+from shopsearch.search.result_set import ResultSet, result_set
 from shopsearch.search.retrieval import Found, Replaced
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query, Result
@@ -119,7 +120,7 @@ def answer(request: SearchRequest) -> SearchAnswer:
     Raises what ``search`` raises, and ImageError for a picture that cannot be used.
     """
     asked = understood(request)
-    found, weak_below = retrieved(asked)
+    found, weak_below, among = retrieved(asked)
     answered = SearchAnswer(
         request=request,
         index=asked.index,
@@ -133,7 +134,8 @@ def answer(request: SearchRequest) -> SearchAnswer:
         retrieval=found.retrieval,
         is_named=found.is_named,
         like=asked.like[0] if asked.like else None,
-        facets=None if asked.facets is None else facets(asked.index, asked.condition, asked.facets),
+        facets=None if asked.facets is None else facets(asked.index, asked.condition, asked.facets, among),
+        number=None if among is None else number_of_products(asked.index, asked.condition, among),
     )
     if request.wants_rerank and not asked.sort:
         return replace(answered, rerank=reranking.request(asked.index, answered))
@@ -231,8 +233,8 @@ def _opened(index: ImageIndex, image: Any) -> Image:
         raise ImageUnreadable(_("The picture of that product cannot be opened. Try another one.")) from error
 
 
-def retrieved(asked: Understood) -> tuple[Found, float | None]:
-    """The best products, and the score below which they are a weak match.
+def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None]:
+    """The best products, the score below which they are a weak match, and, for facets, the result set.
 
     The model that embeds the query is the one that made the live collection, even if another one goes live meanwhile.
     """
@@ -246,11 +248,15 @@ def retrieved(asked: Understood) -> tuple[Found, float | None]:
         try:
             vector, weak_below = embedded(asked, collection)
             if collection is None or vector is None:
-                return Found(), weak_below
+                return Found(), weak_below, None
             target = retrieval.target(
                 index, collection, asked.query, vector, asked.condition, weak_below=weak_below
             )
-            return retrieval.products(target, wanted=wanted, without=own), weak_below
+            found = retrieval.products(target, wanted=wanted, without=own)
+            among = None
+            if asked.facets is not None and found.has_match:
+                among = result_set(replace(target, condition=None))
+            return found, weak_below, among
         except Replaced:
             continue
 

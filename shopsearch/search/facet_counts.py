@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, F, Max, Min, Q
 
 from shopsearch.filters import AnyOf, Range, holds
 from shopsearch.registry import ImageIndex
@@ -49,7 +49,10 @@ class Tally(ABC):
 
     @abstractmethod
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
-        """So many of the most frequent, among equals by value, then others to be included; and if there are more."""
+        """So many of the most frequent without conditions, among equals by value, then others to be included.
+
+        Each with its count under the conditions, and only where that is not 0; and whether there are more.
+        """
 
     @abstractmethod
     def numbers(self) -> Bounds: ...
@@ -58,9 +61,23 @@ class Tally(ABC):
 class DatabaseTally(Tally):
     """Counted by the shop's database: exact, whatever the shop's size."""
 
-    def __init__(self, index: ImageIndex, name: str, column: Column, conditions: Sequence[Condition]) -> None:
-        found = narrowed(products(index), index, conditions).annotate(shopsearch_value=column.expression)
-        self._found = found.filter(shopsearch_value__isnull=False)
+    def __init__(
+        self,
+        index: ImageIndex,
+        name: str,
+        column: Column,
+        conditions: Sequence[Condition],
+        among: Collection[str] | None = None,
+        *,
+        is_exact: bool = True,
+    ) -> None:
+        self.is_exact = is_exact
+        whole = products(index, among)
+        narrow = narrowed(whole, index, conditions) if conditions else None
+        self._counts_if = Q() if narrow is None else Q(pk__in=narrow.values("pk"))
+        whole = whole.annotate(shopsearch_value=column.expression)
+        self._whole = whole.filter(shopsearch_value__isnull=False)
+        self._found = self._whole.filter(self._counts_if)
         self._column = column
         label = index.filter_fields[name].label
         place = place_of(index, label) if label else None
@@ -68,12 +85,12 @@ class DatabaseTally(Tally):
 
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
         is_text = self._column.kind in ("string", "strings")
-        found = self._found.exclude(shopsearch_value="") if is_text else self._found
+        found = self._whole.exclude(shopsearch_value="") if is_text else self._whole
         top = self._counted(found, most + 1)
         known = {each.value for each in top[:most]}
         missing = [each for each in including if each not in known and is_storable(each)]
         further = self._counted(found.filter(shopsearch_value__in=missing), len(missing)) if missing else []
-        return [*top[:most], *further], len(top) > most
+        return [each for each in (*top[:most], *further) if each.count], len(top) > most
 
     def numbers(self) -> Bounds:
         found = self._found.aggregate(least=Min("shopsearch_value"), most=Max("shopsearch_value"))
@@ -95,8 +112,11 @@ class DatabaseTally(Tally):
     def _counted(self, found: Any, most: int) -> list[ValueCount]:
         label = {"shopsearch_label": Min(self._label)} if self._label else {}
         # A product's several rows, or several labels, are joined to it.
-        count = Count("pk", distinct=self._column.several_of is not None)
-        groups = found.values("shopsearch_value").annotate(shopsearch_count=count, **label)
+        is_joined = self._column.several_of is not None
+        count = Count("pk", filter=self._counts_if, distinct=is_joined) if self._counts_if else None
+        whole = Count("pk", distinct=is_joined)
+        groups = found.values("shopsearch_value").annotate(shopsearch_whole=whole, **label)
+        groups = groups.annotate(shopsearch_count=F("shopsearch_whole") if count is None else count)
         choices = dict(getattr(self._column.field, "flatchoices", ()))
         return [
             ValueCount(
@@ -104,7 +124,7 @@ class DatabaseTally(Tally):
                 label=str(row.get("shopsearch_label") or choices.get(row["shopsearch_value"], "")),
                 count=row["shopsearch_count"],
             )
-            for row in groups.order_by("-shopsearch_count", "shopsearch_value")[:most]
+            for row in groups.order_by("-shopsearch_whole", "shopsearch_value")[:most]
         ]
 
 
@@ -119,7 +139,11 @@ class Reading:
 
 
 def readings(
-    index: ImageIndex, conditions: Sequence[Condition], names: Sequence[str], limit: int
+    index: ImageIndex,
+    conditions: Sequence[Condition],
+    names: Sequence[str],
+    limit: int,
+    among: Collection[str] | None = None,
 ) -> list[Reading]:
     """The values of these filters, of the first products, by key, that pass these conditions."""
     if not names:
@@ -127,7 +151,7 @@ def readings(
     fields = index.filter_fields
     paths = {name: path for name in names if isinstance(path := fields[name].source or name, str)}
     labels = {name: fields[name].label for name in names if fields[name].label}
-    found = narrowed(products(index), index, conditions)
+    found = narrowed(products(index, among), index, conditions)
     asked = {*paths.values(), *labels.values()}
     places = [place_of(index, path) for path in asked]
     is_columns = len(paths) == len(names) and all(place and not place.is_several for place in places)
@@ -145,7 +169,7 @@ def readings(
             for row in found.order_by("pk").values("pk", *asked)[:limit].iterator(chunk_size=1_000)
         ]
     images = with_related(index, index.get_queryset().order_by("pk"))
-    if conditions:
+    if conditions or among is not None:
         images = images.alias(shopsearch_product=index.product_key)
         images = images.filter(shopsearch_product__in=found.values("pk"))
     pairs = ((index.get_product(image), image) for image in images[:limit].iterator(chunk_size=1_000))
@@ -187,24 +211,28 @@ class ReadTally(Tally):
         self, name: str, read: Sequence[Reading], conditions: Sequence[Condition], *, is_exact: bool
     ) -> None:
         self.is_exact = is_exact
+        self._whole: defaultdict[Any, set[object]] = defaultdict(set)
         self._products: defaultdict[Any, set[object]] = defaultdict(set)
         self._labels: dict[Any, str] = {}
         for each in read:
-            if all(holds(condition, each.values.get(condition.field)) for condition in conditions):
-                value = each.values.get(name)
-                for one in value if isinstance(value, tuple) else (value,):
-                    if one is not None and one != "":
+            passes = all(holds(condition, each.values.get(condition.field)) for condition in conditions)
+            value = each.values.get(name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None and one != "":
+                    self._whole[one].add(each.product)
+                    self._labels.setdefault(one, each.labels.get(name, {}).get(one, ""))
+                    if passes:
                         self._products[one].add(each.product)
-                        self._labels.setdefault(one, each.labels.get(name, {}).get(one, ""))
 
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
+        order = sorted(self._whole, key=lambda value: (-len(self._whole[value]), value))
+        listed = [*order[:most], *(value for value in order[most:] if value in including)]
         counted = [
-            ValueCount(value=value, label=self._labels[value], count=len(those))
-            for value, those in self._products.items()
+            ValueCount(value=value, label=self._labels[value], count=len(self._products[value]))
+            for value in listed
+            if value in self._products
         ]
-        counted.sort(key=lambda each: (-each.count, each.value))
-        further = [each for each in counted[most:] if each.value in including]
-        return [*counted[:most], *further], len(counted) > most
+        return counted, len(order) > most
 
     def numbers(self) -> Bounds:
         least, most = min(self._products, default=None), max(self._products, default=None)

@@ -82,6 +82,8 @@ class Found:
     retrieval: Retrieval = "vectors"
     is_named: bool = False
     """Whether the first product has exactly the asked name."""
+    has_match: bool = True
+    """False where all products are weak matches."""
 
 
 def live(index: ImageIndex) -> models.Collection | None:
@@ -163,6 +165,7 @@ def products(target: Target, *, wanted: int, without: Collection[object] = ()) -
         best=1.0 if is_named or has_words else best,
         retrieval="hybrid" if target.terms else "vectors",
         is_named=is_named,
+        has_match=not all_are_weak,
     )
 
 
