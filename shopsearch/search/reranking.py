@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
+from django.utils import translation
+from django.utils.translation import get_language
 
 from shopsearch import broker, images
 from shopsearch.backends import get_reranker
@@ -99,12 +101,21 @@ def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
         for result in leading
     ]
     files = [str(getattr(result.image, index.image_field)) for result in leading]
-    asked = [index.name, answer.query.text, hashlib.sha256(picture or b"").hexdigest(), candidates, files]
+    language = get_language() or ""
+    asked = [
+        index.name,
+        language,
+        answer.query.text,
+        hashlib.sha256(picture or b"").hexdigest(),
+        candidates,
+        files,
+    ]
     judge = [reranker.model, reranker.prompt_version, settings.RERANK_WEIGHT, settings.RERANK_LIFT]
     return Rerank(
         key=hashlib.sha256(json.dumps([asked, judge]).encode()).hexdigest(),
         index=index.name,
         text=answer.query.text,
+        language=language,
         picture=picture,
         candidates=candidates,
         model=reranker.model,
@@ -223,7 +234,8 @@ def _judge(rerank: Rerank) -> tuple[Judgement, Order]:
     rows = _rows(index, rerank.candidates)
     seen = _candidates(index, rerank.candidates, rows)
     places = sorted(seen)
-    judgement = reranker.rerank(query, [seen[place] for place in places])
+    with translation.override(rerank.language or None):
+        judgement = reranker.rerank(query, [seen[place] for place in places])
     order = arrange(
         judgement,
         [seen[place].score for place in places],
