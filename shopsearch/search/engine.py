@@ -166,7 +166,9 @@ def index_named(name: str) -> ImageIndex:
     """The index of this name; without one, that of the shop's product images. Raises QueryError with the names."""
     if name and find_index(name) is None:
         known_names = ", ".join(known.name for known in get_indexes())
-        raise QueryError(f"There is no index {name!r}; use one of: {known_names}.")
+        raise QueryError(
+            _("There is no index %(name)r; use one of: %(known)s.") % {"name": name, "known": known_names}
+        )
     return get_index(name)
 
 
@@ -181,11 +183,12 @@ def _page_size(request: SearchRequest) -> int:
     """How many results the page has at most. Raises QueryError for a page out of bounds, with the bounds."""
     limit = settings.PAGE_SIZE if request.limit is None else request.limit
     if not 1 <= limit <= settings.MAX_PAGE_SIZE:
-        raise QueryError(f"limit must be a number from 1 to {settings.MAX_PAGE_SIZE}.")
+        raise QueryError(_("limit must be a number from 1 to %(most)s.") % {"most": settings.MAX_PAGE_SIZE})
     deepest = settings.MAX_RESULTS - 1
     if not 0 <= request.offset <= deepest:
         raise QueryError(
-            f"offset must be a number from 0 to {deepest}; narrow the search to see what is further down."
+            _("offset must be a number from 0 to %(deepest)s; narrow the search to see what is further down.")
+            % {"deepest": deepest}
         )
     return int(min(limit, settings.MAX_RESULTS - request.offset))
 
@@ -211,7 +214,10 @@ def _query(index: ImageIndex, request: SearchRequest, like: Sequence[Any]) -> Qu
     if request.like_product is not None:
         return Query()
     if len(request.text) > settings.MAX_QUERY_CHARACTERS:
-        raise QueryError(f"The text is too long; use at most {settings.MAX_QUERY_CHARACTERS} characters.")
+        raise QueryError(
+            _("The text is too long; use at most %(most)s characters.")
+            % {"most": settings.MAX_QUERY_CHARACTERS}
+        )
     text, image = " ".join(request.text.split()), request.image
     if like and text:
         image = _opened(index, like[0])
