@@ -13,6 +13,7 @@ from shopsearch import FilterField, ImageIndex, register
 from shopsearch.models import ProductImage
 
 from .models import Product
+from .thumbnails import thumbnail_url
 
 SWATCHES = {
     name: "#{:02x}{:02x}{:02x}".format(*(int(part) for part in colour)) for name, colour in COLOURS.items()
@@ -40,6 +41,9 @@ class ProductImageIndex(ImageIndex):
         """Pictures of what is for sale: a product taken off the shop's pages leaves the search too."""
         images = ProductImage._default_manager.select_related("product__category")
         return images.filter(product__published=True)
+
+    def get_picture_url(self, image: ProductImage) -> str:
+        return thumbnail_url(image) if image.image else ""
 
     def describe(self, product: Product, image: ProductImage, request: Any = None) -> dict[str, Any]:
         return super().describe(product, image, request) | {
