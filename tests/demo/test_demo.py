@@ -64,6 +64,10 @@ list(batch.index_pending())
 pages |= {path: visit(path) for path in json.load(sys.stdin)}
 place = re.search('data-shopsearch-similar="([^"]+)"', pages["/products/mug-3/"]["html"])[1]
 pages["loaded later"] = visit(html.unescape(place))
+address = re.search('src="(/thumbnails/[^"]+)"', pages["/categories/mugs/"]["html"])[1]
+first = Client().get(address)
+again = Client().get(address, headers={"If-None-Match": first["ETag"]})
+pages["thumbnail"] = {"statuses": [first.status_code, again.status_code], "headers": dict(first.headers)}
 json.dump(pages, sys.stdout)
 """
 PATHS = (
@@ -148,6 +152,13 @@ def test_a_product_page_shows_products_that_look_alike(pages):
     assert len(similar) == 6
     assert all(title.startswith("Red") for title in similar)
     assert "Red mug 3" not in similar
+
+
+def test_cards_show_small_pictures_that_browsers_keep(pages):
+    thumbnail = pages["thumbnail"]
+    assert thumbnail["statuses"] == [200, 304]
+    assert thumbnail["headers"]["Content-Type"] == "image/webp"
+    assert "immutable" in thumbnail["headers"]["Cache-Control"]
 
 
 def test_a_product_page_does_without_similar_products_while_search_is_away(pages):
