@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from types import FrameType
+from typing import cast
 
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.exceptions import SuspiciousFileOperation
@@ -43,7 +44,7 @@ class StaticFiles(StaticFilesHandler):
             return response
         # Compressed, and asked for again with its date: a file that is edited is there with the next page.
         whole = HttpResponse(response.getvalue(), headers=dict(response.headers))
-        return GZipMiddleware(lambda _: whole)(request)
+        return cast("HttpResponse", GZipMiddleware(lambda _: whole).process_response(request, whole))
 
 
 def make_server(port: int) -> ThreadedWSGIServer:
