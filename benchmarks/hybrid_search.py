@@ -84,6 +84,8 @@ def _measured(options: argparse.Namespace, uri: str) -> Iterator[str]:
     yield f"Measured {date.today()}, {len(evaluation):,} queries, space `{get_embedder().space}`, Milvus Lite."
     yield ""
     yield from _table(evaluation)
+    yield ""
+    yield from verdicts()
 
 
 @dataclass(kw_only=True)
@@ -99,6 +101,54 @@ class VectorsAlone:
         with mock.patch.dict(settings._cache, WORDS_WEIGHT=0.0, COMPOSED_WORDS_WEIGHT=0.0):
             found: Sequence[str] = self.live.find(query)
             return found
+
+
+def verdicts(count: int = 200, first: tuple[int, ...] = (1, 3, 9)) -> Iterator[str]:
+    """Queries that name a brand: how many are called weak, and how the better order changes the first results."""
+    from random import Random
+
+    import numpy as np
+    from tqdm import tqdm
+
+    from demo_project.catalog.models import Product
+    from shopsearch.search import reranking
+    from shopsearch.search.engine import search
+
+    products = list(Product.objects.filter(published=True).exclude(brand=""))
+    queries: dict[str, set[Any]] = {}
+    for product in products:
+        thing = product.title.split(",")[0].split()[-1]
+        for text in (product.brand, f"{product.brand} {thing}", f"{product.brand} {product.colour} {thing}"):
+            queries.setdefault(text, set()).add(product.pk)
+    brands = {product.brand for product in products}
+    others = sorted(queries.keys() - brands)
+    asked = [*sorted(brands), *Random("brands").sample(others, min(count, len(others)))]
+    weak, precision = [], []
+    for text in tqdm(asked, desc="Brands", unit=" queries"):
+        answer = search(text)
+        weak += [text] if answer.match == "weak" else []
+        before = [result.product.pk for result in answer.results]
+        order = reranking.order_of(answer.index, answer)
+        positions = order.positions if order else range(len(before))
+        after = [before[place] for place in positions] + before[len(positions) :]
+        right = queries[text]
+        precision.append(
+            [
+                [sum(pk in right for pk in found[:n]) / min(n, len(right)) for n in first]
+                for found in (before, after)
+            ]
+        )
+    yield f"{len(asked)} queries, {len(brands)} of them a brand alone; weak: {len(weak)} {weak[:5]}"
+    values = np.array(precision)
+    changes = values[:, 1] - values[:, 0]
+    dice = np.random.default_rng(0)
+    means = changes[dice.integers(0, len(changes), (2000, len(changes)))].mean(axis=1)
+    for column, n in enumerate(first):
+        low, high = np.quantile(means[:, column], (0.025, 0.975))
+        yield (
+            f"P@{n}: {values[:, 0, column].mean():.3f} before, {values[:, 1, column].mean():.3f} after the rerank "
+            f"(change {changes[:, column].mean():+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
+        )
 
 
 def _of_its_language(query: JudgedQuery) -> JudgedQuery:

@@ -1,9 +1,11 @@
-"""A strict Content-Security-Policy on every page: the widget has to work under it."""
+"""A strict Content-Security-Policy on every page: the widget has to work under it. Pages are compressed."""
 
 from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 
 
 def content_security_policy(
@@ -17,3 +19,10 @@ def content_security_policy(
         return response
 
     return middleware
+
+
+class CompressedPages(GZipMiddleware):
+    """Django's, but for what is streamed: the events of a rerank would wait for the end of their stream."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        return response if response.streaming else super().process_response(request, response)

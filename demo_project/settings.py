@@ -44,6 +44,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "shopsearch.middleware.RequestIDMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "demo_project.middleware.CompressedPages",
     "demo_project.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

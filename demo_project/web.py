@@ -8,13 +8,16 @@ import signal
 import sys
 import threading
 from types import FrameType
+from typing import cast
 
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.middleware.gzip import GZipMiddleware
 
 HOST = "127.0.0.1"
+TEXTS = ("text/css", "text/javascript", "application/javascript", "image/svg+xml")
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +37,14 @@ class StaticFiles(StaticFilesHandler):
 
     def serve(self, request: HttpRequest) -> HttpResponse | FileResponse:
         try:
-            return super().serve(request)
+            response = super().serve(request)
         except SuspiciousFileOperation as error:  # /static/../…: Django would answer 500
             raise Http404 from error
+        if not response.streaming or response["Content-Type"] not in TEXTS:
+            return response
+        # Compressed, and asked for again with its date: a file that is edited is there with the next page.
+        whole = HttpResponse(response.getvalue(), headers=dict(response.headers))
+        return cast("HttpResponse", GZipMiddleware(lambda _: whole).process_response(request, whole))
 
 
 def make_server(port: int) -> ThreadedWSGIServer:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext as _
+
 from shopsearch.exceptions import FilterError
 from shopsearch.types import FilterType, FilterValue
 
@@ -63,31 +65,44 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
     characters than the limits above.
     """
     if len(conditions) > MAX_CONDITIONS:
-        raise FilterError(f"A search takes up to {MAX_CONDITIONS} filters, not {len(conditions):,}.")
+        raise FilterError(
+            _("A search takes up to %(most)s filters, not %(count)s.")
+            % {"most": MAX_CONDITIONS, "count": f"{len(conditions):,}"}
+        )
     characters = 0
     any_of: dict[str, AnyOf] = {}
     ranges: dict[str, Range] = {}
     for key, given in conditions.items():
-        name, _, lookup = (key, "", "") if key in declared else key.rpartition("__")
+        name, _separator, lookup = (key, "", "") if key in declared else key.rpartition("__")
         kind = declared.get(name)
         if kind is None or (not lookup and key != name):
             known = ", ".join(sorted(declared)) or "none"
-            raise FilterError(f"There is no filter {key[:_SHOWN]!r}. The filters of this shop: {known}.")
+            raise FilterError(
+                _("There is no filter %(name)r. The filters of this shop: %(known)s.")
+                % {"name": key[:_SHOWN], "known": known}
+            )
         values = _listed(given)
         if not values:
             continue
         if len(values) > MAX_VALUES:
-            raise FilterError(f"The filter {name!r} takes up to {MAX_VALUES:,} values, not {len(values):,}.")
+            raise FilterError(
+                _("The filter %(name)r takes up to %(most)s values, not %(count)s.")
+                % {"name": name, "most": f"{MAX_VALUES:,}", "count": f"{len(values):,}"}
+            )
         characters += sum(len(value) for value in values if isinstance(value, str))
         if characters > MAX_CHARACTERS:
             raise FilterError(
-                f"Filters have up to {MAX_CHARACTERS:,} characters together; ask for fewer values."
+                _("Filters have up to %(most)s characters together; ask for fewer values.")
+                % {"most": f"{MAX_CHARACTERS:,}"}
             )
         if not lookup:
             any_of[name] = AnyOf(name, tuple(_exact(name, kind, value) for value in values))
         elif lookup in ("gte", "lte") and kind == "number":
             if len(values) > 1:
-                raise FilterError(f"The filter {key!r} takes one number, not {len(values)}.")
+                raise FilterError(
+                    _("The filter %(name)r takes one number, not %(count)s.")
+                    % {"name": key, "count": len(values)}
+                )
             bound = _typed(name, kind, values[0])
             before = ranges.get(name, Range(name))
             ranges[name] = (
@@ -97,7 +112,8 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
             )
         else:
             raise FilterError(
-                f"{key!r} is not a filter: __gte and __lte bound numbers, and {name!r} is {kind}."
+                _("%(key)r is not a filter: __gte and __lte bound numbers, and %(name)r is %(kind)s.")
+                % {"key": key, "name": name, "kind": kind}
             )
     found: tuple[AnyOf | Range, ...] = (*any_of.values(), *ranges.values())
     return None if not found else found[0] if len(found) == 1 else And(found)
@@ -129,13 +145,18 @@ def _typed(name: str, kind: FilterType, value: object) -> str | float | bool:
     if kind == "boolean":
         if text.lower() in TRUE + FALSE:
             return text.lower() in TRUE
-        raise FilterError(f"The filter {name!r} takes true or false, not {text[:_SHOWN]!r}.")
+        raise FilterError(
+            _("The filter %(name)r takes true or false, not %(text)r.")
+            % {"name": name, "text": text[:_SHOWN]}
+        )
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise FilterError(f"The filter {name!r} takes a number, not {text[:_SHOWN]!r}.")
+        raise FilterError(
+            _("The filter %(name)r takes a number, not %(text)r.") % {"name": name, "text": text[:_SHOWN]}
+        )
     return number
 
 
@@ -143,8 +164,11 @@ def _exact(name: str, kind: FilterType, value: object) -> str | float | bool:
     typed = _typed(name, kind, value)
     if kind == "number" and (text := str(value).strip()).lstrip("+-").isdecimal() and int(text) != typed:
         raise FilterError(
-            f"The filter {name!r} takes numbers that are exact: whole ones up to 9,007,199,254,740,992, and not "
-            f"{text[:_SHOWN]}."
+            _(
+                "The filter %(name)r takes numbers that are exact: whole ones up to 9,007,199,254,740,992, and not "
+                "%(text)s."
+            )
+            % {"name": name, "text": text[:_SHOWN]}
         )
     return typed
 

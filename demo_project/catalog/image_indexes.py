@@ -8,10 +8,16 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils.translation import gettext_noop
 
+from demo_project.rendering.palettes import COLOURS
 from shopsearch import FilterField, ImageIndex, register
 from shopsearch.models import ProductImage
 
 from .models import Product
+from .thumbnails import thumbnail_url
+
+SWATCHES = {
+    name: "#{:02x}{:02x}{:02x}".format(*(int(part) for part in colour)) for name, colour in COLOURS.items()
+}
 
 gettext_noop("in stock")  # how the search page names that filter; the others are named like their fields
 
@@ -20,9 +26,9 @@ gettext_noop("in stock")  # how the search page names that filter; the others ar
 class ProductImageIndex(ImageIndex):
     filters = {
         "category": FilterField(str, "category__slug", label="category__name"),
-        "price": Decimal,
+        "price": FilterField(Decimal, unit="$%s"),
         "in_stock": FilterField(bool, "stock"),
-        "colour": str,
+        "colour": FilterField(str, swatches=SWATCHES),
         "brand": str,
     }
     newest = "created"
@@ -35,6 +41,9 @@ class ProductImageIndex(ImageIndex):
         """Pictures of what is for sale: a product taken off the shop's pages leaves the search too."""
         images = ProductImage._default_manager.select_related("product__category")
         return images.filter(product__published=True)
+
+    def get_picture_url(self, image: ProductImage) -> str:
+        return thumbnail_url(image) if image.image else ""
 
     def describe(self, product: Product, image: ProductImage, request: Any = None) -> dict[str, Any]:
         return super().describe(product, image, request) | {

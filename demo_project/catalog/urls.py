@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from .thumbnails import thumbnail
 from .views import CategoryPage, HomePage, ProductPage
 
 app_name = "catalog"
@@ -9,5 +10,6 @@ app_name = "catalog"
 urlpatterns = [
     path("", HomePage.as_view(), name="home"),
     path("categories/<slug:slug>/", CategoryPage.as_view(), name="category"),
+    path("thumbnails/<int:pk>/<str:name>.webp", thumbnail, name="thumbnail"),
     path("products/<slug:slug>/", ProductPage.as_view(), name="product"),
 ]

@@ -43,6 +43,10 @@ class CollectionOrder:
     explanation: Promise | str
     states: tuple[str, ...]
     carry_out: Callable[[ImageIndex], object]
+    needs: str = ""
+    """A state that another collection of the index must be in for the order to make sense."""
+    clashes: tuple[str, ...] = ()
+    """States that no other collection of the index may be in."""
 
 
 ORDERS = {
@@ -54,12 +58,14 @@ ORDERS = {
         ),
         (State.LIVE,),
         rebuild.begin,
+        clashes=(State.BUILDING, State.PAUSED),
     ),
     "prune": CollectionOrder(
         _("Drop the earlier ones"),
         _("The collections that are kept for a rollback are dropped, and such as nothing knows of any more."),
         (State.LIVE,),
         rebuild.prune,
+        needs=State.RETIRED,
     ),
     "pause": CollectionOrder(
         _("Pause"),
@@ -81,6 +87,7 @@ ORDERS = {
         _("This collection catches up with what has changed since, and answers again as soon as it has."),
         (State.RETIRED,),
         rebuild.roll_back,
+        clashes=(State.BUILDING, State.PAUSED),
     ),
 }
 
@@ -96,6 +103,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
     class Media:
         css = {"all": (STYLE,)}
+        js = ("shopsearch/progress.js",)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         columns = super().get_list_display(request)
@@ -134,18 +142,29 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     def went_live(self, collection: Collection) -> SafeString | str:
         if collection.state == State.LIVE:
             return ago(collection.live_at or collection.created_at)
+        if collection.state == State.RETIRED:
+            return format_html(str(_("earlier: {}")), ago(collection.live_at or collection.created_at))
         return "–"
 
     @admin.display(description=_("orders"))
-    def orders(self, collection: Collection) -> SafeString:
-        links = (
+    def orders(self, collection: Collection) -> SafeString | str:
+        """Those that make sense now."""
+        if find_index(collection.index) is None:
+            return "–"
+        others = Collection.objects.filter(index=collection.index).exclude(pk=collection.pk)
+        states = set(others.values_list("state", flat=True))
+        links = [
             (
                 reverse(f"{self.admin_site.name}:shopsearch_collection_order", args=[collection.pk, name]),
                 order.title,
             )
             for name, order in ORDERS.items()
             if collection.state in order.states
-        )
+            and (not order.needs or order.needs in states)
+            and states.isdisjoint(order.clashes)
+        ]
+        if not links:
+            return "–"
         return format_html(
             '<div class="shopsearch-orders">{}</div>', format_html_join("", '<a href="{}">{}</a>', links)
         )
@@ -175,6 +194,10 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             "title": order.title,
             "explanation": order.explanation,
             "collection": collection,
+            "live_since": ago(collection.live_at or collection.created_at)
+            if collection.state in (State.LIVE, State.RETIRED)
+            else "",
+            "created": ago(collection.created_at),
         }
         return TemplateResponse(request, "admin/shopsearch/collection/order.html", context)
 

@@ -44,7 +44,7 @@ class ProductImageAdminMixin(ReindexPermission, ImageColumns):
     """
 
     list_display: Any = ("thumbnail", "__str__", "index_state", "index_error")
-    list_display_links: Any = ("thumbnail", "__str__")
+    list_display_links: Any = ("__str__",)
     list_per_page = 50
     readonly_fields: Any = ("thumbnail", "index_state", "index_error")
     actions: Any = ("reindex_selected",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -34,6 +35,14 @@ SHOWN_SIDE = 480
 """The longest side, in pixels, of a query's picture as staff see it."""
 GRADE, BEFORE = "grade-", "before-"
 """With a product's id they name its grade in the form, and that which the form began with."""
+
+
+class LanguageFilter(admin.AllValuesFieldListFilter):
+    """Its link for queries of no language has a name, too."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": choice["display"] or _("(none)")}
 
 
 class QueryForm(ModelForm):
@@ -100,7 +109,7 @@ class EvaluationQueryAdmin(ModelAdmin):
     form = QueryForm
     list_display = ("asked", "judged", "times", "source", "language", "index_name")
     list_display_links = None
-    list_filter = (JudgedFilter, "source", "language", "index")
+    list_filter = (JudgedFilter, "source", ("language", LanguageFilter), "index")
     search_fields = ("text",)
     ordering = ("-times_asked", "pk")
     list_per_page = 50

@@ -123,7 +123,7 @@ class RerankAdmin(ReadOnly, ModelAdmin):
         numbers = {each["image"]: number for number, each in enumerate(rerank.candidates, start=1)}
         cells = (
             (
-                self._thumbnail(index, rows.get(each["image"])),
+                self._thumbnail(index, rows.get(each["image"]), each["text"]),
                 numbers[each["image"]],
                 each["text"],
                 f"{each['score']:.3f}",
@@ -133,13 +133,14 @@ class RerankAdmin(ReadOnly, ModelAdmin):
         pattern = '<li class="shopsearch-candidate">{}<div><b>{}</b> {}</div><small>{}</small></li>'
         return format_html('<ol class="shopsearch-candidates">{}</ol>', format_html_join("", pattern, cells))
 
-    def _thumbnail(self, index: ImageIndex | None, row: Any) -> SafeString:
+    def _thumbnail(self, index: ImageIndex | None, row: Any, text: str) -> SafeString:
         address = index.get_picture_url(row) if index is not None and row is not None else ""
         if not address or index is None:
             return format_html('<span class="shopsearch-thumbnail">{}</span>', _("gone"))
         picture = format_html(
-            '<img class="shopsearch-thumbnail" src="{}" alt="" width="64" height="64" loading="lazy">',
+            '<img class="shopsearch-thumbnail" src="{}" alt="{}" width="64" height="64" loading="lazy">',
             address,
+            text or _("picture"),
         )
         options = index.model._meta
         name = f"{self.admin_site.name}:{options.app_label}_{options.model_name}_change"

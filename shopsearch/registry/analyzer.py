@@ -37,6 +37,10 @@ class QueryTerms:
         wanted = set(self.stems)
         return len(wanted & set(stored.split())) / len(wanted) if wanted else 0.0
 
+    def all_in(self, stored: str) -> bool:
+        """Whether a product has every word of the query: a match whatever its picture looks like."""
+        return bool(self.stems) and set(self.stems) <= set(stored.split())
+
     def names(self, stored: str) -> bool:
         """Whether the query is what a product is called."""
         return bool(self.name) and self.name in stored.split()

@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -61,6 +61,10 @@ class FilterField:
     aggregate: Aggregate = ""
     """The value if the path leads to several rows: the "min" or "max" of their numbers or texts, or whether "any" is
     true: ``FilterField(Decimal, "stockrecords__price", aggregate="min")``. A ``list[str]`` has all of them."""
+    unit: str = ""
+    """How the search page writes a number of it: "$%s", or "%s cm"."""
+    swatches: Mapping[str, str] | None = field(default=None, hash=False)
+    """The colour that the search page shows beside a value, as CSS writes it: ``{"navy": "#1c2860"}``."""
 
     @property
     def kind(self) -> FilterType:
@@ -300,13 +304,14 @@ class ImageIndex:
         if self.partition_by:
             values = values | {self.partition_by: values.get(self.partition_by) or ""}
         if self.words_field:
-            product = self.get_product(image)
-            with self.in_its_language():
-                texts, names = self.get_words(product), self.get_identifiers(product)
-            values = values | {
-                self.words_field: analyzer.product_terms([*texts, *names], names, self.words_language)
-            }
+            values = values | {self.words_field: self.terms_of(self.get_product(image))}
         return values
+
+    def terms_of(self, product: Any) -> str:
+        """The terms that the product is found by, as stores keep them."""
+        with self.in_its_language():
+            texts, names = self.get_words(product), self.get_identifiers(product)
+        return analyzer.product_terms([*texts, *names], names, self.words_language)
 
     def open_image(self, image: Any) -> BinaryIO:
         """The image's file, opened for reading; use it in a ``with`` statement.

@@ -11,12 +11,31 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from shopsearch.embedders.base import Embedder
+from shopsearch.embedders.photos import colours
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers.base import Reranker
 from shopsearch.types import Candidate, Query, RerankerOutput
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MUCH = 0.25
+"""The share of a colour in what a picture shows, its background aside, from which it is worth a word."""
+
+# What colours.NAMES are called in the page's language.
+_NAMES = (
+    *(gettext_noop("black"), gettext_noop("white"), gettext_noop("grey"), gettext_noop("red")),
+    *(gettext_noop("orange"), gettext_noop("yellow"), gettext_noop("green"), gettext_noop("turquoise")),
+    *(gettext_noop("blue"), gettext_noop("navy"), gettext_noop("purple"), gettext_noop("pink")),
+    *(gettext_noop("brown"), gettext_noop("beige")),
+)
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -24,7 +43,7 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 class JointReranker(Reranker):
     """Scores a candidate by how near its picture, alone or with its words, is to the query: the nearer counts."""
 
-    prompt_version: str = "3"
+    prompt_version: str = "4"
     most_candidates: int = 9
 
     _embedder: Embedder | None = field(default=None, init=False, repr=False)
@@ -52,7 +71,7 @@ class JointReranker(Reranker):
         # Words may only help: a brand that the model does not know must not outweigh what the picture shows.
         scores = [float(score) for score in cosines.max(axis=0)]
         likeness: list[float] = []
-        caption = ""
+        looks_like = ""
         if query.image is not None:
             words = _shared(query, candidates)
             alone = self._bound.embed(
@@ -64,11 +83,11 @@ class JointReranker(Reranker):
             likeness = [float(cosine) for cosine in vectors[1 + len(candidates) :] @ alone[0]]
             named = [float(cosine) for cosine in alone[1:] @ alone[0]]
             if words:
-                caption = f"Looks like: {words[named.index(max(named))]}"
+                looks_like = words[named.index(max(named))]
         return RerankerOutput(
             scores=scores,
-            caption=caption,
-            reason=_reason(query, candidates, scores, likeness),
+            caption=_("Looks like: %(word)s") % {"word": looks_like} if looks_like else "",
+            reason=_reason(query, candidates, scores, likeness, looks_like),
             raw=" ".join(f"{score:.4f}" for score in scores),
         )
 
@@ -85,19 +104,41 @@ def _shared(query: Query, candidates: Sequence[Candidate]) -> list[str]:
 
 
 def _reason(
-    query: Query, candidates: Sequence[Candidate], scores: Sequence[float], likeness: Sequence[float]
+    query: Query,
+    candidates: Sequence[Candidate],
+    scores: Sequence[float],
+    likeness: Sequence[float],
+    looks_like: str,
 ) -> str:
-    """Why the best candidate is the best: computed facts, not a model's prose."""
+    """Why the best candidate is the best, in the active language: computed facts, not a model's prose."""
     if not candidates:
         return ""
     best = max(range(len(candidates)), key=lambda place: scores[place])
     named = set(_words(candidates[best].text))
-    shared = [word for word in dict.fromkeys(_words(query.text)) if word in named]
+    asked = [word for word in dict.fromkeys(_words(query.text)) if word in named]
     facts = []
-    if shared:
-        facts.append(f"its words name “{' '.join(shared)}”")
-    if likeness and likeness[best] == max(likeness):
-        facts.append(f"of the {len(candidates)} leading pictures its own is the most like yours")
+    if asked:
+        facts.append(_("its words name “%(words)s”") % {"words": " ".join(asked)})
+    if looks_like in named:
+        facts.append(_("like your picture it is “%(word)s”") % {"word": looks_like})
+    if query.image is not None and (names := _common_colours(query.image, candidates[best].image)):
+        both = [str(_(name)) for name in names]
+        facts.append(_("both pictures have much %(colours)s") % {"colours": _listed(both)})
+    elif likeness and likeness[best] == max(likeness):
+        leading = {"count": len(candidates)}
+        facts.append(_("of the %(count)s leading pictures its own is the most like yours") % leading)
     if not facts:
-        facts.append("its picture and its words together are the nearest to your search")
-    return f"{' and '.join(facts)}."
+        facts.append(_("its picture and its words together are the nearest to your search"))
+    return f"{_listed(facts)}."
+
+
+def _listed(facts: Sequence[str]) -> str:
+    if len(facts) < 2:
+        return "".join(facts)
+    return _("%(others)s and %(last)s") % {"others": ", ".join(facts[:-1]), "last": facts[-1]}
+
+
+def _common_colours(*pictures: Image) -> list[str]:
+    """The named colours of which each picture has much, the most common first."""
+    shares = np.min([colours.seen(picture.convert("RGB"))[0] for picture in pictures], axis=0)
+    return [_NAMES[place] for place in np.argsort(-shares) if shares[place] >= MUCH][:2]

@@ -32,13 +32,20 @@ class Order:
 
 
 def arrange(
-    output: RerankerOutput, retrieval: Sequence[float], *, weight: float = 0.6, lift: int = 6
+    output: RerankerOutput,
+    retrieval: Sequence[float],
+    *,
+    weight: float = 0.6,
+    lift: int = 6,
+    words: Sequence[float] = (),
 ) -> Order:
     """A permutation of the candidates, for any output whatsoever; raises nothing.
 
     ``retrieval`` has the candidates' scores in retrieval's order. ``weight`` is the model's share, in [0, 1]: at 0 the
     order stays, at 1 the model alone decides. No candidate climbs more than ``lift`` places, so that a product's own
-    words can gain it little. What the model left out follows in retrieval's order; an empty output changes nothing.
+    words can gain it little. ``words`` has the share of the query's words that each candidate has: one that has none
+    of them passes none that has them all. What the model left out follows in retrieval's order; an empty output
+    changes nothing.
     """
     repairs: Counter[str] = Counter()
     judged = _judged(output, len(retrieval), repairs)
@@ -48,10 +55,18 @@ def arrange(
     prior = spread([score if _finite(score) else None for score in retrieval])
     fused = [weight * ours + (1 - weight) * theirs for ours, theirs in zip(model, prior, strict=True)]
     left = sorted(range(len(retrieval)), key=lambda place: (-fused[place], place))
+    having_all = [place for place, share in enumerate(words) if share == 1]
     positions: list[int] = []
+
+    def may_stand_here(place: int) -> bool:
+        if place > len(positions) + lift:
+            return False
+        has_none = place < len(words) and words[place] == 0
+        return not (has_none and any(each < place and each in left for each in having_all))
+
     while left:
-        # At step p, p candidates are placed and at least p + 1 may stand here: one is always left.
-        chosen = next(place for place in left if place <= len(positions) + lift)
+        # One always may: of those left, the first in retrieval's order, which passes nobody.
+        chosen = next(place for place in left if may_stand_here(place))
         left.remove(chosen)
         positions.append(chosen)
     return Order(positions=tuple(positions), repairs=dict(+repairs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 from shopsearch.filters import AnyOf, Range
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.index import Aggregate
-from shopsearch.registry.keys import is_storable
+from shopsearch.registry.keys import is_storable, keys_from
 from shopsearch.registry.relations import relation
 from shopsearch.types import FilterType
 
@@ -148,11 +148,12 @@ def place_of(index: ImageIndex, path: str) -> Place | None:
     return Place(field=found, lookup=f"{lookup}{last}", is_several=is_several)
 
 
-def products(index: ImageIndex) -> QuerySet[Model]:
-    """Those that the shop shows with an image, one row each."""
+def products(index: ImageIndex, among: Collection[str] | None = None) -> QuerySet[Model]:
+    """Those that the shop shows with an image, one row each; of these keys alone unless None."""
     images = index.get_queryset()
     keys = images.order_by().values_list(index.product_key)
-    return index.product_model._base_manager.using(images.db).filter(pk__in=keys)
+    found = index.product_model._base_manager.using(images.db).filter(pk__in=keys)
+    return found if among is None else found.filter(pk__in=keys_from(index.product_model, among))
 
 
 def narrowed(

@@ -19,8 +19,9 @@ from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
 from shopsearch.search import calibration, reranking, retrieval, sorting
-from shopsearch.search.facets import facet_names, facets
+from shopsearch.search.facets import facet_names, facets, number_of_products
 from shopsearch.search.request import SearchAnswer, SearchRequest
+from shopsearch.search.result_set import ResultSet, result_set
 from shopsearch.search.retrieval import Found, Replaced
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query, Result
@@ -118,7 +119,7 @@ def answer(request: SearchRequest) -> SearchAnswer:
     Raises what ``search`` raises, and ImageError for a picture that cannot be used.
     """
     asked = understood(request)
-    found, weak_below = retrieved(asked)
+    found, weak_below, among = retrieved(asked)
     answered = SearchAnswer(
         request=request,
         index=asked.index,
@@ -132,7 +133,8 @@ def answer(request: SearchRequest) -> SearchAnswer:
         retrieval=found.retrieval,
         is_named=found.is_named,
         like=asked.like[0] if asked.like else None,
-        facets=None if asked.facets is None else facets(asked.index, asked.condition, asked.facets),
+        facets=None if asked.facets is None else facets(asked.index, asked.condition, asked.facets, among),
+        number=None if among is None else number_of_products(asked.index, asked.condition, among),
     )
     if request.wants_rerank and not asked.sort:
         return replace(answered, rerank=reranking.request(asked.index, answered))
@@ -163,7 +165,9 @@ def index_named(name: str) -> ImageIndex:
     """The index of this name; without one, that of the shop's product images. Raises QueryError with the names."""
     if name and find_index(name) is None:
         known_names = ", ".join(known.name for known in get_indexes())
-        raise QueryError(f"There is no index {name!r}; use one of: {known_names}.")
+        raise QueryError(
+            _("There is no index %(name)r; use one of: %(known)s.") % {"name": name, "known": known_names}
+        )
     return get_index(name)
 
 
@@ -178,11 +182,12 @@ def _page_size(request: SearchRequest) -> int:
     """How many results the page has at most. Raises QueryError for a page out of bounds, with the bounds."""
     limit = settings.PAGE_SIZE if request.limit is None else request.limit
     if not 1 <= limit <= settings.MAX_PAGE_SIZE:
-        raise QueryError(f"limit must be a number from 1 to {settings.MAX_PAGE_SIZE}.")
+        raise QueryError(_("limit must be a number from 1 to %(most)s.") % {"most": settings.MAX_PAGE_SIZE})
     deepest = settings.MAX_RESULTS - 1
     if not 0 <= request.offset <= deepest:
         raise QueryError(
-            f"offset must be a number from 0 to {deepest}; narrow the search to see what is further down."
+            _("offset must be a number from 0 to %(deepest)s; narrow the search to see what is further down.")
+            % {"deepest": deepest}
         )
     return int(min(limit, settings.MAX_RESULTS - request.offset))
 
@@ -208,7 +213,10 @@ def _query(index: ImageIndex, request: SearchRequest, like: Sequence[Any]) -> Qu
     if request.like_product is not None:
         return Query()
     if len(request.text) > settings.MAX_QUERY_CHARACTERS:
-        raise QueryError(f"The text is too long; use at most {settings.MAX_QUERY_CHARACTERS} characters.")
+        raise QueryError(
+            _("The text is too long; use at most %(most)s characters.")
+            % {"most": settings.MAX_QUERY_CHARACTERS}
+        )
     text, image = " ".join(request.text.split()), request.image
     if like and text:
         image = _opened(index, like[0])
@@ -230,8 +238,8 @@ def _opened(index: ImageIndex, image: Any) -> Image:
         raise ImageUnreadable(_("The picture of that product cannot be opened. Try another one.")) from error
 
 
-def retrieved(asked: Understood) -> tuple[Found, float | None]:
-    """The best products, and the score below which they are a weak match.
+def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None]:
+    """The best products, the score below which they are a weak match, and, for facets, the result set.
 
     The model that embeds the query is the one that made the live collection, even if another one goes live meanwhile.
     """
@@ -245,9 +253,15 @@ def retrieved(asked: Understood) -> tuple[Found, float | None]:
         try:
             vector, weak_below = embedded(asked, collection)
             if collection is None or vector is None:
-                return Found(), weak_below
-            target = retrieval.target(index, collection, asked.query, vector, asked.condition)
-            return retrieval.products(target, wanted=wanted, without=own), weak_below
+                return Found(), weak_below, None
+            target = retrieval.target(
+                index, collection, asked.query, vector, asked.condition, weak_below=weak_below
+            )
+            found = retrieval.products(target, wanted=wanted, without=own)
+            among = None
+            if asked.facets is not None and found.has_match:
+                among = result_set(replace(target, condition=None))
+            return found, weak_below, among
         except Replaced:
             continue
 

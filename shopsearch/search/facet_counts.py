@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -50,7 +50,10 @@ class Tally(ABC):
 
     @abstractmethod
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
-        """So many of the most frequent, among equals by value, then others to be included; and if there are more."""
+        """So many of the most frequent without conditions, among equals by value, then others to be included.
+
+        Each with its count under the conditions, and only where that is not 0; and whether there are more.
+        """
 
     @abstractmethod
     def numbers(self) -> Bounds: ...
@@ -59,10 +62,24 @@ class Tally(ABC):
 class DatabaseTally(Tally):
     """Counted by the shop's database: exact, whatever the shop's size."""
 
-    def __init__(self, index: ImageIndex, name: str, column: Column, conditions: Sequence[Condition]) -> None:
+    def __init__(
+        self,
+        index: ImageIndex,
+        name: str,
+        column: Column,
+        conditions: Sequence[Condition],
+        among: Collection[str] | None = None,
+        *,
+        is_exact: bool = True,
+    ) -> None:
+        self.is_exact = is_exact
         with index.in_its_language():
-            found = narrowed(products(index), index, conditions).annotate(shopsearch_value=column.expression)
-        self._found = found.filter(shopsearch_value__isnull=False)
+            whole = products(index, among)
+            narrow = narrowed(whole, index, conditions) if conditions else None
+            whole = whole.annotate(shopsearch_value=column.expression)
+        self._counts_if = Q() if narrow is None else Q(pk__in=narrow.values("pk"))
+        self._whole = whole.filter(shopsearch_value__isnull=False)
+        self._found = self._whole.filter(self._counts_if)
         self._column = column
         label = index.filter_fields[name].label
         place = place_of(index, label) if label else None
@@ -70,12 +87,12 @@ class DatabaseTally(Tally):
 
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
         is_text = self._column.kind in ("string", "strings")
-        found = self._found.exclude(shopsearch_value="") if is_text else self._found
+        found = self._whole.exclude(shopsearch_value="") if is_text else self._whole
         top = self._counted(found, most + 1)
         known = {each.value for each in top[:most]}
         missing = [each for each in including if each not in known and is_storable(each)]
         further = self._counted(found.filter(shopsearch_value__in=missing), len(missing)) if missing else []
-        return [*top[:most], *further], len(top) > most
+        return [each for each in (*top[:most], *further) if each.count], len(top) > most
 
     def numbers(self) -> Bounds:
         found = self._found.aggregate(least=Min("shopsearch_value"), most=Max("shopsearch_value"))
@@ -101,8 +118,11 @@ class DatabaseTally(Tally):
             found = found.annotate(shopsearch_named=F(self._label))
             label = {"shopsearch_label": Min("shopsearch_named")}
         # A product's several rows, or several labels, are joined to it.
-        count = Count("pk", distinct=self._column.several_of is not None)
-        groups = found.values("shopsearch_value").annotate(shopsearch_count=count, **label)
+        is_joined = self._column.several_of is not None
+        count = Count("pk", filter=self._counts_if, distinct=is_joined) if self._counts_if else None
+        whole = Count("pk", distinct=is_joined)
+        groups = found.values("shopsearch_value").annotate(shopsearch_whole=whole, **label)
+        groups = groups.annotate(shopsearch_count=F("shopsearch_whole") if count is None else count)
         choices = dict(getattr(self._column.field, "flatchoices", ()))
         return [
             ValueCount(
@@ -110,7 +130,7 @@ class DatabaseTally(Tally):
                 label=str(row.get("shopsearch_label") or choices.get(row["shopsearch_value"], "")),
                 count=row["shopsearch_count"],
             )
-            for row in groups.order_by("-shopsearch_count", "shopsearch_value")[:most]
+            for row in groups.order_by("-shopsearch_whole", "shopsearch_value")[:most]
         ]
 
 
@@ -125,7 +145,11 @@ class Reading:
 
 
 def readings(
-    index: ImageIndex, conditions: Sequence[Condition], names: Sequence[str], limit: int
+    index: ImageIndex,
+    conditions: Sequence[Condition],
+    names: Sequence[str],
+    limit: int,
+    among: Collection[str] | None = None,
 ) -> list[Reading]:
     """The values of these filters, of the first products, by key, that pass these conditions."""
     if not names:
@@ -133,10 +157,10 @@ def readings(
     fields = index.filter_fields
     labels = {name: label for name in names if (label := fields[name].label)}
     with index.in_its_language():
-        read = list(_read(index, conditions, names, labels, limit))
+        read = list(_read(index, conditions, names, labels, limit, among))
         language = get_language()
     if labels and get_language() != language:  # what shoppers read is in theirs
-        shown = {product: each for product, _, each in _read(index, conditions, (), labels, limit)}
+        shown = {product: each for product, _, each in _read(index, conditions, (), labels, limit, among)}
         read = [(product, values, shown.get(product, own)) for product, values, own in read]
     return [
         Reading(
@@ -154,11 +178,12 @@ def _read(
     names: Sequence[str],
     labels: dict[str, str],
     limit: int,
+    among: Collection[str] | None,
 ) -> Iterator[tuple[object, dict[str, FilterValue | None], dict[str, Any]]]:
     """Of each product its key, the values of these filters, and what is at the end of these labels' paths."""
     fields = index.filter_fields
     paths = {name: path for name in names if isinstance(path := fields[name].source or name, str)}
-    found = narrowed(products(index), index, conditions)
+    found = narrowed(products(index, among), index, conditions)
     asked = {*paths.values(), *labels.values()}
     places = [place_of(index, path) for path in asked]
     is_columns = len(paths) == len(names) and all(place and not place.is_several for place in places)
@@ -168,7 +193,7 @@ def _read(
             yield row["pk"], values, {name: row[path] for name, path in labels.items()}
         return
     images = with_related(index, index.get_queryset().order_by("pk"))
-    if conditions:
+    if conditions or among is not None:
         images = images.alias(shopsearch_product=index.product_key)
         images = images.filter(shopsearch_product__in=found.values("pk"))
     for image in images[:limit].iterator(chunk_size=1_000):
@@ -205,24 +230,28 @@ class ReadTally(Tally):
         self, name: str, read: Sequence[Reading], conditions: Sequence[Condition], *, is_exact: bool
     ) -> None:
         self.is_exact = is_exact
+        self._whole: defaultdict[Any, set[object]] = defaultdict(set)
         self._products: defaultdict[Any, set[object]] = defaultdict(set)
         self._labels: dict[Any, str] = {}
         for each in read:
-            if all(holds(condition, each.values.get(condition.field)) for condition in conditions):
-                value = each.values.get(name)
-                for one in value if isinstance(value, tuple) else (value,):
-                    if one is not None and one != "":
+            passes = all(holds(condition, each.values.get(condition.field)) for condition in conditions)
+            value = each.values.get(name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None and one != "":
+                    self._whole[one].add(each.product)
+                    self._labels.setdefault(one, each.labels.get(name, {}).get(one, ""))
+                    if passes:
                         self._products[one].add(each.product)
-                        self._labels.setdefault(one, each.labels.get(name, {}).get(one, ""))
 
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
+        order = sorted(self._whole, key=lambda value: (-len(self._whole[value]), value))
+        listed = [*order[:most], *(value for value in order[most:] if value in including)]
         counted = [
-            ValueCount(value=value, label=self._labels[value], count=len(those))
-            for value, those in self._products.items()
+            ValueCount(value=value, label=self._labels[value], count=len(self._products[value]))
+            for value in listed
+            if value in self._products
         ]
-        counted.sort(key=lambda each: (-each.count, each.value))
-        further = [each for each in counted[most:] if each.value in including]
-        return [*counted[:most], *further], len(counted) > most
+        return counted, len(order) > most
 
     def numbers(self) -> Bounds:
         least, most = min(self._products, default=None), max(self._products, default=None)

@@ -1,4 +1,4 @@
-"""Facets: how many of the shop's products each value of a filter would leave."""
+"""Facets: how many products of the result set, or of the whole shop, each value of a filter would leave."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 
 from shopsearch.conf import settings
 from shopsearch.exceptions import FilterError
-from shopsearch.filters import AnyOf, Filter, Range, conditions
+from shopsearch.filters import AnyOf, Filter, Range, conditions, holds
 from shopsearch.registry import ImageIndex
-from shopsearch.search.columns import column, place_of
+from shopsearch.search.columns import column, narrowed, place_of, products
 from shopsearch.search.facet_counts import Condition, DatabaseTally, ReadTally, Tally, ValueCount, readings
+from shopsearch.search.result_set import ResultSet
 from shopsearch.types import FilterType
 
 MAX_VALUES = 20
@@ -46,9 +47,11 @@ class Facet:
     name: str
     kind: FilterType
     is_exact: bool = True
-    """Else only SHOPSEARCH["FACET_LIMIT"] products or images were looked at; there may be more of everything."""
+    """Else not all products were looked at, for SHOPSEARCH["FACET_LIMIT"] or the size of the result set; there may be
+    more of everything."""
     values: tuple[FacetValue, ...] = ()
-    """The most frequent first, among equals by value; then the chosen ones that are not among them."""
+    """The most frequent first, as if nothing were chosen, so that the order stays while a shopper chooses; among equals
+    by value; then the chosen ones that are not among them."""
     has_more: bool = False
     """Whether there are values that are not listed."""
     minimum: float | None = None
@@ -59,6 +62,15 @@ class Facet:
     @property
     def label(self) -> str:
         return capfirst(_(self.name.replace("_", " ")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number of products."""
+
+    value: int
+    is_exact: bool
+    """Else there are more."""
 
 
 def facet_names(index: ImageIndex, asked: Iterable[object]) -> list[str]:
@@ -76,11 +88,13 @@ def facet_names(index: ImageIndex, asked: Iterable[object]) -> list[str]:
     return list(known) if "*" in names else names
 
 
-def facets(index: ImageIndex, condition: Filter | None, names: Sequence[str]) -> list[Facet]:
+def facets(
+    index: ImageIndex, condition: Filter | None, names: Sequence[str], among: ResultSet | None = None
+) -> list[Facet]:
     """One facet per name: over the products that the shop shows and that pass all conditions but the facet's own.
 
-    Filters that are columns of the shop's database are counted there, exactly. For others the values are read, of
-    SHOPSEARCH["FACET_LIMIT"] products or images at most.
+    With ``among``, over the products of that result set alone. Filters that are columns of the shop's database are
+    counted there, exactly. For others the values are read, of SHOPSEARCH["FACET_LIMIT"] products or images at most.
     """
     chosen = list(conditions(condition))
     columns = {name: column(index, name) for name in {*names, *(each.field for each in chosen)}}
@@ -94,19 +108,41 @@ def facets(index: ImageIndex, condition: Filter | None, names: Sequence[str]) ->
         return None in needed or bool(label and place_of(index, label) is None)
 
     to_read = [name for name in names if is_read(name)]
-    narrowing = [each for each in chosen if columns[each.field] and each.field not in to_read]
+    keys = None if among is None else among.products
+    is_complete = among is None or among.is_complete
+    # Of a result set all are read, so that the values' order is the same whatever is chosen.
+    narrowing = [
+        each for each in chosen if columns[each.field] and each.field not in to_read and keys is None
+    ]
     limit = settings.FACET_LIMIT
     needed = list(dict.fromkeys([*to_read, *(each.field for each in chosen)])) if to_read else []
-    read = readings(index, narrowing, needed, limit + 1)
+    read = readings(index, narrowing, needed, limit + 1, keys)
 
     def tally(name: str) -> Tally:
         known = columns[name]
         if known is None or name in to_read:
-            return ReadTally(name, read[:limit], others(name), is_exact=len(read) <= limit)
-        return DatabaseTally(index, name, known, others(name))
+            is_whole = is_complete and len(read) <= limit
+            return ReadTally(name, read[:limit], others(name), is_exact=is_whole)
+        return DatabaseTally(index, name, known, others(name), keys, is_exact=is_complete)
 
     own = {name: [each for each in chosen if each.field == name] for name in names}
     return [_facet(index, name, tally(name), own[name]) for name in names]
+
+
+def number_of_products(index: ImageIndex, condition: Filter | None, among: ResultSet) -> Number:
+    """How many products of the result set the shop shows and pass the condition."""
+    chosen = list(conditions(condition))
+    if all(column(index, each.field) for each in chosen):
+        counted = narrowed(products(index, among.products), index, chosen).count()
+        return Number(value=counted, is_exact=among.is_complete)
+    limit = settings.FACET_LIMIT
+    read = readings(index, [], list(dict.fromkeys(each.field for each in chosen)), limit + 1, among.products)
+    passing = {
+        each.product
+        for each in read[:limit]
+        if all(holds(condition, each.values.get(condition.field)) for condition in chosen)
+    }
+    return Number(value=len(passing), is_exact=among.is_complete and len(read) <= limit)
 
 
 def _facet(index: ImageIndex, name: str, tally: Tally, own: Sequence[Condition]) -> Facet:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from shopsearch.models import Rerank
     from shopsearch.registry import ImageIndex
-    from shopsearch.search.facets import Facet
+    from shopsearch.search.facets import Facet, Number
 
 
 def _active_language() -> str:
@@ -78,5 +78,7 @@ class SearchAnswer:
     the shop does not show it."""
     facets: Sequence[Facet] | None = None
     """None where none were asked for."""
+    number: Number | None = None
+    """How many products the result set has; None where no facets were asked for, or where there is no such set."""
     rerank: Rerank | None = None
     """The better order that was asked for; None where none was, or where there is nothing to gain."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
+from django.utils import translation
+from django.utils.translation import get_language
 
 from shopsearch import broker, images
 from shopsearch.backends import get_reranker
@@ -26,7 +28,8 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError, ShopsearchError
 from shopsearch.images import decoding
 from shopsearch.models import Rerank
-from shopsearch.registry import ImageIndex, get_index
+from shopsearch.registry import ImageIndex, analyzer, get_index
+from shopsearch.registry.relations import with_related
 from shopsearch.rerankers.ordering import Order, arrange
 from shopsearch.telemetry import logs, metrics
 from shopsearch.types import Candidate, Query, RerankerOutput
@@ -98,12 +101,21 @@ def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
         for result in leading
     ]
     files = [str(getattr(result.image, index.image_field)) for result in leading]
-    asked = [index.name, answer.query.text, hashlib.sha256(picture or b"").hexdigest(), candidates, files]
+    language = get_language() or ""
+    asked = [
+        index.name,
+        language,
+        answer.query.text,
+        hashlib.sha256(picture or b"").hexdigest(),
+        candidates,
+        files,
+    ]
     judge = [reranker.model, reranker.prompt_version, settings.RERANK_WEIGHT, settings.RERANK_LIFT]
     return Rerank(
         key=hashlib.sha256(json.dumps([asked, judge]).encode()).hexdigest(),
         index=index.name,
         text=answer.query.text,
+        language=language,
         picture=picture,
         candidates=candidates,
         model=reranker.model,
@@ -218,14 +230,18 @@ def _judge(rerank: Rerank) -> tuple[RerankerOutput, Order]:
     # A copy of our own, whatever formats are accepted from strangers.
     image = decoding.decode_here(bytes(rerank.picture), ["JPEG"]) if rerank.picture else None
     query = Query(text=rerank.text, image=image)
-    seen = _candidates(get_index(rerank.index), rerank.candidates)
+    index = get_index(rerank.index)
+    rows = _rows(index, rerank.candidates)
+    seen = _candidates(index, rerank.candidates, rows)
     places = sorted(seen)
-    output = reranker.rerank(query, [seen[place] for place in places])
+    with translation.override(rerank.language or None):
+        output = reranker.rerank(query, [seen[place] for place in places])
     order = arrange(
         output,
         [seen[place].score for place in places],
         weight=settings.RERANK_WEIGHT,
         lift=settings.RERANK_LIFT,
+        words=_word_shares(index, query, [rows[place] for place in places]),
     )
     if order.positions and order.positions[0] != _favourite(output, len(places)):
         # The reason speaks for the model's own favourite, which is not the one that stands first.
@@ -240,16 +256,31 @@ def _favourite(output: RerankerOutput, count: int) -> int:
     return arrange(output, [0.0] * count, weight=1, lift=count).positions[0]
 
 
-def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Candidate]:
+def _word_shares(index: ImageIndex, query: Query, rows: Sequence[Any]) -> list[float]:
+    """The share of the query's words that the product of each row has; empty where words do not bind the order.
+
+    Beside a picture they do not: they say what should be different from it, and the picture says the rest.
+    """
+    if not index.words_field or query.kind != "text":
+        return []
+    terms = analyzer.query_terms(query.text, index.words_language)
+    return [terms.share_in(index.terms_of(index.get_product(row))) for row in rows]
+
+
+def _rows(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Any]:
+    """The image of each candidate that the shop still shows, by the candidate's place."""
+    images = index.get_queryset().filter(pk__in=[each["image"] for each in recorded])
+    known = {str(row.pk): row for row in with_related(index, images) if index.get_product(row) is not None}
+    return {place: known[each["image"]] for place, each in enumerate(recorded) if each["image"] in known}
+
+
+def _candidates(
+    index: ImageIndex, recorded: Sequence[dict[str, Any]], rows: Mapping[int, Any]
+) -> dict[int, Candidate]:
     """The candidates that can still be looked at, by their place: not those gone, hidden or broken meanwhile."""
-    rows = {
-        str(row.pk): row for row in index.get_queryset().filter(pk__in=[each["image"] for each in recorded])
-    }
     seen = {}
-    for place, each in enumerate(recorded):
-        row = rows.get(each["image"])
-        if row is None:
-            continue
+    for place, row in rows.items():
+        each = recorded[place]
         try:
             with index.open_image(row) as file:
                 picture = images.decode(file)

@@ -57,6 +57,19 @@ class Target:
     """The query's words; None where only vectors are searched."""
     weight: float = 0.0
     """What the words' rank counts beside the vectors' rank, whose weight is 1."""
+    weak_below: float | None = None
+    """The score below which a vector's match is weak; None where nothing was calibrated, so that nothing is weak."""
+
+    def has_all_words(self, hit: Hit) -> bool:
+        return self.terms is not None and self.terms.all_in(hit.words)
+
+    def is_weak(self, hit: Hit) -> bool:
+        """Whether the hit is a weak match by its vector."""
+        return self.weak_below is not None and hit.score < self.weak_below
+
+    def is_match(self, hit: Hit) -> bool:
+        """Whether the hit's product belongs to the result set: no weak match by its vector, or one by its words."""
+        return not self.is_weak(hit) or self.has_all_words(hit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +78,12 @@ class Found:
 
     ranked: Sequence[Hit] = ()
     best: float | None = None
-    """How well the best of all answers, whatever its place: 1 where a product has all the words that were asked for."""
+    """How well the best of all answers, whatever its place: 1 where a product has all the words of the query."""
     retrieval: Retrieval = "vectors"
     is_named: bool = False
     """Whether the first product has exactly the asked name."""
+    has_match: bool = True
+    """False where all products are weak matches."""
 
 
 def live(index: ImageIndex) -> models.Collection | None:
@@ -82,6 +97,8 @@ def target(
     query: Query,
     vector: Vector,
     condition: Filter | None = None,
+    *,
+    weak_below: float | None = None,
 ) -> Target:
     """The query's vector, and its words where the index, the collection and the vector store have words."""
     weight = settings.COMPOSED_WORDS_WEIGHT if query.kind == "composed" else settings.WORDS_WEIGHT
@@ -96,6 +113,7 @@ def target(
         condition=condition,
         terms=terms if terms and terms.text else None,
         weight=weight,
+        weak_below=weak_below,
     )
 
 
@@ -116,24 +134,27 @@ def why_vectors_alone(index: ImageIndex, collection: models.Collection) -> str:
 
 
 def products(target: Target, *, wanted: int, without: Collection[object] = ()) -> Found:
-    """The first ``wanted`` visible products, best first, except those with the keys ``without``.
+    """The first ``wanted`` visible products of the result set, best first, except those with the keys ``without``.
 
-    It is always the beginning of the same order, so pages of it neither repeat nor skip a product. Raises Replaced
-    and VectorStoreError.
+    Where all are weak matches, the nearest come, some hundred of them. It is always the beginning of the same order,
+    so pages of it neither repeat nor skip a product. Raises Replaced and VectorStoreError.
     """
     index = target.index
     ranked: dict[object, Hit] = {}
     best: float | None = None
+    has_words = False
+    all_are_weak = False
     for chunk in _chunks(hits(target)):
         with timed("database"):
             product_keys = _shown(index, chunk)
         if best is None:
             shown = [hit for hit in chunk if hit.image_id in product_keys]
-            is_worded = any(_has_all_words(target.terms, hit) for hit in shown)
-            best = 1.0 if is_worded else max((hit.score for hit in shown), default=None)
+            best = max((hit.score for hit in shown), default=None)
+            has_words = any(target.has_all_words(hit) for hit in shown)
+            all_are_weak = not any(target.is_match(hit) for hit in shown)
         for hit in chunk:
             key = product_keys.get(hit.image_id)
-            if key is not None and key not in without:
+            if key is not None and key not in without and (all_are_weak or target.is_match(hit)):
                 ranked.setdefault(key, hit)
         if len(ranked) >= wanted:
             break
@@ -141,15 +162,11 @@ def products(target: Target, *, wanted: int, without: Collection[object] = ()) -
     is_named = bool(leading and target.terms and target.terms.names(leading[0].words))
     return Found(
         ranked=leading,
-        best=1.0 if is_named else best,
+        best=1.0 if is_named or has_words else best,
         retrieval="hybrid" if target.terms else "vectors",
         is_named=is_named,
+        has_match=not all_are_weak,
     )
-
-
-def _has_all_words(asked: analyzer.QueryTerms | None, hit: Hit) -> bool:
-    """Whether the product has every word of a query of words alone: beside a picture, words are half of it."""
-    return asked is not None and bool(asked.name) and asked.share_in(hit.words) == 1
 
 
 def _chunks(lists: Iterable[list[Hit]]) -> Iterator[list[Hit]]:
@@ -193,28 +210,37 @@ def _images(index: ImageIndex, hits: Sequence[Hit]) -> QuerySet[Any]:
 def hits(target: Target) -> Iterator[list[Hit]]:
     """Every hit once, best first, in growing lists, up to MAX_HITS; always in the same order.
 
-    Raises Replaced where the collection is no longer the live one, and VectorStoreError.
+    Where scores are calibrated, the lists after the first have no weak match by words, and the last one ends with the
+    first weak matches by vector. Raises Replaced where the collection is no longer the live one, and VectorStoreError.
     """
     seen: set[str] = set()
     if target.terms:
-        by_vectors, is_all = _leading(lambda limit: _nearest(target, limit))
-        by_words, _ = _leading(lambda limit: _having_words(target, limit))
+        by_vectors, is_all = _leading(lambda limit: nearest(target, limit))
+        by_words, has_all_words = _leading(lambda limit: having_words(target, limit))
         leading = fused(by_vectors, by_words, asked=target.terms, weight=target.weight)
         seen.update(hit.id for hit in leading)
         yield leading
         if is_all:
             return
+        if target.weak_below is not None and not has_all_words:
+            further = having_words(target, settings.MAX_RESULTS)
+            further = [hit for hit in further if hit.id not in seen and target.has_all_words(hit)]
+            seen.update(hit.id for hit in further)
+            yield further
+        if target.is_weak(by_vectors[-1]):
+            return
     limit = FIRST_HITS
     while True:
-        found = _nearest(target, limit)
+        found = nearest(target, limit)
         yield [hit for hit in found if hit.id not in seen]
         seen.update(hit.id for hit in found)
-        if len(found) < limit or limit == MAX_HITS:
+        if len(found) < limit or limit == MAX_HITS or target.is_weak(found[-1]):
             return
         limit = min(limit * 4, MAX_HITS)
 
 
-def _nearest(target: Target, limit: int) -> list[Hit]:
+def nearest(target: Target, limit: int) -> list[Hit]:
+    """The hits whose vectors are nearest, best first. Raises Replaced and VectorStoreError."""
     with timed("store"):
         found = get_vector_store().search(
             target.collection.name, target.vector, limit=limit, filters=target.condition
@@ -224,7 +250,8 @@ def _nearest(target: Target, limit: int) -> list[Hit]:
     return found
 
 
-def _having_words(target: Target, limit: int) -> list[Hit]:
+def having_words(target: Target, limit: int) -> list[Hit]:
+    """The hits that have any word of the query, best first. Raises VectorStoreError."""
     with timed("store"):
         return get_vector_store().search_words(
             target.collection.name,

@@ -52,7 +52,7 @@ def checked_sort(index: ImageIndex, sort: str) -> str:
         return ""
     names = sort_names(index)
     if sort not in names:
-        raise QueryError(f"sort must be one of: {', '.join(names)}.")
+        raise QueryError(_("sort must be one of: %(names)s.") % {"names": ", ".join(names)})
     return sort
 
 

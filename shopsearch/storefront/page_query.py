@@ -16,6 +16,7 @@ from shopsearch.exceptions import QueryError
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, find_index, get_index
 from shopsearch.search.addresses import address_of
+from shopsearch.search.facets import Number
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.sorting import is_relevance
 from shopsearch.storefront.refinements import Address, Refinements
@@ -163,6 +164,16 @@ class PageQuery:
     @property
     def has_next(self) -> bool:
         return self.found is not None and self.found.has_next
+
+    @property
+    def number(self) -> Number | None:
+        """How many products match; None where that is not known, or where everything is a weak match."""
+        return self.found.number if self.found else None
+
+    @property
+    def number_of_results(self) -> int:
+        """Of all pages where that is known, else of this one."""
+        return self.number.value if self.number else len(self.cards)
 
     @property
     def rerank(self) -> Rerank | None:

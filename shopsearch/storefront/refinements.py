@@ -72,6 +72,8 @@ class Choice:
     count: int
     url: str
     is_chosen: bool
+    swatch: str = ""
+    """A colour, as CSS writes it; "" where none is declared."""
 
     @property
     def spoken(self) -> str:
@@ -189,12 +191,13 @@ class Refinements:
             if facet.kind == "boolean":
                 label = title if _is_checked(facet) else _("%(name)s: no") % {"name": title}
             else:
-                label = f"{title}: {value}" if facet.kind == "number" else labels.get(value, value)
+                written = self._with_unit(name, value)
+                label = f"{title}: {written}" if facet.kind == "number" else labels.get(value, value)
             chips.append(Chip(name=title, label=label, url=str(self.address.toggled(name, value))))
         low, high = self.address.last(f"{name}__gte"), self.address.last(f"{name}__lte")
         if low or high:
             url = str(self.address.without(f"{name}__gte", f"{name}__lte"))
-            chips.append(Chip(name=title, label=f"{title}: {_between(low, high)}", url=url))
+            chips.append(Chip(name=title, label=f"{title}: {self._between(name, low, high)}", url=url))
         return chips
 
     def _checkbox(self, facet: Facet) -> Panel:
@@ -210,12 +213,13 @@ class Refinements:
     def _panel(self, facet: Facet) -> Panel:
         choices = [self._value(facet.name, each) for each in facet.values]
         choices += [self._range(facet.name, each) for each in facet.ranges]
+        further = [each for each in choices[FIRST_CHOICES:] if not each.is_chosen]
         return Panel(
             name=facet.name,
             kind=facet.kind,
             label=facet.label,
-            choices=choices[:FIRST_CHOICES],
-            further=choices[FIRST_CHOICES:],
+            choices=[each for each in choices if each not in further],
+            further=further,
             is_exact=facet.is_exact,
             minimum=self.address.last(f"{facet.name}__gte"),
             maximum=self.address.last(f"{facet.name}__lte"),
@@ -230,6 +234,7 @@ class Refinements:
             count=value.count,
             url=str(self.address.toggled(name, str(value.value))),
             is_chosen=value.is_chosen,
+            swatch=(self.index.filter_fields[name].swatches or {}).get(str(value.value), ""),
         )
 
     def _range(self, name: str, each: FacetRange) -> Choice:
@@ -241,11 +246,21 @@ class Refinements:
                 address = address.having(f"{name}__{bound}", [text])
         return Choice(
             key=f"{name}={written['gte']}-{written['lte']}",
-            label=_between(_readable(each.minimum), _readable(each.maximum)),
+            label=self._between(name, _readable(each.minimum), _readable(each.maximum)),
             count=each.count,
             url=str(address),
             is_chosen=each.is_chosen,
         )
+
+    def _with_unit(self, name: str, number: str) -> str:
+        unit = self.index.filter_fields[name].unit
+        return unit.replace("%s", number) if unit and number else number
+
+    def _between(self, name: str, low: str, high: str) -> str:
+        low, high = self._with_unit(name, low), self._with_unit(name, high)
+        if low and high:
+            return f"{low} – {high}"
+        return _("from %(number)s") % {"number": low} if low else _("up to %(number)s") % {"number": high}
 
 
 def _is_checked(facet: Facet) -> bool:
@@ -259,9 +274,3 @@ def _readable(number: float | None) -> str:
         return number_format(int(number))
     decimals = len(f"{number:.10f}".rstrip("0").partition(".")[2])
     return number_format(round(number, decimals), decimal_pos=max(2, decimals))
-
-
-def _between(low: str, high: str) -> str:
-    if low and high:
-        return f"{low} – {high}"
-    return _("from %(number)s") % {"number": low} if low else _("up to %(number)s") % {"number": high}

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import template
 from django.template import Context
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from shopsearch.conf import settings
@@ -44,12 +45,25 @@ def shopsearch_widget(
     }
 
 
+@register.inclusion_tag("shopsearch/similar.html")
+def shopsearch_similar(product: Any, *, limit: int = 6, index: str = "", **filters: Any) -> dict[str, str]:
+    """A place that shows products which look like this one, as soon as the page is there and they are found.
+
+    ``{% shopsearch_similar product limit=6 in_stock=True %}``: nothing is searched while the page is made, so that it
+    never waits for search; nothing is shown while search is away. Further names are filters.
+    """
+    asked = {"limit": limit, **({"index": index} if index else {}), **filters}
+    address = address_of("similar", product.pk)
+    return {"url": f"{address}?{urlencode(asked, doseq=True)}"}
+
+
 @register.simple_tag
 def similar_products(product: Any, *, limit: int = 6, index: str = "", **filters: Any) -> tuple[Result, ...]:
     """Results that look like this product: ``{% similar_products product limit=6 in_stock=True as alike %}``.
 
-    Each has its ``product`` and the ``image`` that looks alike. Costs no model, only two calls of the vector store;
-    nothing comes while that is away, and for a product that is not indexed yet. Further names are filters.
+    Each has its ``product`` and the ``image`` that looks alike. Costs no model, only two calls of the vector store, for
+    which the page waits: up to its time limit where it hangs. ``shopsearch_similar`` does not wait. Nothing comes while
+    the store is away, and for a product that is not indexed yet. Further names are filters.
     """
     try:
         return similar(product, index=index, filters=filters, limit=limit).results

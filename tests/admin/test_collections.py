@@ -29,8 +29,24 @@ def order(name, collection):
 def test_the_live_collection_is_listed_with_what_may_be_done(admin_client):
     content = admin_client.get(reverse(LIST)).content.decode()
     assert order("rebuild", live()) in content
-    assert order("prune", live()) in content
     assert order("pause", live()) not in content
+
+
+def test_orders_that_make_no_sense_are_not_offered(admin_client):
+    def offered():
+        content = admin_client.get(reverse(LIST)).content.decode()
+        names = ("rebuild", "prune", "pause", "cancel", "roll-back")
+        return {name for name in names for each in Collection.objects.all() if order(name, each) in content}
+
+    assert offered() == {"rebuild"}, "there is no earlier collection to drop"
+    rebuild.begin(IMAGES)
+    assert offered() == {"pause", "cancel"}
+    work()
+    assert offered() == {"rebuild", "prune", "roll-back"}
+    former = Collection.objects.get(state="retired")
+    asked = admin_client.get(order("roll-back", former)).content.decode()
+    assert former.space in asked
+    assert (former.live_at or former.created_at).isoformat() in asked, "since when it was live"
 
 
 def test_a_rebuild_is_begun_after_a_confirmation_and_its_progress_is_a_bar(admin_client):

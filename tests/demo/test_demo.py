@@ -23,7 +23,7 @@ linux = pytest.mark.skipif(not Path("/proc").exists(), reason="/proc is not ther
 # The pages, under the demo's own settings: those can be loaded once per process, so in one of their own.
 
 VISIT = """
-import io, json, sys
+import html, io, json, re, sys
 from django.conf import settings
 settings.SHOPSEARCH |= {
     "EMBEDDER": {"BACKEND": "shopsearch.testing.ColourEmbedder"},
@@ -62,6 +62,12 @@ def visit(path):
 pages = {"while search is away": visit("/products/mug-3/")}
 list(batch.index_pending())
 pages |= {path: visit(path) for path in json.load(sys.stdin)}
+place = re.search('data-shopsearch-similar="([^"]+)"', pages["/products/mug-3/"]["html"])[1]
+pages["loaded later"] = visit(html.unescape(place))
+address = re.search('src="(/thumbnails/[^"]+)"', pages["/categories/mugs/"]["html"])[1]
+first = Client().get(address)
+again = Client().get(address, headers={"If-None-Match": first["ETag"]})
+pages["thumbnail"] = {"statuses": [first.status_code, again.status_code], "headers": dict(first.headers)}
 json.dump(pages, sys.stdout)
 """
 PATHS = (
@@ -141,10 +147,18 @@ def test_a_product_page_shows_products_that_look_alike(pages):
     assert page["status"] == 200
     assert "$1,003.00" in page["html"]
     assert "only three left" in page["html"]
-    similar = titles(page)
+    assert titles(page) == [], "the page does not wait for search"
+    similar = titles(pages["loaded later"])
     assert len(similar) == 6
     assert all(title.startswith("Red") for title in similar)
     assert "Red mug 3" not in similar
+
+
+def test_cards_show_small_pictures_that_browsers_keep(pages):
+    thumbnail = pages["thumbnail"]
+    assert thumbnail["statuses"] == [200, 304]
+    assert thumbnail["headers"]["Content-Type"] == "image/webp"
+    assert "immutable" in thumbnail["headers"]["Cache-Control"]
 
 
 def test_a_product_page_does_without_similar_products_while_search_is_away(pages):

@@ -1,6 +1,7 @@
 """The bundled reranker, over the stand-in embedder that truly sees colour."""
 
 import pytest
+from django.utils import translation
 from PIL import Image
 
 from shopsearch.exceptions import RerankerError
@@ -41,10 +42,27 @@ def test_the_reason_names_what_is_so(reranker):
     judgement = reranker.rerank(
         Query(text="a mug like this", image=Image.new("RGB", (8, 8), RED)), candidates
     )
-    assert (
-        judgement.reason
-        == "its words name “mug” and of the 2 leading pictures its own is the most like yours."
+    assert judgement.reason == "its words name “mug” and both pictures have much red."
+
+
+def test_the_reason_says_what_the_two_pictures_share_in_the_language_of_the_page(reranker):
+    candidates = [
+        candidate(GREEN, "Leopard phone case, green"),
+        candidate(RED, "Leopard phone case, red"),
+        candidate(BLUE, "Plain mug"),
+    ]
+    query = Query(text="phone case", image=Image.new("RGB", (8, 8), RED))
+    assert reranker.rerank(query, candidates).reason == (
+        "its words name “phone case”, like your picture it is “leopard” and both pictures have much red."
     )
+    with translation.override("es"):
+        said = reranker.rerank(query, candidates)
+    assert said.caption == "Se parece a: leopard"
+    assert said.reason == (
+        "sus palabras nombran «phone case», como tu imagen es «leopard» y ambas imágenes tienen mucho rojo."
+    )
+    plain = Query(text="mug", image=Image.new("RGB", (8, 8), (246, 206, 56)))
+    assert "both" not in reranker.rerank(plain, candidates).reason, "they share no colour"
 
 
 def test_the_caption_is_what_the_candidates_share_beyond_the_words_asked(reranker):

@@ -135,3 +135,19 @@ def test_many_thousand_mutilated_answers_are_permutations():
         scores = rng.choice([None, None, [rng.choice([0.5, rng.gauss(0, 9), text, None]) for _ in range(9)]])
         result = order(labels, scores, retrieval, weight=rng.random(), lift=rng.randrange(10))
         assert sorted(result.positions) == list(range(count))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from([0, 0.5, 1])), max_size=12),
+    st.integers(0, 12),
+)
+def test_what_has_none_of_the_words_passes_nothing_that_has_them_all(candidates, lift):
+    scores, retrieval, words = ([each[column] for each in candidates] for column in range(3))
+    positions = order(scores=scores, retrieval=retrieval, weight=1, lift=lift, words=words).positions
+    assert sorted(positions) == list(range(len(candidates)))
+    assert all(place - new <= lift for new, place in enumerate(positions))
+    assert not any(
+        words[before] == 0 and words[after] == 1 and after < before
+        for new, before in enumerate(positions)
+        for after in positions[new + 1 :]
+    )

@@ -74,10 +74,15 @@ def test_a_weak_answer_has_no_better_order_for_shoppers_and_for_the_evaluation_a
 
 def test_every_page_of_an_answer_says_the_same():
     calibrated(0.5)
-    [last] = search("red", offset=2).results
-    assert last.score < 0.5
-    assert search("red", offset=2).match == "good"
+    assert search("green", limit=1, offset=1).match == "good"
+    assert search("green", offset=2).match == "good"
     assert search("purple", offset=2).match == "weak"
+
+
+def test_what_is_weak_by_picture_and_by_words_is_not_among_the_results():
+    calibrated(0.5)
+    assert [result.product.title for result in search("red").results] == ["red mug"]
+    assert len(search("purple", limit=10).results) == 3, "the closest, where everything is weak"
 
 
 def test_the_weight_lifts_the_threshold_of_a_query_that_is_near_everything():

@@ -1,5 +1,8 @@
 """Similar products: by stored vectors alone."""
 
+import re
+from html import unescape
+
 import pytest
 from django.core.cache import cache
 from django.template import Context, Template
@@ -200,6 +203,39 @@ def test_a_template_does_without_them_while_the_store_is_away(shop, monkeypatch,
     monkeypatch.setattr(MemoryStore, "fetch", lambda *args: (_ for _ in ()).throw(VectorStoreError()))
     assert shown(shop["rose"]) == []
     assert "No similar products" in caplog.text
+
+
+def later(product, arguments=""):
+    """The address that a template's place for similar products loads."""
+    tag = f"{{% shopsearch_similar product {arguments} %}}"
+    place = Template("{% load shopsearch %}" + tag).render(Context({"product": product}))
+    return unescape(re.search(r'data-shopsearch-similar="([^"]+)"', place)[1])
+
+
+def test_a_template_that_loads_them_later_asks_no_store_while_the_page_is_made(shop, client, monkeypatch):
+    asked = []
+    monkeypatch.setattr(MemoryStore, "fetch", lambda *args: asked.append("fetch") or [])
+    monkeypatch.setattr(MemoryStore, "search", lambda *args, **kwargs: asked.append("search") or [])
+    address = later(shop["rose"], "limit=2")
+    assert asked == []
+    assert client.get(address).status_code == 204
+    assert asked
+
+
+def test_they_come_by_themselves_as_cards_under_the_same_filters(shop, client):
+    def titles(arguments):
+        response = client.get(later(shop["rose"], arguments))
+        assert response.status_code == 200
+        return [card.product["title"] for card in response.context["cards"]]
+
+    assert titles("limit=2") == ["cherry", "brick"]
+    assert titles("price__gte=8 price__lte=9") == ["cherry", "sea"]
+    assert client.get(later(shop["rose"], "colour='red'")).status_code == 400
+
+
+def test_nothing_is_loaded_while_the_store_is_away(shop, client, monkeypatch):
+    monkeypatch.setattr(MemoryStore, "fetch", lambda *args: (_ for _ in ()).throw(VectorStoreError()))
+    assert client.get(later(shop["rose"])).status_code == 204
 
 
 def test_a_mistake_in_a_template_is_its_authors(shop):

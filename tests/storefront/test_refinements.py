@@ -1,11 +1,16 @@
 """What the search page offers to narrow and sort by, without a browser."""
 
+from decimal import Decimal
+
 import pytest
 from django.core.cache import cache
 from django.utils import translation
 
+from shopsearch import FilterField
 from shopsearch.models import ProductImage
+from shopsearch.registry import index_for
 from shopsearch.search import engine
+from shopsearch.storefront import refinements
 from tests.shop.models import Category
 from tests.shop.pictures import BLUE, RED, product
 from tests.shop.store import index_everything
@@ -132,3 +137,29 @@ def test_a_spanish_shop_narrows_in_spanish(client):
         html = page(client, price__lte="5").content.decode()
     assert "hasta 5" in html
     assert "Ordenar por" in html
+
+
+def test_a_chosen_value_keeps_its_place_and_never_hides_behind_show_all(client, monkeypatch):
+    monkeypatch.setattr(refinements, "FIRST_CHOICES", 1)
+
+    def shown(**asked):
+        [panel] = (
+            each for each in page(client, **asked).context["search"].refinements.panels if each.name == "tags"
+        )
+        return [each.label for each in panel.choices], [each.label for each in panel.further]
+
+    assert shown() == (["new"], ["sale"])
+    assert shown(tags="sale") == (["new", "sale"], [])
+    assert shown(tags="sale", category="mugs") == (["new", "sale"], [])
+
+
+def test_numbers_have_their_unit_and_values_their_swatch(client, monkeypatch):
+    declared = {
+        "category": FilterField(str, "category__name", swatches={"mugs": "#123456"}),
+        "price": FilterField(Decimal, unit="$%s"),
+    }
+    monkeypatch.setattr(type(index_for(ProductImage)), "filters", declared)
+    html = page(client, price__lte="30").content.decode()
+    assert 'fill="#123456"' in html
+    assert html.count('fill="#') == 1, "plates have none"
+    assert "Price: up to $30" in html

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.utils.formats import number_format
 
 from demo_project.catalog.models import Category
+from demo_project.catalog.thumbnails import thumbnail_url
 
 register = template.Library()
 
@@ -26,6 +27,9 @@ def price(amount: Decimal | str | None) -> str:
 def media_url(name: str) -> str:
     """The address of an uploaded file, by its name."""
     return default_storage.url(name)
+
+
+register.simple_tag(thumbnail_url, name="thumbnail")
 
 
 @register.simple_tag

@@ -1,13 +1,16 @@
 """Search by words and vectors together, where an index declares words."""
 
 import pytest
+from PIL import Image
 
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
 from shopsearch.models import Change, Collection, IndexEntry, ProductImage
 from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import index_for
-from shopsearch.search import calibration, reranking
+from shopsearch.rerankers import Reranker
+from shopsearch.search import calibration, reranking, retrieval
 from shopsearch.search.engine import search
+from shopsearch.types import RerankerOutput
 from tests.shop.models import Product
 from tests.shop.pictures import GREEN, RED, product
 from tests.shop.store import entities, index_everything
@@ -159,3 +162,64 @@ def test_what_is_called_so_is_no_weak_match_however_little_the_picture_says():
     assert search("kitchenware zephyr").match == "good"
     assert search("kitchenware volcano").match == "weak"
     assert {search("red", limit=1, offset=offset).match for offset in range(9)} == {search("red").match}
+
+
+# How well it was found
+
+
+@pytest.fixture
+def _every_picture_is_a_weak_match():
+    space = get_embedder().space
+    typical = [0.0] * get_embedder().dimension
+    calibration.save(
+        [
+            Calibration(
+                index=IMAGES.name, space=space, kind=kind, threshold=1, weight=0, typical=typical, pairs=9
+            )
+            for kind in ("text", "composed")
+        ]
+    )
+
+
+@pytest.mark.usefixtures("shop", "_every_picture_is_a_weak_match")
+def test_a_product_that_has_all_the_words_is_a_good_match_whatever_its_picture_looks_like():
+    assert search("zephyr").match == "good"
+    assert sorted(titles(search("zephyr"))) == ["Enamel mug Zephyr", "Watering can Zephyr"]
+    assert titles(search("mug by zephyr")) == ["Enamel mug Zephyr"]
+    assert search("zephyr lamp").match == "weak", "some of the words are no match by themselves"
+
+
+@pytest.mark.usefixtures("shop", "_every_picture_is_a_weak_match")
+def test_products_that_have_all_the_words_are_found_beyond_those_that_are_fused(monkeypatch):
+    monkeypatch.setattr(retrieval, "FUSED_HITS", 1)
+    monkeypatch.setattr(retrieval, "MAX_FUSED_HITS", 1)
+    assert sorted(titles(search("scarf"))) == [f"Scarf {number}" for number in range(6)]
+    pages = [titles(search("scarf", limit=2, offset=offset)) for offset in (0, 2, 4, 6)]
+    assert [title for page in pages for title in page] == titles(search("scarf"))
+    assert sorted(titles(search("mug by zephyr"))) == ["Enamel mug Zephyr"]
+
+
+class FromTheBack(Reranker):
+    model = "from the back"
+
+    def rerank(self, query, candidates):
+        return RerankerOutput(labels=list(range(len(candidates), 0, -1)))
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_better_order_puts_what_has_none_of_the_words_before_nothing_that_has_them_all(settings):
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "RERANKER": {"BACKEND": f"{__name__}.FromTheBack"},
+        "RERANK_WEIGHT": 1,
+        "RERANK_LIFT": 9,
+    }
+    index_again()
+    found = search("zephyr")
+    order = reranking.order_of(IMAGES, found).positions
+    names = [titles(found)[place] for place in order]
+    assert sorted(order) == list(range(9))
+    assert set(names[:2]) == {"Enamel mug Zephyr", "Watering can Zephyr"}
+    assert names[:2] == titles(found)[1::-1], "among themselves they follow the reranker"
+    picture = search("zephyr", Image.new("RGB", (8, 8), "red"))
+    assert reranking.order_of(IMAGES, picture).positions == tuple(range(8, -1, -1)), "beside a picture"

@@ -1,0 +1,108 @@
+"""What axe-core finds on the search page in all its states, and on the app's pages in the admin: nothing."""
+
+import itertools
+from importlib.resources import files
+
+import pytest
+from django.urls import include, path, reverse
+from playwright.sync_api import expect
+
+from shopsearch.indexing import rebuild
+from shopsearch.models import Collection, EvaluationQuery, Rerank
+from shopsearch.registry import get_index
+from shopsearch.search.engine import answer
+from shopsearch.search.request import SearchRequest
+from tests import urls
+from tests.browser import pages
+
+AXE = files("axe_playwright_python") / "axe.min.js"
+WCAG_21 = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+"""What Django's admin is held to: the links of its filters are lower than WCAG 2.2's 24 pixels."""
+WCAG_22 = [*WCAG_21, "wcag22aa"]
+RUN = """async (rules) => {
+    // What every page of Django's admin has: its breadcrumbs, and what stands above a list.
+    const context = { exclude: [".breadcrumbs", "#toolbar"] };
+    const found = await axe.run(context, { resultTypes: ["violations"], runOnly: rules });
+    return found.violations.map((each) => [each.id, each.nodes.slice(0, 3).map((node) => node.html.slice(0, 200))]);
+}"""
+SIZES = {390: 844, 1280: 860}
+EVERY = list(itertools.product(SIZES, ("light", "dark"), ("en", "es")))
+FEW = [(390, "light", "es"), (1280, "dark", "en")]
+"""Each width, scheme and language once; the others by night."""
+
+STATES = {
+    "nothing asked": "",
+    "results": "?q=red",
+    "refined and sorted": "?q=thing&price__gte=4&in_stock=true&sort=price",
+    "nothing found": "?q=red&price__gte=9999",
+    "a mistake": "?q=red&price__gte=cheap",
+    "without its picture": "?q=red&picture=1",
+}
+PAGES = [
+    *("index", "shopsearch_overview_changelist", "shopsearch_productimage_changelist"),
+    *("shopsearch_indexentry_changelist", "shopsearch_collection_changelist"),
+    *("shopsearch_rerank_changelist", "shopsearch_evaluationquery_changelist"),
+]
+
+urlpatterns = [path("", include(urls)), path("", include(pages))]
+
+
+def told(found):
+    return "\n".join(f"{name}: {rule} {nodes}" for name, each in found.items() for rule, nodes in each)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(each, id="-".join(map(str, each)), marks=[] if each in FEW else [pytest.mark.nightly])
+        for each in EVERY
+    ]
+)
+def inspected(request, browser, settings, live_server):
+    """A page of this width, scheme and language, and a function that says what axe finds on it."""
+    width, scheme, language = request.param
+    settings.LANGUAGE_CODE = language
+    settings.ROOT_URLCONF = __name__
+    context = browser.new_context(
+        viewport={"width": width, "height": SIZES[width]},
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        bypass_csp=True,
+    )
+    context.set_default_timeout(15_000)
+    context.add_init_script(path=str(AXE))
+    page = context.new_page()
+    yield page, lambda rules: page.evaluate(RUN, rules)
+    context.close()
+
+
+def test_the_search_page_in_all_its_states(inspected, live_server):
+    page, violations = inspected
+    found = {}
+    for name, parameters in STATES.items():
+        page.goto(f"{live_server.url}/search/{parameters}")
+        found[name] = violations(WCAG_22)
+        if name == "results" and page.viewport_size["width"] < 900:
+            page.locator(".shopsearch-refine__button").click()
+            expect(page.locator(".shopsearch-filters__show")).to_be_visible()
+            found["the sheet of filters"] = violations(WCAG_22)
+    assert told(found) == ""
+
+
+def test_the_apps_pages_in_the_admin(inspected, live_server, admin_client):
+    page, violations = inspected
+    value = admin_client.cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": value, "url": live_server.url}])
+    answer(SearchRequest(text="red thing", wants_rerank=True))
+    long = "a very long search that goes on and on, with-a-word-that-no-line-can-break-" * 3
+    Rerank.objects.update(text=long, reason="It is.", caption="A thing")
+    EvaluationQuery.objects.create(index=get_index().name, text=long, times_asked=3)
+    rebuild.begin(get_index())
+    addresses = [reverse(f"admin:{name}") for name in PAGES]
+    addresses += [reverse("admin:shopsearch_rerank_change", args=[each.pk]) for each in Rerank.objects.all()]
+    orders = [(each.pk, "cancel") for each in Collection.objects.exclude(state="live")]
+    addresses += [reverse("admin:shopsearch_collection_order", args=each) for each in orders]
+    found = {}
+    for address in addresses:
+        assert page.goto(live_server.url + address).ok, address
+        found[address] = violations(WCAG_21)
+    assert told(found) == ""
