@@ -124,8 +124,9 @@ class ImageIndex:
     """Paths from the product to the words it is found by, beside its pictures: ``("title", "brand__name")``."""
     identifiers: tuple[str, ...] = ()
     """Paths from the product to what it is called, such as ``("sku", "title")``: who searches for one has it first."""
-    language: str = ""
-    """Of the words, such as "es"; LANGUAGE_CODE without one."""
+    language: str | tuple[str, ...] = ""
+    """Of the words, such as "es"; LANGUAGE_CODE without one. Several, such as ``("es", "en")``, where the words are in
+    several: a query is then read in the language of its request, or in the first."""
     newest = ""
     """Path from the product to when it came in, such as "created_at", to sort by; without one, none can."""
     related: tuple[str, ...] = ()
@@ -178,9 +179,17 @@ class ImageIndex:
         return {name: field.kind for name, field in self.filter_fields.items()}
 
     @property
-    def words_language(self) -> str:
-        """The language whose stemmer is used, such as "en"; "" for one that has none."""
-        return analyzer.known_language(self.language or settings.LANGUAGE_CODE)
+    def words_languages(self) -> tuple[str, ...]:
+        """The languages whose stemmers are used, such as "en"; "" for one that has none."""
+        declared = (self.language,) if isinstance(self.language, str) else self.language
+        return tuple(
+            dict.fromkeys(analyzer.known_language(each or settings.LANGUAGE_CODE) for each in declared)
+        )
+
+    def query_language(self, requested: str) -> str:
+        """The language that a query is read in whose request is in this one."""
+        language = analyzer.known_language(requested)
+        return language if language in self.words_languages else self.words_languages[0]
 
     @property
     def words_field(self) -> str:
@@ -190,7 +199,7 @@ class ImageIndex:
         """
         if not (self.words or self.identifiers):
             return ""
-        return f"_words_{analyzer.version_of(self.words_language)}".rstrip("_")
+        return f"_words_{analyzer.version_of(self.words_languages)}"
 
     @property
     def field_types(self) -> dict[str, FieldType]:
@@ -281,7 +290,7 @@ class ImageIndex:
             product = self.get_product(image)
             texts, names = self.get_words(product), self.get_identifiers(product)
             values = values | {
-                self.words_field: analyzer.product_terms([*texts, *names], names, self.words_language)
+                self.words_field: analyzer.product_terms([*texts, *names], names, *self.words_languages)
             }
         return values
 

@@ -88,7 +88,7 @@ def target(
     terms = None
     if query.text and weight and finds_by_words(index, collection):
         # Beside a picture, words say what should be different from it: they are no product's name.
-        terms = analyzer.query_terms(query.text, index.words_language, may_be_name=query.kind == "text")
+        terms = analyzer.query_terms(query.text, index.words_languages[0], may_be_name=query.kind == "text")
     return Target(
         index=index,
         collection=collection,
@@ -258,9 +258,9 @@ def fused(
     for group in grouped.values():
         group.sort(key=lambda hit: (-hit.score, hit.id))
 
-    def place(product: str) -> tuple[bool, float, float, str]:
+    def place(product: str) -> tuple[int, float, float, str]:
         best = grouped[product][0]
-        return not asked.names(best.words), -gains[product], -best.score, product
+        return asked.place_of(best.words), -gains[product], -best.score, product
 
     return [hit for product in sorted(grouped, key=place) for hit in grouped[product]]
 
