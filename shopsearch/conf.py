@@ -97,6 +97,10 @@ class Defaults:
     WORDS_WEIGHT: float = 1.0
     # The same where the words come with a picture: they say what is to be other than in it.
     COMPOSED_WORDS_WEIGHT: float = 0.0
+    # Whether typing errors in searches of an index that declares words are corrected, from the words of its products.
+    CORRECT_TYPING: bool = True
+    # Whether -word, "some words" and "without X" are understood.
+    OPERATORS: bool = True
     # Limits for pictures, of shoppers and of products alike.
     MAX_IMAGE_BYTES: int = 10 * 1024 * 1024
     MAX_IMAGE_PIXELS: int = 40_000_000

@@ -1,11 +1,13 @@
-"""The database's side of search: images, the outbox, collections, reranks, and what search is judged by."""
+"""The database's side of search: images, the outbox, collections, reranks, words, and what search is judged by."""
 
 from shopsearch.models.collections import Collection, Hashes, Overview, StoredImage
 from shopsearch.models.evaluation import Calibration, EvaluationQuery, Judgement, SearchDay
 from shopsearch.models.images import PRODUCT_MODEL, AbstractProductImage, ProductImage, ProductImageQuerySet
 from shopsearch.models.outbox import Change, IndexEntry
 from shopsearch.models.reranks import Rerank
+from shopsearch.models.synonyms import Synonym
 from shopsearch.models.vector_cache import CachedVector
+from shopsearch.models.vocabulary import VocabularyWord
 
 __all__ = [
     "PRODUCT_MODEL",
@@ -24,4 +26,6 @@ __all__ = [
     "Rerank",
     "SearchDay",
     "StoredImage",
+    "Synonym",
+    "VocabularyWord",
 ]

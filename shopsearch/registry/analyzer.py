@@ -27,6 +27,8 @@ NAME_REPEATS = 8
 VERSION = 2
 """Raise it whenever the same text gives other terms: it is part of the collection's field of words."""
 
+WORD_CHARACTERS = 40
+"""Of the longest word that typing errors are corrected to."""
 SKU_PART, SKU_CHARACTERS = 4, 32
 """A SKU is found by its first letters and digits, from so many; of a longer one only so many count."""
 
@@ -98,6 +100,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+
+WORD = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{_MARKS}])*")
+"""A word of letters alone, whatever its case and accents."""
 
 
 def _folded(text: str) -> str:
@@ -392,6 +397,10 @@ class QueryTerms:
     """The term of a product whose SKU reads so without its signs."""
     leading: str = ""
     """The term of a product whose SKU begins so."""
+    phrases: tuple[tuple[str, ...], ...] = ()
+    """Terms that a product should have one after the other; one that has not comes after those that have."""
+    excluded: tuple[str, ...] = ()
+    """Terms that a product should not have."""
 
     @property
     def text(self) -> str:
@@ -412,25 +421,46 @@ class QueryTerms:
         return self.place_of(stored) < 2
 
     def place_of(self, stored: str) -> int:
-        """0 for a product that is called so, 1 where that is its SKU without signs, 2 where its SKU begins so; 3."""
+        """0 for a product that is called so, 1 where that is its SKU without signs, 2 where its SKU begins so, else 3.
+
+        4 for a product that does not say what the query has in quotes.
+        """
         held = set(stored.split())
         terms = ((self.called, 0), ((self.sku,), 1), ((self.leading,), 2))
-        return next((place for each, place in terms if not held.isdisjoint(each)), 3)
+        place = next((place for each, place in terms if not held.isdisjoint(each)), 3)
+        return place if place < 3 or all(_says(stored, phrase) for phrase in self.phrases) else 4
 
 
-def query_terms(text: str, language: str, *, may_be_name: bool = True) -> QueryTerms:
+def query_terms(
+    text: str,
+    language: str,
+    *,
+    names: Sequence[str] | None = None,
+    phrases: Sequence[str] = (),
+    excluded: Sequence[str] = (),
+) -> QueryTerms:
+    """The terms of a text in a language. ``names`` are what a product's name may be: the text itself unless given."""
     wanted, welcome = _Text(text, language).asked()
-    keys = [key for each in _spellings(text) if (key := _key(each))] if may_be_name else []
+    names = [text] if names is None else names
+    keys = [key for name in names for each in _spellings(name) if (key := _key(each))]
     bare = _bare(keys[0])[:SKU_CHARACTERS] if keys else ""
     is_code = len(bare) >= SKU_PART and bool(re.search(r"\d", bare))
     has_no_signs = bool(keys) and not re.search(r"[^\w ]", keys[0])
     return QueryTerms(
         words=tuple(dict.fromkeys(wanted)),
         welcome=tuple(dict.fromkeys(welcome)),
-        called=tuple(_hashed("x", key) for key in keys),
+        called=tuple(dict.fromkeys(_hashed("x", key) for key in keys)),
         sku=_hashed("y", bare) if is_code and has_no_signs else "",
-        leading=_part(bare) if is_code and (has_no_signs or " " not in text.strip()) else "",
+        leading=_part(bare) if is_code and (has_no_signs or " " not in names[0].strip()) else "",
+        phrases=tuple(tuple(stems(each, language)) for each in phrases),
+        excluded=tuple(dict.fromkeys(term for each in excluded for term in stems(each, language))),
     )
+
+
+def _says(stored: str, phrase: Sequence[str]) -> bool:
+    """Whether terms follow each other in what is stored, with no more between them than words written as one."""
+    between = r"(?: \S+){0,2} "
+    return bool(phrase) and bool(re.search(rf"(?<!\S){between.join(map(re.escape, phrase))}(?!\S)", stored))
 
 
 def product_terms(texts: Iterable[str], names: Iterable[str], *languages: str) -> str:
@@ -444,6 +474,12 @@ def product_terms(texts: Iterable[str], names: Iterable[str], *languages: str) -
         words = list(dict.fromkeys(words))
     whole = " ".join([*called, *words])
     return whole if len(whole) <= MAX_CHARACTERS else whole[:MAX_CHARACTERS].rpartition(" ")[0]
+
+
+def written_words(texts: Iterable[str]) -> list[str]:
+    """The words of a product's texts as they are written, in lower case, without those with numbers or signs."""
+    found = (word.lower() for text in texts for word in WORD.findall(unicodedata.normalize("NFC", text)))
+    return [word for word in found if 1 < len(word) <= WORD_CHARACTERS and not _UNSPACED.search(word)]
 
 
 def stems(text: str, language: str) -> list[str]:

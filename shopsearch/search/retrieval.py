@@ -13,6 +13,7 @@ from shopsearch.filters import Filter
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.keys import keys_from
 from shopsearch.registry.relations import with_related
+from shopsearch.search.understanding import UnderstoodText
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query, Retrieval
 
@@ -31,6 +32,9 @@ MAX_HITS = 16_384
 FUSED_HITS, MAX_FUSED_HITS, FUSED_PRODUCTS = 100, 1_600, 25
 """How many hits of each order are fused. The same for every page, so that pages are parts of one order. Where they
 belong to fewer than FUSED_PRODUCTS products, four times as many are asked for, up to MAX_FUSED_HITS."""
+
+MAX_EXCLUDED = 4_096
+"""How many images that have an excluded word are left out."""
 
 ROWS_PER_SELECT = 500
 
@@ -82,13 +86,25 @@ def target(
     query: Query,
     vector: Vector,
     condition: Filter | None = None,
+    words: UnderstoodText | None = None,
 ) -> Target:
-    """The query's vector, and its words where the index, the collection and the vector store have words."""
+    """The query's vector, and its words where the index, the collection and the vector store have words.
+
+    ``words`` is what was understood of the query's text; the text as it is unless given.
+    """
     weight = settings.COMPOSED_WORDS_WEIGHT if query.kind == "composed" else settings.WORDS_WEIGHT
     terms = None
     if query.text and weight and finds_by_words(index, collection):
+        words = words or UnderstoodText(text=query.text, language=index.query_language(""))
         # Beside a picture, words say what should be different from it: they are no product's name.
-        terms = analyzer.query_terms(query.text, index.words_languages[0], may_be_name=query.kind == "text")
+        names = [each for each in (words.text, words.typed, words.corrected) if each]
+        terms = analyzer.query_terms(
+            words.text,
+            words.language,
+            names=names if query.kind == "text" else (),
+            phrases=words.phrases,
+            excluded=words.excluded,
+        )
     return Target(
         index=index,
         collection=collection,
@@ -188,10 +204,17 @@ def hits(target: Target) -> Iterator[list[Hit]]:
 
     Raises Replaced where the collection is no longer the live one, and VectorStoreError.
     """
+    if target.terms and target.terms.excluded:
+        unwanted = _unwanted(target)
+        target = replace(target, terms=replace(target.terms, excluded=()))
+        for found in hits(target):
+            yield [hit for hit in found if hit.product_id not in unwanted or _is_named(target, hit)]
+        return
     seen: set[str] = set()
     if target.terms:
         by_vectors, is_all = _leading(lambda limit: _nearest(target, limit))
-        by_words, _ = _leading(lambda limit: _having_words(target, limit))
+        text = target.terms.text
+        by_words, _ = _leading(lambda limit: _having_words(target, limit, text))
         leading = fused(by_vectors, by_words, asked=target.terms, weight=target.weight)
         seen.update(hit.id for hit in leading)
         yield leading
@@ -217,11 +240,21 @@ def _nearest(target: Target, limit: int) -> list[Hit]:
     return found
 
 
-def _having_words(target: Target, limit: int) -> list[Hit]:
+def _unwanted(target: Target) -> set[str]:
+    """The products that say what the query excludes."""
+    excluded = " ".join(target.terms.excluded) if target.terms else ""
+    return {hit.product_id for hit in _having_words(target, MAX_EXCLUDED, excluded)}
+
+
+def _is_named(target: Target, hit: Hit) -> bool:
+    return bool(target.terms) and target.terms.names(hit.words)
+
+
+def _having_words(target: Target, limit: int, text: str) -> list[Hit]:
     with timed("store"):
         return get_vector_store().search_words(
             target.collection.name,
-            target.terms.text if target.terms else "",
+            text,
             vector=target.vector,
             limit=limit,
             filters=target.condition,
