@@ -99,6 +99,9 @@ class Defaults:
     COMPOSED_WORDS_WEIGHT: float = 0.0
     # Whether typing errors in searches of an index that declares words are corrected, from the words of its products.
     CORRECT_TYPING: bool = True
+    # Whether the synonyms that staff edit in the admin count, and whether a starter list of common shop words does.
+    SYNONYMS: bool = True
+    STARTER_SYNONYMS: bool = False
     # Whether -word, "some words" and "without X" are understood.
     OPERATORS: bool = True
     # Limits for pictures, of shoppers and of products alike.

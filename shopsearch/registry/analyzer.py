@@ -388,7 +388,7 @@ class QueryTerms:
     """A query's terms, to be compared with those stored of a product."""
 
     words: tuple[tuple[str, ...], ...]
-    """For each word of the query the terms of which a product should have any."""
+    """For each word of the query the terms of which a product should have any; several in one text are had together."""
     welcome: tuple[str, ...] = ()
     """Terms that a better product has."""
     called: tuple[str, ...] = ()
@@ -405,7 +405,8 @@ class QueryTerms:
     @property
     def text(self) -> str:
         """What a vector store is asked for; "" where the query has no terms."""
-        terms = dict.fromkeys([*(term for word in self.words for term in word), *self.welcome])
+        words = (term for word in self.words for each in word for term in each.split())
+        terms = dict.fromkeys([*words, *self.welcome])
         codes = [each for each in (*self.called, self.sku, self.leading) if each]
         return " ".join([*terms, *codes * NAME_REPEATS]).strip()
 
@@ -414,7 +415,9 @@ class QueryTerms:
         if not self.words:
             return 0.0
         held = set(stored.split())
-        return sum(not held.isdisjoint(word) for word in self.words) / len(self.words)
+        return sum(any(held.issuperset(each.split()) for each in word) for word in self.words) / len(
+            self.words
+        )
 
     def names(self, stored: str) -> bool:
         """Whether the query is what a product is called."""
@@ -431,6 +434,31 @@ class QueryTerms:
         return place if place < 3 or all(_says(stored, phrase) for phrase in self.phrases) else 4
 
 
+class Synonyms:
+    """Words, and what they mean in a shop, as terms of a language."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]], language: str) -> None:
+        self.said: set[str] = set()
+        """All words without case and accents: none of them is a typing error."""
+        self._meanings: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+        for words, meaning in pairs:
+            self.said.update(plain(words).split())
+            said, meant = tuple(stems(words, language)), " ".join(stems(meaning, language))
+            if said and meant:
+                self._meanings.setdefault(said[0], []).append((said, meant))
+
+    def added_to(self, words: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """The words of a query, each with what it means too."""
+        added = list(words)
+        for place, word in enumerate(words):
+            for said, meant in (each for term in word for each in self._meanings.get(term, ())):
+                following = words[place : place + len(said)]
+                if len(following) == len(said) and all(map(tuple.__contains__, following, said)):
+                    for number in range(place, place + len(said)):
+                        added[number] = (*added[number], meant)
+        return added
+
+
 def query_terms(
     text: str,
     language: str,
@@ -438,9 +466,11 @@ def query_terms(
     names: Sequence[str] | None = None,
     phrases: Sequence[str] = (),
     excluded: Sequence[str] = (),
+    synonyms: Synonyms | None = None,
 ) -> QueryTerms:
     """The terms of a text in a language. ``names`` are what a product's name may be: the text itself unless given."""
     wanted, welcome = _Text(text, language).asked()
+    wanted = synonyms.added_to(wanted) if synonyms else wanted
     names = [text] if names is None else names
     keys = [key for name in names for each in _spellings(name) if (key := _key(each))]
     bare = _bare(keys[0])[:SKU_CHARACTERS] if keys else ""

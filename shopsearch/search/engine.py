@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from shopsearch.search.facets import facet_names, facets
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.retrieval import Found, Replaced
 from shopsearch.search.spelling import spelling_of
+from shopsearch.search.synonyms import synonyms_of
 from shopsearch.search.understanding import UnderstoodText, understand
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query, Result
@@ -246,11 +248,16 @@ def _words(index: ImageIndex, request: SearchRequest, query: Query) -> Understoo
     if not query.text or not index.words_field:
         return UnderstoodText(text=query.text)
     language = index.query_language(request.language)
-    corrects = request.correct and settings.CORRECT_TYPING
+    synonyms = synonyms_of(language)
+    corrected = None
+    if request.correct and settings.CORRECT_TYPING:
+        said = synonyms.said if synonyms else ()
+        corrected = partial(spelling_of(index, language).corrected, said=said)
     return understand(
         query.text,
         language=language,
-        corrected=spelling_of(index, language).corrected if corrects else None,
+        corrected=corrected,
+        synonyms=synonyms,
         operators=settings.OPERATORS and query.kind == "text",
     )
 

@@ -97,13 +97,14 @@ def target(
     if query.text and weight and finds_by_words(index, collection):
         words = words or UnderstoodText(text=query.text, language=index.query_language(""))
         # Beside a picture, words say what should be different from it: they are no product's name.
-        names = [each for each in (words.text, words.typed, words.corrected) if each]
+        names = [each for each in (words.typed or words.text, words.corrected) if each]
         terms = analyzer.query_terms(
             words.text,
             words.language,
             names=names if query.kind == "text" else (),
             phrases=words.phrases,
             excluded=words.excluded,
+            synonyms=words.synonyms,
         )
     return Target(
         index=index,

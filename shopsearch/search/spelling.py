@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
@@ -62,8 +62,10 @@ class Spelling:
         plain = analyzer.plain(word)
         return plain in self._written or not self._stems.isdisjoint(analyzer.stems(word, self.language))
 
-    def corrected(self, text: str) -> str:
+    def corrected(self, text: str, said: Collection[str] = ()) -> str:
         """The text without its typing errors; "" where it has none that could be told.
+
+        ``said`` are further words that are none, without case and accents.
 
         A text with words that neither the shop nor the language has stays: it may be in another language.
         """
@@ -72,7 +74,7 @@ class Spelling:
         words = analyzer.WORD.findall(text)
         for match in analyzer.WORD.finditer(text):
             word = match.group()
-            if self.knows(word):
+            if self.knows(word) or analyzer.plain(word) in said:
                 known += 1
             elif not self._stays(text, match) and (better := self.nearest(word)):
                 replaced[word] = better.capitalize() if word[0].isupper() else better

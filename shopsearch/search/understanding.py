@@ -24,6 +24,8 @@ class UnderstoodText:
     """What a product should say word for word."""
     excluded: tuple[str, ...] = ()
     """What a product should not say."""
+    synonyms: analyzer.Synonyms | None = None
+    """What the words mean too."""
 
 
 def understand(
@@ -31,6 +33,7 @@ def understand(
     *,
     language: str = "",
     corrected: Callable[[str], str] | None = None,
+    synonyms: analyzer.Synonyms | None = None,
     operators: bool = False,
 ) -> UnderstoodText:
     """What is meant by a text in a language that ``analyzer.known_language`` returned.
@@ -46,6 +49,7 @@ def understand(
         language=language,
         phrases=phrases,
         excluded=excluded,
+        synonyms=synonyms,
     )
 
 
