@@ -518,6 +518,16 @@ def stems(text: str, language: str) -> list[str]:
     return [found.forms(each)[0] for each in found.tokens if not (each.is_sign or found.is_stop_word(each))]
 
 
+def stem(word: str, language: str) -> str:
+    """A word without its ending; the word is without case and accents, the language one that is known."""
+    return _stem(word, language)
+
+
+def is_stop_word(word: str, language: str) -> bool:
+    """Whether a word such as "with" says nothing in the language."""
+    return word in _STOP_WORDS.get(language, ())
+
+
 # Languages
 
 

@@ -248,7 +248,7 @@ def _unwanted(target: Target) -> set[str]:
 
 
 def _is_named(target: Target, hit: Hit) -> bool:
-    return bool(target.terms) and target.terms.names(hit.words)
+    return target.terms is not None and target.terms.names(hit.words)
 
 
 def _having_words(target: Target, limit: int, text: str) -> list[Hit]:

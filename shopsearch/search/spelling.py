@@ -44,7 +44,7 @@ class Spelling:
     def _written(self) -> dict[str, str]:
         """By a word without case and accents how it is written most."""
         by_use = sorted(self.words, key=lambda word: (self.words[word], word))
-        return {analyzer.plain(word): word for word in by_use}
+        return {word if word.isascii() else analyzer.plain(word): word for word in by_use}
 
     @cached_property
     def _by_length(self) -> dict[int, list[str]]:
@@ -55,12 +55,12 @@ class Spelling:
 
     @cached_property
     def _stems(self) -> frozenset[str]:
-        return frozenset(term for word in self._written for term in analyzer.stems(word, self.language))
+        return frozenset(analyzer.stem(word, self.language) for word in self._written)
 
     def knows(self, word: str) -> bool:
         """Whether a product has the word, or another ending of it."""
         plain = analyzer.plain(word)
-        return plain in self._written or not self._stems.isdisjoint(analyzer.stems(word, self.language))
+        return plain in self._written or analyzer.stem(plain, self.language) in self._stems
 
     def corrected(self, text: str, said: Collection[str] = ()) -> str:
         """The text without its typing errors; "" where it has none that could be told.
@@ -111,8 +111,8 @@ class Spelling:
                 score_cutoff=errors,
                 limit=CANDIDATES,
             ):
-                if len(other) < SHORTEST - 1 or not analyzer.stems(f"{other} x", self.language)[1:]:
-                    continue  # a word such as "with"
+                if len(other) < SHORTEST - 1 or analyzer.is_stop_word(other, self.language):
+                    continue
                 written = self._written[other]
                 likely = math.log(1 + self.words[written]) - 10 * distance
                 likely -= ANOTHER_FIRST_LETTER * (other[0] != word[0] and other[:2] != word[1::-1])
@@ -137,7 +137,7 @@ def _usual(language: str) -> frozenset[str]:
         return frozenset()
     counts = SpellChecker(language=language).word_frequency.dictionary
     usual = sorted(counts, key=lambda word: -counts[word])[:DICTIONARY_WORDS]
-    return frozenset(analyzer.plain(word) for word in usual)
+    return frozenset(word if word.isascii() else analyzer.plain(word) for word in usual)
 
 
 KEPT_SECONDS, COUNTED_SECONDS = 30, 600

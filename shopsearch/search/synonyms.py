@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.signals import setting_changed
 from django.db import transaction
@@ -16,6 +17,9 @@ from shopsearch.conf import settings
 from shopsearch.filters import FALSE, TRUE
 from shopsearch.models import Synonym
 from shopsearch.registry import analyzer
+
+if TYPE_CHECKING:
+    from django.db.models import CharField
 
 KEPT_SECONDS = 3
 """How long a process takes the synonyms that it read for those in the database."""
@@ -103,7 +107,8 @@ def _row(line: dict[str, str | None], number: int) -> Synonym:
         raise Unusable(f"Line {number}: two_way is {two_way!r}; write yes or no.")
     row = Synonym(language=language, words=words, meanings=meanings, is_two_way=two_way.lower() in TRUE)
     for name in ("language", "words", "meanings"):
-        if len(getattr(row, name)) > (longest := Synonym._meta.get_field(name).max_length or 0):
+        longest = cast("CharField[Any, Any]", Synonym._meta.get_field(name)).max_length or 0
+        if len(getattr(row, name)) > longest:
             raise Unusable(f"Line {number}: {name} has more than {longest} characters.")
     return row
 

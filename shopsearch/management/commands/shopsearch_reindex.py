@@ -84,7 +84,7 @@ class Command(BaseCommand):
         noted = sum(self._note(index, order) for index in plain)
         if order in ("", "all", "rebuild"):
             for index in filter(vocabulary.is_wanted, indexes):
-                self.stdout.write(f"{index.name}: {vocabulary.count_anew(index):,} words for typing errors")
+                self.stdout.write(f"{index.name}: the products say {vocabulary.count_anew(index):,} words")
         if not options["here"]:
             self._wake()
         if options["no_wait"]:
