@@ -126,7 +126,12 @@ def test_operators_are_understood_where_they_are_plainly_meant(typed, language, 
 
 def test_what_is_excluded_is_not_found_and_a_name_still_is(declare):
     declare()
-    for title, colour in (("Red mug", RED), ("Green mug", GREEN), ("Tall mug", RED), ("Life without red", GREEN)):
+    for title, colour in (
+        ("Red mug", RED),
+        ("Green mug", GREEN),
+        ("Tall mug", RED),
+        ("Life without red", GREEN),
+    ):
         product(colour, title=title)
     index_everything()
     for query in ("mug -red", "not red mug", "mug without red"):
