@@ -97,6 +97,13 @@ class Defaults:
     WORDS_WEIGHT: float = 1.0
     # The same for words that come with a picture: they say how the product should differ from it.
     COMPOSED_WORDS_WEIGHT: float = 0.0
+    # Whether typing errors in searches of an index that declares words are corrected, from the words of its products.
+    CORRECT_TYPING: bool = True
+    # Whether the synonyms that staff edit in the admin count, and whether a starter list of common shop words does.
+    SYNONYMS: bool = True
+    STARTER_SYNONYMS: bool = False
+    # Whether -word, "some words" and "without X" are understood.
+    OPERATORS: bool = True
     # Limits for shoppers' and product pictures.
     MAX_IMAGE_BYTES: int = 10 * 1024 * 1024
     MAX_IMAGE_PIXELS: int = 40_000_000

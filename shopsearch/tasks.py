@@ -17,7 +17,7 @@ from shopsearch.backends import get_embedder, wants_gpu
 from shopsearch.conf import settings
 from shopsearch.evaluation import calibrator, fitting, query_log
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import batch, outbox, rebuild, visibility
+from shopsearch.indexing import batch, outbox, rebuild, visibility, vocabulary
 from shopsearch.indexing import reconcile as reconciling
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.registry import get_indexes
@@ -51,6 +51,7 @@ def reconcile() -> None:
         for portion in reconciling.reconcile(index, fix=True):
             for each in portion.differences:
                 logger.warning("%s: image %s is %s: %s", index.name, each.image_id, each.kind, each.reason)
+        vocabulary.count_anew(index)
 
 
 @shared_task(name=broker.RERANK_TASK, ignore_result=True)

@@ -1,4 +1,4 @@
-"""The admin: how search is, images with their states, outbox, collections, reranks, and queries to judge."""
+"""The admin: how search is, images with their states, outbox, collections, reranks, queries to judge, and synonyms."""
 
 from django.contrib import admin
 
@@ -8,7 +8,17 @@ from shopsearch.admin.images import ImageAdmin, ProductImageAdminMixin, ProductI
 from shopsearch.admin.overview import OverviewAdmin
 from shopsearch.admin.queries import EvaluationQueryAdmin
 from shopsearch.admin.reranks import RerankAdmin
-from shopsearch.models import Adapter, Collection, EvaluationQuery, IndexEntry, Overview, ProductImage, Rerank
+from shopsearch.admin.synonyms import SynonymAdmin
+from shopsearch.models import (
+    Adapter,
+    Collection,
+    EvaluationQuery,
+    IndexEntry,
+    Overview,
+    ProductImage,
+    Rerank,
+    Synonym,
+)
 
 __all__ = [
     "AdapterAdmin",
@@ -20,6 +30,7 @@ __all__ = [
     "ProductImageAdminMixin",
     "ProductImageInline",
     "RerankAdmin",
+    "SynonymAdmin",
 ]
 
 admin.site.register(Adapter, AdapterAdmin)
@@ -28,5 +39,6 @@ admin.site.register(EvaluationQuery, EvaluationQueryAdmin)
 admin.site.register(IndexEntry, IndexEntryAdmin)
 admin.site.register(Overview, OverviewAdmin)
 admin.site.register(Rerank, RerankAdmin)
+admin.site.register(Synonym, SynonymAdmin)
 if not ProductImage._meta.swapped:
     admin.site.register(ProductImage, ImageAdmin)

@@ -96,6 +96,11 @@ class SearchParameters(PageParameters):
     q = serializers.CharField(
         source="text", required=False, trim_whitespace=False, help_text="Words to search for."
     )
+    correct = FlagField(
+        required=False,
+        error_messages={"invalid": "correct must be true or false."},
+        help_text="false: search for the words as they are typed, errors and all.",
+    )
     facets = NamesField(
         required=False,
         allow_blank=True,
@@ -304,6 +309,9 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
         get_args(Retrieval),
         help_text="What found the results: hybrid is words and vectors together, as the index declares.",
     )
+    corrected = serializers.SerializerMethodField(
+        help_text="What was searched for instead of the words that were typed; null where they had no typing errors."
+    )
     facets = FacetsField(required=False, help_text="By filter; only where facets were asked for.")
     count = serializers.SerializerMethodField(help_text="How many results are on this page.")
     next = serializers.SerializerMethodField(
@@ -321,6 +329,9 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
     @extend_schema_field({"type": "number", "nullable": True})
     def get_weak_below(self, answer: SearchAnswer) -> float | None:
         return None if answer.weak_below is None else round(answer.weak_below, 4)
+
+    def get_corrected(self, answer: SearchAnswer) -> str | None:
+        return answer.corrected or None
 
     def get_count(self, answer: SearchAnswer) -> int:
         return len(answer.results)
@@ -364,6 +375,7 @@ class SimilarAnswerSerializer(SearchAnswerSerializer):
     match = None  # type: ignore[assignment]
     weak_below = None  # type: ignore[assignment]
     retrieval = None  # type: ignore[assignment]
+    corrected = None  # type: ignore[assignment]
     rerank = None  # type: ignore[assignment]
     facets = None  # type: ignore[assignment]
 

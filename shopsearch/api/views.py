@@ -66,6 +66,7 @@ _FOUND = OpenApiExample(
         "match": "good",
         "weak_below": 0.6127,
         "retrieval": "hybrid",
+        "corrected": None,
         "count": 1,
         "next": "https://shop.example/api/search/?q=red+mug&limit=1&price__lte=20&offset=1",
         "previous": None,

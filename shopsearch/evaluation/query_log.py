@@ -52,7 +52,7 @@ def collect(answer: SearchAnswer) -> None:
     try:
         if not settings.COLLECT_QUERIES or answer.query.kind != "text" or answer.offset:
             return
-        text = EvaluationQuery.normalised(answer.query.text)
+        text = EvaluationQuery.normalised(answer.request.text)
         if may_be_kept(text):
             weak = answer.match == "weak"
             _writer.put(CollectedQuery(answer.index.name, text, answer.request.language, weak))

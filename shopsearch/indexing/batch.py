@@ -35,7 +35,7 @@ from shopsearch import images, registry
 from shopsearch.backends import adapted_of, embedder_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmbedderError, ImageError
-from shopsearch.indexing import collections, outbox
+from shopsearch.indexing import collections, outbox, vocabulary
 from shopsearch.indexing.collections import REFUSALS
 from shopsearch.indexing.outbox import MAX_ATTEMPTS, Settlement
 from shopsearch.models import CachedVector, Collection, Hashes, IndexEntry, StoredImage
@@ -139,6 +139,8 @@ def _index(claimed: _Claimed) -> None:
         ]
         vectors |= _embed(claimed, plans, vectors)
         _settle(claimed, _write(claimed, plans, vectors, destinations), known)
+        written = (shown[each.entry.image_id] for each in plans if each.writes)
+        vocabulary.follow(index, written, using=using)
     _remove(claimed, claimed.failed, known)
     claimed.leave_unread()
 

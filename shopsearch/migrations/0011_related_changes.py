@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shopsearch', '0009_overview'),
+        ('shopsearch', '0010_adapters'),
     ]
 
     operations = [

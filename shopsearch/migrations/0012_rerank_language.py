@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shopsearch', '0009_overview'),
+        ('shopsearch', '0011_related_changes'),
     ]
 
     operations = [

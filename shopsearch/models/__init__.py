@@ -1,4 +1,4 @@
-"""The models: product images, the outbox, collections, adapters, reranks, and queries with their judgements."""
+"""The models: images, the outbox, collections, adapters, reranks, words, and queries with their judgements."""
 
 from shopsearch.models.adapters import Adapter
 from shopsearch.models.collections import Collection, Hashes, Overview, StoredImage
@@ -6,7 +6,9 @@ from shopsearch.models.evaluation import Calibration, EvaluationQuery, Judgement
 from shopsearch.models.images import PRODUCT_MODEL, AbstractProductImage, ProductImage, ProductImageQuerySet
 from shopsearch.models.outbox import Change, IndexEntry, RelatedChange
 from shopsearch.models.reranks import Rerank
+from shopsearch.models.synonyms import Synonym
 from shopsearch.models.vector_cache import CachedVector
+from shopsearch.models.vocabulary import VocabularyWord
 
 __all__ = [
     "PRODUCT_MODEL",
@@ -27,4 +29,6 @@ __all__ = [
     "Rerank",
     "SearchDay",
     "StoredImage",
+    "Synonym",
+    "VocabularyWord",
 ]

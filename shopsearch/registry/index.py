@@ -130,8 +130,9 @@ class ImageIndex:
     """Paths from the product to texts for word search: ``("title", "brand__name")``."""
     identifiers: tuple[str, ...] = ()
     """Paths from the product to its names, such as ``("sku", "title")``: an exact match of one ranks first."""
-    language: str = ""
-    """The words' language, such as "es"; LANGUAGE_CODE by default. Translated texts and values are read in it."""
+    language: str | tuple[str, ...] = ""
+    """The words' language, such as "es"; LANGUAGE_CODE by default. Or several, such as ``("es", "en")``: a query is
+    read in the language of its request, or else in the first. Translated texts and values are read in the first."""
     newest = ""
     """Path from the product to its date, such as "created_at", for sorting by newest; "" does not offer that order."""
     related: tuple[str, ...] = ()
@@ -184,9 +185,17 @@ class ImageIndex:
         return {name: field.kind for name, field in self.filter_fields.items()}
 
     @property
-    def words_language(self) -> str:
-        """The language of the stemmer, such as "en"; "" if the language has none."""
-        return analyzer.known_language(self.language or settings.LANGUAGE_CODE)
+    def words_languages(self) -> tuple[str, ...]:
+        """The languages of the stemmers, such as "en"; "" for a language that has none."""
+        declared = (self.language,) if isinstance(self.language, str) else self.language or ("",)
+        return tuple(
+            dict.fromkeys(analyzer.known_language(each or settings.LANGUAGE_CODE) for each in declared)
+        )
+
+    def query_language(self, requested: str) -> str:
+        """The language to read a query in, when its request is in this one."""
+        language = analyzer.known_language(requested)
+        return language if language in self.words_languages else self.words_languages[0]
 
     @property
     def words_field(self) -> str:
@@ -196,7 +205,7 @@ class ImageIndex:
         """
         if not (self.words or self.identifiers):
             return ""
-        return f"_words_{analyzer.version_of(self.words_language)}".rstrip("_")
+        return f"_words_{analyzer.version_of(self.words_languages)}"
 
     @property
     def field_types(self) -> dict[str, FieldType]:
@@ -291,7 +300,8 @@ class ImageIndex:
         Whoever saves, indexes or searches may have another one active. Rows of some apps keep the language that they
         were read in, so they are read inside too.
         """
-        return translation.override(self.language or settings.LANGUAGE_CODE)
+        first = self.language if isinstance(self.language, str) else next(iter(self.language), "")
+        return translation.override(first or settings.LANGUAGE_CODE)
 
     def filter_values(self, image: Any) -> dict[str, FilterValue | None]:
         """What ``get_filter_values`` returns, with None for infinite numbers and NaN."""
@@ -311,7 +321,7 @@ class ImageIndex:
         """The terms that the product is found by, as stores keep them."""
         with self.in_its_language():
             texts, names = self.get_words(product), self.get_identifiers(product)
-        return analyzer.product_terms([*texts, *names], names, self.words_language)
+        return analyzer.product_terms([*texts, *names], names, *self.words_languages)
 
     def open_image(self, image: Any) -> BinaryIO:
         """The image's file, opened for reading; use it in a ``with`` statement.

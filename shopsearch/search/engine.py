@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
@@ -23,12 +24,17 @@ from shopsearch.search.facets import facet_names, facets, number_of_products
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.result_set import ResultSet, result_set
 from shopsearch.search.retrieval import Found, Replaced
+from shopsearch.search.spelling import spelling_of
+from shopsearch.search.synonyms import synonyms_of
+from shopsearch.search.understanding import UnderstoodText, understand
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query, Result
 
 if TYPE_CHECKING:
-    from shopsearch.types import Vector
+    from shopsearch.types import Vector, Vectors
 
+EXCLUDED_WEIGHT = 0.4
+"""What the vector of an excluded word counts, whose own is 1."""
 MAX_IMAGES = 64
 """Of a product with more images, the first ones say what it looks like."""
 
@@ -42,6 +48,7 @@ def search(
     limit: int | None = None,
     offset: int = 0,
     sort: str = "",
+    correct: bool = True,
 ) -> SearchAnswer:
     """The products that match the words, the picture, or both together, best first, each once.
 
@@ -49,14 +56,22 @@ def search(
     looked at, kept or sent on. ``filters`` is what ``shopsearch.filters.parse`` takes:
     ``{"category": ["mug", "plate"], "price__lte": 20}``. ``limit`` is SHOPSEARCH["PAGE_SIZE"] unless given; the page
     that reaches past SHOPSEARCH["MAX_RESULTS"] is shorter. ``sort`` is one of ``search.sorting.sort_names``: the
-    SHOPSEARCH["SORTED_RESULTS"] most relevant come in that order, and no others. Only images in the index's queryset
+    SHOPSEARCH["SORTED_RESULTS"] most relevant come in that order, and no others. Typing errors are corrected, and the
+    answer says how, unless ``correct`` is False. Only images in the index's queryset
     are in the answer, whatever the vector store still holds.
 
     Raises EmptyQuery, FilterError and QueryError for what the caller can correct; EmbedderError and
     VectorStoreError while a backend is away.
     """
     asked = SearchRequest(
-        text=text, image=image, index=index, filters=filters or {}, limit=limit, offset=offset, sort=sort
+        text=text,
+        image=image,
+        index=index,
+        filters=filters or {},
+        limit=limit,
+        offset=offset,
+        sort=sort,
+        correct=correct,
     )
     return answer(asked)
 
@@ -94,6 +109,7 @@ class Understood:
     request: SearchRequest
     index: ImageIndex
     query: Query
+    words: UnderstoodText
     like: Sequence[Any]
     """The images of the shop that the results should be like."""
     condition: Filter | None
@@ -124,6 +140,7 @@ def answer(request: SearchRequest) -> SearchAnswer:
         request=request,
         index=asked.index,
         query=asked.query,
+        corrected=asked.words.corrected,
         results=page_of(asked, found.ranked),
         offset=request.offset,
         limit=asked.limit,
@@ -149,10 +166,13 @@ def understood(request: SearchRequest) -> Understood:
     sort = sorting.checked_sort(index, request.sort)
     counted = None if request.facets is None else facet_names(index, request.facets)
     like = _images_of_the_shop(index, request)
+    query = _query(index, request, like)
+    words = _words(index, request, query)
     return Understood(
         request=request,
         index=index,
-        query=_query(index, request, like),
+        query=replace(query, text=words.text),
+        words=words,
         like=like,
         condition=condition,
         sort=sort,
@@ -230,6 +250,25 @@ def _query(index: ImageIndex, request: SearchRequest, like: Sequence[Any]) -> Qu
     return Query(text=text, image=None if image is None else normalised(image))
 
 
+def _words(index: ImageIndex, request: SearchRequest, query: Query) -> UnderstoodText:
+    """What is meant by the words, where the index declares words that products are found by."""
+    if not query.text or not index.words_field:
+        return UnderstoodText(text=query.text)
+    language = index.query_language(request.language)
+    synonyms = synonyms_of(language)
+    corrected = None
+    if request.correct and settings.CORRECT_TYPING:
+        said = synonyms.said if synonyms else ()
+        corrected = partial(spelling_of(index, language).corrected, said=said)
+    return understand(
+        query.text,
+        language=language,
+        corrected=corrected,
+        synonyms=synonyms,
+        operators=settings.OPERATORS and query.kind == "text",
+    )
+
+
 def _opened(index: ImageIndex, image: Any) -> Image:
     try:
         with index.open_image(image) as file:
@@ -255,7 +294,7 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None]
             if collection is None or vector is None:
                 return Found(), weak_below, None
             target = retrieval.target(
-                index, collection, asked.query, vector, asked.condition, weak_below=weak_below
+                index, collection, asked.query, vector, asked.condition, asked.words, weak_below=weak_below
             )
             found = retrieval.products(target, wanted=wanted, without=own)
             among = None
@@ -291,8 +330,21 @@ def embedded(asked: Understood, collection: Collection | None) -> tuple[Vector |
         query = replace(query, image=query.image or normalised(_opened(index, asked.like[0])))
     space = collection.space if collection else ""
     with timed("embed"):
-        vector = get_query_embedder(space).embed([query])[0]
+        embedded = get_query_embedder(space).embed(
+            [query, *(Query(text=each) for each in asked.words.excluded)]
+        )
+        vector = without(embedded[0], embedded[1:])
     return vector, calibration.weak_below(index.name, space, query.kind, vector)
+
+
+def without(vector: Vector, excluded: Sequence[Vector] | Vectors) -> Vector:
+    """The vector turned away from what is excluded, so little that it stays nearest to what is wanted."""
+    if not len(excluded):
+        return vector
+    import numpy as np
+
+    away = vector - EXCLUDED_WEIGHT * np.mean(excluded, axis=0)
+    return np.asarray(away / np.linalg.norm(away), np.float32)
 
 
 def _stored_vector(index: ImageIndex, collection: Collection | None, images: Sequence[Any]) -> Vector | None:

@@ -29,6 +29,8 @@ class SearchRequest:
     text: str = ""
     language: str = field(default_factory=_active_language)
     """Of the text, such as "es"; the active language unless given."""
+    correct: bool = True
+    """Whether typing errors in the text may be corrected."""
     image: Image | BinaryIO | bytes | None = None
     """What ``shopsearch.images.decode`` returns, or what it takes."""
     like_product: object = None
@@ -60,7 +62,10 @@ class SearchAnswer:
     request: SearchRequest
     index: ImageIndex
     query: Query
-    """What was searched with: the words without extra spaces, the picture made small. Empty for stored vectors."""
+    """What was searched with: the words without extra spaces, typing errors and what they exclude; the picture made
+    small. Empty for stored vectors."""
+    corrected: str = ""
+    """The text that was searched for instead of the one that was typed; "" where it had no typing errors."""
     results: tuple[Result, ...] = ()
     offset: int
     limit: int

@@ -241,7 +241,7 @@ def _judge(rerank: Rerank) -> tuple[RerankerOutput, Order]:
         [seen[place].score for place in places],
         weight=settings.RERANK_WEIGHT,
         lift=settings.RERANK_LIFT,
-        words=_word_shares(index, query, [rows[place] for place in places]),
+        words=_word_shares(index, query, rerank.language, [rows[place] for place in places]),
     )
     if order.positions and order.positions[0] != _favourite(output, len(places)):
         # The reason speaks for the model's own favourite, which is not the one that stands first.
@@ -256,14 +256,14 @@ def _favourite(output: RerankerOutput, count: int) -> int:
     return arrange(output, [0.0] * count, weight=1, lift=count).positions[0]
 
 
-def _word_shares(index: ImageIndex, query: Query, rows: Sequence[Any]) -> list[float]:
+def _word_shares(index: ImageIndex, query: Query, language: str, rows: Sequence[Any]) -> list[float]:
     """The share of the query's words that the product of each row has; empty where words do not bind the order.
 
     Beside a picture they do not: they say what should be different from it, and the picture says the rest.
     """
     if not index.words_field or query.kind != "text":
         return []
-    terms = analyzer.query_terms(query.text, index.words_language)
+    terms = analyzer.query_terms(query.text, index.query_language(language))
     return [terms.share_in(index.terms_of(index.get_product(row))) for row in rows]
 
 

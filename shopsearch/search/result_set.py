@@ -30,6 +30,11 @@ def result_set(target: Target) -> ResultSet | None:
     most = settings.MAX_RESULTS
     by_vectors = retrieval.nearest(target, most)
     by_words = retrieval.having_words(target, most) if target.terms else []
-    products = frozenset(hit.product_id for hit in (*by_vectors, *by_words) if target.is_match(hit))
+    without = retrieval.unwanted(target)
+    products = frozenset(
+        hit.product_id
+        for hit in (*by_vectors, *by_words)
+        if target.is_match(hit) and (hit.product_id not in without or target.is_named(hit))
+    )
     is_whole = len(by_vectors) < most or target.is_weak(by_vectors[-1])
     return ResultSet(products=products, is_complete=is_whole and len(by_words) < most) if products else None

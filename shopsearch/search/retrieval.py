@@ -13,6 +13,7 @@ from shopsearch.filters import Filter
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.keys import keys_from
 from shopsearch.registry.relations import with_related
+from shopsearch.search.understanding import UnderstoodText
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query, Retrieval
 
@@ -31,6 +32,9 @@ MAX_HITS = 16_384
 FUSED_HITS, MAX_FUSED_HITS, FUSED_PRODUCTS = 100, 1_600, 25
 """How many hits of each order are fused. The same for every page, so that pages are parts of one order. Where they
 belong to fewer than FUSED_PRODUCTS products, four times as many are asked for, up to MAX_FUSED_HITS."""
+
+MAX_EXCLUDED = 4_096
+"""How many images that have an excluded word are left out."""
 
 ROWS_PER_SELECT = 500
 
@@ -62,6 +66,10 @@ class Target:
 
     def has_all_words(self, hit: Hit) -> bool:
         return self.terms is not None and self.terms.all_in(hit.words)
+
+    def is_named(self, hit: Hit) -> bool:
+        """Whether the query is what the hit's product is called."""
+        return self.terms is not None and self.terms.names(hit.words)
 
     def is_weak(self, hit: Hit) -> bool:
         """Whether the hit is a weak match by its vector."""
@@ -97,15 +105,28 @@ def target(
     query: Query,
     vector: Vector,
     condition: Filter | None = None,
+    words: UnderstoodText | None = None,
     *,
     weak_below: float | None = None,
 ) -> Target:
-    """The query's vector, and its words where the index, the collection and the vector store have words."""
+    """The query's vector, and its words where the index, the collection and the vector store have words.
+
+    ``words`` is what was understood of the query's text; the text as it is unless given.
+    """
     weight = settings.COMPOSED_WORDS_WEIGHT if query.kind == "composed" else settings.WORDS_WEIGHT
     terms = None
     if query.text and weight and finds_by_words(index, collection):
+        words = words or UnderstoodText(text=query.text, language=index.query_language(""))
         # Beside a picture, words say what should be different from it: they are no product's name.
-        terms = analyzer.query_terms(query.text, index.words_language, may_be_name=query.kind == "text")
+        names = [each for each in (words.typed or words.text, words.corrected) if each]
+        terms = analyzer.query_terms(
+            words.text,
+            words.language,
+            names=names if query.kind == "text" else (),
+            phrases=words.phrases,
+            excluded=words.excluded,
+            synonyms=words.synonyms,
+        )
     return Target(
         index=index,
         collection=collection,
@@ -213,6 +234,12 @@ def hits(target: Target) -> Iterator[list[Hit]]:
     Where scores are calibrated, the lists after the first have no weak match by words, and the last one ends with the
     first weak matches by vector. Raises Replaced where the collection is no longer the live one, and VectorStoreError.
     """
+    if target.terms and target.terms.excluded:
+        without = unwanted(target)
+        target = replace(target, terms=replace(target.terms, excluded=()))
+        for found in hits(target):
+            yield [hit for hit in found if hit.product_id not in without or target.is_named(hit)]
+        return
     seen: set[str] = set()
     if target.terms:
         by_vectors, is_all = _leading(lambda limit: nearest(target, limit))
@@ -250,12 +277,20 @@ def nearest(target: Target, limit: int) -> list[Hit]:
     return found
 
 
-def having_words(target: Target, limit: int) -> list[Hit]:
-    """The hits that have any word of the query, best first. Raises VectorStoreError."""
+def unwanted(target: Target) -> set[str]:
+    """The products that say what the query excludes. Raises VectorStoreError."""
+    excluded = " ".join(target.terms.excluded) if target.terms else ""
+    if not excluded:
+        return set()
+    return {hit.product_id for hit in having_words(target, MAX_EXCLUDED, excluded)}
+
+
+def having_words(target: Target, limit: int, text: str = "") -> list[Hit]:
+    """The hits that have any word of the text, the query's by default, best first. Raises VectorStoreError."""
     with timed("store"):
         return get_vector_store().search_words(
             target.collection.name,
-            target.terms.text if target.terms else "",
+            text or (target.terms.text if target.terms else ""),
             vector=target.vector,
             limit=limit,
             filters=target.condition,
@@ -292,9 +327,9 @@ def fused(
     for group in grouped.values():
         group.sort(key=lambda hit: (-hit.score, hit.id))
 
-    def place(product: str) -> tuple[bool, float, float, str]:
+    def place(product: str) -> tuple[int, float, float, str]:
         best = grouped[product][0]
-        return not asked.names(best.words), -gains[product], -best.score, product
+        return asked.place_of(best.words), -gains[product], -best.score, product
 
     return [hit for product in sorted(grouped, key=place) for hit in grouped[product]]
 

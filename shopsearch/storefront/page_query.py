@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from shopsearch.backends import get_reranker
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
+from shopsearch.filters import FALSE
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, find_index, get_index
 from shopsearch.search.addresses import address_of
@@ -113,10 +114,16 @@ class PageQuery:
     def shows_refinements(self) -> bool:
         return self.can_be_refined and not (self.is_continued and self.offset)
 
+    @property
+    def corrects(self) -> bool:
+        """Whether typing errors may be corrected: not for who asked for the words as they are."""
+        return self.parameters.get("correct", "").lower() not in FALSE
+
     def request(self, *, limit: int) -> SearchRequest:
         """Raises QueryError for an index that the shop does not have."""
         return SearchRequest(
             text=self.text,
+            correct=self.corrects,
             image=self.picture,
             like_image=self.similar_id or None,
             index=self.index.name,
@@ -144,6 +151,10 @@ class PageQuery:
         return str(self._address.having("offset", [str(self.found.offset + self.found.limit)]))
 
     @property
+    def uncorrected_url(self) -> str:
+        return str(self._address.having("correct", ["false"]))
+
+    @property
     def without_picture_url(self) -> str:
         return str(self._address.without("picture"))
 
@@ -160,6 +171,11 @@ class PageQuery:
         return address_of("api-rerank", self.rerank.pk) if self.rerank else ""
 
     # What was found
+
+    @property
+    def corrected(self) -> str:
+        """The words that were searched for instead of those that were typed; "" for further pages, and without any."""
+        return self.found.corrected if self.found and not self.offset else ""
 
     @property
     def has_next(self) -> bool:

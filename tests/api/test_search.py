@@ -72,6 +72,7 @@ def test_words_find_the_product_that_looks_like_them(client):
         "match": "unknown",
         "weak_below": None,
         "retrieval": "vectors",
+        "corrected": None,
         "count": 1,
         "next": "http://testserver/api/search/?q=red&limit=1&offset=1",
         "previous": None,

@@ -52,7 +52,7 @@ def entity_of(place, catalogue):
         vector=catalogue.vectors[place],
         fields={
             IMAGES.words_field: product_terms(
-                [*names, article.description, article.brand], names, IMAGES.words_language
+                [*names, article.description, article.brand], names, *IMAGES.words_languages
             )
         },
     )

@@ -159,6 +159,7 @@ def test_the_pictures_of_variants_are_found_as_their_product(monkeypatch):
         PosterImage.objects.create(product=each, image=picture(colour))
     receivers.connect()
     list(batch.index_pending())
+    search("blue", index=POSTERS.name)  # reads the vocabulary
     with CaptureQueriesContext(connection) as captured:
         found = search("red", index=POSTERS.name, filters={"dearest": 5})
     assert ([result.product for result in found.results], len(captured)) == ([sea], 4)

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import collections, outbox, rebuild
+from shopsearch.indexing import collections, outbox, rebuild, vocabulary
 from shopsearch.indexing.batch import model_space
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.indexing.reconcile import gone, outstanding
@@ -83,6 +83,9 @@ class Command(BaseCommand):
                 rebuilds = [(index, new) for index in indexes if (new := self._rebuild(index, order))]
             plain = [index for index in indexes if index not in {rebuilt for rebuilt, _ in rebuilds}]
         noted = sum(self._note(index, order) for index in plain)
+        if order in ("", "all", "rebuild"):
+            for index in filter(vocabulary.is_wanted, indexes):
+                self.stdout.write(f"{index.name}: the products say {vocabulary.count_anew(index):,} words")
         if not options["here"]:
             self._wake()
         if options["no_wait"]:

@@ -48,17 +48,17 @@ def test_an_index_that_declares_no_words_has_the_schema_it_always_had_and_is_sea
 def test_words_are_a_field_of_the_collection_that_no_filter_reaches():
     assert Collection.objects.of(IMAGES).live().first().fields == {
         **IMAGES.filter_types,
-        "_words_en": "words",
+        "_words_2_en": "words",
     }
-    assert "_words_en" not in IMAGES.filter_types
+    assert "_words_2_en" not in IMAGES.filter_types
 
 
 def test_the_language_is_the_projects_unless_the_index_says_one(declare, settings):
     settings.LANGUAGE_CODE = "es-mx"
     declare(language="")
-    assert IMAGES.words_field == "_words_es"
+    assert IMAGES.words_field == "_words_2_es"
     declare(language="ja")
-    assert IMAGES.words_field == "_words"
+    assert IMAGES.words_field == "_words_2"
 
 
 # What is found

@@ -35,7 +35,7 @@ def test_a_new_title_is_found_and_nothing_is_embedded_again():
     index_everything()
     assert get_embedder().embedded == 0
     assert titles(search("plate notus"))[0] == "Plate Notus"
-    assert all("boreas" not in entity.fields["_words_en"] for entity in entities().values())
+    assert all("boreas" not in entity.fields["_words_2_en"] for entity in entities().values())
 
 
 @pytest.mark.usefixtures("shop")
@@ -78,13 +78,13 @@ def test_words_of_another_analyzer_are_found_by_no_query_until_a_rebuild_which_e
     use(settings, embedder=COLOUR)
     product(RED, title="Zephyr")
     with monkeypatch.context() as before:
-        before.setattr(analyzer, "version_of", lambda language: f"{language}_0_9")
+        before.setattr(analyzer, "version_of", lambda languages: f"{languages[0]}_0_9")
         work()
         assert search("zephyr").retrieval == "hybrid"
     product(GREEN, title="Boreas")
     work()
     assert_a_rebuild_brings_the_words("boreas")
-    assert {*next(iter(entities().values())).fields} >= {"_words_en"}
+    assert {*next(iter(entities().values())).fields} >= {"_words_2_en"}
     assert [titles(search(name))[0] for name in ("zephyr", "boreas")] == ["Zephyr", "Boreas"]
 
 

@@ -1,0 +1,186 @@
+"""Typing errors, corrected by the words that the shop's own products have."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+from django.core.signals import setting_changed
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+from spellchecker import SpellChecker
+
+from shopsearch.indexing.vocabulary import MAX_WORDS
+from shopsearch.models import VocabularyWord
+from shopsearch.registry import ImageIndex, analyzer
+
+SHORTEST, LONG = 4, 8
+"""Letters of the shortest word that is corrected, and of those in which two errors are."""
+ANOTHER_FIRST_LETTER = 3.0
+"""How much less likely an error in the first letter is, in powers of e of how many products have the word."""
+CANDIDATES = 50
+DICTIONARY_WORDS = 60_000
+"""The most usual words of a language are no typing errors, whether the shop has them or not."""
+
+
+@dataclass(kw_only=True)
+class Spelling:
+    """The words of a shop in its language, and what a word that it does not have may have been meant to be.
+
+    Errors are insertions, deletions, substitutions and transpositions of neighbours (optimal string alignment).
+    """
+
+    words: Mapping[str, int]
+    """How many products have each word, by the word as it is written."""
+    language: str = ""
+    _corrected: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def _written(self) -> dict[str, str]:
+        """By a word without case and accents how it is written most."""
+        by_use = sorted(self.words, key=lambda word: (self.words[word], word))
+        return {word if word.isascii() else analyzer.plain(word): word for word in by_use}
+
+    @cached_property
+    def _by_length(self) -> dict[int, list[str]]:
+        found: defaultdict[int, list[str]] = defaultdict(list)
+        for word in self._written:
+            found[len(word)].append(word)
+        return found
+
+    @cached_property
+    def _stems(self) -> frozenset[str]:
+        return frozenset(analyzer.stem(word, self.language) for word in self._written)
+
+    def knows(self, word: str) -> bool:
+        """Whether a product has the word, or another ending of it."""
+        plain = analyzer.plain(word)
+        return plain in self._written or analyzer.stem(plain, self.language) in self._stems
+
+    def corrected(self, text: str, said: Collection[str] = ()) -> str:
+        """The text without its typing errors; "" where it has none that could be told.
+
+        ``said`` are further words that are none, without case and accents.
+
+        A text with words that neither the shop nor the language has stays: it may be in another language.
+        """
+        replaced: dict[str, str] = {}
+        known = 0
+        words = analyzer.WORD.findall(text)
+        for match in analyzer.WORD.finditer(text):
+            word = match.group()
+            if self.knows(word) or analyzer.plain(word) in said:
+                known += 1
+            elif not self._stays(text, match) and (better := self.nearest(word)):
+                replaced[word] = better.capitalize() if word[0].isupper() else better
+            elif analyzer.plain(word) not in _usual(self.language) and len(word) >= SHORTEST:
+                return ""
+        if not replaced or (known < len(replaced) and len(words) > 1):
+            return ""
+        return analyzer.WORD.sub(lambda match: replaced.get(match.group(), match.group()), text)
+
+    def _stays(self, text: str, match: re.Match[str]) -> bool:
+        """Whether a word that the shop does not have is right: it is short or usual, or has a number or a sign."""
+        word = match.group()
+        around = text[max(0, match.start() - 1) : match.start()] + text[match.end() : match.end() + 1]
+        is_short = len(word) < SHORTEST
+        return is_short or bool(re.search(r"[\d+#]", around)) or analyzer.plain(word) in _usual(self.language)
+
+    def nearest(self, word: str) -> str:
+        """The word of the shop that this one was most likely meant to be; "" where none is near enough."""
+        plain = analyzer.plain(word)
+        if plain not in self._corrected:
+            if len(self._corrected) > 10_000:
+                self._corrected.clear()
+            self._corrected[plain] = self._nearest(plain)
+        return self._corrected[plain]
+
+    def _nearest(self, word: str) -> str:
+        errors = 2 if len(word) >= LONG else 1
+        best: tuple[float, str] | None = None
+        for length in range(len(word) - errors, len(word) + errors + 1):
+            for other, distance, _ in process.extract(
+                word,
+                self._by_length.get(length, ()),
+                scorer=OSA.distance,
+                score_cutoff=errors,
+                limit=CANDIDATES,
+            ):
+                if len(other) < SHORTEST - 1 or analyzer.is_stop_word(other, self.language):
+                    continue
+                written = self._written[other]
+                likely = math.log(1 + self.words[written]) - 10 * distance
+                likely -= ANOTHER_FIRST_LETTER * (other[0] != word[0] and other[:2] != word[1::-1])
+                best = max(best or (likely, written), (likely, written))
+        if best:
+            return best[1]
+        return self._apart(word)
+
+    def _apart(self, word: str) -> str:
+        """Two words of the shop that were written as one."""
+        for place in range(3, len(word) - 2):
+            first, last = word[:place], word[place:]
+            if first in self._written and last in self._written:
+                return f"{self._written[first]} {self._written[last]}"
+        return ""
+
+
+@cache
+def _usual(language: str) -> frozenset[str]:
+    """The most usual words of the language, without case and accents; none where no dictionary comes with it."""
+    if language not in SpellChecker.languages():
+        return frozenset()
+    counts = SpellChecker(language=language).word_frequency.dictionary
+    usual = sorted(counts, key=lambda word: -counts[word])[:DICTIONARY_WORDS]
+    return frozenset(word if word.isascii() else analyzer.plain(word) for word in usual)
+
+
+KEPT_SECONDS, COUNTED_SECONDS = 30, 600
+"""How long a process takes the words that it read for those in the database: new ones, and how often each is said."""
+
+
+@dataclass(kw_only=True)
+class _Read:
+    """What a process has read of an index's vocabulary."""
+
+    spelling: Spelling
+    last: int
+    new_at: float
+    whole_at: float
+
+
+_read: dict[tuple[str, str], _Read] = {}
+
+
+def spelling_of(index: ImageIndex, language: str) -> Spelling:
+    """What corrects typing errors in searches of this index, in this language; one for all threads of a process."""
+    now = time.monotonic()
+    known = _read.get((index.name, language))
+    rows = VocabularyWord.objects.of(index)
+    if known is None or now >= known.whole_at + COUNTED_SECONDS:
+        found = list(rows.order_by("-count", "pk").values_list("pk", "word", "count")[:MAX_WORDS])
+        last = max((pk for pk, _, _ in found), default=0)
+        spelling = Spelling(words={word: count for _, word, count in found}, language=language)
+        _read[index.name, language] = known = _Read(spelling=spelling, last=last, new_at=now, whole_at=now)
+    elif now >= known.new_at + KEPT_SECONDS:
+        found = list(rows.filter(pk__gt=known.last).values_list("pk", "word", "count")[:MAX_WORDS])
+        if found:
+            words = {**known.spelling.words, **{word: count for _, word, count in found}}
+            known.spelling = Spelling(words=words, language=language)
+            known.last = max(pk for pk, _, _ in found)
+        known.new_at = now
+    return known.spelling
+
+
+def forget(**kwargs: object) -> None:
+    """Read anew at the next search; happens by itself when SHOPSEARCH is overridden in a test."""
+    if kwargs.get("setting", "SHOPSEARCH") == "SHOPSEARCH":
+        _read.clear()
+
+
+setting_changed.connect(forget)

@@ -1,0 +1,145 @@
+"""Synonyms: what staff say that shoppers mean, in force in every process within seconds, without an index touched."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from django.core.signals import setting_changed
+from django.db import transaction
+
+from shopsearch.conf import settings
+from shopsearch.filters import FALSE, TRUE
+from shopsearch.models import Synonym
+from shopsearch.registry import analyzer
+
+if TYPE_CHECKING:
+    from django.db.models import CharField
+
+KEPT_SECONDS = 3
+"""How long a process takes the synonyms that it read for those in the database."""
+STARTER = Path(__file__).with_name("starter_synonyms.csv")
+COLUMNS = ("language", "words", "meanings", "two_way")
+MAX_BYTES = 2_000_000
+"""Of a file that is imported."""
+
+_read_at = 0.0
+_rows: list[Synonym] = []
+_kept: dict[str, analyzer.Synonyms] = {}
+
+
+def synonyms_of(language: str) -> analyzer.Synonyms | None:
+    """Those of searches in this language; None where a shop has none."""
+    global _read_at, _rows
+    if not (settings.SYNONYMS or settings.STARTER_SYNONYMS):
+        return None
+    if time.monotonic() >= _read_at + KEPT_SECONDS:
+        rows = list(Synonym.objects.order_by("pk")) if settings.SYNONYMS else []
+        if [_values(row) for row in rows] != [_values(row) for row in _rows]:
+            _kept.clear()
+        _rows, _read_at = rows, time.monotonic()
+    if language not in _kept:
+        starter = _starter() if settings.STARTER_SYNONYMS else ()
+        rows = [row for row in (*_rows, *starter) if analyzer.known_language(row.language) in ("", language)]
+        _kept[language] = analyzer.Synonyms(pairs_of(rows), language)
+    return _kept[language]
+
+
+def pairs_of(rows: Iterable[Synonym]) -> Iterator[tuple[str, str]]:
+    """What is said, and what is found as well."""
+    for row in rows:
+        meanings = [each.strip() for each in row.meanings.split(",") if each.strip()]
+        for meaning in meanings:
+            yield row.words, meaning
+            if row.is_two_way:
+                yield meaning, row.words
+                yield from ((meaning, other) for other in meanings if other != meaning)
+
+
+@cache
+def _starter() -> list[Synonym]:
+    return rows_of(STARTER.read_bytes())
+
+
+def _values(row: Synonym) -> tuple[object, ...]:
+    return row.language, row.words, row.meanings, row.is_two_way
+
+
+# CSV
+
+
+class Unusable(ValueError):
+    """A file of synonyms that cannot be used; the message says where, and what to do."""
+
+
+def rows_of(content: bytes) -> list[Synonym]:
+    """The synonyms of a CSV file with the COLUMNS, not stored. Raises Unusable."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unusable("The file is not UTF-8: save it as CSV UTF-8.") from error
+    if "\0" in text:
+        raise Unusable("The file is no text: save it as CSV UTF-8.")
+    first = text.partition("\n")[0]
+    lines = csv.DictReader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
+    found: dict[tuple[str, str], Synonym] = {}
+    try:
+        if not {"words", "meanings"} <= set(lines.fieldnames or ()):
+            raise Unusable(f"The first line has to name the columns: {','.join(COLUMNS)}.")
+        for line in lines:
+            row = _row(line, lines.line_num)
+            found[row.language, row.words] = row
+    except csv.Error as error:
+        raise Unusable(f"Line {lines.line_num} is not CSV: {error}.") from error
+    return list(found.values())
+
+
+def _row(line: dict[str, str | None], number: int) -> Synonym:
+    language, words, meanings, two_way = (" ".join((line.get(name) or "").split()) for name in COLUMNS)
+    if not (analyzer.plain(words) and analyzer.plain(meanings)):
+        raise Unusable(f"Line {number} lacks words or meanings.")
+    if (two_way or "no").lower() not in TRUE + FALSE:
+        raise Unusable(f"Line {number}: two_way is {two_way!r}; write yes or no.")
+    row = Synonym(language=language, words=words, meanings=meanings, is_two_way=two_way.lower() in TRUE)
+    for name in ("language", "words", "meanings"):
+        longest = cast("CharField[Any, Any]", Synonym._meta.get_field(name)).max_length or 0
+        if len(getattr(row, name)) > longest:
+            raise Unusable(f"Line {number}: {name} has more than {longest} characters.")
+    return row
+
+
+def save(rows: Iterable[Synonym]) -> None:
+    """Store them; one of the same words and language is replaced, others stay."""
+    with transaction.atomic(using=Synonym.objects.db):
+        for row in rows:
+            Synonym.objects.update_or_create(
+                language=row.language,
+                words=row.words,
+                defaults={"meanings": row.meanings, "is_two_way": row.is_two_way},
+            )
+
+
+def csv_of(rows: Iterable[Synonym]) -> str:
+    """The file that ``rows_of`` reads."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([row.language, row.words, row.meanings, "yes" if row.is_two_way else "no"])
+    return file.getvalue()
+
+
+def forget(**kwargs: object) -> None:
+    """Read anew at the next search; happens by itself when SHOPSEARCH is overridden in a test."""
+    global _read_at
+    if kwargs.get("setting", "SHOPSEARCH") == "SHOPSEARCH":
+        _read_at = 0.0
+        _kept.clear()
+
+
+setting_changed.connect(forget)

@@ -1,0 +1,79 @@
+"""Understanding: what a shopper typed, as words to search for. A function of values; it asks nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shopsearch.registry import analyzer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderstoodText:
+    """The words of a query as they are searched for."""
+
+    text: str = ""
+    """What is wanted, without operators and typing errors: what is embedded, too."""
+    typed: str = ""
+    """All that was typed; it may be a product's name as well."""
+    corrected: str = ""
+    """All that was typed without its typing errors; "" where it had none."""
+    language: str = ""
+    phrases: tuple[str, ...] = ()
+    """What a product should say word for word."""
+    excluded: tuple[str, ...] = ()
+    """What a product should not say."""
+    synonyms: analyzer.Synonyms | None = None
+    """What the words mean too."""
+
+
+def understand(
+    text: str,
+    *,
+    language: str = "",
+    corrected: Callable[[str], str] | None = None,
+    synonyms: analyzer.Synonyms | None = None,
+    operators: bool = False,
+) -> UnderstoodText:
+    """What is meant by a text in a language that ``analyzer.known_language`` returned.
+
+    ``corrected`` returns a text without its typing errors, or "" where it has none.
+    """
+    better = corrected(text) if corrected else ""
+    wanted, phrases, excluded = _parted(better or text, language) if operators else (better or text, (), ())
+    return UnderstoodText(
+        text=wanted,
+        typed=text,
+        corrected=better,
+        language=language,
+        phrases=phrases,
+        excluded=excluded,
+        synonyms=synonyms,
+    )
+
+
+_PHRASE = re.compile(r'(?<!\S)["“”„«]([^"“”„«»]+)["“”»](?!\S)')
+_MINUS = re.compile(r"(?<!\S)[-−](?=[^\W\d_])(\w+)(?!\S)")
+_WITHOUT = {
+    "de": r"ohne|nicht",
+    "en": r"without|not|except",
+    "es": r"sin|no|excepto",
+    "fr": r"sans|sauf",
+}
+_AFTER = r"\s+(?:any |a |an |the |in |de |el |la |un |una |der |die |das |le |les )?([^\W\d_][\w-]*)"
+
+
+def _parted(text: str, language: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """What is wanted, the phrases in it, and what is excluded. A text that excludes everything is taken as it is."""
+    phrases = tuple(_PHRASE.findall(text))
+    excluded = _MINUS.findall(text)
+    wanted = _MINUS.sub(" ", _PHRASE.sub(r"\1", text))
+    if words := _WITHOUT.get(language):
+        # Only between other words: "not red mug" excludes red; "no" alone, or as a product's last word, does not.
+        found = re.compile(rf"(?<!\S)(?:{words}){_AFTER}", re.IGNORECASE)
+        excluded += found.findall(wanted)
+        wanted = found.sub(" ", wanted)
+    if not analyzer.plain(wanted):
+        return text, (), ()
+    return " ".join(wanted.split()), phrases, tuple(excluded)

@@ -1,0 +1,148 @@
+"""Typing errors, corrected by the words that the shop's own products have."""
+
+from random import Random
+
+import pytest
+
+from shopsearch.indexing import vocabulary
+from shopsearch.models import ProductImage, VocabularyWord
+from shopsearch.registry import index_for
+from shopsearch.search import spelling
+from shopsearch.search.engine import search
+from shopsearch.search.spelling import Spelling
+from tests.shop.models import Product
+from tests.shop.pictures import GREEN, product
+from tests.shop.store import index_everything
+
+IMAGES = index_for(ProductImage)
+SPELLING = Spelling(
+    words={
+        "plimsolls": 9,
+        "striped": 30,
+        "stripes": 2,
+        "mug": 40,
+        "white": 50,
+        "with": 90,
+        "plátano": 3,
+        "cotton": 5,
+    },
+    language="en",
+)
+
+
+@pytest.fixture(autouse=True)
+def _read_anew():
+    spelling.forget()
+
+
+@pytest.fixture
+def shoes(declare):
+    declare()
+    product(GREEN, title="White plimsolls")
+    product(GREEN, title="Black boots")
+    index_everything()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("plimsols", "plimsolls"),
+        ("Plimsoles", "Plimsolls"),
+        ("wihte mug", "white mug"),
+        ("stripd mug", "striped mug"),
+        ("mug, plimsolss", "mug, plimsolls"),
+        ("platno", "plátano"),
+        ("cottonmug", "cotton mug"),
+    ],
+)
+def test_one_error_in_a_word_or_two_in_a_long_one_are_corrected(typed, meant):
+    assert SPELLING.corrected(typed) == meant
+
+
+RIGHT = "plimsolls|PLIMSOLL|mugs|platano|mgu|mug5|mug zeppelinxyz|plmsls|whale|sofa||+|taza blanca con rayas"
+
+
+@pytest.mark.parametrize("typed", [*RIGHT.split("|"), "wihte stripd", "MUG-WHITX1"])
+def test_a_word_that_the_shop_has_is_not_corrected_nor_is_one_of_the_language_nor_one_that_is_too_far(typed):
+    assert SPELLING.corrected(typed) == ""
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("shoes")
+def test_the_answer_says_what_was_searched_for_and_takes_it_back(client):
+    found = client.get("/api/search/", {"q": "plimsols"}).json()
+    assert (found["corrected"], found["results"][0]["product"]["title"]) == ("plimsolls", "White plimsolls")
+    found = client.get("/api/search/", {"q": "plimsols", "correct": "false"}).json()
+    assert (found["corrected"], found["query"]["text"]) == (None, "plimsols")
+    assert client.get("/api/search/", {"q": "plimsols", "correct": "perhaps"}).status_code == 400
+    page = client.get("/search/", {"q": "plimsols"}).content.decode()
+    assert "Showing results for <strong>plimsolls</strong>." in page
+    assert 'href="/search/?q=plimsols&amp;correct=false"' in page
+    assert (
+        "Showing results"
+        not in client.get("/search/", {"q": "plimsols", "correct": "false"}).content.decode()
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("shoes")
+def test_the_vocabulary_follows_the_shop_and_is_counted_anew():
+    assert search("plimsols").corrected
+    product(GREEN, title="Plimsols")
+    index_everything()
+    spelling.forget()
+    found = search("plimsols")
+    assert (found.corrected, found.results[0].product.title) == ("", "Plimsols")
+    Product.objects.filter(title="Plimsols").delete()
+    assert vocabulary.count_anew(IMAGES) == VocabularyWord.objects.of(IMAGES).count() == 4
+    assert dict(VocabularyWord.objects.of(IMAGES).values_list("word", "count"))["boots"] == 2
+    spelling.forget()
+    assert search("plimsols").corrected == "plimsolls"
+
+
+@pytest.mark.django_db
+def test_another_process_reads_new_words_before_long(monkeypatch):
+    VocabularyWord.objects.create(index=IMAGES.name, word="plimsolls")
+    assert spelling.spelling_of(IMAGES, "en").corrected("boost") == ""
+    VocabularyWord.objects.create(index=IMAGES.name, word="boots")
+    assert spelling.spelling_of(IMAGES, "en").corrected("bootts") == ""
+    monkeypatch.setattr(spelling, "KEPT_SECONDS", 0)
+    assert spelling.spelling_of(IMAGES, "en").corrected("bootts") == "boots"
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("shoes")
+def test_where_errors_are_not_corrected_no_word_is_kept_nor_read(settings, django_assert_num_queries):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "CORRECT_TYPING": False}
+    assert vocabulary.count_anew(IMAGES) == 0
+    assert not VocabularyWord.objects.exists()
+    with django_assert_num_queries(0):
+        vocabulary.follow(IMAGES, ProductImage.objects.none(), using="default")
+
+
+def test_of_200_typing_errors_in_the_demos_titles_nine_in_ten_are_corrected_and_no_title_is_rewritten():
+    from demo_project.catalog.assortment import articles
+    from shopsearch.registry.analyzer import plain, written_words
+
+    sold = articles()
+    counts = {}
+    for article in sold:
+        for word in written_words([article.title, article.description, article.brand, article.title]):
+            counts[word] = counts.get(word, 0) + 1
+    demo = Spelling(words=counts, language="en")
+    titles = sorted({article.title for article in sold})
+    assert [title for title in titles if demo.corrected(title)] == []
+    dice = Random("typing")
+    asked = []
+    while len(asked) < 200:
+        title = dice.choice(titles)
+        word = dice.choice([each for each in written_words([title]) if len(each) > 3])
+        place = dice.randrange(1, len(word) - 1)
+        first, letter, rest = word[:place], word[place], word[place + 1 :]
+        typed = dice.choice(
+            [first + rest, first + letter * 2 + rest, f"{first}q{rest}", first + rest[0] + letter + rest[1:]]
+        )
+        if typed not in counts:
+            asked.append((title, title.lower().replace(word, typed, 1)))
+    right = [plain(demo.corrected(typed) or typed) == plain(title) for title, typed in asked]
+    assert sum(right) >= 180
