@@ -147,9 +147,9 @@ def test_the_outbox_is_read_from_the_database(red_mug, scrape, monkeypatch):
 def test_the_count_of_indexed_rows_which_may_be_dear_is_not_taken_anew_at_each_scrape(
     scrape, django_assert_num_queries
 ):
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(8):
         scrape("shopsearch_outbox_rows", index=INDEX, state="indexed")
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(7):
         scrape("shopsearch_outbox_rows", index=INDEX, state="indexed")
 
 
