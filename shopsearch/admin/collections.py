@@ -36,7 +36,7 @@ State = Collection.State
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CollectionOrder:
     """What may be done about a collection in one of these states."""
 
     title: Promise | str
@@ -50,7 +50,7 @@ class Order:
 
 
 ORDERS = {
-    "rebuild": Order(
+    "rebuild": CollectionOrder(
         _("Rebuild"),
         _(
             "A new collection is filled beside this one, for the model and the filters that the settings name now. "
@@ -60,29 +60,29 @@ ORDERS = {
         rebuild.begin,
         clashes=(State.BUILDING, State.PAUSED),
     ),
-    "prune": Order(
+    "prune": CollectionOrder(
         _("Drop the earlier ones"),
         _("The collections that are kept for a rollback are dropped, and such as nothing knows of any more."),
         (State.LIVE,),
         rebuild.prune,
         needs=State.RETIRED,
     ),
-    "pause": Order(
+    "pause": CollectionOrder(
         _("Pause"),
         _("This collection is filled no further until it is resumed. Searches and changes go on."),
         (State.BUILDING,),
         rebuild.pause,
     ),
-    "resume": Order(
+    "resume": CollectionOrder(
         _("Resume"), _("The workers go on filling this collection."), (State.PAUSED,), rebuild.resume
     ),
-    "cancel": Order(
+    "cancel": CollectionOrder(
         _("Cancel the rebuild"),
         _("This collection is dropped, and what was embedded for it is lost. The live one goes on as ever."),
         (State.BUILDING, State.PAUSED),
         rebuild.cancel,
     ),
-    "roll-back": Order(
+    "roll-back": CollectionOrder(
         _("Roll back"),
         _("This collection catches up with what has changed since, and answers again as soon as it has."),
         (State.RETIRED,),
@@ -143,7 +143,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         if collection.state == State.LIVE:
             return ago(collection.live_at or collection.created_at)
         if collection.state == State.RETIRED:
-            return format_html(_("earlier: {}"), ago(collection.live_at or collection.created_at))
+            return format_html("{} {}", _("earlier:"), ago(collection.live_at or collection.created_at))
         return "–"
 
     @admin.display(description=_("orders"))
@@ -202,7 +202,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         return TemplateResponse(request, "admin/shopsearch/collection/order.html", context)
 
     def _carry_out(
-        self, request: HttpRequest, order: Order, collection: Collection, index: ImageIndex
+        self, request: HttpRequest, order: CollectionOrder, collection: Collection, index: ImageIndex
     ) -> None:
         if collection.state not in order.states:
             messages.error(request, _("The collection has another state by now; nothing was done."))

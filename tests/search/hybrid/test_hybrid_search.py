@@ -10,7 +10,7 @@ from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
 from shopsearch.search import calibration, reranking, retrieval
 from shopsearch.search.engine import search
-from shopsearch.types import Judgement
+from shopsearch.types import RerankerOutput
 from tests.shop.models import Product
 from tests.shop.pictures import GREEN, RED, product
 from tests.shop.store import entities, index_everything
@@ -201,7 +201,7 @@ class FromTheBack(Reranker):
     model = "from the back"
 
     def rerank(self, query, candidates):
-        return Judgement(labels=list(range(len(candidates), 0, -1)))
+        return RerankerOutput(labels=list(range(len(candidates), 0, -1)))
 
 
 @pytest.mark.usefixtures("shop")
