@@ -78,6 +78,7 @@ test-services: $(VENV)/.dev system
 
 test-nightly: $(VENV)/.dev system test-faults
 	$(PYTEST) -m nightly $(ARGS)
+	SHOPSEARCH_RESULT_SET_QUERIES=200 $(BIN)/python -m pytest tests/search/hybrid/test_result_set.py $(ARGS)
 	SHOPSEARCH_TEST_DATABASE=postgresql $(MAKE) test-faults
 
 # Each Python that is found, in pyenv's folder too, with each Django that runs on it, without torch:

@@ -143,7 +143,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         if collection.state == State.LIVE:
             return ago(collection.live_at or collection.created_at)
         if collection.state == State.RETIRED:
-            return format_html(str(_("earlier: {}")), ago(collection.live_at or collection.created_at))
+            return format_html("{} {}", _("earlier:"), ago(collection.live_at or collection.created_at))
         return "–"
 
     @admin.display(description=_("orders"))

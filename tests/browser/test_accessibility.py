@@ -25,10 +25,10 @@ RUN = """async (rules) => {
     const found = await axe.run(context, { resultTypes: ["violations"], runOnly: rules });
     return found.violations.map((each) => [each.id, each.nodes.slice(0, 3).map((node) => node.html.slice(0, 200))]);
 }"""
-SIZES = {390: 844, 1280: 860}
+SIZES = {390: 844, 768: 1024, 1280: 860}
 EVERY = list(itertools.product(SIZES, ("light", "dark"), ("en", "es")))
 FEW = [(390, "light", "es"), (1280, "dark", "en")]
-"""Each width, scheme and language once; the others by night."""
+"""A phone and a desk, each scheme and language once; the others by night."""
 
 STATES = {
     "nothing asked": "",
