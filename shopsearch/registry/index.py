@@ -125,8 +125,10 @@ class ImageIndex:
     identifiers: tuple[str, ...] = ()
     """Paths from the product to its names, such as ``("sku", "title")``: an exact match of one ranks first."""
     language: str | tuple[str, ...] = ""
-    """The words' language, such as "es"; LANGUAGE_CODE by default. Or several, such as ``("es", "en")``: a query is read
-    in the language of its request, or else in the first."""
+    """The words' language, such as "es"; LANGUAGE_CODE by default.
+
+    Several, such as ``("es", "en")``: a query is read in the language of its request, or else in the first.
+    """
     newest = ""
     """Path from the product to its date, such as "created_at", for sorting by newest; "" does not offer that order."""
     related: tuple[str, ...] = ()
