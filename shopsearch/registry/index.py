@@ -132,7 +132,8 @@ class ImageIndex:
     """Paths from the product to its names, such as ``("sku", "title")``: an exact match of one ranks first."""
     language: str | tuple[str, ...] = ""
     """The words' language, such as "es"; LANGUAGE_CODE by default. Or several, such as ``("es", "en")``: a query is
-    read in the language of its request, or else in the first. Translated texts and values are read in the first."""
+    read in its request's language if that is one of them, else in the first. Translated texts and values are read in
+    the first."""
     newest = ""
     """Path from the product to its date, such as "created_at", for sorting by newest; "" does not offer that order."""
     related: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from shopsearch.indexing import collections
 from shopsearch.indexing.rebuild import begin
 from shopsearch.models import Collection, ProductImage
 from shopsearch.registry import analyzer, index_for
+from shopsearch.search import synonyms
 from shopsearch.search.engine import search
 from shopsearch.search.retrieval import why_vectors_alone
 from tests.indexing.rebuilds import COLOUR, use, work
@@ -116,7 +117,10 @@ def test_words_of_a_composed_query_count_where_a_setting_says_so(declare, settin
 
 
 @pytest.mark.usefixtures("shop")
-def test_one_call_by_vectors_and_one_by_words_and_no_other_query_of_the_database(django_assert_num_queries):
+def test_one_call_by_vectors_and_one_by_words_and_no_other_query_of_the_database(
+    django_assert_num_queries, monkeypatch
+):
+    monkeypatch.setattr(synonyms, "KEPT_SECONDS", 600)
     search("green")
     get_vector_store().asked.clear()
     with django_assert_num_queries(3):
