@@ -3,18 +3,22 @@
 import json
 from io import StringIO
 
+import numpy as np
 import pytest
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
+from PIL import Image
 
 from shopsearch import tasks
 from shopsearch.evaluation import calibrator
+from shopsearch.evaluation.calibrator import Sample
 from shopsearch.indexing import batch
 from shopsearch.models import IndexEntry, ProductImage
 from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import index_for
 from shopsearch.search.engine import search
-from shopsearch.testing import picture
+from shopsearch.testing import ColourEmbedder, picture
+from shopsearch.types import Query
 from tests.shop.models import Product
 
 pytestmark = pytest.mark.django_db
@@ -113,3 +117,29 @@ def test_a_shop_of_few_products_cannot_be_measured(settings):
 def test_a_share_that_is_none_is_refused():
     with pytest.raises(CommandError, match="part of 1"):
         calibrate(share=2)
+
+
+def test_where_words_are_found_other_words_are_judged_strictly_even_by_a_model_that_cannot_tell():
+    image, embedder = Image.new("RGB", (8, 8), "red"), ColourEmbedder()
+    [vector] = embedder.embed([Query(image=image)])
+    samples = [Sample(product_id=str(each), text="red mug", image=image, vector=vector) for each in range(40)]
+
+    def flagged(**options):
+        dice = np.random.default_rng(3)
+        measured = calibrator.measure(
+            samples,
+            index="",
+            embedder=embedder,
+            typical=np.zeros_like(vector),
+            best=lambda vectors, without: dice.random(len(vectors)),
+            **options,
+        )
+        return {each.calibration.kind: (each.flagged_sold, each.flagged_unsold) for each in measured}
+
+    alone, by_words = flagged(), flagged(finds_by_words=True)
+    assert alone["text"][1] < 0.2
+    assert by_words["text"][0] == 0
+    assert by_words["text"][1] > 0.3
+    assert {kind: by_words[kind] for kind in ("image", "composed")} == {
+        kind: alone[kind] for kind in ("image", "composed")
+    }
