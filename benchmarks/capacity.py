@@ -1,4 +1,4 @@
-"""The arithmetic of docs/scaling.md: what so many pictures need. `python -m benchmarks.capacity` prints its tables."""
+"""The arithmetic of docs/scaling.md: what n pictures need. `python -m benchmarks.capacity` prints its tables."""
 
 from __future__ import annotations
 

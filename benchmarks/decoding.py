@@ -1,9 +1,9 @@
-"""What decoding a picture costs, and what a stranger's worst file can make it cost.
+"""What it costs to decode an ordinary picture, and a stranger's worst file.
 
-    python -m benchmarks.decoding                      ordinary pictures, then floods of blocks of 9.5 MB each
-    python -m benchmarks.decoding --against FOLDER     ordinary pictures, by turns with another checkout's decoder
+    python -m benchmarks.decoding                      ordinary pictures, then files with floods of blocks, 9.5 MB each
+    python -m benchmarks.decoding --against FOLDER     ordinary pictures, in turns with another checkout's decoder
 
-Processor time, of this process and of those that decode for it; the memory is what a process made for one file added.
+Times are processor time of this process and of its decoding processes; memory is what one file adds to a new process.
 """
 
 import argparse

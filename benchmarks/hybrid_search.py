@@ -2,8 +2,8 @@
 
     python -m benchmarks.hybrid_search [--queries 300] [--exact 500] [--keep] [--write-docs]
 
-The shop is in .var/quality-demo, as for benchmarks.search_quality, and made anew unless --keep is given; its entities
-are on a Milvus Lite server of their own, so it is Milvus's full text that is measured. --write-docs puts the table
+The shop is in .var/quality-demo, as for benchmarks.search_quality, and is recreated unless --keep is given. Its
+entities are on a Milvus Lite server of their own, so that Milvus's full text is measured. --write-docs puts the table
 into docs/evaluation.md.
 """
 

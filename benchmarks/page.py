@@ -1,9 +1,9 @@
 """What a shopper's page costs: python -m benchmarks.page http://127.0.0.1:8000/ [--slow] [--json]
 
-Walks the paths that shoppers take through a running demo, in a real Chromium, on a phone and on a desk, and prints for
-each: layout shift (as web vitals count it, and with what follows an input at once), the largest contentful paint, the
-requests and the bytes that came over the wire. `--slow` throttles to 3G. Layout shift, requests and bytes repeat from
-run to run; milliseconds depend on the machine.
+Follows shoppers' paths through a running demo in a real Chromium, at a phone's and a desktop's size, and prints for
+each path: layout shift (as web vitals count it, and including the shifts right after an input), the largest contentful
+paint, the requests and the transferred bytes. `--slow` throttles to 3G. Layout shift, requests and bytes are the same
+in every run; milliseconds depend on the machine.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python -m benchmarks.photographs [--folds FOLDER] [--spoilt] [--write-docs]
 
-FOLDER is what ``python -m training.photographs.fit --folds FOLDER`` made: the starter learnt the kinds of clothes from
-the very photographs that ../shared/data/photographs holds, so each fifth of them is measured with matrices that were
-made without its photographers. Nothing of ../shared/data/storefront was learnt; weights were chosen on two thirds of
-its categories; the last third, held out, has its own column. ``--spoilt`` asks with cropped, turned, poor, dark and
-bright pictures too. No server; some minutes.
+FOLDER is the output of ``python -m training.photographs.fit --folds FOLDER``. The starter learnt the kinds of clothes
+from the photographs in ../shared/data/photographs, so each fifth of them is measured with matrices that were fitted
+without its photographers. Nothing was learnt from ../shared/data/storefront; weights were chosen on two thirds of its
+categories, and the held-out third has its own column. ``--spoilt`` also searches with cropped, rotated, low-quality,
+dark and bright pictures. Needs no server; takes some minutes.
 """
 
 from __future__ import annotations

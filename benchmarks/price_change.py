@@ -3,8 +3,8 @@
     python -m benchmarks.price_change [PRODUCTS]
 
 A shop on SQLite, Milvus Lite's server and one worker, each in a process of its own; each product has one picture.
-Once by `.save()` in one transaction, once by `.update()` and `.reindex()`. The target for 10,000 products on two cores:
-60 seconds, and no embedding. Needs redis-server.
+Measured with `.save()` in one transaction, and with `.update()` and `.reindex()`. The target for 10,000 products on two
+cores is 60 seconds without any embedding. Needs redis-server.
 """
 
 from __future__ import annotations

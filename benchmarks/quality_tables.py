@@ -1,4 +1,4 @@
-"""The figures of an evaluation as the tables of docs/evaluation.md, and its page as a picture."""
+"""Writes an evaluation's figures as the tables of docs/evaluation.md, and its page as a picture."""
 
 from __future__ import annotations
 

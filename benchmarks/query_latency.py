@@ -1,10 +1,10 @@
-"""What a query worker adds to a query: the bundled model in this process, against the same in a worker's.
+"""How much latency a query worker adds: the bundled model in this process against the same model in a worker.
 
     python -m benchmarks.query_latency [--queries 300]
 
-Needs redis-server. Every query is embedded in both ways, one after the other, so that both see the same machine; the
-cache of queries is not asked. The first twenty of each are not counted. Pictures are as `shopsearch.images.decode`
-gives them, and what it takes to make them small counts.
+Needs redis-server. Every query is embedded both ways, one after the other, so that both see the same machine; the query
+cache is off. The first twenty of each are not counted. Pictures come from `shopsearch.images.decode`; the time to
+reduce them counts.
 """
 
 from __future__ import annotations

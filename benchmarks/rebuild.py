@@ -1,14 +1,14 @@
 """A rebuild for another model under load, killed in the middle: `python -m benchmarks.rebuild [--images 20000]`.
 
-`--standalone` asks a Milvus standalone in place of Milvus Lite's server, which computes in Python.
+`--standalone` uses a Milvus standalone instead of Milvus Lite's server, which computes in Python.
 
-Beside `shopsearch_reindex --rebuild --here`, which is killed -9 halfway and run again, four processes make 20
-searches a second together and one 20 writes. It counts failed searches, searches that missed a product that was
-there all the time (as in a half-full collection), what differs between the shop and the new collection at the end,
-and pictures that were embedded twice. Peak memory is that of the command that was not killed. Real processes,
-a Milvus server, SQLite; pictures of random blocks, and an embedder that costs next to nothing, so that
-everything else is under stress. The shop is filled without the outbox, many images at once. A rebuild gives way to
-writes: at a rate above what the machine indexes it does not end. What was measured is in docs/why.md.
+While `shopsearch_reindex --rebuild --here` runs, is killed with -9 halfway and runs again, four processes together make
+20 searches a second and one makes 20 writes. It counts failed searches, searches that missed a product that was there
+all the time (as in a half-full collection), differences between the shop and the new collection at the end, and
+pictures that were embedded twice. Peak memory is that of the command that was not killed. Real processes, a Milvus
+server, SQLite; pictures of random blocks, and an embedder that costs almost nothing, to stress everything else. The
+shop is filled in bulk, without the outbox. A rebuild yields to writes: if they come faster than the machine indexes, it
+does not end. The results are in docs/why.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each process of benchmarks/rebuild.py does."""
+"""The processes of benchmarks/rebuild.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The table of RERANK_GATE in docs/how-to-rerank.md: `python -m benchmarks.rerank_gate [--queries 150]`.
 
-What a gate leaves out and what gain it keeps, over the judged queries of benchmarks/search_quality.py's demo shop.
+How many reranks each gate skips and how much gain it keeps, for the judged queries of benchmarks.search_quality's demo.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What shopsearch adds to a save: with everything up, with Redis refusing, hanging, and with Milvus down.
+"""What shopsearch adds to a save: with everything up, with Redis refusing or hanging, and with Milvus down.
 
     python -m benchmarks.save_latency [--saves 500] [--database postgresql]
 
-Needs redis-server; saves are one transaction each, alternately with and without shopsearch's receivers, so that both
-see the same machine. The first ten of each are not counted: they import and connect.
+Needs redis-server. Each save is one transaction, alternately with and without shopsearch's receivers, so that both see
+the same machine. The first ten of each are not counted, because they import and connect.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The tables of docs/evaluation.md, from nothing: seed a shop, index it, write judged queries, evaluate.
+"""Makes the tables of docs/evaluation.md from scratch: seeds a shop, indexes it, writes judged queries, evaluates.
 
     python -m benchmarks.search_quality demo
     python -m benchmarks.search_quality storefront [--images ../shared/data/storefront]
 
-The shop is in a folder of its own, .var/quality-demo or .var/quality-storefront, and is made anew each time unless
---keep is given. The vector store is the exact one in memory, so no server is needed. --write-docs puts the tables
-into docs/evaluation.md, and the demo's page into docs/pictures. What shopsearch_evaluate is to do besides is given
-after --, as in: ... demo -- --fail-under nDCG@9=0.8
+The shop is in a folder of its own, .var/quality-demo or .var/quality-storefront, and is recreated each time unless
+--keep is given. The vector store is the exact one in memory, so no server is needed. --write-docs puts the tables into
+docs/evaluation.md and the demo's page into docs/pictures. Further options of shopsearch_evaluate go after --, as in:
+... demo -- --fail-under nDCG@9=0.8
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Real photographs as a shopper's camera would spoil them: judged queries for the shop that sells what they show."""
+"""Judged queries from real photographs, spoilt as by a shopper's camera, for the shop that sells what they show."""
 
 from __future__ import annotations
 

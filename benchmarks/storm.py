@@ -1,17 +1,17 @@
 """Five times as many searches as the shop can answer, for a minute: `python -m benchmarks.storm`.
 
-The demo as `make demo` runs it: web server, query worker with the bundled model, Redis, Milvus Lite, a process each.
-Nothing is answered from the cache of queries: every search has words or a picture of its own. One in ten has a picture,
-one in twenty comes from one greedy visitor, all others from visitors of their own.
+The demo as `make demo` runs it: web server, query worker with the bundled model, Redis and Milvus Lite, each in its own
+process. The query cache answers nothing, because every search has its own words or picture. One search in ten has a
+picture, one in twenty comes from one greedy visitor, each other from a visitor of its own.
 
 1. Unloaded: one search after the other.
-2. Capacity: the most searches a second that clients get answered who wait for each answer.
-3. The storm: five times that, by the clock, however late the answers are.
+2. Capacity: the most searches a second that are answered to clients who wait for each answer.
+3. The storm: five times that rate, by the clock, however late the answers are.
 4. Five seconds later: one after the other again.
 
-Fails unless 95 of 100 of those who are answered in the storm are so within three times the unloaded time, whoever is
-not gets 429 or 503 with Retry-After, and the time is back to what it was afterwards. It wants a machine that does
-nothing else; sending takes a tenth of a core of it.
+Fails unless 95 of 100 answers in the storm take at most three times the unloaded time, all other searches get 429 or
+503 with Retry-After, and the time afterwards is back to normal. Run it on a machine that does nothing else; sending
+takes a tenth of a core.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How much faster an unchanged catalogue is looked at again than it was indexed: `python -m benchmarks.unchanged`.
+"""How much faster an unchanged catalogue is checked than it was indexed: `python -m benchmarks.unchanged`.
 
     python -m benchmarks.unchanged [--images 500] [--model bundled|base]
 
-`shopsearch_reindex --here` twice, on SQLite and Milvus Lite's server; the second time nothing is embedded and
-nothing written, which is counted. ``base`` has the size of Visualized BGE base and random weights: it is as slow as the
-real one, and finds nothing. What was measured is in docs/why.md.
+Runs `shopsearch_reindex --here` twice, on SQLite and Milvus Lite's server, and checks that the second run embeds and
+writes nothing. ``base`` has the size of Visualized BGE base and random weights: it is as slow as the real model but
+finds nothing. The results are in docs/why.md.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What a search of a vector store takes, beside the same search by numpy in memory.
+"""How long a vector store takes for a search, compared with numpy in memory.
 
     python -m benchmarks.vector_store [--server lite|standalone|ADDRESS] [--entities 10000] [--searches 100]
 
 ``lite`` is Milvus Lite behind our server, in this process, so that processor time counts both sides; ``standalone`` is
-Milvus 2.3.5 from PyPI, which has neither full text nor indexes of filters. Each round makes every kind of search once,
-so that all see the same machine. Vectors have 768 numbers, of which 32 are free, as those of a model are far from
-random. numpy multiplies all vectors with the query on one thread, and sorts the best.
+Milvus 2.3.5 from PyPI, which has neither full text nor filter indexes. Each round makes every kind of search once, so
+that all see the same machine. Vectors have 768 numbers but only 32 degrees of freedom, because a model's vectors are
+far from random. numpy multiplies all vectors with the query on one thread and sorts the best.
 """
 
 from __future__ import annotations

@@ -144,8 +144,6 @@ SHOPSEARCH_PRODUCT_MODEL = "catalog.Product"
 # The default, spelt out: Django wants it where a foreign key leads to the pictures.
 SHOPSEARCH_PRODUCT_IMAGE_MODEL = "shopsearch.ProductImage"
 SHOPSEARCH: dict[str, Any] = {
-    # The rendered shop's own model knows it better than one that has seen photographs.
-    "EMBEDDER": {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"},
     "VECTOR_STORE": {
         "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
         "OPTIONS": {"uri": ADDRESSES.milvus_uri},
@@ -161,6 +159,9 @@ SHOPSEARCH: dict[str, Any] = {
     "METRICS_PORT": int(os.environ.get("DEMO_METRICS_PORT", "0")),
     "BASE_TEMPLATE": "catalog/base.html",
 }
+if not os.environ.get("DEMO_PHOTOGRAPHS"):
+    # The rendered shop's own model knows it better than the starter, which is the default where it is installed.
+    SHOPSEARCH["EMBEDDER"] = {"BACKEND": "shopsearch.embedders.visualized_bge.VisualizedBGE"}
 if embedder_model := os.environ.get("DEMO_EMBEDDER_MODEL"):
     # Visualized BGE as its authors publish it, instead of the bundled model.
     SHOPSEARCH["EMBEDDER"] = {

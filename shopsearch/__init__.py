@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # Lazily: naming the package in INSTALLED_APPS must not import what wants the app registry.
+    # Lazy, because INSTALLED_APPS imports this package before the app registry is ready.
     if name not in __all__:
         raise AttributeError(f"module 'shopsearch' has no attribute {name!r}")
     if name in ("paused", "reindex"):

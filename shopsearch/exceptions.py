@@ -7,9 +7,9 @@ ShopsearchError
 │   └── ImageError              a picture that cannot be used
 │       ├── ImageTooLarge       more bytes or pixels than the limits allow
 │       ├── ImageUnreadable     not a picture, broken, or of a format that is not accepted
-│       └── ImageUnavailable    none that could be fetched from the address given
-└── BackendError                somebody else's: HTTP 503, retried with back-off
-    ├── Busy                    more is asked than can be answered in time
+│       └── ImageUnavailable    a picture that could not be fetched from its address
+└── BackendError                a backend's: HTTP 503, retried with back-off
+    ├── Busy                    too many searches to answer in time
     ├── EmbedderError
     ├── VectorStoreError
     └── RerankerError
@@ -22,10 +22,10 @@ from __future__ import annotations
 
 
 class ShopsearchError(Exception):
-    """The root. Do not raise it directly: its docstring's first line is the default message of each child."""
+    """The root; do not raise it. The first line of each child's docstring is its default message."""
 
     code = "error"
-    """What a program may branch on; stable, lower case."""
+    """For programs to branch on; stable, lower case."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (self.__doc__ or "").strip().splitlines()[0])
@@ -82,11 +82,11 @@ class ImageUnavailable(ImageError):
     ) -> None:
         super().__init__(message)
         self.reason = reason
-        """For a log: a stranger who is told more than the message learns what the shop's own network has."""
+        """For the log only: in an answer it would tell strangers about the shop's own network."""
         self.may_pass = may_pass
-        """Whether it is worth another try."""
+        """Whether another try may succeed."""
         self.retry_after_seconds = retry_after_seconds
-        """How long the server wants to be left alone; None where it did not say."""
+        """The server's Retry-After; None if it sent none."""
 
 
 class BackendError(ShopsearchError):

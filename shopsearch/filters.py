@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """The field has one of these values; a field of strings shares at least one with them."""
+    """The field has one of these values; a field of several strings has at least one of them."""
 
     field: str
     values: tuple[str | float | bool, ...]
@@ -41,26 +41,26 @@ class And:
 Filter = AnyOf | Range | And
 MAX_CONDITIONS = 100
 MAX_VALUES = 1_000
-"""The most values that one condition may list."""
+"""How many values one condition may list."""
 
 MAX_CHARACTERS = 100_000
-"""The most that the values of all conditions may have together."""
+"""How many characters the values of all conditions may have together."""
 
-_SHOWN = 60  # characters of a wrong value that the error repeats
+_SHOWN = 60  # how many characters of a wrong value the error quotes
 
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-"""What forms and people write for a boolean, in small or capital letters."""
+"""What forms and people write for a boolean, in upper or lower case."""
 
 
 def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) -> Filter | None:
-    """The filter that these conditions mean, or None where there are none.
+    """The filter that these conditions mean; None if there are none.
 
     ``{"category": ["mug", "plate"], "price__gte": 5, "price__lte": "20", "in_stock": True}``: a list means any of
-    its values; ``__gte`` and ``__lte`` bound a number. Values may be typed or, as from a query string, text; empty
-    text is no condition, as in a form left blank.
+    its values; ``__gte`` and ``__lte`` bound a number. Values are typed, or text as in a query string; empty text, as
+    from a blank form field, is no condition.
 
-    Raises FilterError with a sentence for a name that is not declared, a value that does not fit its type, and for
-    more filters, values or characters than the limits above.
+    Raises FilterError for a name that is not declared, a value of the wrong type, and more filters, values or
+    characters than the limits above.
     """
     if len(conditions) > MAX_CONDITIONS:
         raise FilterError(f"A search takes up to {MAX_CONDITIONS} filters, not {len(conditions):,}.")
@@ -104,7 +104,7 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
 
 
 def holds(condition: AnyOf | Range, value: FilterValue | None) -> bool:
-    """Whether a product of this value passes; one without a value passes no condition."""
+    """Whether a product with this value passes. A product without a value passes no condition."""
     if value is None:
         return False
     if isinstance(condition, AnyOf):
@@ -122,7 +122,7 @@ def _listed(given: object) -> list[object]:
 def _typed(name: str, kind: FilterType, value: object) -> str | float | bool:
     try:
         text = str(value)
-    except ValueError:  # an integer of so many digits that Python does not write them out
+    except ValueError:  # an integer with more digits than Python converts to text
         text = "a number of thousands of digits"
     if kind in ("string", "strings"):
         return text

@@ -1,7 +1,7 @@
-"""One HTTP request, answered within a deadline and a number of bytes, or not at all.
+"""One HTTP request, with a deadline and a limit of bytes.
 
-Built on httpcore, the layer beneath httpx, because of what it leaves out: it follows no redirect, reads no proxy from
-the environment, keeps no cookies and unpacks no compressed body.
+Built on httpcore, the layer beneath httpx, because it does less: it follows no redirects, reads no proxy from the
+environment, keeps no cookies and unpacks no compressed bodies.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ __all__ = ["URL", "AddressRefused", "AnswerTooLarge", "Deadline", "Failure", "In
 
 PORTS = {"https": 443, "http": 80}
 MAX_ADDRESSES = 3
-"""How many of a host's addresses are tried."""
+"""How many of a host's addresses are tried at most."""
 MAX_ERROR_BYTES = 64 * 1024
-"""How much is read of an answer that is an error or a redirect."""
+"""How much of an error or a redirect is read."""
 _WRITE_BYTES = 16 * 1024
 _lookups = threading.BoundedSemaphore(32)
-"""A name server that does not answer keeps a thread for as long as the system waits for it."""
+"""Limited because a name server that does not answer blocks a thread until the system's own timeout."""
 
 
 class Failure(Exception):
-    """There is no answer. The message is our own words, never the server's, so it may be logged."""
+    """There is no answer. The message has none of the server's own words, so it may be logged."""
 
     def __init__(self, reason: str, *, may_pass: bool = False) -> None:
         super().__init__(reason)
@@ -46,7 +46,7 @@ class AddressRefused(Failure):
 
 
 class AnswerTooLarge(Failure):
-    """The body has more bytes than the caller wants."""
+    """The body has more than ``max_bytes``."""
 
 
 class Deadline:
@@ -57,7 +57,7 @@ class Deadline:
         self._ends_at = time.monotonic() + seconds
 
     def left(self) -> float:
-        """The seconds that are left. Raises TimeoutError where there are none."""
+        """The seconds that are left. Raises TimeoutError if there are none."""
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -84,12 +84,12 @@ def send(
     max_bytes: int,
     allows: Callable[[str], bool] = lambda address: True,
 ) -> Response:
-    """The server's answer, whatever its status; of one that is no success the first MAX_ERROR_BYTES alone.
+    """The server's answer, whatever its status. The body of an error or redirect is cut at MAX_ERROR_BYTES.
 
     The host's name is looked up once, ``allows`` is asked about every address found, and the connection goes to one of
-    those very addresses. A body of more than ``max_bytes`` or in a content encoding is refused, never unpacked.
+    those very addresses. A body that is compressed or longer than ``max_bytes`` is refused.
 
-    Raises Failure. Its traceback has the headers, so a caller that sends secrets drops it.
+    Raises Failure. Its traceback has the headers in it, so a caller that sends secrets should drop it.
     """
     try:
         stream = _Timed(_connect(url, deadline, allows), deadline)
@@ -124,14 +124,14 @@ def _connect(url: URL, deadline: Deadline, allows: Callable[[str], bool]) -> htt
         raise Failure("the address is not one of http or https")
     port = PORTS[url.scheme] if url.port is None else url.port
     found = _look_up(url.raw_host.decode("ascii"), port, deadline)
-    # One forbidden address among allowed ones is reason enough: somebody is trying something.
+    # A host with both public and private addresses looks like an attack: refuse it altogether.
     for address in found:
         if not allows(address):
             raise AddressRefused(f"not on the public internet: {url.host} is {address}")
     failure: Exception = OSError("the host has no address")
     for place, address in enumerate(tried := found[:MAX_ADDRESSES]):
         try:
-            # A share of the time for each, so that a first one that is silent leaves some for the others.
+            # Divide the time, so that a silent address leaves some for the others.
             share = deadline.left() / (len(tried) - place)
             stream = httpcore2.SyncBackend().connect_tcp(address, port, timeout=share)
             if url.scheme == "http":
@@ -145,7 +145,7 @@ def _connect(url: URL, deadline: Deadline, allows: Callable[[str], bool]) -> htt
 
 
 def _look_up(host: str, port: int, deadline: Deadline) -> list[str]:
-    """The host's addresses. In a thread, because the system's look-up knows no deadline."""
+    """The host's addresses. In a thread, because the system's look-up has no timeout."""
 
     def look_up() -> list[str]:
         try:
@@ -164,7 +164,7 @@ def _tls() -> ssl.SSLContext:
 
 
 class _Timed(httpcore2.NetworkStream):
-    """A stream of which every use ends by the deadline, however slowly the server drips."""
+    """A stream whose every read and write ends by the deadline, however slowly the server drips."""
 
     def __init__(self, stream: httpcore2.NetworkStream, deadline: Deadline) -> None:
         self._stream, self._deadline = stream, deadline
@@ -173,7 +173,7 @@ class _Timed(httpcore2.NetworkStream):
         return self._stream.read(max_bytes, timeout=self._deadline.left())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # In parts, since the stream beneath allows the whole timeout for each part that the server takes.
+        # In chunks: the stream beneath restarts its timeout each time the server takes some bytes.
         for start in range(0, len(buffer), _WRITE_BYTES):
             self._stream.write(buffer[start : start + _WRITE_BYTES], timeout=self._deadline.left())
 
@@ -182,7 +182,7 @@ class _Timed(httpcore2.NetworkStream):
 
 
 def _body(parts: Iterable[bytes], headers: Headers, max_bytes: int, *, is_good: bool) -> bytes:
-    """All of a good answer; of another one the beginning, where servers say what is wrong."""
+    """The whole body of a good answer; the beginning of an error, where servers say what is wrong."""
     if is_good and headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Failure("the answer is compressed, which was not asked for")
     limit = max_bytes if is_good else min(max_bytes, MAX_ERROR_BYTES)

@@ -1,4 +1,4 @@
-"""Middleware: every request has an id, which its answer and its log lines carry."""
+"""Middleware: every request gets an id, which its answer and its log lines carry."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ HEADER = "X-Request-ID"
 
 
 class RequestIDMiddleware:
-    """Takes the X-Request-ID of a proxy if it is sane, and makes one otherwise; the answer has it in the same header.
+    """Takes a proxy's X-Request-ID if it is well-formed, else makes one; the answer carries it in the same header.
 
-    Put it first. With ``telemetry.logs.RequestIDFilter`` every log line of the request carries the id, and so do those
-    of the query worker and of the rerank worker that work for it.
+    Put it first. With ``telemetry.logs.RequestIDFilter`` every log line of the request carries the id, and so do the
+    lines that the query worker and the rerank worker log for it.
     """
 
     sync_capable = True

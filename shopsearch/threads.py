@@ -1,4 +1,4 @@
-"""Threads: a call that its caller may stop waiting for, and work that goes on in the background."""
+"""Threads: calls with a deadline, and work in the background."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 
 def start(call: Callable[[], Answer], *, name: str = "shopsearch-call") -> Future[Answer]:
-    """What ``call`` will return or raise. Its thread is a daemon: a process that ends does not wait for it."""
+    """A future of ``call``, which runs in a daemon thread: a process that ends does not wait for it."""
     future: Future[Answer] = Future()
 
     def run() -> None:
@@ -28,7 +28,7 @@ def start(call: Callable[[], Answer], *, name: str = "shopsearch-call") -> Futur
 
 
 def within(seconds: float, call: Callable[[], Answer], *, name: str = "shopsearch-call") -> Answer:
-    """What ``call`` returns or raises; TimeoutError after ``seconds``, when its thread is left behind."""
+    """What ``call`` returns or raises. Raises TimeoutError after ``seconds``; the call's thread goes on unwatched."""
     future = start(call, name=name)
     if not wait([future], timeout=max(0.0, seconds)).done:
         raise TimeoutError(f"No answer within {seconds:g} seconds.")
@@ -36,7 +36,7 @@ def within(seconds: float, call: Callable[[], Answer], *, name: str = "shopsearc
 
 
 class BackgroundThread(ABC):
-    """A daemon thread that starts when it is first needed, and again in a forked child that needs it."""
+    """A daemon thread that starts when it is first needed, and again in a forked child."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -63,9 +63,9 @@ class BackgroundThread(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Set the attributes that the thread uses; called when this is made, and in a forked child.
+        """Set the attributes that the thread uses. Called by ``__init__``, and in a forked child.
 
-        A child has no thread, locks that may be held for ever, and connections that belong to its parent.
+        A forked child lacks the thread, its locks may be held for ever, and its connections are its parent's.
         """
 
     def _after_fork(self) -> None:

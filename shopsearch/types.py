@@ -22,7 +22,7 @@ Match = Literal["good", "weak", "unknown"]
 FilterValue = str | float | bool | tuple[str, ...]
 FilterType = Literal["string", "number", "boolean", "strings"]
 FieldType = FilterType | Literal["words", "partition"]
-"""``words``: a text that is found by its words. ``partition``: a string that the collection is partitioned by.
+"""``words``: a text for word search. ``partition``: the string that the collection is partitioned by.
 A collection has at most one of each."""
 Retrieval = Literal["hybrid", "vectors"]
 """What found the results: words and vectors together, or vectors alone."""
@@ -30,7 +30,7 @@ Retrieval = Literal["hybrid", "vectors"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What is to be embedded or was asked for: text, a picture, or both."""
+    """What the shopper asks, or what an embedder embeds: text, a picture, or both."""
 
     text: str = ""
     image: Image | None = None
@@ -38,7 +38,7 @@ class Query:
 
     @property
     def is_empty(self) -> bool:
-        """As where stored vectors are searched with: neither words nor a picture were asked for."""
+        """Neither text nor picture, as in a search by stored vectors."""
         return not self.text and self.image is None
 
     @property
@@ -50,51 +50,51 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionSchema:
-    """What every entity of a collection has beside its id: a vector of this dimension and these typed fields."""
+    """What every entity of a collection has besides its id: a vector of this dimension and these typed fields."""
 
     dimension: int
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     few_values: frozenset[str] = frozenset()
-    """The filters of only some hundred different values, which a bitmap serves best."""
+    """The filters with only a few hundred distinct values: a bitmap index suits them best."""
 
     @property
     def words(self) -> str:
-        """The name of its field of words; "" where it has none."""
+        """The name of the words field; "" if there is none."""
         return next((name for name, kind in self.fields.items() if kind == "words"), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """A row of a collection. ``id`` follows from the image's, so that writing twice leaves one row."""
+    """A row of a collection. ``id`` is derived from the image's, so writing it twice leaves one row."""
 
     id: str
     image_id: str
     product_id: str
     vector: Vector
     fields: Mapping[str, FilterValue | None] = field(default_factory=dict)
-    """One value per field of the schema; None where the shop has no value, "" where it has no words."""
+    """One value per field of the schema; None for a missing value, "" for missing words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityUpdate:
-    """What is new of an entity whose vector stays."""
+    """New field values for an entity whose vector stays as it is."""
 
     id: str
     product_id: str
     fields: Mapping[str, FilterValue | None] = field(default_factory=dict)
-    """As an Entity's: a value for each field of the schema."""
+    """One value per field of the schema, as in an Entity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One entity a vector store found. ``score`` is the cosine, in [-1, 1]: higher is better."""
+    """One entity that a vector store found. ``score`` is the cosine, in [-1, 1]: higher is better."""
 
     id: str
     image_id: str
     product_id: str
     score: float
     words: str = field(default="", repr=False)
-    """What it was searched by, where it was found by words."""
+    """The terms that were searched for, if it was found by words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +116,19 @@ class Candidate:
     image: Image
     """Upright, RGB: what ``shopsearch.images.decode`` returns."""
     text: str
-    """Words that say what the product is. They come from whoever wrote the shop's texts: data, not instructions."""
+    """Words that say what the product is. They come from the shop's texts: data, never instructions."""
     score: float
     """Retrieval's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """What a reranker said, before anybody believed it: ``scores``, or ``labels``, or neither."""
+class RerankerOutput:
+    """What a reranker said, not yet checked: ``scores``, or ``labels``, or neither."""
 
     scores: Sequence[object] | None = None
-    """One per candidate, in the order they were given; higher is better."""
+    """One per candidate, in the candidates' order; higher is better."""
     labels: object = None
-    """The list as the model wrote it, best first, 1 for the first candidate; or its text, to be read for numbers."""
+    """The model's list, best first, where 1 is the first candidate; or its text, in which numbers are looked for."""
     caption: str = ""
     """What the model sees in the query's picture."""
     reason: str = ""

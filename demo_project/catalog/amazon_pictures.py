@@ -27,7 +27,7 @@ MAX_ARCHIVE_FILES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Addresses:
+class PictureAddresses:
     """Pictures by their addresses, each tried a few times where another try may help."""
 
     downloader: Downloader

@@ -36,7 +36,7 @@ State = Collection.State
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CollectionOrder:
     """What may be done about a collection in one of these states."""
 
     title: Promise | str
@@ -46,7 +46,7 @@ class Order:
 
 
 ORDERS = {
-    "rebuild": Order(
+    "rebuild": CollectionOrder(
         _("Rebuild"),
         _(
             "A new collection is filled beside this one, for the model and the filters that the settings name now. "
@@ -55,28 +55,28 @@ ORDERS = {
         (State.LIVE,),
         rebuild.begin,
     ),
-    "prune": Order(
+    "prune": CollectionOrder(
         _("Drop the earlier ones"),
         _("The collections that are kept for a rollback are dropped, and such as nothing knows of any more."),
         (State.LIVE,),
         rebuild.prune,
     ),
-    "pause": Order(
+    "pause": CollectionOrder(
         _("Pause"),
         _("This collection is filled no further until it is resumed. Searches and changes go on."),
         (State.BUILDING,),
         rebuild.pause,
     ),
-    "resume": Order(
+    "resume": CollectionOrder(
         _("Resume"), _("The workers go on filling this collection."), (State.PAUSED,), rebuild.resume
     ),
-    "cancel": Order(
+    "cancel": CollectionOrder(
         _("Cancel the rebuild"),
         _("This collection is dropped, and what was embedded for it is lost. The live one goes on as ever."),
         (State.BUILDING, State.PAUSED),
         rebuild.cancel,
     ),
-    "roll-back": Order(
+    "roll-back": CollectionOrder(
         _("Roll back"),
         _("This collection catches up with what has changed since, and answers again as soon as it has."),
         (State.RETIRED,),
@@ -179,7 +179,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         return TemplateResponse(request, "admin/shopsearch/collection/order.html", context)
 
     def _carry_out(
-        self, request: HttpRequest, order: Order, collection: Collection, index: ImageIndex
+        self, request: HttpRequest, order: CollectionOrder, collection: Collection, index: ImageIndex
     ) -> None:
         if collection.state not in order.states:
             messages.error(request, _("The collection has another state by now; nothing was done."))

@@ -50,7 +50,7 @@ State = IndexEntry.State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Service:
     """The store, the broker or the model; ``error`` says what is wrong, and ``remedy`` what to do."""
 
     name: str
@@ -199,7 +199,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         ]
 
 
-def parts_of() -> list[Part]:
+def parts_of() -> list[Service]:
     """The store, the broker and the model, each waited for PART_SECONDS at most. No model is loaded."""
     return [
         _asked(
@@ -225,12 +225,12 @@ def parts_of() -> list[Part]:
     ]
 
 
-def _asked(name: str, what: str, question: Callable[[], object], remedy: str) -> Part:
+def _asked(name: str, what: str, question: Callable[[], object], remedy: str) -> Service:
     try:
         within(PART_SECONDS, question)
     except Exception as error:  # clients raise what they like; whatever it is, the page is to be shown
-        return Part(name=name, what=what, error=str(error) or type(error).__name__, remedy=remedy)
-    return Part(name=name, what=what)
+        return Service(name=name, what=what, error=str(error) or type(error).__name__, remedy=remedy)
+    return Service(name=name, what=what)
 
 
 def reranks() -> dict[str, Any]:

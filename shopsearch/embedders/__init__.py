@@ -1,4 +1,4 @@
-"""Embedders: what turns words and pictures into vectors of one space."""
+"""Embedders: turn words and pictures into vectors of one space."""
 
 from shopsearch.embedders.base import Embedder
 

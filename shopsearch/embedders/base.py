@@ -15,44 +15,44 @@ if TYPE_CHECKING:
 
 
 class Embedder(ABC):
-    """Maps text, pictures and pairs of both into one space, in which the cosine says how well two things match.
+    """Maps texts, pictures and pairs of both into one space, where the cosine says how well two things match.
 
     A subclass is a keyword-only dataclass whose fields are its OPTIONS. Constructing it is cheap: it reads no weights
-    and imports no framework; the model loads on first use, once per process, and is safe to use from threads.
+    and imports no framework. The model loads on first use, once per process, and is thread-safe.
     """
 
     @property
     @abstractmethod
     def space(self) -> str:
-        """Names which vectors may be compared: two embedders of equal space give equal vectors for equal input.
+        """The name of the vector space: embedders with equal names give equal vectors for equal input.
 
-        Lower-case letters, digits and underscores, at most 64; it follows from the weights and the preprocessing,
-        changes when either does, and is part of the collection's name. Does not load the model.
+        At most 64 lower-case letters, digits and underscores. It changes whenever the weights or the preprocessing
+        change, and is part of the collection's name. Does not load the model.
         """
 
     @property
     @abstractmethod
     def dimension(self) -> int:
-        """How many numbers a vector has. Does not load the model."""
+        """The length of a vector. Does not load the model."""
 
     batch_size: int = 32
-    """The most queries that are worth giving to ``embed`` at once."""
+    """How many queries to give to ``embed`` at once; more would not be faster."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Which of ``conf.EXTRAS`` the model needs where it runs. ``manage.py check`` says what is not installed."""
+    """The ``conf.EXTRAS`` that the model needs where it runs. ``manage.py check`` reports missing ones."""
 
     @abstractmethod
     def embed(self, queries: Sequence[Query]) -> Vectors:
         """One vector per query, in order: shape (n, dimension), float32, unit length, finite.
 
-        Texts, pictures and pairs may be mixed in one batch; an image's vector does not depend on its neighbours
-        (within float rounding). Long texts are truncated to what the model reads.
+        Texts, pictures and pairs may be mixed in one batch; an image's vector does not depend on the rest of the batch
+        (within float rounding). Texts are truncated to the model's limit.
 
-        Raises EmbedderError when the model cannot answer for the moment, ImproperlyConfigured when its files are
-        missing or not the right ones.
+        Raises EmbedderError if the model cannot answer at the moment, ImproperlyConfigured if its files are missing
+        or wrong.
         """
 
     def reduced(self, image: Image) -> Image:
-        """A picture that has the same vector, as small as the embedder knows one: worth hashing and sending.
+        """The smallest picture with the same vector that the embedder can make: use it for hashing and sending.
 
         Reducing it again changes nothing. Does not load the model.
         """

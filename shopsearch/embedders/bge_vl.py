@@ -1,4 +1,4 @@
-"""BGE-VL (MMRet-CLIP), base and large: a CLIP trained for pictures with words that change them."""
+"""BGE-VL (MMRet-CLIP), base and large: a CLIP trained for composed queries, a picture with words that change it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class BGEVL(FusedTowers):
     """Embeds text, pictures and pairs with BGE-VL-base (512) or -large (768), without their remote code.
 
-    A pair's vector is its authors': the sum of both towers' features, not brought to unit length before.
+    A pair's vector is the authors' sum of both towers' features, which are not normalised first.
     """
 
     model: str = "BAAI/BGE-VL-base"
@@ -37,5 +37,5 @@ class BGEVL(FusedTowers):
         return folder
 
     def fuse(self, words: Vectors, pictures: Vectors) -> Vectors:
-        """The authors' sum."""
+        """The sum, as the authors do it."""
         return words + pictures

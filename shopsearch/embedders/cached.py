@@ -1,4 +1,4 @@
-"""A query that was embedded before is not embedded again."""
+"""A cache of query vectors, so that a repeated query is not embedded again."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 5.0
-"""After a failure of the cache, how long it is not asked again: one that hangs delays one query, not each."""
+"""How long the cache is not asked after it failed, so that one that hangs delays one query, not each."""
 
 
 @dataclass(kw_only=True, eq=False)
 class CachedEmbedder(Embedder):
-    """Another embedder, and its vectors of the last ``seconds`` in Django's cache.
+    """Wraps an embedder and keeps its vectors in Django's cache for ``seconds``.
 
-    The cache holds vectors under digests: neither words nor pictures can be read from it. A cache that is away or
-    broken makes queries slower, and fails none.
+    The keys are digests, so neither words nor pictures can be read from the cache. A cache that is away or broken
+    makes queries slower, but fails none.
     """
 
     embedder: Embedder
@@ -77,7 +77,7 @@ class CachedEmbedder(Embedder):
             return {}
         try:
             held = cache.get_many(keys)
-        except Exception as error:  # whatever the project's cache raises
+        except Exception as error:  # the project's cache may raise anything
             self._outage.failed(error)
             return {}
         vectors = {

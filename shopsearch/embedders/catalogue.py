@@ -1,4 +1,4 @@
-"""Models that are known to work, and what to know before choosing one."""
+"""The models that are known to work, and what to know before choosing one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOWER_FILES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModel:
-    """A model by name: where it is, how it is set, and what it is good at."""
+    """A model: where to get it, how to set it up, and what it is good at."""
 
     name: str
     backend: str
@@ -32,21 +32,21 @@ class KnownModel:
     languages: str
     licence: str
     megabytes: int
-    """Of all files, roughly; as much memory again when it runs in float32."""
+    """All files, roughly; in float32 it takes about as much memory."""
     good_at: str
     queries: tuple[str, ...] = ("text", "image", "composed")
-    """The kinds of query that it was trained for. With a fusion of ours the others are answered too."""
+    """The kinds of query that it was trained for. Our fusion answers the others too."""
     repositories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What to download from the Hugging Face hub: files, or patterns of files, by repository."""
+    """What to download from the Hugging Face hub: files, or patterns, by repository."""
     weights: str = ""
-    """The file that OPTIONS["weights"] names, where it is not the folder's own."""
+    """The file for OPTIONS["weights"], if it is not the folder's own."""
     from_wheels: str = ""
-    """The extra whose packages bring it."""
+    """The extra whose packages contain the model."""
     elsewhere: str = ""
-    """How to get it, where it is not on the hub."""
+    """How to get it if it is not on the hub."""
 
     def options(self, folder: str) -> dict[str, Any]:
-        """The OPTIONS of the embedder once its files are in ``folder``."""
+        """The embedder's OPTIONS when its files are in ``folder``."""
         if not self.repositories and not self.elsewhere:
             return {}
         return {"model": folder, **({"weights": f"{folder}/{self.weights}"} if self.weights else {})}
@@ -69,8 +69,8 @@ MODELS = (
         languages='English; over 100 with OPTIONS = {"language": "multilingual"}',
         licence="Apache-2.0, MIT",
         megabytes=59,
-        good_at="photographs, without a model hub: the same thing again, colours, kinds of clothes; knows no brand, "
-        "and fine kinds badly",
+        good_at="photographs, without a model hub: the same product again, colours, kinds of clothes; knows no "
+        "brands, and tells similar kinds apart badly",
         from_wheels="photos",
     ),
     KnownModel(
@@ -80,7 +80,7 @@ MODELS = (
         languages="English",
         licence="MIT",
         megabytes=785,
-        good_at="words with a picture on both sides; its authors do not recommend it for words to bare pictures",
+        good_at="words with a picture on both sides; its authors do not recommend it for finding pictures by words",
         repositories={
             "BAAI/bge-base-en-v1.5": ("config.json", "tokenizer.json"),
             "BAAI/bge-visualized": ("Visualized_base_en_v1.5.pth",),
@@ -129,7 +129,7 @@ MODELS = (
             languages="English",
             licence="Apache-2.0 (code), CC BY 4.0 (the rest)",
             megabytes=megabytes,
-            good_at="a picture with words that say what relates to it; answers no words alone",
+            good_at="a picture with words that say which related picture is wanted; cannot answer words alone",
             queries=("image", "composed"),
             elsewhere=(
                 f"gsutil cp {MAGICLENS_BUCKET}/magic_lens_clip_{size}.pkl . and then manage.py shopsearch_models "

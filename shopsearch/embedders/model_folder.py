@@ -1,10 +1,9 @@
-"""A model's folder: its configuration, its tokenizer, and what tells its vectors from another's."""
+"""A model's folder: its configuration, its tokenizer, and the fingerprint of its vector space."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,22 +11,20 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import conf
-from shopsearch.embedders import weights
+from shopsearch.embedders import hub, weights
 from shopsearch.embedders.preprocessing import Preprocessing
 
 BUNDLED = Path(__file__).parent / "bundled"
 FILES = ("config.json", "tokenizer.json")
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 TOWERS: dict[int, dict[str, Any]] = {
-    # By the text model's width: EVA02-CLIP-B-16 beside bge-base-en-v1.5, EVA02-CLIP-L-14 beside bge-m3.
+    # By the text model's width: EVA02-CLIP-B-16 goes with bge-base-en-v1.5, EVA02-CLIP-L-14 with bge-m3.
     768: {"patch_size": 16, "width": 768, "layers": 12, "heads": 12, "mlp_hidden": 2048},
     1024: {"patch_size": 14, "width": 1024, "layers": 24, "heads": 16, "mlp_hidden": 2730},
 }
 
 ARITHMETIC = 1
-"""Goes up when the same files begin to give other vectors."""
+"""Increased when the code starts to give other vectors for the same files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +34,11 @@ class ModelFolder:
     path: Path
     weights: Path
     text: Mapping[str, Any]
-    """What transformers' configuration of the text model says."""
+    """transformers' configuration of the text model."""
     tower: Mapping[str, Any]
     """The vision tower's shape."""
     image_token_type: bool
-    """Whether pictures get the text model's token type, as words do."""
+    """Whether pictures get the text model's token type too."""
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     @property
@@ -49,7 +46,7 @@ class ModelFolder:
         return int(self.text["hidden_size"])
 
     def fingerprint(self) -> str:
-        """Changes with the weights, the tokenizer, the architecture and the preprocessing; not with the place."""
+        """Depends on the weights, the tokenizer, the architecture and the preprocessing, but not on the path."""
         digest = hashlib.sha256(f"{ARITHMETIC}\n{weights.fingerprint(self.weights)}\n".encode())
         digest.update((self.path / "tokenizer.json").read_bytes())
         settings = [dict(self.text), dict(self.tower), self.image_token_type, asdict(self.preprocessing)]
@@ -58,63 +55,36 @@ class ModelFolder:
 
 
 def find(model: str, *choices: Sequence[str], optional: Sequence[str] = (), revision: str = "") -> Path:
-    """The folder that ``model`` names; "" is the bundled one. A name on the Hugging Face hub is downloaded once.
+    """The folder that ``model`` names; "" is the bundled one. A model on the Hugging Face hub is downloaded once.
 
-    Of a model on the hub only the files of one of ``choices`` are asked for, the first that it has, and ``optional``
-    ones, as they are at ``revision``. What is here already is not asked for again. Raises ImproperlyConfigured when
-    there is none.
+    From the hub come only the files of the first of ``choices`` that the model has, and the ``optional`` ones, as of
+    ``revision``. Files that are here already are not downloaded again. Raises ImproperlyConfigured if there is no such
+    model.
     """
     if not model:
         return BUNDLED
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if not is_on_hub(model):
-        raise ImproperlyConfigured(
-            f"There is no folder {model}; name a folder or a model on the Hugging Face hub."
-        )
-    conf.require_packages("huggingface_hub")
-    from huggingface_hub import snapshot_download
-
-    def snapshot(files: Sequence[str], *, local_files_only: bool) -> Path:
-        patterns = [*files, *optional]
-        found = snapshot_download(
-            model,
-            revision=revision or None,
-            allow_patterns=patterns,
-            local_files_only=local_files_only,
-        )
-        return Path(found)
+    if (folder := hub.local_folder(model)) is not None:
+        return folder
 
     def is_complete(folder: Path, files: Sequence[str]) -> bool:
         return all((folder / name).is_file() for name in files)
 
     choices = choices or (FILES,)
     try:
-        cached = snapshot(choices[0], local_files_only=True)
+        cached = hub.snapshot(model, revision, [*choices[0], *optional], local_files_only=True)
         if any(is_complete(cached, files) for files in choices):
             return cached
-    except OSError:
+    except (ImportError, OSError):
         pass  # not here yet
-    try:
-        for files in choices:
-            downloaded = snapshot(files, local_files_only=False)
-            if is_complete(downloaded, files):
-                break
-    except Exception as error:  # the hub's, the network's and the disk's errors have no common root
-        raise ImproperlyConfigured(
-            f"The model {model} is not on this machine and cannot be downloaded; name a folder that has it."
-        ) from error
+    for files in choices:
+        downloaded = hub.download(model, revision, [*files, *optional])
+        if is_complete(downloaded, files):
+            break
     return downloaded
 
 
-def is_on_hub(model: str) -> bool:
-    """Whether ``model`` names no folder here but could name a model on the Hugging Face hub."""
-    return bool(REPOSITORY.fullmatch(model)) and not Path(model).exists()
-
-
 def read(path: Path, weights_path: str = "") -> ModelFolder:
-    """The folder's configuration, checked. Raises ImproperlyConfigured with what is wrong about it."""
+    """The folder's configuration, checked. Raises ImproperlyConfigured, saying what is wrong with it."""
     for name in FILES:
         if not (path / name).is_file():
             raise ImproperlyConfigured(f"The model's folder {path} has no {name}.")

@@ -1,4 +1,4 @@
-"""A decoded picture becomes the square of numbers that a vision tower reads."""
+"""Turns a decoded picture into the square array that a vision tower reads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 EXTREME_RATIO = 8
-"""From this ratio of the edges on, only the middle of a picture is resized, not all of it."""
+"""From this ratio of the edges on, a picture is cropped to its middle before it is resized."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """Scale the shorter edge to ``size``, bicubic; cut the square in the middle; normalise each channel.
+    """Scale the shorter edge to ``size``, bicubic; crop the square in the middle; normalise each channel.
 
-    As the authors do: pixels equal torchvision's, means and deviations are CLIP's.
+    As in the authors' code: the pixels equal torchvision's, means and deviations are CLIP's.
     """
 
     size: int = 224
@@ -32,7 +32,7 @@ class Preprocessing:
         return True
 
     def __call__(self, image: Image) -> npt.NDArray[np.float32]:
-        """Shape (3, size, size). Any picture will do, of one pixel or very long ones too."""
+        """Shape (3, size, size). Takes any picture, even of one pixel or a very long one."""
         import numpy as np
 
         pixels = np.asarray(self.square(image.convert("RGB")), dtype=np.float32) / np.float32(255)
@@ -46,7 +46,7 @@ class Preprocessing:
         width, height = image.size
         shorter, longer = sorted(image.size)
         if longer > EXTREME_RATIO * shorter:
-            # A picture of 40,000,000 by 1 pixels would become one of 9 thousand million by 224.
+            # Else a picture of 40,000,000 by 1 pixels would become one of 9,000,000,000 by 224.
             left, top = (width - shorter) / 2, (height - shorter) / 2
             box = (left, top, left + shorter, top + shorter)
             return image.resize((self.size, self.size), Resampling.BICUBIC, box=box)
@@ -61,7 +61,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CenterCrop(Preprocessing):
-    """Scale the shorter edge to ``shorter_edge``; cut the square in the middle, rounded down: as transformers does."""
+    """Scale the shorter edge to ``shorter_edge``; crop the square in the middle, rounded down, as transformers does."""
 
     shorter_edge: int = 224
     resample: int = 3
@@ -91,7 +91,7 @@ class CenterCrop(Preprocessing):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Squash(Preprocessing):
-    """Scale both edges to ``size``, whatever the picture's proportions: as transformers' SigLIP does."""
+    """Scale both edges to ``size``, whatever the picture's proportions, as transformers' SigLIP does."""
 
     resample: int = 3
 

@@ -1,4 +1,4 @@
-"""Any model of sentence-transformers that reads words and pictures, by name."""
+"""Any sentence-transformers model that reads words and pictures, by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch.embedders import model_folder
+from shopsearch.embedders import hub, model_folder
 from shopsearch.embedders.preprocessing import EXTREME_RATIO
 from shopsearch.embedders.torch_model import TorchEmbedder
 from shopsearch.embedders.two_tower import folder as tower_folder
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from shopsearch.types import Vectors
 
 SETTINGS = (".json", ".jinja", ".txt", ".model")
-"""Of the files that a model's vectors follow from, beside its weights."""
+"""The files that determine a model's vectors, besides its weights."""
 PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 PATTERNS = tuple(f"*{ending}" for ending in (*SETTINGS, ".safetensors"))
 COMPLETE = (("model.safetensors",), ("model.safetensors.index.json",), ("modules.json",))
-"""What shows that a model was downloaded before: one file of weights, several, or those of its modules."""
+"""Signs that a model was downloaded before: one file of weights, several, or those of its modules."""
 SMALLEST_EDGE = 32
-"""Smaller pictures are enlarged: some processors take one pixel for a channel, or refuse it."""
+"""Smaller pictures are enlarged: some processors refuse a side of one pixel, or take it for the channels."""
 WIDTHS = ("out_features", "word_embedding_dimension", "embedding_dimension", "projection_dim", "hidden_size")
-"""Where the files say how many numbers a vector has, the last module's first."""
+"""Where the files give the length of a vector; the last module's comes first."""
 ARITHMETIC = 1
 
 
@@ -53,7 +53,7 @@ class SentenceFolder:
 
     @property
     def parts(self) -> list[Path]:
-        """All files of weights. Raises ImproperlyConfigured when there are none, or only such as hide code."""
+        """All files of weights. Raises ImproperlyConfigured if there are none as safetensors."""
         parts = sorted(self.path.rglob("*.safetensors"))
         pickled = [
             file
@@ -68,7 +68,7 @@ class SentenceFolder:
         return parts
 
     def fingerprint(self) -> str:
-        """Changes with the weights and everything that is set beside them; not with the place."""
+        """Depends on the weights and on the files of settings, but not on the path."""
         digest = hashlib.sha256(f"{ARITHMETIC}\n".encode())
         files = {*self.parts, *(file for file in self.path.rglob("*") if file.suffix in SETTINGS)}
         for file in sorted(files):
@@ -83,18 +83,18 @@ class SentenceFolder:
 
 @dataclass(kw_only=True, eq=False)
 class SentenceTransformerEmbedder(TorchEmbedder):
-    """Embeds with a multimodal model of sentence-transformers, from a folder or the hub, without remote code.
+    """Embeds with a multimodal sentence-transformers model, from a folder or the hub, without remote code.
 
-    A picture with words is the model's own affair where it reads both at once. Where it does not, the pair's vector is
-    the mean of both unit vectors, weighed by ``text_weight`` and brought to unit length again.
+    If the model reads a picture and words at once, it embeds the pair itself. If not, the pair's vector is the mean of
+    both unit vectors, weighted by ``text_weight`` and normalised again.
     """
 
     numbers: int = 0
-    """How many numbers a vector has; 0 is what the files say."""
+    """The length of a vector; 0: as the files say."""
     text_weight: float = 0.5
-    """What the words count beside a picture, where the model knows no pairs. Part of the space."""
+    """The words' weight beside a picture, if the model cannot read pairs. Part of the space."""
     prompt: str = ""
-    """Put before every query with words, as the model's card says. Part of the space."""
+    """The prompt before every query with words, from the model's card. Part of the space."""
 
     packages = ("torch", "sentence_transformers")
     family = "sentence_transformer"
@@ -133,7 +133,7 @@ class SentenceTransformerEmbedder(TorchEmbedder):
                 )
             return found
 
-        # One kind at a time: no model reads several in one batch.
+        # One kind at a time: models take no mixed batches.
         words = [place for place, query in enumerate(queries) if query.kind == "text"]
         pictures = [place for place, query in enumerate(queries) if query.kind == "image"]
         pairs = [place for place, query in enumerate(queries) if query.kind == "composed"]
@@ -157,7 +157,7 @@ class SentenceTransformerEmbedder(TorchEmbedder):
             wrong.append("text_weight must be from 0 to 1, and numbers at least 0.")
         if self.weights:
             wrong.append("weights has no meaning here: the model's folder holds them.")
-        if not model_folder.is_on_hub(self.model):  # else downloaded at first use
+        if not hub.is_on_hub(self.model):  # a hub's model is downloaded at first use
             try:
                 self.folder.fingerprint()
             except ImproperlyConfigured as error:
@@ -165,7 +165,7 @@ class SentenceTransformerEmbedder(TorchEmbedder):
         return wrong
 
     def read_state(self) -> Mapping[str, torch.Tensor]:
-        """Nothing: sentence-transformers reads the files itself, as safetensors only."""
+        """Empty: sentence-transformers reads the files itself, and only safetensors."""
         return {}
 
     def build(self, state: Mapping[str, torch.Tensor], dtype: torch.dtype, device: str) -> tuple[Any, None]:
@@ -189,7 +189,7 @@ class SentenceTransformerEmbedder(TorchEmbedder):
 
 
 def _numbers(path: Path) -> int:
-    """How many numbers a vector has, as the files say. Raises ImproperlyConfigured when they do not."""
+    """The length of a vector, from the files. Raises ImproperlyConfigured if they do not say."""
     modules = json.loads((path / "modules.json").read_bytes()) if (path / "modules.json").is_file() else []
     folders = [path / str(module.get("path", "")) for module in reversed(modules)] or [path]
     for folder in folders:
@@ -204,7 +204,7 @@ def _numbers(path: Path) -> int:
 
 
 def _fitted(image: Image) -> Image:
-    """The picture, in proportions and of a size that every processor takes."""
+    """The picture with a size and proportions that every processor takes."""
     image = image.convert("RGB")
     longest = EXTREME_RATIO * min(image.size)
     width, height = min(image.width, longest), min(image.height, longest)

@@ -1,4 +1,4 @@
-"""What embedders share whose model runs in this process, on torch."""
+"""The base of embedders whose model runs in this process, on torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch import conf
 from shopsearch.embedders.base import Embedder
-from shopsearch.embedders.model_folder import is_on_hub
+from shopsearch.embedders.hub import is_on_hub
 from shopsearch.embedders.weights import load_weights, verify
 from shopsearch.exceptions import EmbedderError
 from shopsearch.types import Query
@@ -34,7 +34,7 @@ DataType = Literal["float32", "bfloat16", "float16"]
 
 
 class Folder(Protocol):
-    """What is known of a model before its weights are read."""
+    """A model's files, as far as they are known before the weights are read."""
 
     @property
     def path(self) -> Path: ...
@@ -47,47 +47,47 @@ class Folder(Protocol):
 
 @dataclass(kw_only=True, eq=False)
 class TorchEmbedder(Embedder):
-    """Loads its model once, from a folder, and tells the model's errors from the project's."""
+    """Loads its model from a folder, once, and sorts the errors into the model's and the project's."""
 
     model: str = ""
     """A folder, or a name on the Hugging Face hub."""
     revision: str = ""
-    """The commit on the hub that is meant, for ever, whatever the model's authors change; "" is the newest."""
+    """The commit on the hub, which pins the model against changes by its authors; "" is the newest."""
     weights: str = ""
-    """The file of weights, where it is not the folder's own."""
+    """The file of weights, if it is not the folder's own."""
     device: str = "auto"
-    """A torch device; "auto" is the GPU where there is one, else the CPU."""
+    """A torch device; "auto" is the GPU if there is one, else the CPU."""
     dtype: DataType = "float32"
-    """Of the arithmetic. The halves are for GPUs; on most CPUs they are slower. Vectors are float32 always."""
+    """Of the arithmetic. The 16-bit types are for GPUs; most CPUs are slower with them. Vectors are always float32."""
     batch_size: int = 32
     threads: int = 1
-    """How many CPU threads torch may use, in the whole process; 0 leaves that to torch. More than one pays only for a
-    large model whose process has the cores to itself: threads that compete spin, and are slower than one."""
+    """How many CPU threads torch may use in the whole process; 0 leaves that to torch. More than one is faster only
+    for a large model whose process has the cores to itself: competing threads spin and are slower than one."""
 
     family: ClassVar[str]
-    """What the model is called in spaces: lower-case letters, digits and underscores."""
+    """The model's name in spaces: lower-case letters, digits and underscores."""
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
     title: ClassVar[str]
-    """What it is called in messages."""
+    """The model's name in messages."""
 
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @cached_property
     @abstractmethod
     def folder(self) -> Folder:
-        """The model's files. Raises ImproperlyConfigured where they are missing or another model's."""
+        """The model's files. Raises ImproperlyConfigured if they are missing or another model's."""
 
     def read_state(self) -> Mapping[str, torch.Tensor]:
-        """What ``build`` is given. Raises ImproperlyConfigured when the file is broken or hides code."""
+        """The weights for ``build``. Raises ImproperlyConfigured if the file is broken or contains code."""
         return load_weights(self.folder.weights)
 
     @abstractmethod
     def build(self, state: Mapping[str, torch.Tensor], dtype: torch.dtype, device: str) -> Any:
-        """The model with these weights, and its tokenizer; whatever it raises is told as a wrong file."""
+        """The model with these weights, and its tokenizer. Whatever it raises is reported as a wrong file."""
 
     @abstractmethod
     def embed_with(self, model: Any, tokenizer: Any, queries: Sequence[Query]) -> Vectors:
-        """The vectors of some queries, as ``embed`` promises them. RuntimeError is for torch to raise."""
+        """The vectors of some queries, as ``embed`` promises them. Only torch may raise RuntimeError here."""
 
     @cached_property
     def space(self) -> str:
@@ -104,7 +104,7 @@ class TorchEmbedder(Embedder):
             return np.zeros((0, self.dimension), dtype=np.float32)
         try:
             vectors = self._embed(queries)
-        except RuntimeError as error:  # torch's: the GPU is full, or gone
+        except RuntimeError as error:  # from torch: the GPU is full, or gone
             raise EmbedderError(f"The model cannot answer at the moment: {error}") from error
         if not np.isfinite(vectors).all():
             raise ImproperlyConfigured(
@@ -113,7 +113,7 @@ class TorchEmbedder(Embedder):
         return vectors
 
     def _embed(self, queries: Sequence[Query]) -> Vectors:
-        """In halves, from now on, where all at once do not fit into the memory."""
+        """The vectors; if the batch does not fit into memory, half as many at once from now on."""
         model, tokenizer = self._loaded
         import numpy as np
         import torch
@@ -140,7 +140,7 @@ class TorchEmbedder(Embedder):
         return [Error(message, hint=hint, id="shopsearch.E020") for message in self.faults()]
 
     def faults(self) -> list[str]:
-        """What is wrong about the options, a sentence each."""
+        """What is wrong with the options, one sentence each."""
         wrong = []
         if self.dtype not in get_args(DataType):
             wrong.append(f"dtype cannot be {self.dtype!r}; use {', '.join(get_args(DataType))}.")
@@ -149,11 +149,11 @@ class TorchEmbedder(Embedder):
         return wrong
 
     def file_faults(self) -> list[str]:
-        """What is wrong about the file of weights, as far as it can be told without loading it."""
+        """What is wrong with the file of weights, as far as can be told without loading it."""
         try:
             if not is_on_hub(self.model):
                 verify(self.folder.weights)
-            elif self.weights:  # the folder is downloaded at first use, and cannot be looked at now
+            elif self.weights:  # the folder is downloaded at first use, so only this file can be checked now
                 verify(Path(self.weights).expanduser())
         except ImproperlyConfigured as error:
             return [str(error)]
@@ -166,7 +166,7 @@ class TorchEmbedder(Embedder):
 
     @cached_property
     def _load_once(self) -> Any:
-        # Idle OpenMP threads would spin through other processes' time. Has an effect before torch is imported only.
+        # Idle OpenMP threads would spin and slow other processes. Only works before torch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         conf.require_packages(*self.packages)
         import torch
@@ -187,7 +187,7 @@ class TorchEmbedder(Embedder):
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """The folder's tokenizer, which neither truncates nor pads."""
+    """The folder's tokenizer, with truncation and padding off."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -197,5 +197,5 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def truncate(ids: list[int], limit: int) -> list[int]:
-    """The first ids, and the closing one."""
+    """The first ids and the closing one, ``limit`` in all."""
     return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]

@@ -1,4 +1,4 @@
-"""Files of weights: told apart without reading them whole, loaded without running anything in them."""
+"""Files of weights: identified without reading them in full, loaded without running anything in them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SAMPLE_BYTES = 256
 
 
 def fingerprint(path: Path) -> str:
-    """64 hexadecimal digits that change with the weights, read from a fraction of the file.
+    """64 hexadecimal digits that depend on the weights, from reading a fraction of the file.
 
-    A checkpoint of ``torch.save`` lists a checksum of each tensor. A safetensors file has none: its header counts,
-    and a sample of each tensor, so that even weights of which one tensor was trained on are told apart.
+    A checkpoint of ``torch.save`` lists a checksum of each tensor. A safetensors file has none, so its header and a
+    sample of each tensor are hashed: enough to notice if even one tensor was trained further.
     """
     digest = hashlib.sha256()
     if path.suffix == ".safetensors":
@@ -42,9 +42,9 @@ def fingerprint(path: Path) -> str:
 
 
 def load_weights(path: Path) -> Mapping[str, Tensor]:
-    """The tensors by name, on the CPU, mapped from the file. A checkpoint that asks for code to run is refused.
+    """The tensors by name, on the CPU, memory-mapped. A checkpoint that contains code is refused.
 
-    Raises ImproperlyConfigured when the file is missing, truncated or not a plain set of tensors.
+    Raises ImproperlyConfigured if the file is missing, truncated or not a plain set of tensors.
     """
     import torch
     from safetensors.torch import load_file
@@ -56,7 +56,7 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         )
-    except Exception as error:  # whatever the file provokes: it may come from anywhere
+    except Exception as error:  # the file may come from anywhere and cause any error
         raise ImproperlyConfigured(
             f"The weights {path} cannot be read: they are broken, or hold more than tensors, which is never loaded."
         ) from error
@@ -66,9 +66,9 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def install(model: ModelType, state: Mapping[str, Tensor], *, dtype: dtype, device: str) -> ModelType:
-    """The model, made on torch's meta device, with these weights: ready to answer.
+    """Give these weights to a model that was made on torch's meta device; it is then ready to use.
 
-    Raises ImproperlyConfigured when a tensor is missing, left over, or of another shape.
+    Raises ImproperlyConfigured if a tensor is missing, left over, or of another shape.
     """
     import torch
 
@@ -82,15 +82,14 @@ def install(model: ModelType, state: Mapping[str, Tensor], *, dtype: dtype, devi
             raise ImproperlyConfigured(
                 f"{key} is of shape {tuple(state[key].shape)} and should be {tuple(value.shape)}"
             )
-    # Copies, so that the file may be replaced while the model lives.
+    # Copies, so that the file may be replaced while the model is in use.
     model.load_state_dict(
         {key: value.to(device=device, dtype=dtype, copy=True) for key, value in state.items()}, assign=True
     )
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
-            if (
-                buffer.is_meta
-            ):  # in no file: transformers' positions, counted from 0, and its token types, all 0
+            # No file has these buffers: transformers' positions, counted from 0, and its token types, all 0.
+            if buffer.is_meta:
                 values = torch.zeros_like(buffer, device=device)
                 if name == "position_ids":
                     values += torch.arange(buffer.shape[-1], device=device)
@@ -99,7 +98,7 @@ def install(model: ModelType, state: Mapping[str, Tensor], *, dtype: dtype, devi
 
 
 def verify(path: Path) -> None:
-    """Raise ImproperlyConfigured when the file is missing, truncated or of another kind; reads little of it."""
+    """Raise ImproperlyConfigured if the file is missing, truncated or of another kind. Reads little of it."""
     if not path.is_file():
         raise ImproperlyConfigured(f"There are no weights at {path}; download them, or correct the path.")
     if path.suffix == ".safetensors":
@@ -134,7 +133,7 @@ def _extents(header: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 
 def _members(path: Path) -> list[zipfile.ZipInfo]:
-    """What a checkpoint of ``torch.save``, a ZIP archive, holds."""
+    """The members of a ``torch.save`` checkpoint, which is a ZIP archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.infolist()

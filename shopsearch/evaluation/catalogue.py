@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from shopsearch import images
 from shopsearch.embedders.base import Embedder
@@ -58,6 +59,21 @@ class CatalogueSearcher(Searcher, Protocol):
     def complete(self) -> None:
         """There are no more pictures."""
         ...
+
+
+def show(index: ImageIndex, searchers: Sequence[CatalogueSearcher], *, quiet: bool | None = None) -> int:
+    """Let the searchers see the shop's pictures, each of which is read once; returns how many cannot be read."""
+    unreadable = 0
+    total = index.get_queryset().count()
+    for item in tqdm(listed(index), total=total, desc="Looking at the shop", unit=" pictures", disable=quiet):
+        if item is None:
+            unreadable += 1
+            continue
+        for searcher in searchers:
+            searcher.add(item)
+    for searcher in searchers:
+        searcher.complete()
+    return unreadable
 
 
 @dataclass(kw_only=True)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from shopsearch.backends import adapted_of, get_embedder, get_vector_store
 from shopsearch.embedders.adapted import AdaptedEmbedder
 from shopsearch.embedders.photos.colours import BY_WORD
-from shopsearch.evaluation.intervals import Difference, differences
+from shopsearch.evaluation.intervals import PairedDifference, differences
 from shopsearch.indexing import rebuild
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.models import Adapter, Collection
@@ -74,7 +74,7 @@ class Proof:
     before: Sequence[float]
     """One number for each of MEASURES."""
     after: Sequence[float]
-    gained: Sequence[Difference]
+    gained: Sequence[PairedDifference]
 
     @property
     def figures(self) -> dict[str, dict[str, float]]:

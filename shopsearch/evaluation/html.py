@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Literal
 from django.template.loader import render_to_string
 
 from shopsearch import images
-from shopsearch.evaluation.intervals import Difference, Figure
+from shopsearch.evaluation.intervals import Figure, PairedDifference
 from shopsearch.evaluation.measures import DEPTH, MEASURES
 from shopsearch.evaluation.report import GroupReport, Report
 from shopsearch.evaluation.run import Answer
@@ -52,7 +52,7 @@ class Gain:
 
     before: Figure
     after: Figure
-    difference: Difference
+    difference: PairedDifference
 
     @property
     def verdict(self) -> str:
@@ -72,7 +72,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class WorstQuery:
     """One of the worst queries: what came first, and what would have been right."""
 
     answer: Answer
@@ -110,7 +110,7 @@ def page(report: Report, index: ImageIndex) -> str:
         "tables": [_table(row, search) for row in report.groups],
         "gains": [(name, [_gains(row, name, search) for row in report.groups]) for name in report.contenders],
         "failures": [
-            (kind, [_failure(answer, index) for answer in answers])
+            (kind, [_worst_query(answer, index) for answer in answers])
             for kind, answers in report.evaluation.worst.items()
         ],
     }
@@ -163,12 +163,12 @@ def _gains(row: GroupReport, name: str, search: str) -> tuple[str, Sequence[Gain
     return row.name, gains
 
 
-def _failure(answer: Answer, index: ImageIndex) -> Failure:
+def _worst_query(answer: Answer, index: ImageIndex) -> WorstQuery:
     grades, found = answer.query.relevant, list(answer.products or ())
     right = sorted((each for each, grade in grades.items() if grade > 0), key=lambda each: -grades[each])
     first, right = found[:FIRST_SHOWN], right[:RIGHT_SHOWN]
     shown = _shown(index, {*first, *right}, grades)
-    return Failure(
+    return WorstQuery(
         answer=answer,
         picture=_thumbnail(answer.query.image) if answer.query.image else "",
         first=[shown[each] for each in first],

@@ -26,7 +26,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference(Figure):
+class PairedDifference(Figure):
     """A mean of differences, query by query."""
 
     p_value: float
@@ -48,11 +48,11 @@ def figures(values: Numbers) -> list[Figure]:
     ]
 
 
-def differences(ours: Numbers, theirs: Numbers) -> list[Difference]:
+def differences(ours: Numbers, theirs: Numbers) -> list[PairedDifference]:
     """By how much ours are better than theirs; shapes as in ``figures``, rows of the same queries."""
     gained = ours - theirs
     return [
-        Difference(mean=each.mean, low=each.low, high=each.high, p_value=_p_value(column))
+        PairedDifference(mean=each.mean, low=each.low, high=each.high, p_value=_p_value(column))
         for each, column in zip(figures(gained), gained.T, strict=True)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from shopsearch.search.engine import search
 from shopsearch.types import Result
 
 logger = logging.getLogger(__name__)
+MAX_TITLES = 200
+TITLES_AT_ONCE = 200
 PICTURES_AT_ONCE = 10
 """Queries that are in memory together; each may have a picture of MAX_IMAGE_BYTES."""
 
@@ -47,6 +50,21 @@ class Pool:
     has_next: bool = False
     error: str = ""
     """Why nothing is found now, as a sentence."""
+
+
+def title_queries(index: ImageIndex, most: int = MAX_TITLES) -> Iterator[JudgedQuery]:
+    """Queries that nobody had to judge: what a product is called, answered by every product that is called so.
+
+    The same ones of the same products, ``most`` of them.
+    """
+    called: dict[str, dict[str, int]] = {}
+    for image in index.get_queryset().order_by("pk").iterator(chunk_size=TITLES_AT_ONCE):
+        product = index.get_product(image)
+        if text := index.text_of(product).strip():
+            called.setdefault(text, {})[str(product.pk)] = 1
+    chosen = sorted(called, key=lambda text: hashlib.sha256(text.encode()).digest())[:most]
+    for number, text in enumerate(chosen, start=1):
+        yield JudgedQuery(id=str(number), text=text, kind="title", relevant=called[text])
 
 
 def judged_queries(index: ImageIndex) -> Iterator[JudgedQuery]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from shopsearch.evaluation.intervals import Difference, Figure
+from shopsearch.evaluation.intervals import Figure, PairedDifference
 from shopsearch.evaluation.measures import MEASURES
 from shopsearch.evaluation.run import Evaluation, Group
 
@@ -30,7 +30,7 @@ class GroupReport:
     group: Group
     figures: Mapping[str, Sequence[Figure] | None]
     """By searcher, one per measure."""
-    differences: Mapping[str, Sequence[Difference]]
+    differences: Mapping[str, Sequence[PairedDifference]]
     """By contender, one per measure: better than the live search by so much."""
 
     @property
@@ -153,7 +153,7 @@ def _row(name: str, values: Sequence[Figure] | None) -> str:
     return f"{name[:NAME_WIDTH]:{NAME_WIDTH}}" + "".join(f"{each:>{COLUMN_WIDTH}}" for each in columns)
 
 
-def _gains(name: str, values: Sequence[Difference]) -> str:
+def _gains(name: str, values: Sequence[PairedDifference]) -> str:
     columns = (f"{each.mean:+.3f}{stars(each.p_value):2}" for each in values)
     return f"{name[:NAME_WIDTH]:{NAME_WIDTH}}" + "".join(f"{each:>{COLUMN_WIDTH}}" for each in columns)
 

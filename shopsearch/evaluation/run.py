@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from shopsearch import images
-from shopsearch.evaluation.intervals import Difference, Figure, Numbers, differences, figures
+from shopsearch.evaluation.intervals import Figure, Numbers, PairedDifference, differences, figures
 from shopsearch.evaluation.measures import MEASURES, Values, measured
 from shopsearch.evaluation.query_files import JudgedQuery, QueryFileError
 from shopsearch.evaluation.searchers import Searcher
@@ -135,7 +135,7 @@ class Evaluation:
             for place, name in enumerate(self.names)
         }
 
-    def differences(self, group: Group, name: str) -> list[Difference]:
+    def differences(self, group: Group, name: str) -> list[PairedDifference]:
         """By how much this searcher is better than the live search, one per measure."""
         chosen = np.nan_to_num(self._values[list(group.places)])
         return differences(chosen[:, self.names.index(name)], chosen[:, 0])

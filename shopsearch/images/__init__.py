@@ -1,4 +1,4 @@
-"""Decode pictures that may come from anyone: within limits, upright, RGB, nothing but pixels; and write small ones."""
+"""Decodes pictures that may come from anyone, within limits, to upright RGB pixels; and writes small JPEGs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from shopsearch.images.decoding import MAX_SIDE
 
 
 def decode(data: bytes | BinaryIO) -> Image.Image:
-    """The picture as shopsearch looks at it: its first frame, upright, RGB with what was transparent white.
+    """The picture's first frame: upright, RGB, transparency on white.
 
-    It is pixels alone: no place, camera, profile or comment. One of more than ``MAX_SIDE`` pixels on its long side is
-    reduced by a whole factor. Nothing is read past SHOPSEARCH["MAX_IMAGE_BYTES"], nothing decoded past
-    SHOPSEARCH["MAX_IMAGE_PIXELS"] or in a format that is not in SHOPSEARCH["IMAGE_FORMATS"], and no picture takes more
-    than 300 MB while it is decoded.
+    It has no metadata: no place, camera, profile or comment. A picture with more than ``MAX_SIDE`` pixels on its long
+    side is reduced by a whole factor. SHOPSEARCH["MAX_IMAGE_BYTES"], ["MAX_IMAGE_PIXELS"] and ["IMAGE_FORMATS"] limit
+    what is read and decoded, and decoding takes 300 MB at most.
 
-    Raises ImageTooLarge, or ImageUnreadable for whatever else is wrong with it; nothing else, but what reading
-    ``data`` raises.
+    Raises ImageTooLarge, ImageUnreadable for any other fault of the picture, and what reading ``data`` raises.
     """
     content = _within_the_limit(data)
     formats = decoding.formats_of(content[: decoding.PREFIX])
@@ -32,9 +30,9 @@ def decode(data: bytes | BinaryIO) -> Image.Image:
 
 
 def normalised(picture: Image.Image) -> Image.Image:
-    """The one copy of a query's picture that everything later looks at, keeps or sends on.
+    """The copy of a query's picture that all later steps see, keep or send on.
 
-    RGB, at most SHOPSEARCH["QUERY_IMAGE_SIDE"] on its long side, pixels alone. Doing it again changes nothing.
+    RGB, at most SHOPSEARCH["QUERY_IMAGE_SIDE"] on its long side, no metadata. Doing it again changes nothing.
     """
     result = picture.convert("RGB")
     result.thumbnail((settings.QUERY_IMAGE_SIDE, settings.QUERY_IMAGE_SIDE))

@@ -1,4 +1,4 @@
-"""The decoding process: reads files from standard input and writes their pixels, within limits of its own."""
+"""The decoding process: reads picture files from standard input and writes their pixels, within its own limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> None:
     with suppress(ImportError):
         from PIL import AvifImagePlugin
 
-        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # every thread of a decoder takes memory of its own
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each thread of a decoder needs memory of its own
     _bound_memory()
     while line := sys.stdin.buffer.readline():
         limits = json.loads(line)
@@ -45,7 +45,7 @@ def _answer(content: bytes, limits: dict[str, Any]) -> None:
 
 
 def _bound_memory() -> None:
-    """From here on the system refuses this process more memory, and any file that it would write."""
+    """From here on the system refuses this process more memory, and any write to a file."""
     import resource
 
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -58,7 +58,7 @@ def _bound_memory() -> None:
 
 
 def _bound_time() -> None:
-    """From here on the system kills this process when it has used SECONDS more of a processor."""
+    """From here on the system kills this process after SECONDS more of processor time."""
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)

@@ -1,4 +1,4 @@
-"""Decode a picture in this process, with the decoders that its header allows and within the limits of the settings."""
+"""Decodes a picture in this process, within the limits of the settings and with only the decoders for its header."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
 from shopsearch.images.headers import scan
 
 MAX_SIDE = 2048
-"""What ``decode`` returns is never longer than this; no embedder looks at more."""
+"""The longest side of what ``decode`` returns; no embedder looks at more."""
 
 _MAX_FILE_SIDE = 65_535
 _MEMORY_BYTES = 240_000_000
 _BYTES_PER_PIXEL = {"AVIF": 16, "TIFF": 16, "WEBP": 17}
-"""What decoding takes at its worst, measured; Pillow's own 4 for a format that is not here. JPEG: see _cost."""
+"""What decoding takes at worst, measured; for other formats, Pillow's own 4. JPEG: see _cost."""
 
 BOUNDED = frozenset({"JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP"})
-"""A file's header bounds the memory and time that their decoders take. Every other format is decoded in a process of
-its own."""
+"""The header of these formats bounds the memory and time of their decoders. Every other format is decoded in a process
+of its own."""
 _FIRST = {"MPO": "JPEG"}
 
 PREFIX = 16
-"""So many bytes tell Pillow which decoders might read a file."""
+"""How many bytes Pillow needs to tell which decoders may read a file."""
 
-INCOMPLETE = "The picture is broken or incomplete; save it anew as JPEG and try again."
+INCOMPLETE = "The picture is broken or incomplete; save it as a new JPEG and try again."
 
 _BAND_PIXELS = 1_000_000
 _MAX_SCANS = 50
@@ -50,16 +50,16 @@ _TRANSPOSITIONS = {
 
 
 def decode_here(content: bytes, formats: list[str]) -> Image.Image:
-    """As ``decode`` does, in this process, with the decoders of these formats alone."""
+    """What ``decode`` returns and raises; in this process, with only the decoders of these formats."""
     try:
         scanned = scan(content)
-        # Only these decoders see the bytes. What is MPO is a JPEG file with further pictures behind the first.
+        # Only these decoders see the bytes. An MPO is a JPEG file with further pictures after the first.
         image = Image.open(BytesIO(scanned.content), formats=[_FIRST.get(name, name) for name in formats])
         with image:
             _check_size(image, content)
             if image.format == "JPEG":
                 longest = max(image.size) / MAX_SIDE
-                # libjpeg decodes at a half, a quarter or an eighth and never makes the rest.
+                # libjpeg then decodes at a half, a quarter or an eighth and never makes the other pixels.
                 image.draft(None, (_scaled(image.width, longest), _scaled(image.height, longest)))
             image.load()
             if scanned.is_cut and _lacks_rows(image):
@@ -79,23 +79,23 @@ def decode_here(content: bytes, formats: list[str]) -> Image.Image:
 
 
 def formats_of(prefix: bytes) -> list[str]:
-    """Which of the accepted formats the file may be of, by how it begins."""
+    """The accepted formats that the file may have, judging by its first bytes."""
     Image.init()
-    # A name that this Pillow lacks is no error.
+    # A format that this Pillow lacks is not an error.
     return [name for name in settings.IMAGE_FORMATS if name in Image.OPEN and _may_be(name, prefix)]
 
 
 def _may_be(name: str, prefix: bytes) -> bool:
     accept = Image.OPEN[name][1]
     try:
-        # Words instead of a truth say that this Pillow was built without the decoder.
+        # A string instead of a boolean means that this Pillow was built without the decoder.
         return accept is None or (accept(prefix) not in (False, None) and not isinstance(accept(prefix), str))
-    except Exception:  # some look at a byte that is not there
+    except Exception:  # some read past the end of a short prefix
         return False
 
 
 def _check_size(image: Image.Image, content: bytes) -> None:
-    """Refuse, by its header alone, what would take too much memory or time to decode."""
+    """Refuse a picture whose header says that decoding takes too much memory or time."""
     width, height = image.size
     if not 0 < min(width, height) <= max(width, height) <= _MAX_FILE_SIDE:
         raise ImageTooLarge(
@@ -104,7 +104,7 @@ def _check_size(image: Image.Image, content: bytes) -> None:
     if content.count(b"\xff\xda") > _MAX_SCANS and image.format == "JPEG":
         raise ImageUnreadable("The picture is coded in too many passes; save it as an ordinary JPEG.")
     tags = getattr(image, "tag_v2", {})
-    # A TIFF's tile may outgrow its picture.
+    # A TIFF's tile may be larger than its picture.
     pixels = max(width * height, int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0)))
     limit = min(settings.MAX_IMAGE_PIXELS, _MEMORY_BYTES // _cost(image))
     if pixels > limit:
@@ -115,16 +115,15 @@ def _check_size(image: Image.Image, content: bytes) -> None:
 
 
 def _cost(image: Image.Image) -> int:
-    """The bytes that decoding takes per pixel, at its worst."""
+    """The bytes per pixel that decoding takes at worst."""
     if image.format == "JPEG":
-        return 2 * len(
-            image.getbands()
-        )  # where it has several passes, libjpeg keeps every coefficient of them
+        # For a JPEG of several passes, libjpeg keeps all coefficients in memory.
+        return 2 * len(image.getbands())
     return _BYTES_PER_PIXEL.get(image.format or "", 4)
 
 
 def _lacks_rows(image: Image.Image) -> bool:
-    """Whether the last sixteenth of a JPEG is what libjpeg puts where there are no data: the middle of every band."""
+    """Whether the last sixteenth of a JPEG is mid-grey, which is how libjpeg fills in missing data."""
     rows = max(1, image.height // 16)
     bands = image.crop((0, image.height - rows, image.width, image.height)).split()
     return all(band.getextrema() in ((127, 127), (128, 128)) for band in bands)
@@ -133,7 +132,7 @@ def _lacks_rows(image: Image.Image) -> bool:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a picture is not refused for broken notes about it
+    except Exception:  # broken metadata is no reason to refuse a picture
         return 1
 
 
@@ -143,7 +142,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _reduced(image: Image.Image) -> Image.Image:
-    """The picture as RGB, at most MAX_SIDE long; made band by band, so that no second picture of full size is."""
+    """The picture as RGB, at most MAX_SIDE long; made in bands, to avoid a second copy of full size."""
     factor = math.ceil(max(image.size) / MAX_SIDE)
     white = _white_of(image)
     if factor == 1:
@@ -157,7 +156,7 @@ def _reduced(image: Image.Image) -> Image.Image:
 
 
 def _white_of(image: Image.Image) -> float:
-    """The value that is white in a mode of more than eight bits, which says nothing about it; 0 in other modes."""
+    """The value taken for white in a mode of more than eight bits, which does not define it; 0 in other modes."""
     if not image.mode.startswith(("I", "F")):
         return 0
     highest = float(image.getextrema()[1])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Fetch a stranger's picture by its address: from the public internet only, within limits."""
+"""Fetches a picture by an address that a stranger gave: from the public internet only, within limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shopsearch.exceptions import Busy, ImageTooLarge, ImageUnavailable, QueryEr
 logger = logging.getLogger(__name__)
 MAX_ADDRESS_CHARACTERS = 2_000
 MAX_FETCHES = 8
-"""How many shoppers' pictures are fetched at once: each takes a thread of the web server while it waits."""
+"""How many shoppers' pictures are fetched at once: each blocks a thread of the web server while it waits."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
@@ -23,10 +23,10 @@ _fetches = threading.BoundedSemaphore(MAX_FETCHES)
 
 
 def fetched(address: str) -> bytes:
-    """The file at an address that a shopper gave, where SHOPSEARCH["FETCH_IMAGE_URLS"] allows it; https only.
+    """The file at an address that a shopper gave; https only.
 
-    Raises QueryError where it does not, Busy while MAX_FETCHES others are under way in this process, and what
-    ``Downloader.fetch`` raises.
+    Raises QueryError if SHOPSEARCH["FETCH_IMAGE_URLS"] forbids it, Busy while this process is fetching MAX_FETCHES
+    others, and what ``Downloader.fetch`` raises.
     """
     if not settings.FETCH_IMAGE_URLS:
         raise QueryError("Pictures are not fetched by their address here; send the picture as a file.")
@@ -45,24 +45,24 @@ def fetched(address: str) -> bytes:
 class Downloader:
     """Fetches pictures by https from public addresses; each field allows a little more, or less.
 
-    A host's name is looked up once, its addresses are checked, and the connection goes to one of them, so that a name
-    server that changes its answer gains nothing. A redirect is checked as the first address was.
+    A host's name is looked up once, its addresses are checked, and the connection goes to one of them, so a name
+    server that changes its answer (DNS rebinding) gains nothing. Redirects are checked in the same way.
     """
 
     schemes: tuple[str, ...] = ("https",)
     ports: tuple[int, ...] = ()
-    """Allowed beside the scheme's own."""
+    """Ports that are allowed besides the scheme's own."""
     networks: tuple[str, ...] = ()
-    """Reached although they are not public, such as those of a shop's own picture server: ``("10.1.0.0/16",)``."""
+    """Networks that are allowed although they are not public, as of a shop's picture server: ``("10.1.0.0/16",)``."""
     redirects: int = 3
     seconds: float = 10.0
-    """For everything together: names, redirects, and the last byte."""
+    """The limit for all of it: look-ups, redirects and the whole body."""
 
     def fetch(self, address: str) -> bytes:
-        """The file at the address, whatever it is: ``shopsearch.images.decode`` judges that.
+        """The file at the address, of any kind: ``shopsearch.images.decode`` checks whether it is a picture.
 
-        Raises ImageTooLarge past SHOPSEARCH["MAX_IMAGE_BYTES"], and ImageUnavailable for anything else that goes
-        wrong: its message may be shown to anyone, its ``reason`` is for a log.
+        Raises ImageTooLarge above SHOPSEARCH["MAX_IMAGE_BYTES"], and ImageUnavailable for anything else that goes
+        wrong: its message may be shown to anyone, its ``reason`` is only for the log.
         """
         deadline = http.Deadline(self.seconds)
         try:
@@ -113,7 +113,7 @@ def _content(response: http.Response) -> bytes:
     )
 
 
-# What IANA has set aside, spelt out: the ipaddress module's own answers differ from one Python to the next.
+# IANA's special-purpose networks, listed here because the ipaddress module's answers differ between Python versions.
 _NOT_PUBLIC = [
     ipaddress.ip_network(network)
     for network in (
@@ -121,17 +121,17 @@ _NOT_PUBLIC = [
         *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24"),
         *("192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
         *("224.0.0.0/4", "240.0.0.0/4"),
-        "168.63.129.16/32",  # a cloud's own services, under an address that looks public
+        "168.63.129.16/32",  # Azure's internal services, at an address that looks public
         *("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
     )
 ]
 
 _PUBLIC_IPV6 = ipaddress.ip_network("2000::/3")
-"""Nothing else is given out: IPv4 in disguise, local and multicast addresses all lie outside."""
+"""The only IPv6 network in public use: embedded IPv4, local and multicast addresses all lie outside."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet: none that is private, local, reserved or disguised."""
+    """Whether an IP address is on the public internet: not private, local, reserved or an embedded IPv4 address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Read a file's blocks before its decoder does: count them, and leave out what makes no pixels.
+"""Reads a file's blocks before Pillow does: counts them, and removes the metadata.
 
-Pillow reads what stands before a picture's data block by block, in Python, and joins or unpacks some of it: a file of
-10 MB could keep it busy for two minutes or take 400 MB. Here each block costs the same few steps, a file of more than
-MAX_BLOCKS is refused, and comments, profiles and notes never reach Pillow. Of the notes, the orientation is kept.
+Pillow reads the blocks before a picture's data in Python, one by one, and joins or unpacks some of them: a file of
+10 MB could keep it busy for two minutes or take 400 MB. Here each block takes the same few steps, a file of more than
+MAX_BLOCKS is refused, and comments, profiles and Exif data never reach Pillow. Only the orientation is kept.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from itertools import islice
 from shopsearch.exceptions import ImageUnreadable
 
 MAX_BLOCKS = 10_000
-"""Blocks before the picture's data, or in all of a PNG or WebP file. The usual PNG of 10 MB has 1,300."""
+"""The most blocks before the picture's data, or in a whole PNG or WebP file. A usual PNG of 10 MB has 1,300."""
 
 Block = tuple[bytes, int, int]
-"""Its kind, and where it begins and ends, with everything that belongs to it."""
+"""A block's kind, and where it begins and ends, its header included."""
 
 _EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112
@@ -30,21 +30,21 @@ _JPEG_END = b"\xff\xd9"
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"(?:[^\xff]++|\xff++\x00)*+\xff++([^\xff\x00])", re.DOTALL)
-"""The next one, after stray and fill bytes. Possessive, so that a file of nothing else is passed over in one go."""
+"""The next marker, after stray and fill bytes. Possessive, so that a file of only such bytes takes linear time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
     content: bytes
-    """What the decoder is to see."""
+    """The file that the decoder gets."""
     orientation: int | None = None
-    """As Exif counts, 1 to 8; None where this scan does not know the format."""
+    """Exif's number, 1 to 8; None if the scan does not know the format."""
     is_cut: bool = False
-    """A JPEG file that lacks its last bytes; ``content`` has an end all the same, as libjpeg wants one."""
+    """Whether a JPEG file lacks its last bytes; ``content`` then has an end marker, because libjpeg wants one."""
 
 
 def scan(content: bytes) -> Scanned:
-    """The file without what makes no pixels, if it is a JPEG, PNG, GIF or WebP file; any other as it is.
+    """The file without its metadata if it is a JPEG, PNG, GIF or WebP file; any other as it is.
 
     Takes time in proportion to the file's size. Raises ImageUnreadable for more than MAX_BLOCKS blocks.
     """
@@ -60,7 +60,7 @@ def scan(content: bytes) -> Scanned:
 
 
 def orientation_of(exif: bytes) -> int:
-    """The orientation that Exif data give; 1 where they give none or are broken. Reads nothing else of them."""
+    """The orientation in Exif data; 1 if there is none or they are broken. Reads nothing else of them."""
     exif = exif.removeprefix(_EXIF)
     order = {b"II": "<", b"MM": ">"}.get(exif[:2], "")
     try:
@@ -70,7 +70,7 @@ def orientation_of(exif: bytes) -> int:
             tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, place)
             if tag == _ORIENTATION:
                 return value if kind == 3 and 1 <= value <= 8 else 1
-    except struct.error:  # it ends too early
+    except struct.error:  # the data end too early
         pass
     return 1
 
@@ -79,7 +79,7 @@ def _counted(blocks: Iterator[Block]) -> Iterator[Block]:
     yield from islice(blocks, MAX_BLOCKS)
     if next(blocks, None) is not None:
         raise ImageUnreadable(
-            "The picture has too many comments or parts; save it anew as JPEG and try again."
+            "The picture has too many comments or parts; save it as a new JPEG and try again."
         )
 
 
@@ -98,7 +98,7 @@ def _jpeg(content: bytes) -> Scanned:
 
 
 def _jpeg_segments(content: bytes) -> Iterator[Block]:
-    """Up to the first scan, whatever stands between them: fill bytes, stray bytes and restart markers."""
+    """The segments up to the first scan; skips fill bytes, stray bytes and restart markers between them."""
     place = 2
     while marker := _MARKER.match(content, place):
         kind = marker[1]
@@ -135,7 +135,7 @@ def _png_chunks(content: bytes) -> Iterator[Block]:
 
 
 def _gif(content: bytes) -> Scanned:
-    """With nothing before the first frame but what says which of its colours is transparent."""
+    """The file without the blocks before the first frame, except the one that names its transparent colour."""
     flags = content[10] if len(content) > 10 else 0
     start = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     control, frame_at = b"", len(content)
@@ -148,7 +148,7 @@ def _gif(content: bytes) -> Scanned:
 
 
 def _gif_blocks(content: bytes, place: int) -> Iterator[Block]:
-    """Up to the first frame. Each part of an extension is a block, and its first one has the label as its kind."""
+    """The blocks up to the first frame. Each part of an extension is a block; the first part's kind is its label."""
     while place < len(content):
         start, kind = place, content[place : place + 1]
         if kind == b";":
@@ -169,7 +169,7 @@ def _gif_blocks(content: bytes, place: int) -> Iterator[Block]:
 
 
 def _webp(content: bytes) -> Scanned:
-    """As it is: libwebp reads its blocks itself."""
+    """The file as it is, because libwebp reads its blocks itself."""
     exif = b""
     for kind, start, end in _counted(_webp_chunks(content)):
         if kind == b"EXIF" and not exif:

@@ -1,10 +1,10 @@
-"""Decode a picture in a process of its own, whose memory and time the system bounds.
+"""Decodes a picture in a process of its own, whose memory and time the system limits.
 
-For formats of which no header says what their decoders take: an AVIF of 5 KB that lies about its size made its decoder
-take 850 MB. A picture that kills the process, or has it killed for taking too much, is refused.
+For formats whose header does not tell how much the decoder will take: an AVIF of 5 KB that lied about its size made its
+decoder take 850 MB. A picture that crashes the process, or makes it exceed its limits, is refused.
 
-Starting a process takes ten times as long as decoding an ordinary picture, so up to MAX_IDLE of them are kept, each for
-MAX_PICTURES pictures or until one is refused.
+Starting a process takes ten times as long as decoding an ordinary picture, so up to MAX_IDLE processes are kept, each
+for MAX_PICTURES pictures or until one is refused.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SECONDS = 10
-"""For each picture, of the clock and of the processor alike."""
+"""The limit for each picture, of clock time and of processor time."""
 MEMORY_BYTES = 270 * 1024 * 1024
-"""That the process may take beside what it has when it starts."""
+"""What the process may take on top of what it has when it starts."""
 MAX_IDLE = 2
-"""How many processes wait for a next picture."""
+"""How many processes are kept for the next picture."""
 MAX_PICTURES = 200
 """How many pictures a process decodes before it ends."""
 
 _LIMITS = ("MAX_IMAGE_BYTES", "MAX_IMAGE_PIXELS")
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
-"""What a Python may need to start. The rest stays here: an environment has secrets in it."""
+"""What a Python may need to start. The rest is not passed on: an environment has secrets in it."""
 
 
 def decode(content: bytes, formats: list[str]) -> Image:
@@ -65,7 +65,7 @@ def decode(content: bytes, formats: list[str]) -> Image:
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.info("A decoder ended without a picture: %s", error)
         raise ImageUnreadable(
-            "The picture is broken, or takes too much memory; save it anew as JPEG and try again."
+            "The picture is broken, or takes too much memory; save it as a new JPEG and try again."
         ) from error
     finally:
         _give_back(process, answered=answered)
@@ -89,13 +89,13 @@ class _Decoder:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
     def decode(self, content: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """What the process answers, and the pixels. Raises TimeoutError after SECONDS, OSError where it died."""
+        """What the process answers, and the pixels. Raises TimeoutError after SECONDS, OSError if it died."""
         self.pictures += 1
         late = threading.Event()
 
         def end() -> None:
             late.set()
-            self._process.kill()  # which ends the reading and writing below
+            self._process.kill()  # this ends the reading and writing below
 
         timer = threading.Timer(SECONDS, end)
         timer.daemon = True
@@ -119,7 +119,7 @@ class _Decoder:
         self._process.wait()
 
     def let_go(self) -> None:
-        """Close this process's ends of the pipes. The decoder ends when nobody holds them."""
+        """Close this process's ends of the pipes. The decoder ends when nobody holds them open."""
         for pipe in (self._stdin, self._stdout):
             with suppress(OSError):
                 pipe.close()
@@ -160,7 +160,7 @@ def close() -> None:
 
 
 def _after_fork() -> None:
-    # They are the parent's: a child that wrote to them too would read another picture's pixels.
+    # The decoders are the parent's: if a child used them too, it could read another picture's pixels.
     global _lock
     _lock = threading.Lock()
     for decoder in _all:
@@ -175,7 +175,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _python() -> str:
-    """The interpreter. Where a server embeds one, the program that runs is that server."""
+    """The interpreter. In a server that embeds Python, sys.executable is the server."""
     program = Path(sys.executable or "")
     known = program.name.startswith(("python", "pypy"))
     return str(program if known else Path(sys.prefix) / "bin" / "python3")

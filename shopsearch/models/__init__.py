@@ -1,4 +1,4 @@
-"""The database's side of search: images, the outbox, collections, adapters, reranks, and what search is judged by."""
+"""The models: product images, the outbox, collections, adapters, reranks, and queries with their judgements."""
 
 from shopsearch.models.adapters import Adapter
 from shopsearch.models.collections import Collection, Hashes, Overview, StoredImage

@@ -1,4 +1,4 @@
-"""Which collections of the vector store an index has, which one answers, and what each holds."""
+"""Collections: which ones an index has in the vector store, which one answers, and what each holds."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from shopsearch.types import CollectionSchema
 
 
 class CollectionQuerySet(IndexedQuerySet["Collection"]):
-    """Collections by what they are for. An index has at most one that is live, and one that is unfinished."""
+    """Collections by state. An index has at most one live collection and one unfinished one."""
 
     def live(self) -> Self:
-        """Those that answer searches."""
+        """The collections that answer searches."""
         return self.filter(state=Collection.State.LIVE)
 
     def building(self) -> Self:
-        """Those that are being filled now."""
+        """The collections that are being filled now."""
         return self.filter(state=Collection.State.BUILDING)
 
     def unfinished(self) -> Self:
-        """Those that are being filled, or will be when their pause ends."""
+        """The collections that are being filled, or paused."""
         return self.filter(state__in=(Collection.State.BUILDING, Collection.State.PAUSED))
 
     def retired(self) -> Self:
-        """Those that are kept for a rollback, the last live one first."""
+        """The collections that are kept for a rollback; the one that was live last comes first."""
         return self.filter(state=Collection.State.RETIRED).order_by("-live_at")
 
 
 class Collection(models.Model):
-    """One of the vector store's collections of an index.
+    """A collection of an index in the vector store.
 
     Searches read the LIVE one. Changes are written to it and to the one that is BUILDING or PAUSED. A RETIRED one is
     kept for a rollback.
@@ -50,22 +50,22 @@ class Collection(models.Model):
     space = models.CharField(_("space"), max_length=255)
     dimension = models.PositiveIntegerField(_("dimension"))
     fields = models.JSONField(_("fields"), default=dict)
-    """The declared filters it was made for: name -> kind."""
+    """The filters that it was made for: name -> type."""
     state = models.CharField(_("state"), max_length=10, choices=State.choices)
     total = models.PositiveIntegerField(_("total"), default=0)
-    """How many images there were to do when its filling began."""
+    """How many images there were when its filling began."""
     cursor = models.BigIntegerField(_("cursor"), default=0)
-    """The entries up to this key have been given to the workers, to be written to it too."""
+    """The entries up to this key have been handed to the workers, to be written to this collection too."""
     ceiling = models.BigIntegerField(_("ceiling"), default=0)
-    """Whoever takes an entry above this key knows of the collection."""
+    """A worker that takes an entry above this key already knows of this collection."""
     generation = models.PositiveIntegerField(_("generation"), default=1, editable=False)
-    """How often it was filled. A rollback raises it, so that every image is looked at once more."""
+    """How often it was filled. A rollback raises it, so that every image is checked again."""
     error = models.TextField(_("error"), blank=True)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     begun_at = models.DateTimeField(_("begun at"), db_default=Now())
-    """When its filling began, or went on after a pause."""
+    """When its filling began or was resumed."""
     begun_with = models.PositiveIntegerField(_("begun with"), default=0)
-    """How many images it had then."""
+    """How many images it had at ``begun_at``."""
     live_at = models.DateTimeField(_("live at"), null=True, blank=True)
 
     objects = CollectionQuerySet.as_manager()
@@ -90,7 +90,7 @@ class Collection(models.Model):
 
     @property
     def row(self) -> CollectionQuerySet:
-        """Its row as it is now, to be read or changed; empty once it is dropped."""
+        """A queryset of its row, to read or change it; empty once it is dropped."""
         return Collection.objects.using(self._state.db).filter(pk=self.pk)
 
     @property
@@ -103,13 +103,13 @@ class Collection(models.Model):
 
     @property
     def stored(self) -> StoredImageQuerySet:
-        """What it holds, as far as that was looked at since its filling began."""
+        """What it holds: the images that were checked since its filling began."""
         rows = StoredImage.objects.using(self._state.db)
         return rows.filter(collection=self, generation=self.generation)
 
 
 class Overview(Collection):
-    """The admin's page that says how search is; it has no rows of its own."""
+    """The admin's page about the state of search; it has no rows of its own."""
 
     class Meta:
         proxy = True
@@ -119,40 +119,40 @@ class Overview(Collection):
 
 
 class Hashes(NamedTuple):
-    """What an entity was made from, as digests."""
+    """Digests of what an entity was made from."""
 
     image: str
-    """Of the image's file."""
+    """The digest of the image's file."""
     fields: str
-    """Of the product's key and the filter values as the collection has them."""
+    """The digest of the product's key and the filter values as the collection has them."""
 
 
 class StoredImageQuerySet(models.QuerySet["StoredImage"]):
-    """Stored images by how much is known of them."""
+    """Stored images by what is known about them."""
 
     def known(self) -> Self:
-        """Those whose entity is known for certain."""
+        """The images whose entity is known for certain."""
         return self.exclude(image_hash="")
 
     def orphaned(self) -> Self:
-        """Those of collections that were dropped."""
+        """The images of collections that were dropped."""
         return self.filter(~models.Exists(Collection.objects.filter(pk=models.OuterRef("collection_id"))))
 
 
 class StoredImage(models.Model):
-    """What a collection holds of an image. Only the worker that has the entry's claim writes it.
+    """What a collection holds of an image. Only the worker that has claimed the entry writes it.
 
-    While the entity is being written, nothing is known of it and the hashes are empty: a worker that dies meanwhile
-    leaves no hash that belongs to another picture.
+    While the entity is being written, the hashes are empty, which means unknown: a worker that dies meanwhile leaves
+    no hash that belongs to another picture.
     """
 
     entry = models.ForeignKey("shopsearch.IndexEntry", models.CASCADE, related_name="stored")
-    # Without a constraint: to drop a collection is one quick statement, and its rows go afterwards, a few at a time.
+    # Without a constraint: dropping a collection is one quick statement, and these rows are deleted later in chunks.
     collection = models.ForeignKey(
         Collection, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     generation = models.PositiveIntegerField(_("generation"))
-    """The collection's, when the image was last looked at."""
+    """The collection's generation when the image was last checked."""
     image_hash = models.CharField(_("image hash"), max_length=64, blank=True)
     fields_hash = models.CharField(_("fields hash"), max_length=64, blank=True)
 

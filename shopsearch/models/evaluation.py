@@ -1,4 +1,4 @@
-"""What search is judged by: queries, people's judgements, and measured calibrations."""
+"""Evaluation: queries, people's judgements of their results, and measured calibrations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EvaluationQueryQuerySet(models.QuerySet["EvaluationQuery"]):
-    """Queries by who asked them, and by whether anybody judged their results."""
+    """Queries by source, and by whether anybody judged their results."""
 
     def by_shoppers(self) -> Self:
         return self.filter(source=EvaluationQuery.Source.SHOPPER)
@@ -30,7 +30,7 @@ class EvaluationQueryQuerySet(models.QuerySet["EvaluationQuery"]):
 
 
 class EvaluationQuery(models.Model):
-    """A query that search is judged by. A shopper's has words, a count and days, and nothing that says who asked."""
+    """A query for evaluation. A shopper's query has words, a count and days, and nothing about the shopper."""
 
     class Source(models.TextChoices):
         STAFF = "staff", _("staff")
@@ -44,7 +44,7 @@ class EvaluationQuery(models.Model):
     source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.STAFF)
     times_asked = models.PositiveIntegerField(_("times asked"), default=0)
     times_weak = models.PositiveIntegerField(_("without a good match"), default=0)
-    """How often the best result was a weak match, of the times asked."""
+    """How many of the times it was asked, the best result was a weak match."""
     asked_on = models.DateField(_("asked on"), null=True, blank=True)
     created_on = models.DateField(_("created on"), default=datetime.date.today)
 
@@ -66,7 +66,7 @@ class EvaluationQuery(models.Model):
 
     @staticmethod
     def normalised(text: str) -> str:
-        """Words that differ by case, width or spaces only are asked as one query."""
+        """The text without differences of case, width and spaces: texts that differ only by these are one query."""
         return " ".join(unicodedata.normalize("NFKC", text).lower().split())
 
     @classmethod
@@ -76,7 +76,7 @@ class EvaluationQuery(models.Model):
 
 
 class SearchDay(models.Model):
-    """How many searches of an index were collected on a day: shoppers' who allow it, by words alone."""
+    """How many searches of an index were collected on a day: searches by words, of shoppers who allow it."""
 
     index = models.CharField(_("index"), max_length=100)
     day = models.DateField(_("day"))
@@ -93,7 +93,7 @@ class SearchDay(models.Model):
 
 
 class Judgement(models.Model):
-    """How well a product answers a query, as a person says."""
+    """A person's grade for how well a product answers a query."""
 
     class Grade(models.IntegerChoices):
         NOT_RELEVANT = 0, _("not relevant")
@@ -121,7 +121,7 @@ class Judgement(models.Model):
 
 
 class Calibration(models.Model):
-    """What ``shopsearch_calibrate`` measured for one kind of query of one index in one space."""
+    """What ``shopsearch_calibrate`` measured for one kind of query, index and space."""
 
     index = models.CharField(_("index"), max_length=100)
     space = models.CharField(_("space"), max_length=255)
@@ -129,7 +129,7 @@ class Calibration(models.Model):
     threshold = models.FloatField(_("threshold"))
     weight = models.FloatField(_("weight"))
     typical = models.JSONField(_("typical vector"))
-    """The mean of the vectors of the index's images: its cosine with a query is that query's typical score."""
+    """The mean of the image vectors: its cosine with a query is the query's typical score."""
     pairs = models.PositiveIntegerField(_("pairs"))
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 
@@ -144,7 +144,7 @@ class Calibration(models.Model):
         return f"{self.index} {self.kind} {self.threshold:.3f}"
 
     def weak_below(self, vector: Vector) -> float:
-        """The score under which a result of this query is a weak match."""
+        """The score below which a result of this query is a weak match."""
         import numpy as np
 
         return self.threshold + self.weight * float(np.dot(vector, np.asarray(self.typical, np.float32)))

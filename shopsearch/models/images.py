@@ -1,4 +1,4 @@
-"""Product images: the abstract model and the one that comes with shopsearch."""
+"""Product images: the abstract model, and the one that comes with shopsearch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from django.utils.translation import gettext_lazy as _
 
 from shopsearch.models.outbox import reindex
 
-# ProductImage needs a target before the project has chosen one. With neither setting given, check E001 stops
-# `migrate`, so this fallback never reaches a database.
+# ProductImage's foreign key needs a target even before the project has chosen one. If neither setting is given, check
+# E001 stops `migrate`, so this fallback never reaches a database.
 PRODUCT_MODEL = getattr(settings, "SHOPSEARCH_PRODUCT_MODEL", "shopsearch.IndexEntry")
 
 
 class ProductImageQuerySet(QuerySet[Any]):
-    """Product images that can be reindexed after what sends no signals. A manager of your own may be made from it."""
+    """Product images that can be reindexed, for changes that send no signals. Your own manager may be made from it."""
 
     def reindex(self) -> int:
-        """Index these images again, as ``shopsearch.reindex()`` does. Returns how many there are."""
+        """Index these images again, like ``shopsearch.reindex()``. Returns how many there are."""
         return reindex(self)
 
 
@@ -45,7 +45,7 @@ class AbstractProductImage(models.Model):
 
 
 class ProductImage(AbstractProductImage):
-    """shopsearch's own: a picture of whatever model SHOPSEARCH_PRODUCT_MODEL names."""
+    """shopsearch's own: a picture of a product, whose model SHOPSEARCH_PRODUCT_MODEL names."""
 
     product = models.ForeignKey(
         PRODUCT_MODEL, models.CASCADE, related_name="images", verbose_name=_("product")

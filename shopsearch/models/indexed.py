@@ -1,4 +1,4 @@
-"""Rows that belong to an image index and live in the database that its images are written to."""
+"""The queryset of rows that belong to an image index, in the database that its images are written to."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ class IndexedQuerySet(QuerySet[Row]):
     """Rows of a model that has the field ``index``."""
 
     def of(self, index: ImageIndex, using: str = "") -> Self:
-        """The rows of this index, in the named database or else in the index's own."""
+        """The rows of this index, in the named database, by default the index's own."""
         return self.using(using or index.database).filter(index=index.name)

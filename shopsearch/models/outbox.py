@@ -1,7 +1,7 @@
 """The outbox: changes that the shop makes, and the index state of every image.
 
-The shop's side only ever inserts changes, so its transactions never wait for one another here. Workers fold changes
-into index entries: see ``shopsearch.indexing.outbox``.
+The shop only inserts changes, so its transactions never wait for one another here. Workers fold changes into index
+entries: see ``shopsearch.indexing.outbox``.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 300
-"""Changes that were noted while paused are due after this time at the latest: the process may have been killed."""
+"""Changes that were noted while paused are due after this time anyway, because the process may have been killed."""
 
 
 class IndexEntryQuerySet(IndexedQuerySet["IndexEntry"]):
-    """Entries by what workers have still to do."""
+    """Entries by what workers still have to do."""
 
     def unfinished(self) -> Self:
-        """Those that a worker has, or has to look at."""
+        """The entries that a worker is working on or has to work on."""
         return self.filter(state__in=IndexEntry.UNFINISHED)
 
     def at_rest(self) -> Self:
@@ -47,24 +47,24 @@ class IndexEntryQuerySet(IndexedQuerySet["IndexEntry"]):
         return self.filter(state=IndexEntry.State.FAILED)
 
     def due(self) -> Self:
-        """Those that a worker of this process may claim now.
+        """The entries that a worker of this process may claim now.
 
-        Entries of an index that this process does not know are left to one that does, as during a deployment.
+        Entries of an index that is not registered here, as may happen during a deployment, are left to other processes.
         """
         names = [index.name for index in registry.get_indexes()]
         return self.unfinished().filter(index__in=names, available_at__lte=Now())
 
     def missing_from(self, collection: Collection) -> Self:
-        """Those that nobody has looked at for this collection since its filling began."""
+        """The entries that were not checked for this collection since its filling began."""
         return self.filter(~models.Exists(collection.stored.filter(entry=models.OuterRef("pk"))))
 
 
 class IndexEntry(models.Model):
-    """Outbox and index state of one image of one index: written in the transaction that changes the image.
+    """The index state of one image of one index, which workers keep.
 
-    A row is due when its state is not at rest and ``available_at`` has come. Claiming a row moves ``available_at`` to
-    the end of the lease; a change made meanwhile gives the row a new ``version`` but leaves the lease, so no two
-    workers write one image at once. Settling compares the version: see ``shopsearch.indexing.outbox``.
+    A row is due if its state is unfinished and ``available_at`` has passed. Claiming it moves ``available_at`` to the
+    end of the lease. A change made meanwhile gives the row a new ``version`` but leaves the lease, so that two workers
+    never write one image at once. Settling compares the version: see ``shopsearch.indexing.outbox``.
     """
 
     class State(models.TextChoices):
@@ -88,7 +88,7 @@ class IndexEntry(models.Model):
     indexed_at = models.DateTimeField(_("indexed at"), null=True, blank=True)
 
     has_killed = False
-    """Set where an entry is claimed: whether its workers died, the last one with this image alone."""
+    """Set when the entry is claimed: whether workers died of it, the last one with only this image."""
 
     objects = IndexEntryQuerySet.as_manager()
 
@@ -104,19 +104,19 @@ class IndexEntry(models.Model):
 
 
 class ChangeQuerySet(IndexedQuerySet["Change"]):
-    """Changes, and how they are noted. Each is part of the present transaction, if there is one."""
+    """Changes, and how to note them: in the current transaction, if there is one."""
 
     def due(self) -> Self:
-        """Those that a worker of this process may fold now, the oldest first."""
+        """The changes that a worker of this process may fold now, the oldest first."""
         names = [index.name for index in registry.get_indexes()]
         return self.filter(index__in=names, available_at__lte=Now()).order_by("pk")
 
     def note(
         self, index: ImageIndex, image_ids: Iterable[object], *, is_deletion: bool = False, using: str = ""
     ) -> int:
-        """These images have changed or may have: workers bring the store in line with them. Returns how many.
+        """Note that these images may have changed, so that workers update the store. Returns how many.
 
-        With ``is_deletion`` they are gone. Wakes nobody.
+        ``is_deletion``: they were deleted. Does not wake the workers.
         """
         using = using or index.database
         pause, noted = _pause.get(), 0
@@ -135,11 +135,11 @@ class ChangeQuerySet(IndexedQuerySet["Change"]):
         return noted
 
     def note_all(self, index: ImageIndex) -> int:
-        """Every image that the index shows, and every one that has an entry, so that ghosts go too."""
+        """Note every image that the index shows, and every one that has an entry, so that ghosts go too."""
         return self._note_entries(index, IndexEntry.objects.of(index)) + self.note_new(index)
 
     def note_new(self, index: ImageIndex, using: str = "") -> int:
-        """Every image that the index shows and that has no entry yet."""
+        """Note every image that the index shows and that has no entry yet."""
         noted = 0
         entries = IndexEntry.objects.of(index, using)
         for keys in keys_of(index.get_queryset().using(entries.db)):
@@ -149,7 +149,7 @@ class ChangeQuerySet(IndexedQuerySet["Change"]):
         return noted
 
     def note_failed(self, index: ImageIndex) -> int:
-        """Every image that failed, to be tried once more."""
+        """Note every image that failed, to try it again."""
         return self._note_entries(index, IndexEntry.objects.of(index).failed())
 
     def _note_entries(self, index: ImageIndex, entries: IndexEntryQuerySet) -> int:
@@ -161,15 +161,15 @@ class ChangeQuerySet(IndexedQuerySet["Change"]):
 
 
 class Change(models.Model):
-    """An image was saved, deleted or touched. The transaction that did it inserts the row; no shop updates it."""
+    """An image was saved, deleted or touched: inserted by the transaction that did it, deleted by a worker."""
 
     index = models.CharField(_("index"), max_length=100)
     image_id = models.CharField(_("image"), max_length=255)
     is_deletion = models.BooleanField(_("deletion"), default=False)
     available_at = models.DateTimeField(_("available at"), db_default=Now(), db_index=True)
-    """Later than now while ``shopsearch.paused()`` lasts."""
+    """In the future while ``shopsearch.paused()`` lasts."""
     token = models.UUIDField(null=True, editable=False, db_index=True)
-    """Of the pause that holds the change, or of the worker that is folding it."""
+    """The id of the pause that holds the change, or of the worker that is folding it."""
 
     objects = ChangeQuerySet.as_manager()
 
@@ -184,9 +184,9 @@ class Change(models.Model):
 def reindex(queryset: QuerySet[Any]) -> int:
     """Index these images again: for ``bulk_create``, ``update`` and raw SQL, which send no signals.
 
-    Takes a queryset of a registered model; returns how many images were noted. Memory stays constant. It is part of
-    the present transaction, if there is one; the workers wake after it. Raises ImproperlyConfigured for a model that
-    is not registered.
+    Takes a queryset of a registered model; returns how many images were noted. Memory use is constant. The notes are
+    part of the current transaction, if there is one; the workers wake after it. Raises ImproperlyConfigured for a model
+    that is not registered.
     """
     index = registry.index_for(queryset.model._meta.concrete_model or queryset.model)
     noted = sum(Change.objects.note(index, keys) for keys in keys_of(queryset))
@@ -211,10 +211,10 @@ _pause: ContextVar[_Pause | None] = ContextVar("shopsearch_pause", default=None)
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """For imports: what this thread changes meanwhile is indexed at the end, each image once.
+    """For imports: what this thread changes inside the block is indexed at its end, each image once.
 
-    A process that is killed loses nothing: its changes are due after PAUSE_SECONDS. A pause within a pause is part of
-    it. Changes of other threads are not paused.
+    If the process is killed, nothing is lost: the changes are due after PAUSE_SECONDS. Pauses may be nested; the
+    outermost counts. Other threads are not paused.
     """
     if _pause.get() is not None:
         yield
@@ -233,7 +233,7 @@ def _end(pause: _Pause, using: str) -> None:
     try:
         Change.objects.using(using).filter(token=pause.token).update(available_at=Now(), token=None)
     except DatabaseError as error:
-        # The transaction is to be rolled back with all that was noted in it, or the database is away.
-        logger.warning("What was noted while paused is due in %s seconds: %s", PAUSE_SECONDS, error)
+        # Either the transaction will be rolled back, with all that was noted in it, or the database is away.
+        logger.warning("The changes of the pause are indexed only after %s seconds: %s", PAUSE_SECONDS, error)
     else:
         broker.wake_after_commit(using)

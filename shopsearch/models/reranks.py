@@ -1,4 +1,4 @@
-"""Reranks: what was asked, and what came of it."""
+"""Reranks: what was asked, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from django.utils.translation import gettext_lazy as _
 
 
 class RerankQuerySet(models.QuerySet["Rerank"]):
-    """Reranks by how far they are; all moments are the database's."""
+    """Reranks by progress; times are compared by the database's clock."""
 
     def open(self) -> Self:
-        """Those that wait or are under way."""
+        """The reranks that wait or run."""
         return self.filter(state__in=Rerank.OPEN)
 
     def ended(self) -> Self:
         return self.exclude(state__in=Rerank.OPEN)
 
     def waiting(self) -> Self:
-        """Those that a worker may still answer in time, the oldest first."""
+        """The reranks that a worker can still take and answer in time, the oldest first."""
         return self.filter(state=Rerank.State.QUEUED, deadline_at__gt=Now()).order_by("created_at")
 
     def in_time(self) -> Self:
-        """Those that are open and whose deadline is still to come."""
+        """The open reranks whose deadline has not passed."""
         return self.open().filter(deadline_at__gt=Now())
 
     def overdue(self) -> Self:
-        """Those that are open although their deadline has passed."""
+        """The open reranks whose deadline has passed."""
         return self.open().filter(deadline_at__lte=Now())
 
 
 class Rerank(models.Model):
-    """The receipt of one rerank: what was asked about which candidates, what the model said, and what came of it.
+    """The receipt of one rerank: the query, the candidates, what the model said, and the outcome.
 
-    It reaches a final state by ``deadline_at`` whatever dies: whoever looks at it after that finds it EXPIRED. The
-    shopper's picture is in it only until then.
+    It reaches a final state by ``deadline_at``, even if the worker dies: after that, a reader finds it EXPIRED. It
+    keeps the shopper's picture only until then.
     """
 
     class State(models.TextChoices):
@@ -64,7 +64,7 @@ class Rerank(models.Model):
     model = models.CharField(_("model"), max_length=255)
     prompt_version = models.CharField(_("prompt version"), max_length=20, blank=True)
     request_id = models.CharField(_("request"), max_length=128, blank=True)
-    """Of the page's request that asked first: the worker's log lines carry it."""
+    """The id of the web request that asked first; the worker's log lines carry it."""
     error = models.TextField(_("error"), blank=True)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     started_at = models.DateTimeField(_("started at"), null=True)

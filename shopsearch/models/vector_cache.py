@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class CachedVectorQuerySet(IndexedQuerySet["CachedVector"]):
-    """Cached vectors, and how those that nobody needs are dropped."""
+    """Cached vectors, and how to drop those that nobody needs."""
 
     def drop_unneeded(self, index: ImageIndex) -> None:
         """Drop vectors of spaces that no collection of the index has, and of images that are gone.
 
-        Memory does not grow with the catalogue.
+        Memory use does not grow with the catalogue.
         """
         rows = self.of(index)
         spaces = set(Collection.objects.of(index).values_list("space", flat=True))
@@ -37,11 +37,11 @@ class CachedVectorQuerySet(IndexedQuerySet["CachedVector"]):
 
 
 class CachedVector(models.Model):
-    """The vector of an image that is in no collection of the space, with the hash of the file that it was made from.
+    """The vector of an image that is in no collection of the space, with the hash of its file.
 
-    A hidden image leaves every collection, and so does one that FAILED. Its vectors stay here until a collection holds
-    them again, or the image is deleted. A cached vector is used for the same file and the same space only, so nothing
-    stale returns, whatever dies in between. Losing one costs an embedding and nothing else.
+    Hidden and FAILED images leave every collection. Their vectors stay here until a collection has the image again, or
+    the image is deleted. A cached vector is only used for the same file and space, so it is never stale, even if a
+    worker dies. Losing one costs one embedding.
     """
 
     index = models.CharField(_("index"), max_length=100)

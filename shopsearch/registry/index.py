@@ -44,25 +44,25 @@ _AGGREGATES: dict[str, tuple[FilterType, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class FilterField:
-    """A filter's type, and where its value is found: by a path of attributes from the product, or by a function of it.
+    """A filter's type and its value: a path of attributes from the product, or a function of the product.
 
-    ``FilterField(str, "brand__slug")`` reads ``product.brand.slug``; without a path it is the filter's own name.
+    ``FilterField(str, "brand__slug")`` reads ``product.brand.slug``; the default path is the filter's own name.
     ``FilterField(Decimal, price_of)`` calls ``price_of(product)``; name the rows that it reads in ``related``.
-    ``label`` is the path to what shoppers read for it: ``FilterField(str, "brand__slug", label="brand__name")``.
+    ``label`` is the path to the text that shoppers see: ``FilterField(str, "brand__slug", label="brand__name")``.
     """
 
     type: Any
     source: str | Callable[[Any], Any] = ""
     label: str = ""
     few_values: bool = False
-    """Whether there are only some hundred different values, such as categories: a Milvus server keeps a bitmap then."""
+    """Whether there are only a few hundred distinct values, as of categories: a Milvus server then uses a bitmap."""
     aggregate: Aggregate = ""
-    """What counts where the path leads to several rows: the "min" or "max" of their numbers or texts, or whether "any"
-    is true: ``FilterField(Decimal, "stockrecords__price", aggregate="min")``. A ``list[str]`` has all of them."""
+    """The value if the path leads to several rows: the "min" or "max" of their numbers or texts, or whether "any" is
+    true: ``FilterField(Decimal, "stockrecords__price", aggregate="min")``. A ``list[str]`` has all of them."""
 
     @property
     def kind(self) -> FilterType:
-        """Raises ImproperlyConfigured with what a filter can be."""
+        """The type's name in stores. Raises ImproperlyConfigured for a type or aggregate that no filter can have."""
         try:
             kind = _TYPES[
                 list[str] if get_origin(self.type) is list and get_args(self.type) == (str,) else self.type
@@ -79,9 +79,9 @@ class FilterField:
         return kind
 
     def value_of(self, product: Any, name: str) -> FilterValue | None:
-        """The value that the filter of this name has for a product; None where the product has none.
+        """The product's value for the filter of this name; None if it has none.
 
-        Raises ImproperlyConfigured where there are several values and no aggregate says which counts.
+        Raises ImproperlyConfigured if there are several values and no aggregate says which one counts.
         """
         if callable(self.source):
             return typed(self.kind, self.source(product))
@@ -109,29 +109,29 @@ class ImageIndex:
     image_field = "image"
     """The model's file field."""
     product_field = "product"
-    """The model's foreign key to the product; "" where a row of the model is itself the product."""
+    """The model's foreign key to the product; "" if a row of the model is itself the product."""
     variant_of = ""
-    """The product's foreign key, such as "parent", to the product that it is a variant of: the images of variants are
-    found as that product's. Every path begins at that product, so the variants are one of its relations."""
+    """The product's foreign key, such as "parent", to the product that it is a variant of: the images of variants count
+    as that product's. Every path begins at that product, so the variants are one of its relations."""
     filters: Mapping[str, Any] = {}
     """Filters by name: ``{"category": str, "price": Decimal, "brand": FilterField(str, "brand__name")}``."""
     partition_by = ""
     """The filter of type str, such as "site" or "tenant", that a Milvus collection is partitioned by: a search that
-    filters by it looks into that part alone. Every search of a shop of several tenants should."""
+    filters by it reads only that part. In a shop with several tenants, every search should filter by it."""
     text_fields: tuple[str, ...] = ()
     """Paths from the product to words that say what it is, for rerankers."""
     words: tuple[str, ...] = ()
-    """Paths from the product to the words it is found by, beside its pictures: ``("title", "brand__name")``."""
+    """Paths from the product to texts for word search: ``("title", "brand__name")``."""
     identifiers: tuple[str, ...] = ()
-    """Paths from the product to what it is called, such as ``("sku", "title")``: who searches for one has it first."""
+    """Paths from the product to its names, such as ``("sku", "title")``: an exact match of one ranks first."""
     language: str = ""
-    """Of the words, such as "es"; LANGUAGE_CODE without one."""
+    """The words' language, such as "es"; LANGUAGE_CODE by default."""
     newest = ""
-    """Path from the product to when it came in, such as "created_at", to sort by; without one, none can."""
+    """Path from the product to its date, such as "created_at", for sorting by newest; "" does not offer that order."""
     related: tuple[str, ...] = ()
-    """Paths from the product to rows that methods read: those of ``filters`` and ``words`` are found by themselves. A
-    change of these rows, such as ``("category__parent",)``, is followed too, and they are read for many products at
-    once."""
+    """Paths from the product to further rows that its methods read, such as ``("category__parent",)``; those in
+    ``filters`` and ``words`` need not be named. A change of these rows reindexes the product, and they are fetched for
+    many products at once."""
 
     def __init__(self, model: type[Model]) -> None:
         self.model = model
@@ -143,7 +143,7 @@ class ImageIndex:
 
     @property
     def database(self) -> str:
-        """The alias of the database that its images, and what is known of them, are written to."""
+        """The alias of the database that its images and their index state are written to."""
         return router.db_for_write(self.model)
 
     @property
@@ -179,14 +179,14 @@ class ImageIndex:
 
     @property
     def words_language(self) -> str:
-        """The language whose stemmer is used, such as "en"; "" for one that has none."""
+        """The language of the stemmer, such as "en"; "" if the language has none."""
         return analyzer.known_language(self.language or settings.LANGUAGE_CODE)
 
     @property
     def words_field(self) -> str:
-        """The collection's field of words, named by the analyzer's version as no filter can be; "" without any.
+        """The name of the collection's words field, which contains the analyzer's version; "" if there are no words.
 
-        Another language or version is another field, which a collection has once it is rebuilt from its vectors.
+        Another language or version is another field; a collection gets it when it is rebuilt from its vectors.
         """
         if not (self.words or self.identifiers):
             return ""
@@ -194,7 +194,7 @@ class ImageIndex:
 
     @property
     def field_types(self) -> dict[str, FieldType]:
-        """What a collection keeps of each image: the filters, and the words where any are declared."""
+        """The fields that a collection keeps of each image: the filters, and the words if any are declared."""
         fields: dict[str, FieldType] = {**self.filter_types}
         if self.partition_by:
             fields[self.partition_by] = "partition"
@@ -205,16 +205,16 @@ class ImageIndex:
     # What a project may override.
 
     def get_queryset(self) -> QuerySet[Any]:
-        """The images that may be found. What is not in it is in no answer, and is not kept in the store."""
+        """The images that may be found. All others are in no answer and not in the store."""
         queryset = self.model._default_manager.all()
         lookups = [lookup for lookup in self.product_lookups if lookup]
         return queryset.select_related(*lookups) if lookups else queryset
 
     def changes_at(self, now: datetime) -> datetime | None:
-        """The first moment after ``now`` at which time alone changes what ``get_queryset`` has; None for never.
+        """The first moment after ``now`` when ``get_queryset`` changes by the passing of time alone; None for never.
 
-        For ``filter(product__available_from__lte=timezone.now())`` it is the least ``available_from`` after ``now``.
-        The workers' sweep asks, and looks then.
+        For ``filter(product__available_from__lte=timezone.now())`` it is the smallest ``available_from`` after
+        ``now``. The workers' sweep calls this and reindexes at that moment.
         """
         return None
 
@@ -224,27 +224,27 @@ class ImageIndex:
         return product if parent is None else parent
 
     def get_filter_values(self, image: Any) -> dict[str, FilterValue | None]:
-        """One typed value per declared filter; None where the product has none."""
+        """One typed value per declared filter; None if the product has none."""
         product = self.get_product(image)
         return {name: field.value_of(product, name) for name, field in self.filter_fields.items()}
 
     def get_words(self, product: Any) -> list[str]:
-        """The texts that the product is found by, from ``words``."""
+        """The product's texts for word search, from ``words``."""
         return _texts(product, self.words)
 
     def get_identifiers(self, product: Any) -> list[str]:
-        """What the product is called, from ``identifiers``."""
+        """The product's names, from ``identifiers``."""
         return _texts(product, self.identifiers)
 
     def get_title(self, product: Any) -> str:
         return str(product)
 
     def get_text(self, product: Any) -> str:
-        """Words that say what the product is, for rerankers: ``text_fields``, or the title without any."""
+        """Words that say what the product is, for rerankers: from ``text_fields``, else the title."""
         return " ".join(_texts(product, self.text_fields)) or self.get_title(product)
 
     def get_url(self, product: Any) -> str:
-        """Where a result links to; "" where the product has no page of its own."""
+        """Where a result links to; "" if the product has no page of its own."""
         get_absolute_url = getattr(product, "get_absolute_url", None)
         return str(get_absolute_url()) if get_absolute_url else ""
 
@@ -256,8 +256,8 @@ class ImageIndex:
     def describe(self, product: Any, image: Any, request: Any = None) -> dict[str, Any]:
         """The product as the REST API and the widget's cards show it; add keys as you need them.
 
-        ``request`` is the shopper's, for a price that is theirs alone; None where nobody is asking, as in an
-        evaluation. An override may leave it out.
+        ``request`` is the shopper's, for example for their own price; None if there is no shopper, as in an
+        evaluation. An override may leave out the argument.
         """
         return {
             "id": product.pk,
@@ -269,7 +269,7 @@ class ImageIndex:
     # Not to be overridden.
 
     def filter_values(self, image: Any) -> dict[str, FilterValue | None]:
-        """What ``get_filter_values`` returns, but no number that is infinite or none at all."""
+        """What ``get_filter_values`` returns, with None for infinite numbers and NaN."""
         return {name: _finite(value) for name, value in self.get_filter_values(image).items()}
 
     def get_field_values(self, image: Any) -> dict[str, FilterValue | None]:
@@ -286,9 +286,9 @@ class ImageIndex:
         return values
 
     def open_image(self, image: Any) -> BinaryIO:
-        """The image's file, opened for reading; use it in a ``with``.
+        """The image's file, opened for reading; use it in a ``with`` statement.
 
-        Raises FileNotFoundError where there is none, and whatever the file storage raises.
+        Raises FileNotFoundError if there is no file, and whatever the file storage raises.
         """
         file = getattr(image, self.image_field)
         if not file:
@@ -296,18 +296,18 @@ class ImageIndex:
         return cast("BinaryIO", file.storage.open(file.name, "rb"))
 
     def existing(self, image_ids: Iterable[object], *, using: str = "") -> set[str]:
-        """Those of the images that the shop has, shown or not, in one query."""
-        # The base manager: a default manager may hide images.
+        """Which of these images exist in the shop, shown or not; in one query."""
+        # By the base manager, because a default manager may hide images.
         rows = self.model._base_manager.using(using or self.database)
         found = rows.filter(pk__in=keys_from(self.model, image_ids))
         return {str(key) for key in found.values_list("pk", flat=True)}
 
     def entity_id(self, image_id: object) -> str:
-        """The entity's key: 32 hexadecimal digits that follow from the index's name and the image's key alone."""
+        """The entity's key: 32 hexadecimal digits, derived only from the index's name and the image's key."""
         return hashlib.sha256(f"{self.name}\0{image_id}".encode()).hexdigest()[:32]
 
     def images_of(self, product_ids: Iterable[object], images: QuerySet[Any] | None = None) -> QuerySet[Any]:
-        """The images of these products, among those that may be found or among ``images``, by key."""
+        """The images of these products, by key, from ``images`` or else from those that may be found."""
         images = self.get_queryset() if images is None else images
         keys = keys_from(self.product_model, product_ids)
         condition = Q(**{f"{self.product_lookups[0] or 'pk'}__in": keys})
@@ -325,12 +325,12 @@ class ImageIndex:
 
     @property
     def product_key(self) -> F | Coalesce:
-        """In a query of images, the key of the product that each is found as."""
+        """An expression for queries of images: the key of the product that each is found as."""
         keys = [f"{lookup}__pk" if lookup else "pk" for lookup in reversed(self.product_lookups)]
         return Coalesce(*keys) if len(keys) > 1 else F(keys[0])
 
     def described(self, product: Any, image: Any, request: Any = None) -> dict[str, Any]:
-        """What ``describe`` returns; where that raises, what can be said without it, and the log has why.
+        """What ``describe`` returns. If it raises, the error is logged and a minimal description returned.
 
         So one product does not take down the page that it is on.
         """
@@ -339,7 +339,7 @@ class ImageIndex:
             if _takes_request(getattr(describe, "__func__", describe)):
                 return describe(product, image, request=request)
             return describe(product, image)
-        except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
+        except (OperationalError, InterfaceError):  # the database is away: not this product's fault
             raise
         except Exception:
             logger.exception("%s: product %s cannot be described.", self.name, product.pk)
@@ -352,7 +352,7 @@ class ImageIndex:
         }
 
     def text_of(self, product: Any) -> str:
-        """What ``get_text`` returns; "" where that raises, and the log has why."""
+        """What ``get_text`` returns; "" if it raises, which is logged."""
         try:
             return self.get_text(product)
         except (OperationalError, InterfaceError):
@@ -364,15 +364,15 @@ class ImageIndex:
 
 @cache
 def _takes_request(describe: Callable[..., Any]) -> bool:
-    """Whether a project's ``describe`` does; asked of each only once, and not for each card of a page."""
+    """Whether a project's ``describe`` has the argument ``request``; cached, because every card of a page asks."""
     kinds = inspect.signature(describe).parameters
     return "request" in kinds or any(each.kind is each.VAR_KEYWORD for each in kinds.values())
 
 
 def follow(value: Any, path: str) -> Any:
-    """What is at the end of a path of attributes: a list where the path leads to several rows, None for an absent row.
+    """The value at the end of a path of attributes: a list if it leads to several rows, None for a missing row.
 
-    What can be called at the end is called.
+    A callable at the end is called.
     """
     names = path.split("__")
     for place, name in enumerate(names, start=1):
@@ -380,7 +380,7 @@ def follow(value: Any, path: str) -> Any:
             return None
         try:
             value = getattr(value, name)
-        except ObjectDoesNotExist:  # the other side of a one-to-one, without a row
+        except ObjectDoesNotExist:  # the reverse side of a one-to-one without a row
             return None
         if isinstance(value, Manager):
             rows, rest = value.all(), "__".join(names[place:])
@@ -398,7 +398,7 @@ def _texts(product: Any, paths: Iterable[str]) -> list[str]:
 
 
 def typed(kind: FilterType, value: Any) -> FilterValue | None:
-    """The value as stores keep it. Raises TypeError or ValueError for what would be another one there."""
+    """The value as stores keep it. Raises TypeError or ValueError for a value that they would change."""
     if value is None:
         return None
     if kind in ("strings", "boolean") and isinstance(value, str):
@@ -417,12 +417,12 @@ def typed(kind: FilterType, value: Any) -> FilterValue | None:
 
 
 def _finite(value: FilterValue | None) -> FilterValue | None:
-    """No number that is infinite or none at all: JSON has no such, and no shopper can ask for it."""
+    """The value; None for infinite numbers and NaN, which JSON lacks and no shopper can ask for."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _or_empty(ask: Callable[[], str]) -> str:
     try:
         return ask()
-    except Exception:  # the log has why already
+    except Exception:  # logged already
         return ""

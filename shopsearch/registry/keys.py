@@ -1,4 +1,4 @@
-"""Primary keys: those of a queryset, in chunks, and those that texts name."""
+"""Primary keys: a queryset's, in chunks, and those that arrive as text."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 
 CHUNK = 1_000
-"""Keys held, and rows written, at once."""
+"""How many keys are held, and rows written, at once."""
 LONGEST = 2**63
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def keys_of(queryset: QuerySet[Any]) -> Iterator[list[Any]]:
-    """The queryset's primary keys, in chunks and in constant memory; those of a slice or a union, all in memory.
+    """The queryset's primary keys in chunks, in constant memory; a slice or a union is read into memory.
 
-    By comparison with the last key rather than by a cursor: a cursor that is open while rows are written makes
-    SQLite answer "database is locked" as soon as another process writes too.
+    Each chunk starts after the last key instead of using a cursor: with a cursor that is open during writes, SQLite
+    answers "database is locked" as soon as another process writes too.
     """
     if queryset.query.is_sliced or queryset.query.combinator:
         yield from chunks_of(list(_unordered_parts(queryset).values_list("pk", flat=True)))
@@ -35,9 +35,9 @@ def keys_of(queryset: QuerySet[Any]) -> Iterator[list[Any]]:
 
 
 def keys_from(model: type[Model], ids: Iterable[object]) -> list[Any]:
-    """Those of the ids that the model's primary key can have, as its values; the others name no row of it.
+    """The ids that are possible values of the model's primary key, as such values; the others are dropped.
 
-    Whatever the ids are, the database takes what is returned.
+    The database accepts all that are returned, whatever the ids are.
     """
     key, keys = model._meta.pk, []
     for each in ids:
@@ -51,14 +51,14 @@ def keys_from(model: type[Model], ids: Iterable[object]) -> list[Any]:
 
 
 def _fits(value: Any) -> bool:
-    """Drivers refuse with errors of their own a number longer than any database has, and a text that is none."""
+    """Whether a database driver accepts the value: they raise errors of their own for huge numbers and broken texts."""
     if isinstance(value, int):
         return -LONGEST <= value < LONGEST
     return is_storable(value)
 
 
 def is_storable(value: object) -> bool:
-    """Not a text that no database holds: with half a surrogate pair, or with a NUL, which PostgreSQL refuses."""
+    """Whether a database can store the value: not a text with half a surrogate pair, or a NUL (PostgreSQL)."""
     return not (isinstance(value, str) and _NOT_TEXT.search(value))
 
 
@@ -69,7 +69,7 @@ def chunks_of(values: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _unordered_parts(queryset: QuerySet[Any]) -> QuerySet[Any]:
-    """SQLite refuses an order inside of a union, be it only the model's default one, and it means nothing there."""
+    """The union with its parts unordered: SQLite refuses an order inside a union, even the model's default one."""
     queryset = queryset.all()
     parts = [query.clone() for query in queryset.query.combined_queries]
     for query in parts:

@@ -1,4 +1,4 @@
-"""Declared paths, resolved against the models before a row is read: what cannot be followed, and what mends it."""
+"""Checks declared paths against the models, before any row is read: what cannot be followed, and how to fix it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.db.models import Field, ForeignObjectRel, Model, fields
 from shopsearch.types import FilterType
 
 End = FilterType | Literal["texts", "anything"]
-"""What is to be at the end of a path: a filter's value, texts, or whatever there is."""
+"""What a path should end at: a filter's value, texts, or anything."""
 
 _PYTHON: Mapping[type[Any], type[Any]] = {
     fields.CharField: str,
@@ -32,7 +32,7 @@ _PYTHON: Mapping[type[Any], type[Any]] = {
     fields.IntegerField: int,
     fields.BooleanField: bool,
 }
-"""What rows hold in Django's own fields. A field of another package may give anything."""
+"""The Python types of Django's own fields. A field of another package may have any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +41,14 @@ class Fault:
 
     message: str
     hint: str = ""
-    """What mends it; "" where only the declaration's own words can say."""
+    """How to fix it; "" if nothing can be suggested."""
 
 
 def fault_in(model: type[Model] | None, path: str, end: End, *, several: bool = False) -> Fault | None:
-    """What is wrong with a path from a row of this model; None where all is well as far as classes can tell.
+    """What is wrong with a path from a row of this model; None if nothing, as far as the classes tell.
 
-    A path goes through fields, related rows and attributes, as ``registry.index.follow`` does, and may end at a method
-    that needs no arguments. With ``several``, it may lead to several rows. Asks no database.
+    A path goes through fields, related rows and attributes, as in ``registry.index.follow``, and may end at a method
+    without required arguments. With ``several``, it may lead to several rows. Makes no database query.
     """
     owner: type[Any] | None = model
     is_many = False
@@ -76,7 +76,7 @@ def fault_in(model: type[Model] | None, path: str, end: End, *, several: bool = 
 
 
 def _field(owner: type[Any], name: str) -> Any:
-    """The field or the other end of one that rows have under this name; None where it is no field."""
+    """The forward or reverse field with this name; None if it is not a field."""
     if not issubclass(owner, Model):
         return None
     for field in owner._meta.get_fields():
@@ -116,7 +116,7 @@ def _missing(owner: type[Any], name: str) -> Fault:
 
 
 def _fault_in_attribute(owner: type[Any], name: str, *, is_last: bool) -> Fault | None:
-    """Of what is no field: a method, a property, a constant."""
+    """What is wrong with a name that is not a field: a method, a property or a constant."""
     if not inspect.isroutine(inspect.getattr_static(owner, name)):
         return None
     if not is_last:
@@ -126,7 +126,7 @@ def _fault_in_attribute(owner: type[Any], name: str, *, is_last: bool) -> Fault 
         )
     try:
         parameters = list(inspect.signature(getattr(owner, name)).parameters.values())
-    except ValueError:  # some of Python's own methods do not say
+    except ValueError:  # some built-in methods have no signature
         return None
     if not isinstance(inspect.getattr_static(owner, name), staticmethod | classmethod):
         parameters = parameters[1:]

@@ -32,7 +32,7 @@ def register(*models: type[Model]) -> Callable[[IndexClass], IndexClass]:
 
 
 def register_default(index_class: type[ImageIndex]) -> None:
-    """The index of the product image model, where the project registers none: for apps that know the shop's models."""
+    """Set the index of the product image model if the project registers none: for apps that know the shop's models."""
     global _default
     _default = index_class
 
@@ -43,19 +43,19 @@ def unregister(model: type[Model]) -> None:
 
 
 def get_indexes() -> list[ImageIndex]:
-    """Every registered index, by name."""
+    """All registered indexes, sorted by name."""
     return sorted(_indexes.values(), key=lambda index: index.name)
 
 
 def databases() -> list[str]:
-    """The aliases of the databases in which changes are noted: those that the indexed models are written to."""
+    """The aliases of the databases that the indexed models are written to; changes are noted there too."""
     return sorted({index.database for index in _indexes.values()})
 
 
 def get_index(name: str = "") -> ImageIndex:
-    """The index of this name; without one, the only index or that of the project's product image model.
+    """The index of this name; by default the only index, or that of the project's product image model.
 
-    Raises ImproperlyConfigured when there is none.
+    Raises ImproperlyConfigured if there is none.
     """
     indexes = {index.name: index for index in get_indexes()}
     if not name and len(indexes) > 1:
@@ -70,12 +70,12 @@ def get_index(name: str = "") -> ImageIndex:
 
 
 def find_index(name: str) -> ImageIndex | None:
-    """The index of this name; None where the project has none such, or none any more."""
+    """The index of this name; None if the project has none, or no longer has it."""
     return next((index for index in _indexes.values() if index.name == name), None)
 
 
 def index_for(model: type[Model]) -> ImageIndex:
-    """The index of this model, or of a proxy of the same table. Raises ImproperlyConfigured when there is none."""
+    """The index of this model, or of a proxy of the same table. Raises ImproperlyConfigured if there is none."""
     table = model._meta.concrete_model
     kin = (index for known, index in _indexes.items() if known._meta.concrete_model is table)
     index = _indexes.get(model) or next(kin, None)
@@ -85,9 +85,9 @@ def index_for(model: type[Model]) -> ImageIndex:
 
 
 def get_product_image_model() -> type[Model]:
-    """The model named by SHOPSEARCH_PRODUCT_IMAGE_MODEL: shopsearch's own ProductImage unless the project says else.
+    """The model that SHOPSEARCH_PRODUCT_IMAGE_MODEL names, by default shopsearch's own ProductImage.
 
-    Raises ImproperlyConfigured when it names no model.
+    Raises ImproperlyConfigured if there is no such model.
     """
     name = getattr(settings, "SHOPSEARCH_PRODUCT_IMAGE_MODEL", "shopsearch.ProductImage")
     try:
@@ -99,7 +99,7 @@ def get_product_image_model() -> type[Model]:
 
 
 def autodiscover() -> None:
-    """Import each app's ``image_indexes``; then register the product image model unless a project did."""
+    """Import each app's ``image_indexes``; then register the product image model unless one of them did."""
     autodiscover_modules("image_indexes")
     model = get_product_image_model()
     if model not in _indexes:

@@ -1,4 +1,4 @@
-"""Relations: the rows beyond the product that an index reads, and how to get from the images to them and back."""
+"""Relations: the related rows that an index reads, and how to get from the images to them and back."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ class Relation:
     """One step of a declared path, from a row of one model to rows of another."""
 
     source: str
-    """The lookup from the image to where the step begins, such as ``product``; "" for the image itself."""
+    """The lookup from the image to the step's start, such as ``product``; "" for the image itself."""
     lookup: str
-    """The lookup from the image to where it ends, such as ``product__category``."""
+    """The lookup from the image to the step's end, such as ``product__category``."""
     attribute: str
-    """The same as a path of attributes, which another name may lead back: ``product__edition_set``."""
+    """The same as a path of attributes, where a reverse relation may have another name: ``product__edition_set``."""
     field: Any
-    """Django's field, or the other end of one."""
+    """Django's field, forward or reverse."""
     model: type[Model]
-    """Of the rows where it ends."""
+    """The model of the rows at the step's end."""
     attributes: frozenset[str] | None
-    """What is read of those rows; None where anything may be."""
+    """The columns that are read of those rows; None if any may be."""
 
     @property
     def may_leave(self) -> bool:
-        """Whether a row where it ends has the foreign key, and may go over to another product."""
+        """Whether the rows at the step's end have the foreign key, so that one may move to another product."""
         return _leaves(self.field)
 
     @property
     def is_reverse(self) -> bool:
-        """Whether the field is declared where the step ends."""
+        """Whether the field is declared on the model at the step's end."""
         return isinstance(self.field, ForeignObjectRel)
 
     def reads(self, names: frozenset[str] | None) -> bool:
-        """Whether any of these fields matters; None stands for all of them."""
+        """Whether any of these fields is read; None stands for all fields."""
         return names is None or self.attributes is None or bool(self.attributes & names)
 
 
 def relations_of(index: ImageIndex) -> list[Relation]:
-    """Every relation that the index's paths declare, each once. What cannot be followed is left out."""
+    """Every relation in the index's declared paths, each once. What cannot be followed is left out."""
     found: dict[str, Relation] = {}
     paths = [
         path for name, field in index.filter_fields.items() if isinstance(path := field.source or name, str)
@@ -59,15 +59,15 @@ def relations_of(index: ImageIndex) -> list[Relation]:
 
 
 def with_related(index: ImageIndex, images: QuerySet[Any]) -> QuerySet[Any]:
-    """The images with the rows that the declared paths lead to, in one query for each relation, not for each image."""
+    """The images with the rows that the declared paths lead to, in one query per relation instead of per image."""
     if type(index).get_product is not ImageIndex.get_product:
-        return images  # nobody knows where its paths begin
+        return images  # get_product is the project's, so it is unknown where the paths begin
     own = [lookup for lookup in index.product_lookups if lookup]
     return images.prefetch_related(*own, *(relation.attribute for relation in relations_of(index)))
 
 
 def relation(model: type[Model], name: str) -> Any:
-    """The relation that a model calls so, from either end; None where there is none to be followed."""
+    """The model's relation of this name, forward or reverse; None if there is none that can be followed."""
     try:
         field: Any = model._meta.get_field(name)
     except FieldDoesNotExist:
@@ -97,13 +97,13 @@ def _steps(index: ImageIndex, start: str, path: str) -> Iterator[Relation]:
             attribute=attribute,
             field=field,
             model=model,
-            # Where the row has the foreign key, that one matters as well.
+            # If the row has the foreign key, that column matters too.
             attributes=None if _leaves(field) else _attributes(model, names[place + 1 : place + 2]),
         )
 
 
 def _attributes(model: type[Model], names: list[str]) -> frozenset[str] | None:
-    """The columns of what is read next; None where that is no column: the row itself, a property, a method."""
+    """The columns of the attribute that is read next; None for the row itself, a property or a method."""
     for name in names:
         try:
             field: Any = model._meta.get_field(name)

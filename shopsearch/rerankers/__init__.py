@@ -1,4 +1,4 @@
-"""Rerankers: models that look at the query and at few candidates, and say which match best."""
+"""Rerankers: models that look at the query and a few candidates, and say which match best."""
 
 from shopsearch.rerankers.base import Reranker
 

@@ -1,8 +1,8 @@
 """One picture of all candidates, numbered, beside the query's: what a listwise reranker looks at.
 
-The layout is the reference's (Milvus, "Multimodal Semantic Search with Images and Text"): tiles of 300 pixels with a
-black border and a red number on a white badge; on the left a column that holds the query with a blue border at its
-bottom; 1200x900 for nine candidates with a query picture.
+The layout is that of Milvus's tutorial "Multimodal Semantic Search with Images and Text": tiles of 300 pixels with a
+black border and a red number on a white badge; a column on the left with the query, in a blue border, at its bottom;
+1200x900 for nine candidates and a query picture.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ WHITE, BLACK, RED, BLUE = (ImageColor.getrgb(name) for name in ("white", "black"
 
 
 def collage(pictures: Sequence[Image.Image], query: Image.Image | None = None) -> Image.Image:
-    """The pictures as a grid, row by row, numbered from 1; RGB; nothing is cut off or squashed.
+    """The pictures in a grid, row by row, numbered from 1; RGB; nothing is cropped or squashed.
 
-    The grid is as near to a square as their number allows, and empty places are white. With a query picture there is a
-    column more. Raises ValueError without pictures.
+    The grid is as square as possible, and empty places are white. A query picture adds a column. Raises ValueError
+    without pictures.
     """
     if not pictures:
         raise ValueError("A collage needs at least one picture.")

@@ -1,7 +1,7 @@
-"""Typed decisions: a probability for each candidate from one forward pass, and nothing is written or read back.
+"""Typed decisions: a probability for each candidate from one forward pass; no text is generated or parsed.
 
-transformers has them as DecisionPipeline, and ``transformers serve`` and others answer them at ``/v1/systemone``. Any
-instruction-tuned vision-language model will do, and models made for it do better.
+transformers has them as DecisionPipeline; ``transformers serve`` and other servers answer them at ``/v1/systemone``.
+Any instruction-tuned vision-language model will do; models made for decisions do better.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers import prompts
 from shopsearch.rerankers.collage import collage
-from shopsearch.rerankers.remote import MAX_CANDIDATES, RemoteReranker, jpeg, storable
+from shopsearch.rerankers.remote import MAX_CANDIDATES, RemoteReranker, base64_jpeg, storable
 from shopsearch.rerankers.vision_language import VisionLanguageReranker
-from shopsearch.types import Candidate, Judgement, Query
+from shopsearch.types import Candidate, Query, RerankerOutput
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 VERSION = "1"
-"""Goes up with any change of the texts below."""
+"""Increased with every change of the texts below."""
 
 NAME = "best"
 PICTURE, COLLAGE = "<query-picture>", "<collage>"
-"""Stand for the pictures within the texts. No quoted text can contain an angle bracket."""
+"""Placeholders of the pictures in the texts. No quoted text can contain an angle bracket."""
 STATE = "A shopper searches a shop."
 QUESTION = "Which product is the most suitable for the search?"
 
 
 @dataclass(kw_only=True, eq=False)
 class DecisionReranker(VisionLanguageReranker):
-    """Scores each candidate by the probability that it is the best, decided by a model in this process."""
+    """Scores each candidate by the probability that it is the best; the model runs in this process."""
 
     titles: bool = True
-    """Whether the model reads what the products are called. Without, nothing that a seller writes can speak to it."""
+    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
     most_candidates: int = 9
 
     _kind = "decision"
@@ -48,9 +48,9 @@ class DecisionReranker(VisionLanguageReranker):
     def __post_init__(self) -> None:
         self.prompt_version = _version(self.titles)
 
-    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         if not candidates:
-            return Judgement(scores=[])
+            return RerankerOutput(scores=[])
         question = _question(query, candidates, titles=self.titles)
         loaded = self._loaded
         import torch
@@ -58,12 +58,12 @@ class DecisionReranker(VisionLanguageReranker):
         try:
             with self._deciding, torch.inference_mode():
                 answers = self._pipeline({**question, "assets": _pictures(query, candidates)})
-        except RuntimeError as error:  # torch's: the GPU is full, or gone
+        except RuntimeError as error:  # from torch: the GPU is full, or gone
             raise RerankerError(f"The model cannot answer at the moment: {error}") from error
         except ValueError as error:
             name = type(loaded.model).__name__
             raise ImproperlyConfigured(f"The model, a {name}, cannot take this decision: {error}") from error
-        return _judgement(answers, len(candidates))
+        return _output(answers, len(candidates))
 
     @cached_property
     def _pipeline(self) -> Any:
@@ -77,32 +77,32 @@ class DecisionReranker(VisionLanguageReranker):
     def _check_more(self) -> list[str]:
         if 2 <= self.most_candidates <= MAX_CANDIDATES:
             return []
-        return [f"most_candidates must be from 2 to {MAX_CANDIDATES}: each is told by a letter."]
+        return [f"most_candidates must be from 2 to {MAX_CANDIDATES}: a letter stands for each."]
 
 
 @dataclass(kw_only=True, eq=False)
 class DecisionServerReranker(RemoteReranker):
-    """Scores each candidate by the probability that it is the best, decided by a model on a server."""
+    """Scores each candidate by the probability that it is the best; the model runs on a server."""
 
     titles: bool = True
-    """Whether the model reads what the products are called. Without, nothing that a seller writes can speak to it."""
+    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.prompt_version = _version(self.titles)
 
-    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         if not candidates:
-            return Judgement(scores=[])
+            return RerankerOutput(scores=[])
         assets = {
-            name: {"type": "image", "format": "jpeg", "data_base64": jpeg(picture)}
+            name: {"type": "image", "format": "jpeg", "data_base64": base64_jpeg(picture)}
             for name, picture in _pictures(query, candidates).items()
         }
         question = _question(query, candidates, titles=self.titles)
         answer = self._endpoint.ask("/systemone", {"model": self.model, **question, "assets": assets})
         if not isinstance(answer.get("answers"), dict):
             raise RerankerError("The model server's answer has no decisions.")
-        return _judgement(answer["answers"], len(candidates))
+        return _output(answer["answers"], len(candidates))
 
 
 def _version(titles: bool) -> str:
@@ -110,7 +110,7 @@ def _version(titles: bool) -> str:
 
 
 def _pictures(query: Query, candidates: Sequence[Candidate]) -> dict[str, Image]:
-    """At most two; a server takes four."""
+    """At most two pictures; a server takes up to four."""
     pictures = {COLLAGE: collage([candidate.image for candidate in candidates])}
     return {PICTURE: query.image, **pictures} if query.image is not None else pictures
 
@@ -128,11 +128,11 @@ def _question(query: Query, candidates: Sequence[Candidate], *, titles: bool) ->
     return {"state": "\n".join(lines), "questions": {NAME: question}}
 
 
-def _judgement(answers: Mapping[str, Any], count: int) -> Judgement:
-    """The probabilities by number, whatever they are: a candidate without one has None."""
+def _output(answers: Mapping[str, Any], count: int) -> RerankerOutput:
+    """The candidates' probabilities, unchecked; None for a candidate without one."""
     answer = answers.get(NAME)
     found = answer.get("probabilities") if isinstance(answer, dict) else None
     known = found if isinstance(found, dict) else {}
-    return Judgement(
+    return RerankerOutput(
         scores=[known.get(str(number)) for number in range(1, count + 1)], raw=storable(str(known))
     )

@@ -1,4 +1,4 @@
-"""A model server over HTTP: one question, answered or given up within a bounded time."""
+"""A model server over HTTP: one question, answered or given up by its deadline."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers.prompts import quoted
 
 MAX_BYTES = 1024 * 1024
-"""Of an answer. Ten thousand tokens are a twentieth of it."""
+"""The largest answer. Ten thousand tokens take a twentieth of it."""
 BACKOFF_SECONDS = 0.25
-"""Before the second try; twice as long before each further one."""
+"""The pause before the second try; it doubles before each further one."""
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which another try may succeed."""
 MISCONFIGURED = {
@@ -28,13 +28,13 @@ MISCONFIGURED = {
     403: "Correct its API key.",
     404: "Correct url, which ends before /chat/completions or /systemone, and the model's name.",
 }
-"""Statuses that every request would get, and what to do about them."""
+"""Statuses that a wrong setting causes, with what to do about them."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(kw_only=True, eq=False)
 class Breaker:
-    """Refuses for a while after failures in a row, then lets one try through."""
+    """A circuit breaker: after failures in a row it refuses requests for a while, then lets one try through."""
 
     max_failures: int
     pause_seconds: float
@@ -44,7 +44,7 @@ class Breaker:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def admit(self) -> None:
-        """Raises RerankerError while it is open."""
+        """Raises RerankerError while the breaker is open."""
         with self._lock:
             if self._failures < self.max_failures:
                 return
@@ -53,7 +53,7 @@ class Breaker:
                 raise RerankerError(
                     f"The model server failed {self._failures} times in a row; it is asked again in {left:.0f} s."
                 )
-            # This request tries; the others wait for its outcome.
+            # This request tries; the others are refused until it has an answer.
             self._refused_until = self.clock() + self.pause_seconds
 
     def succeeded(self) -> None:
@@ -67,7 +67,7 @@ class Breaker:
 
 
 class _Transient(Exception):
-    """The server failed in a way that may be over soon."""
+    """The server failed in a way that may pass soon."""
 
     def __init__(self, message: str, wait_seconds: float = 0.0) -> None:
         super().__init__(message)
@@ -75,7 +75,7 @@ class _Transient(Exception):
 
 
 class _Refused(Exception):
-    """The server works, and does not want this one request."""
+    """The server works but refuses this request."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -91,7 +91,7 @@ class Endpoint:
 
     @property
     def address(self) -> http.URL:
-        """Where the API begins. Raises ImproperlyConfigured where that is not an address of a server."""
+        """The API's base address. Raises ImproperlyConfigured if it is not a server's address."""
         try:
             address = http.URL(self.url)
         except (http.InvalidURL, TypeError):
@@ -110,10 +110,10 @@ class Endpoint:
         return has_key and self.address.scheme == "http" and self.address.host not in LOOPBACK
 
     def ask(self, path: str, question: Mapping[str, object]) -> Mapping[str, Any]:
-        """The JSON object that the server answers when this is posted to ``path``.
+        """The JSON object that the server answers to a POST of ``question`` to ``path``.
 
-        All tries, and the pauses between them, take ``timeout_seconds`` at most. Raises RerankerError when there is no
-        such answer, ImproperlyConfigured when the address or the API key is not one.
+        All tries and the pauses between them take ``timeout_seconds`` at most. Raises RerankerError if there is no
+        such answer, ImproperlyConfigured if the address or the API key is malformed.
         """
         url = self.address.copy_with(path=f"{self.address.path.rstrip('/')}{path}")
         self._key()
@@ -135,7 +135,7 @@ class Endpoint:
             try:
                 return self._read(self._send(url, content, deadline))
             except _Transient as failure:
-                # With a random part: a server that comes back would meet every worker at the same moment.
+                # Random, so that not every worker asks at the moment when the server comes back.
                 pause = BACKOFF_SECONDS * 2**tried * random.uniform(0.5, 1)  # noqa: S311
                 pause = max(pause, failure.wait_seconds)
                 if tried == self.retries or deadline.ends_within(pause):
@@ -149,7 +149,7 @@ class Endpoint:
                 "POST", url, headers=self._headers(), content=content, deadline=deadline, max_bytes=MAX_BYTES
             )
         except http.Failure as error:
-            # Without frames and causes, whose variables have the API key.
+            # Drop the frames and causes: their variables hold the API key.
             failure = error.with_traceback(None)
             failure.__cause__ = failure.__context__ = None
         message = f"The model server {url.host} gave no usable answer: {failure}."
@@ -167,7 +167,7 @@ class Endpoint:
         key = (self.api_key or os.environ.get(self.api_key_environment, "")).strip()
         if key.isascii() and key.isprintable():
             return key
-        del key  # a report of the error may show this frame
+        del key  # an error report may show this frame's variables
         raise ImproperlyConfigured("The reranker's API key has characters that cannot be sent.")
 
     def _read(self, response: http.Response) -> Mapping[str, Any]:
@@ -191,7 +191,7 @@ class Endpoint:
         return value
 
     def _parsed(self, body: bytes) -> object:
-        """The JSON value, None where it is none; without the API key, which some servers quote."""
+        """The JSON value, or None if it is not JSON; without the API key, which some servers quote."""
         text = body.decode("utf-8", "replace")
         text = text.replace(self._key(), "[API key]") if len(self._key()) >= 8 else text
         try:
@@ -201,7 +201,7 @@ class Endpoint:
 
 
 def _reason(value: object) -> str:
-    """What the body of an error says, as OpenAI's and FastAPI's have it; quoted and bounded."""
+    """The message in an error's body, in OpenAI's or FastAPI's form; quoted and bounded."""
     if not isinstance(value, dict):
         return ""
     error = value.get("error") or value.get("detail") or value.get("message")

@@ -1,8 +1,8 @@
-"""The embedder once more, on each candidate's picture and words together: no further model, no training.
+"""Reranks with the embedder, on each candidate's picture and words together: no other model, no training.
 
-Retrieval compares the query with pictures alone, because a collection of pictures serves every kind of query. For the
-few that it found there is time to embed picture and words jointly, which Visualized BGE and its kind are made for. Each
-candidate is judged by itself, so the candidates' order cannot matter.
+Retrieval compares the query with pictures only, because a collection of pictures serves every kind of query. For the
+few candidates there is time to embed picture and words jointly, which Visualized BGE and similar models are made for.
+Each candidate is judged by itself, so their order does not matter.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from shopsearch.embedders.base import Embedder
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers.base import Reranker
-from shopsearch.types import Candidate, Judgement, Query
+from shopsearch.types import Candidate, Query, RerankerOutput
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 @dataclass(kw_only=True, eq=False)
 class JointReranker(Reranker):
-    """Scores a candidate by how near its picture, or its picture and words together, is to the query."""
+    """Scores a candidate by how near its picture, alone or with its words, is to the query: the nearer counts."""
 
     prompt_version: str = "3"
     most_candidates: int = 9
@@ -44,12 +44,12 @@ class JointReranker(Reranker):
             )
         return self._embedder
 
-    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         joint = [Query(image=candidate.image, text=candidate.text) for candidate in candidates]
         pictures = [Query(image=candidate.image) for candidate in candidates]
         vectors = self._bound.embed([query, *joint, *pictures])
         cosines = (vectors[1:] @ vectors[0]).reshape(2, len(candidates))
-        # Words may only help: a brand that the model never read must not hide what the picture shows.
+        # Words may only help: a brand that the model does not know must not outweigh what the picture shows.
         scores = [float(score) for score in cosines.max(axis=0)]
         likeness: list[float] = []
         caption = ""
@@ -65,7 +65,7 @@ class JointReranker(Reranker):
             named = [float(cosine) for cosine in alone[1:] @ alone[0]]
             if words:
                 caption = f"Looks like: {words[named.index(max(named))]}"
-        return Judgement(
+        return RerankerOutput(
             scores=scores,
             caption=caption,
             reason=_reason(query, candidates, scores, likeness),
@@ -78,7 +78,7 @@ def _words(text: str) -> list[str]:
 
 
 def _shared(query: Query, candidates: Sequence[Candidate]) -> list[str]:
-    """What most candidates are called and the query's words do not say: the picture may have brought it in."""
+    """Words that most candidates share and the query's text lacks: the query's picture may have brought them in."""
     asked = set(_words(query.text))
     named = Counter(word for candidate in candidates for word in set(_words(candidate.text)) - asked)
     return sorted(word for word, count in named.items() if count * 2 > len(candidates))
@@ -87,7 +87,7 @@ def _shared(query: Query, candidates: Sequence[Candidate]) -> list[str]:
 def _reason(
     query: Query, candidates: Sequence[Candidate], scores: Sequence[float], likeness: Sequence[float]
 ) -> str:
-    """Why the best scored candidate is: facts that were computed, not a model's prose."""
+    """Why the best candidate is the best: computed facts, not a model's prose."""
     if not candidates:
         return ""
     best = max(range(len(candidates)), key=lambda place: scores[place])

@@ -1,8 +1,8 @@
-"""All candidates on one collage, ranked by one step of a vision-language model, as in the reference but for the parser.
+"""All candidates on one collage, ranked by one step of a vision-language model.
 
-The reference has the model write the whole list, and reads it; one of nine got lost. Here the list's first number ranks
-all: its probabilities are the scores (Reddy et al. 2024, "FIRST", arXiv 2406.15657), so that no candidate can be left
-out, repeated or invented, and one step is enough.
+Milvus's tutorial has the model write the whole list and parses it; one of nine candidates got lost. Here the
+probabilities of the list's first number are the scores (Reddy et al. 2024, "FIRST", arXiv 2406.15657), so no candidate
+can be left out, repeated or invented, and one step is enough.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shopsearch.rerankers.collage import collage
 from shopsearch.rerankers.prompts import Prompt
 from shopsearch.rerankers.vision_language import VisionLanguageReranker
 from shopsearch.rerankers.vision_models.base import VisionLanguageModel
-from shopsearch.types import Candidate, Judgement, Query
+from shopsearch.types import Candidate, Query, RerankerOutput
 
 logger = logging.getLogger(__name__)
 
@@ -25,19 +25,19 @@ logger = logging.getLogger(__name__)
 class ListwiseReranker(VisionLanguageReranker):
     """Scores each candidate by the probability that the model names it first.
 
-    Any instruction-tuned vision-language model that transformers itself has will do. Whatever it knows or does not, the
-    scores are one probability per candidate; caption and reason are in its own words, which nobody has checked.
+    Any instruction-tuned vision-language model that transformers itself implements will do. Caption and reason are the
+    model's own words, which nobody has checked.
     """
 
     caption: bool = True
-    """Whether the query's picture is described in a sentence first, which the ranking then reads."""
+    """Whether the model first describes the query's picture in a sentence, which then helps the ranking."""
     reason: bool = True
-    """Whether the model says why the best is the best, after the ranking, which no failure of this can cost."""
+    """Whether the model says why the best is the best. It does so after the ranking, so a failure costs no ranking."""
     titles: bool = True
-    """Whether the model reads what the products are called. Without, nothing that a seller writes can speak to it."""
+    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
     two_orders: bool = True
-    """Whether it is asked again with the candidates reversed and the probabilities averaged, against its liking for
-    places: reversing the candidates then changes nothing."""
+    """Whether the model is asked again with the candidates reversed, and the probabilities averaged. This cancels its
+    position bias: reversing the candidates then changes nothing."""
     most_caption_tokens: int = 40
     most_reason_tokens: int = 60
     most_candidates: int = 9
@@ -52,9 +52,9 @@ class ListwiseReranker(VisionLanguageReranker):
     def _choices(self) -> tuple[bool, bool, bool]:
         return self.caption, self.titles, self.two_orders
 
-    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         if not candidates:
-            return Judgement(scores=[])
+            return RerankerOutput(scores=[])
         model = self._loaded
         caption = ""
         if self.caption and query.image is not None:
@@ -76,12 +76,12 @@ class ListwiseReranker(VisionLanguageReranker):
             )
             reason = self._written(model, asked, self.most_reason_tokens)
         raw = "\n".join(" ".join(f"{score:.4f}" for score in answer) for answer in answers)
-        return Judgement(scores=scores, caption=caption, reason=reason, raw=raw)
+        return RerankerOutput(scores=scores, caption=caption, reason=reason, raw=raw)
 
     def _scores(
         self, model: VisionLanguageModel, query: Query, candidates: Sequence[Candidate], caption: str
     ) -> list[float]:
-        """Per candidate the probability that it is named first when they are shown in this order."""
+        """Each candidate's probability of being named first when they are shown in this order."""
         asked = prompts.listwise(
             collage([candidate.image for candidate in candidates], query.image),
             [candidate.text for candidate in candidates],
@@ -93,7 +93,7 @@ class ListwiseReranker(VisionLanguageReranker):
         return model.choose([asked], [str(number) for number in range(1, len(candidates) + 1)])[0]
 
     def _written(self, model: VisionLanguageModel, prompt: Prompt, most_tokens: int) -> str:
-        """A sentence of the model's, or none where writing it fails: the order is worth more than words about it."""
+        """A sentence from the model; "" if it fails: the order is worth more than words about it."""
         try:
             return prompts.sentence(model.write(prompt, most_tokens=most_tokens))
         except Exception:

@@ -1,4 +1,4 @@
-"""Whatever a model said -> a permutation of the candidates, fused with retrieval's order."""
+"""Turns any reranker output into a permutation of the candidates, fused with retrieval's order."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shopsearch.types import Judgement
+from shopsearch.types import RerankerOutput
 
 MAX_CHARACTERS = 20_000
-"""More text than any ranking needs is not read."""
+"""How much of a model's text is read: more than any ranking needs."""
 
 BELOW = -0.01
-"""Where the worst is 0: the value of what was not judged."""
+"""The value of a candidate that was not judged, where the worst that was judged has 0."""
 
 _GROUP = re.compile(r"\[[^\[\]]*\]")
 _NUMBER = re.compile(r"(?<![\w.])\d{1,6}(?![\w.]*\d)")
@@ -23,24 +23,25 @@ _NUMBER = re.compile(r"(?<![\w.])\d{1,6}(?![\w.]*\d)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A permutation, and what it took to get it."""
+    """A permutation, and what had to be repaired to get it."""
 
     positions: tuple[int, ...]
     """Every candidate's place in retrieval's order, exactly once, the best first."""
     repairs: Mapping[str, int]
-    """How often something had to be mended: ``missing``, ``repeated``, ``unknown`` or ``unreadable``; no zeros."""
+    """How many labels were ``missing``, ``repeated``, ``unknown`` or ``unreadable``; no zeros."""
 
 
-def arrange(judgement: Judgement, retrieval: Sequence[float], *, weight: float = 0.6, lift: int = 6) -> Order:
-    """A permutation of the candidates, for any judgement whatsoever; raises nothing.
+def arrange(
+    output: RerankerOutput, retrieval: Sequence[float], *, weight: float = 0.6, lift: int = 6
+) -> Order:
+    """A permutation of the candidates, for any output whatsoever; raises nothing.
 
     ``retrieval`` has the candidates' scores in retrieval's order. ``weight`` is the model's share, in [0, 1]: at 0 the
-    order stays, at 1 the model alone decides. No candidate climbs more than ``lift`` places, so that what a product
-    says of itself can gain it little. What the model left out follows in retrieval's order, and a judgement that says
-    nothing changes nothing.
+    order stays, at 1 the model alone decides. No candidate climbs more than ``lift`` places, so that a product's own
+    words can gain it little. What the model left out follows in retrieval's order; an empty output changes nothing.
     """
     repairs: Counter[str] = Counter()
-    judged = _judged(judgement, len(retrieval), repairs)
+    judged = _judged(output, len(retrieval), repairs)
     if not any(value is not None for value in judged):
         return Order(positions=tuple(range(len(retrieval))), repairs=dict(+repairs))
     model = _spread(judged)
@@ -49,18 +50,18 @@ def arrange(judgement: Judgement, retrieval: Sequence[float], *, weight: float =
     left = sorted(range(len(retrieval)), key=lambda place: (-fused[place], place))
     positions: list[int] = []
     while left:
-        # At step p there are at most p candidates placed and at least p + 1 that may stand here: one is always left.
+        # At step p, p candidates are placed and at least p + 1 may stand here: one is always left.
         chosen = next(place for place in left if place <= len(positions) + lift)
         left.remove(chosen)
         positions.append(chosen)
     return Order(positions=tuple(positions), repairs=dict(+repairs))
 
 
-def _judged(judgement: Judgement, count: int, repairs: Counter[str]) -> list[float | None]:
-    """A value per candidate, higher is better; None for what the model did not judge."""
-    if judgement.scores is not None:
-        return _from_scores(judgement.scores, count, repairs)
-    return _from_labels(judgement.labels, count, repairs)
+def _judged(output: RerankerOutput, count: int, repairs: Counter[str]) -> list[float | None]:
+    """A value per candidate, higher is better; None for one that the model did not judge."""
+    if output.scores is not None:
+        return _from_scores(output.scores, count, repairs)
+    return _from_labels(output.labels, count, repairs)
 
 
 def _from_scores(scores: object, count: int, repairs: Counter[str]) -> list[float | None]:
@@ -90,7 +91,7 @@ def _from_labels(labels: object, count: int, repairs: Counter[str]) -> list[floa
             place += 1
     if labels is not None:
         repairs["missing"] += count - place
-    # What it did not name stands below all that it did.
+    # Candidates that it did not name rank below all that it named.
     return [value or 0.0 for value in values] if place else values
 
 
@@ -109,7 +110,7 @@ def _listed(labels: object, count: int, repairs: Counter[str]) -> Sequence[objec
 
 
 def _read(text: str, count: int) -> Sequence[object]:
-    """The ranking in a text: the list that names most candidates, else every number that stands alone."""
+    """The ranking in a text: the bracketed list that names most candidates, else every number that stands alone."""
     groups = [_NUMBER.findall(group) for group in _GROUP.findall(text)]
     best = max(
         groups, key=lambda group: len({number for number in group if 1 <= int(number) <= count}), default=[]
@@ -132,10 +133,10 @@ def _finite(value: object) -> bool:
 
 
 def _spread(values: Sequence[float | None]) -> list[float]:
-    """The values laid on [0, 1], a missing one just below; all 0 where they are equal."""
+    """The values scaled to [0, 1], a missing one just below 0; all 0 if they are equal."""
     known = [value for value in values if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
-    # Halved before the difference, which would otherwise overflow for the largest floats.
+    # Halved first: the difference of the largest floats would overflow.
     width = high / 2 - low / 2
     if width <= 0:
         return [0.0 if value is not None else BELOW for value in values]
@@ -143,7 +144,7 @@ def _spread(values: Sequence[float | None]) -> list[float]:
 
 
 def parse_json(text: str) -> Mapping[str, object]:
-    """The first JSON object in the text, or an empty one: fences and words around it are passed over."""
+    """The first JSON object in the text, or an empty one; fences and words around it are skipped."""
     text = text[:MAX_CHARACTERS]
     for start in (found.start() for found in re.finditer(r"\{", text)):
         try:

@@ -1,6 +1,6 @@
-"""Each candidate by itself before a vision-language model: is it what is searched for, yes or no?
+"""A vision-language model is asked about each candidate by itself: is it what the shopper wants, yes or no?
 
-Asked in the words that Qwen3-VL-Reranker is trained with; other instruction-tuned models understand them too.
+The prompt is the one that Qwen3-VL-Reranker is trained with; other instruction-tuned models understand it too.
 """
 
 from __future__ import annotations
@@ -13,25 +13,24 @@ from PIL import ImageOps
 
 from shopsearch.rerankers import prompts
 from shopsearch.rerankers.vision_language import VisionLanguageReranker
-from shopsearch.types import Candidate, Judgement, Query
+from shopsearch.types import Candidate, Query, RerankerOutput
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 LEAST_SIDE = 32
-"""Pixels; and no side is more than four times the other: models refuse what is thinner."""
+"""The shortest side in pixels. No side may be more than four times the other: models refuse thinner pictures."""
 
 
 @dataclass(kw_only=True, eq=False)
 class PointwiseReranker(VisionLanguageReranker):
-    """Scores each candidate by the probability of "yes" against "no": no candidate can matter to another's score.
+    """Scores each candidate by the probability of "yes" against "no", independent of the other candidates.
 
-    Candidates are asked about in batches, each in one forward pass; nothing is written, so that there is neither a
-    caption nor a reason.
+    Each batch of candidates takes one forward pass. No text is generated, so there is neither caption nor reason.
     """
 
     batch_size: int = 9
-    """The most candidates at once; halved where the GPU's memory is short."""
+    """The most candidates at once; halved if the GPU's memory is short."""
     titles: bool = True
     """Whether the model reads what the product is called. Without, nothing that a seller writes can speak to it."""
     most_candidates: int = 9
@@ -41,9 +40,9 @@ class PointwiseReranker(VisionLanguageReranker):
     def __post_init__(self) -> None:
         self.prompt_version = f"pointwise-{prompts.VERSION}{'-t' if self.titles else ''}"
 
-    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         if not candidates:
-            return Judgement(scores=[])
+            return RerankerOutput(scores=[])
         picture = _framed(query.image) if query.image is not None else None
         asked = [
             prompts.pointwise(
@@ -53,7 +52,7 @@ class PointwiseReranker(VisionLanguageReranker):
         ]
         rows = self._loaded.choose(asked, ("yes", "no"), batch_size=self.batch_size)
         scores = [yes for yes, _ in rows]
-        return Judgement(scores=scores, raw=" ".join(f"{score:.4f}" for score in scores))
+        return RerankerOutput(scores=scores, raw=" ".join(f"{score:.4f}" for score in scores))
 
     def _check_more(self) -> list[str]:
         if self.batch_size < 1 or self.most_candidates < 1:
@@ -62,7 +61,7 @@ class PointwiseReranker(VisionLanguageReranker):
 
 
 def _framed(picture: Image) -> Image:
-    """The picture as it is, or on white where it is too thin."""
+    """The picture, on a white background if it is too thin."""
     width, height = picture.size
     size = (max(width, height // 4, LEAST_SIDE), max(height, width // 4, LEAST_SIDE))
     return picture if size == picture.size else ImageOps.pad(picture.convert("RGB"), size, color="white")

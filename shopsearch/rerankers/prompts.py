@@ -1,4 +1,4 @@
-"""What a vision-language model is asked, in words that have a version."""
+"""The prompts of the vision-language models, and their version."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 VERSION = "1"
-"""Goes up with any change of these texts: it is part of the cache's key and of the receipt."""
+"""Increased with every change of these texts; part of the cache's key and of the receipt."""
 MAX_CHARACTERS = 160
-"""Of a quoted text."""
+"""The longest quoted text."""
 
 _MARKUP = re.compile(r"[<>{}\[\]|\\`\"“”„«»]")
 _SENTENCE = re.compile(r".+?[.!?](?=\s|$)")
@@ -33,7 +33,7 @@ LISTWISE = (
     "once, the most suitable first, as: Ranked list: []"
 )
 LISTWISE_ANSWER = "Ranked list: ["
-"""The model's answer begins with this, so that what it would write next is the number of the best."""
+"""The model's answer is begun with this, so that the next token is the best candidate's number."""
 
 REASON = (
     "Product 1 is the best match of the search. Say in one short sentence what in its picture makes it so."
@@ -43,7 +43,7 @@ POINTWISE_SYSTEM = (
     "Judge whether the Document meets the requirements based on the Query and the Instruct provided. Note that the "
     'answer can only be "yes" or "no".'
 )
-"""The sentence that Qwen's rerankers are trained with."""
+"""The system prompt that Qwen's rerankers are trained with."""
 POINTWISE = "<Instruct>: Retrieve the product that a shopper is searching for. " + DATA
 POINTWISE_QUERY = "<Query>:"
 POINTWISE_DOCUMENT = "\n<Document>:"
@@ -54,16 +54,16 @@ class Prompt:
     """One question to a vision-language model."""
 
     parts: tuple[str | Image, ...]
-    """Words and pictures in the order in which they are read."""
+    """Words and pictures in reading order."""
     system: str = ""
     answer: str = ""
-    """How the answer begins, whatever the model would rather say."""
+    """The given beginning of the answer, which the model continues."""
 
 
 def quoted(text: str, limit: int = MAX_CHARACTERS) -> str:
-    """A stranger's text in double quotes: on one line, bounded, without any character that markup is made of.
+    """A stranger's text in double quotes, on one line, bounded, without markup characters.
 
-    What is left can neither end the quotation nor spell a model's control token.
+    The result can neither end the quotation nor spell a model's control token.
     """
     text = unicodedata.normalize("NFKC", text[: 10 * limit])
     text = "".join(" " if unicodedata.category(character)[0] in "CZ" else character for character in text)
@@ -86,7 +86,7 @@ def caption(query: Image) -> Prompt:
 def listwise(
     sheet: Image, texts: Sequence[str], *, text: str, caption: str, query_shown: bool, titles: bool
 ) -> Prompt:
-    """Asks for the candidates' numbers on the collage, the best first; ``texts`` has their words in that order."""
+    """Asks for the candidates' numbers on the collage, the best first; ``texts`` has their words, by number."""
     lines = [*_explained(len(texts), query_shown), *_search(text, caption)]
     if titles:
         lines += ["The products are called:"]
@@ -102,7 +102,7 @@ def reason(sheet: Image, title: str, *, text: str, caption: str, query_shown: bo
 
 
 def pointwise(text: str, picture: Image | None, title: str, candidate: Image) -> Prompt:
-    """Asks whether this candidate is what is searched for: yes or no."""
+    """Asks whether this candidate is what the shopper searches for: yes or no."""
     query: list[str | Image] = [POINTWISE_QUERY]
     query += [picture] if picture is not None else []
     query += [quoted(text)] if text else []

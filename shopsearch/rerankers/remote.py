@@ -1,4 +1,4 @@
-"""What rerankers whose model runs behind a server have in common."""
+"""The base of rerankers whose model runs on a server."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_CANDIDATES = 25
-"""On one collage: a model sees no more of 1500x1500 pixels."""
+"""The most on one collage: 1500x1500 pixels are as much as a model can see."""
 
 
 @dataclass(kw_only=True, eq=False)
 class RemoteReranker(Reranker):
-    """Asks a server; subclasses say what. An answer comes, or RerankerError does, within ``timeout_seconds``."""
+    """Asks a server, and raises RerankerError if no answer comes within ``timeout_seconds``; subclasses say what."""
 
     url: str = ""
-    """Where the server's API begins, such as ``http://127.0.0.1:8000/v1``."""
+    """The base address of the server's API, such as ``http://127.0.0.1:8000/v1``."""
     model: str = ""
-    """The name by which the server knows the model."""
+    """The server's name for the model."""
     api_key: str = field(default="", repr=False)
     api_key_environment: str = ""
-    """The environment variable that has the API key, so that no settings file needs to."""
+    """The environment variable that has the API key, so that the settings file need not have it."""
     timeout_seconds: float = 20.0
-    """For one rerank: all tries, and the pauses between them, together."""
+    """The limit of one rerank, with all tries and the pauses between them."""
     retries: int = 1
-    """After a failure that may be over soon."""
+    """How many further tries follow a failure that may pass."""
     most_failures: int = 5
-    """After so many reranks in a row that failed, the server is left alone for ``pause_seconds``."""
+    """After this many failed reranks in a row, the server is not asked for ``pause_seconds``."""
     pause_seconds: float = 30.0
     most_candidates: int = 9
     _endpoint: Endpoint = field(init=False, repr=False)
@@ -81,13 +81,13 @@ class RemoteReranker(Reranker):
             yield f"The reranker's most_candidates must be from 2 to {MAX_CANDIDATES}."
 
 
-def jpeg(picture: Image) -> str:
-    """The picture as a JPEG in base64: what is sent is the pixels, never a path or an address of them."""
+def base64_jpeg(picture: Image) -> str:
+    """The picture as a base64 JPEG. Only pixels are sent, never a file's path or address."""
     return base64.b64encode(images.jpeg(picture, quality=90)).decode()
 
 
 def storable(text: str) -> str:
-    """What a server wrote, bounded, without the characters that a database cannot keep."""
+    """A server's text, bounded, without characters that a database cannot store."""
     return (
         text[:MAX_CHARACTERS].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     )

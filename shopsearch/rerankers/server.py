@@ -1,7 +1,7 @@
-"""Any server that speaks OpenAI's chat completions: vLLM, SGLang, llama.cpp, transformers serve, hosted models.
+"""Any server with OpenAI's chat completions: vLLM, SGLang, llama.cpp, transformers serve, hosted models.
 
-All candidates are on one collage and the model is asked once, as in the reference. A server may honour a JSON schema,
-or accept and ignore it; none makes the numbers distinct. So the answer is read as if there were none, and mended.
+All candidates are on one collage and the model is asked once. A server may follow a JSON schema, or accept and ignore
+it, and no schema makes the numbers distinct. So the answer is parsed as if there were no schema, and then repaired.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers import prompts
 from shopsearch.rerankers.collage import collage
 from shopsearch.rerankers.ordering import parse_json
-from shopsearch.rerankers.remote import RemoteReranker, jpeg, storable
-from shopsearch.types import Candidate, Judgement, Query
+from shopsearch.rerankers.remote import RemoteReranker, base64_jpeg, storable
+from shopsearch.types import Candidate, Query, RerankerOutput
 
 VERSION = "1"
-"""Goes up with any change of the texts below."""
+"""Increased with every change of the texts below."""
 
 RANK = (
     "Rank the products from the most to the least suitable for the search. Answer with nothing but a JSON object. Its "
@@ -33,21 +33,21 @@ SENTENCE_TOKENS = 80
 
 @dataclass(kw_only=True, eq=False)
 class ServerReranker(RemoteReranker):
-    """Has a vision-language model on a server write the ranking; what it drops, repeats or invents is mended later.
+    """A vision-language model on a server writes the ranking; what it drops, repeats or invents is repaired later.
 
-    Caption and reason are in the model's own words, which nobody has checked.
+    Caption and reason are the model's own words, which nobody has checked.
     """
 
     structured: Structured = "json_schema"
-    """What is asked for as ``response_format``; "none" for a server that refuses to know it."""
+    """The request's ``response_format``; "none" for a server that refuses the field."""
     caption: bool = True
-    """Whether the query's picture is described in a sentence."""
+    """Whether the model describes the query's picture in a sentence."""
     reason: bool = True
     """Whether the model says why the best is the best."""
     titles: bool = True
-    """Whether the model reads what the products are called. Without, nothing that a seller writes can speak to it."""
+    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
     parameters: Mapping[str, object] = field(default_factory=lambda: {"temperature": 0})
-    """Sent along as they are, such as ``{"max_completion_tokens": 500, "max_tokens": None}``; None leaves one out."""
+    """Further fields of the request, such as ``{"max_completion_tokens": 500, "max_tokens": None}``; None omits one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,14 +58,14 @@ class ServerReranker(RemoteReranker):
     def _choices(self) -> tuple[bool, bool, bool]:
         return self.caption, self.reason, self.titles
 
-    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> Judgement:
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         if not candidates:
-            return Judgement()
+            return RerankerOutput()
         written = _written(self._endpoint.ask("/chat/completions", self._question(query, candidates)))
-        # A model that thinks aloud names numbers on the way.
+        # A model that thinks aloud mentions numbers there too.
         answer = written.rpartition("</think>")[2]
         said = parse_json(answer)
-        return Judgement(
+        return RerankerOutput(
             labels=said.get("ranking", answer),
             caption=_sentence(said.get("caption")) if query.image is not None else "",
             reason=_sentence(said.get("reason")),
@@ -78,7 +78,7 @@ class ServerReranker(RemoteReranker):
         names += ["caption"] if self.caption and query.image is not None else []
         names += ["reason"] if self.reason else []
         content = [
-            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{jpeg(sheet)}"}},
+            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64_jpeg(sheet)}"}},
             {"type": "text", "text": self._words(query, candidates, names)},
         ]
         question: dict[str, object] = {
@@ -116,7 +116,7 @@ class ServerReranker(RemoteReranker):
 
 
 def _schema(names: Sequence[str], count: int) -> dict[str, object]:
-    """The ranking comes first, so that an answer that is cut off has it."""
+    """The answer's JSON schema. The ranking comes first, so that a truncated answer still has it."""
     ranking = {"type": "array", "items": {"type": "integer", "enum": list(range(1, count + 1))}}
     properties = {name: ranking if name == "ranking" else {"type": "string"} for name in names}
     return {
@@ -128,7 +128,7 @@ def _schema(names: Sequence[str], count: int) -> dict[str, object]:
 
 
 def _written(answer: Mapping[str, Any]) -> str:
-    """What the model wrote; "" where it would not. Raises RerankerError where this is no chat completion."""
+    """The model's text; "" if it refused. Raises RerankerError if the answer is not a chat completion."""
     try:
         content = answer["choices"][0]["message"].get("content")
     except (LookupError, TypeError, AttributeError) as error:

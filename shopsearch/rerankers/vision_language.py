@@ -1,4 +1,4 @@
-"""Native vision-language models of transformers: found, told apart, loaded, and asked; no code of theirs is run."""
+"""Rerankers on transformers' own vision-language models; no code that comes with a checkpoint is run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch import conf
-from shopsearch.embedders.model_folder import is_on_hub
+from shopsearch.embedders.hub import is_on_hub
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.vision_models import checkpoints
 from shopsearch.rerankers.vision_models.base import DataType, VisionLanguageModel
@@ -20,18 +20,18 @@ from shopsearch.rerankers.vision_models.base import DataType, VisionLanguageMode
 
 @dataclass(kw_only=True, eq=False)
 class VisionLanguageReranker(Reranker):
-    """What rerankers over a native vision-language model have in common; subclasses say what it is asked."""
+    """The base of rerankers with a vision-language model in this process; subclasses say what to ask it."""
 
     checkpoint: str = ""
     """The model: a folder, or a name on the Hugging Face hub such as ``Qwen/Qwen3-VL-8B-Instruct``."""
     revision: str = ""
-    """The hub's commit, tag or branch; "" is its main branch."""
+    """The hub's commit, tag or branch; "" is the main branch."""
     device: str = "auto"
-    """A torch device; "auto" is the GPU where there is one, else the CPU."""
+    """A torch device; "auto" is the GPU if there is one, else the CPU."""
     device_map: str = ""
-    """"auto" spreads the model over the machine's GPUs, and ``device`` counts for nothing; "" keeps it in one piece."""
+    """"auto" spreads the model over the machine's GPUs and ignores ``device``; "" keeps it in one piece."""
     dtype: DataType = "auto"
-    """Of weights and arithmetic; "auto" is bfloat16 on a GPU, and float32 on a CPU, where halves are slower."""
+    """Of weights and arithmetic; "auto" is bfloat16 on a GPU, and float32 on a CPU, where 16 bits are slower."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
     _kind = "vision_language"
@@ -40,7 +40,7 @@ class VisionLanguageReranker(Reranker):
 
     @property
     def model(self) -> str:
-        """The kind, the folder's name and a fingerprint of its files, once they are on this machine."""
+        """The kind, the folder's name and, once the files are on this machine, their fingerprint."""
         if not self._fingerprint:
             path: Path | None = Path(self.checkpoint).expanduser()
             if is_on_hub(self.checkpoint):
@@ -55,7 +55,7 @@ class VisionLanguageReranker(Reranker):
         if self.dtype not in get_args(DataType):
             wrong.append(f"dtype cannot be {self.dtype!r}; use {', '.join(get_args(DataType))}.")
         try:
-            # What is downloaded at first use cannot be looked at now.
+            # A model that is downloaded at first use cannot be checked now.
             if not is_on_hub(self.checkpoint):
                 checkpoints.verify(checkpoints.find(self.checkpoint))
         except ImproperlyConfigured as error:

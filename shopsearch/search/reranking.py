@@ -29,7 +29,7 @@ from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, get_index
 from shopsearch.rerankers.ordering import Order, arrange
 from shopsearch.telemetry import logs, metrics
-from shopsearch.types import Candidate, Judgement, Query
+from shopsearch.types import Candidate, Query, RerankerOutput
 
 if TYPE_CHECKING:
     from shopsearch.search.request import SearchAnswer
@@ -171,7 +171,7 @@ def answer_next() -> bool:
 
 def _answer(rerank: Rerank) -> None:
     try:
-        judgement, order = _judge(rerank)
+        output, order = _judge(rerank)
     except Exception as error:
         if not isinstance(error, ShopsearchError):
             logger.exception("The reranker raised; the results keep their order.")
@@ -181,9 +181,9 @@ def _answer(rerank: Rerank) -> None:
         rerank,
         state=State.DONE,
         order=[rerank.candidates[place]["product"] for place in order.positions],
-        caption=_clean(judgement.caption)[:MAX_CHARACTERS],
-        reason=_clean(judgement.reason)[:MAX_CHARACTERS],
-        raw=_clean(judgement.raw),
+        caption=_clean(output.caption)[:MAX_CHARACTERS],
+        reason=_clean(output.reason)[:MAX_CHARACTERS],
+        raw=_clean(output.raw),
         repairs=dict(order.repairs),
     )
 
@@ -210,36 +210,34 @@ def _finish(rerank: Rerank, **values: Any) -> None:
     logger.info("Rerank %s is %s.", rerank.pk, values["state"])
 
 
-def _judge(rerank: Rerank) -> tuple[Judgement, Order]:
+def _judge(rerank: Rerank) -> tuple[RerankerOutput, Order]:
     """What the reranker says, and the permutation of all candidates that follows from it."""
     reranker = get_reranker()
     if reranker is None:
-        return Judgement(), Order(positions=tuple(range(len(rerank.candidates))), repairs={})
+        return RerankerOutput(), Order(positions=tuple(range(len(rerank.candidates))), repairs={})
     # A copy of our own, whatever formats are accepted from strangers.
     image = decoding.decode_here(bytes(rerank.picture), ["JPEG"]) if rerank.picture else None
     query = Query(text=rerank.text, image=image)
     seen = _candidates(get_index(rerank.index), rerank.candidates)
     places = sorted(seen)
-    judgement = reranker.rerank(query, [seen[place] for place in places])
+    output = reranker.rerank(query, [seen[place] for place in places])
     order = arrange(
-        judgement,
+        output,
         [seen[place].score for place in places],
         weight=settings.RERANK_WEIGHT,
         lift=settings.RERANK_LIFT,
     )
-    if order.positions and order.positions[0] != _favourite(judgement, len(places)):
+    if order.positions and order.positions[0] != _favourite(output, len(places)):
         # The reason speaks for the model's own favourite, which is not the one that stands first.
-        judgement = replace(judgement, reason="")
+        output = replace(output, reason="")
     unseen = [place for place in range(len(rerank.candidates)) if place not in seen]
     repairs = {**order.repairs, "unseen": len(unseen)} if unseen else order.repairs
-    return judgement, Order(
-        positions=(*(places[place] for place in order.positions), *unseen), repairs=repairs
-    )
+    return output, Order(positions=(*(places[place] for place in order.positions), *unseen), repairs=repairs)
 
 
-def _favourite(judgement: Judgement, count: int) -> int:
+def _favourite(output: RerankerOutput, count: int) -> int:
     """The candidate that the model alone would put first."""
-    return arrange(judgement, [0.0] * count, weight=1, lift=count).positions[0]
+    return arrange(output, [0.0] * count, weight=1, lift=count).positions[0]
 
 
 def _candidates(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Candidate]:

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 RELEVANCE, NEWEST = "relevance", "newest"
 
-Found = TypeVar("Found")
+Row = TypeVar("Row")
 
 
 def sort_names(index: ImageIndex) -> list[str]:
@@ -56,8 +56,8 @@ def checked_sort(index: ImageIndex, sort: str) -> str:
     return sort
 
 
-def in_order(index: ImageIndex, sort: str, found: Sequence[tuple[Found, Any]]) -> list[tuple[Found, Any]]:
-    """What was found, with its image, in this order: among equals the more relevant first; last what has no value."""
+def in_order(index: ImageIndex, sort: str, found: Sequence[tuple[Row, Any]]) -> list[tuple[Row, Any]]:
+    """The rows, each with its image, in this order: ties by relevance, rows without a value last."""
     name = sort.removeprefix("-")
 
     def value(image: Any) -> Any:

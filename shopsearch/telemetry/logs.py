@@ -1,4 +1,4 @@
-"""Logs whose lines say which request they belong to, from the page to the worker with the model."""
+"""Logs whose lines carry the id of their request, from the web process to the worker with the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}")
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 REQUEST_ATTRIBUTE = "shopsearch_request_id"
-"""What a request of Django's has its id as."""
+"""The attribute of Django's request that has the id."""
 
 _request_id: ContextVar[str] = ContextVar("shopsearch_request_id", default="")
 
@@ -24,21 +24,21 @@ def new_request_id() -> str:
 
 
 def sane_request_id(given: object) -> str:
-    """The id if it is 1 to 128 letters, digits, dots, colons, hyphens and underscores, and "" for anything else.
+    """The id if it consists of 1 to 128 letters, digits, dots, colons, hyphens and underscores, else "".
 
-    What comes from outside is written into logs, headers and a database only after this.
+    An id from outside must pass this before it is written into logs, headers or a database.
     """
     return given if isinstance(given, str) and _SANE.fullmatch(given) else ""
 
 
 def get_request_id() -> str:
-    """The id of the request that is being answered here; "" outside of one."""
+    """The id of the current request; "" outside of one."""
     return _request_id.get()
 
 
 @contextmanager
 def request_id(given: str) -> Iterator[None]:
-    """Whatever is logged meanwhile, in this thread or task, belongs to the request of this id."""
+    """All that this thread or task logs meanwhile carries this request id."""
     token = _request_id.set(given)
     try:
         yield
@@ -47,7 +47,7 @@ def request_id(given: str) -> Iterator[None]:
 
 
 class RequestIDFilter(logging.Filter):
-    """Gives every record a ``request_id``, "-" outside of a request, for ``%(request_id)s``; drops none."""
+    """Gives every record a ``request_id`` for ``%(request_id)s``, "-" outside of a request. Drops no record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = _id_of(record)
@@ -73,19 +73,19 @@ class JSONFormatter(logging.Formatter):
             line["stack"] = record.stack_info
         try:
             return json.dumps(line, default=_text)
-        except (TypeError, ValueError, RecursionError):  # keys that JSON cannot have, or a circle
+        except (TypeError, ValueError, RecursionError):  # keys that JSON cannot have, or a circular reference
             return json.dumps({key: _text(value) for key, value in line.items()})
 
 
 def _id_of(record: logging.LogRecord) -> str:
-    # Django logs an answer of 400 and more when the middleware is done with it, but says which request it was.
+    # Django logs an answer of 400 or more after the middleware has returned, but attaches the request.
     request = getattr(record, "request", None)
     known = getattr(record, "request_id", "") or getattr(request, REQUEST_ATTRIBUTE, "")
     return str(known or get_request_id() or "-")
 
 
 def _text(value: object) -> str:
-    """Whatever JSON does not know, and no failure of its own: a line of a log must not fail."""
+    """Text for a value that JSON does not know. Never raises: logging must not fail."""
     try:
         return str(value)
     except Exception:

@@ -1,6 +1,6 @@
-"""What each process counts of its own work, for Prometheus; nothing at all where prometheus-client is not installed.
+"""Each process's counts of its own work, for Prometheus; does nothing if prometheus-client is not installed.
 
-What follows from the database is not counted here but read when somebody asks: see ``shopsearch.api.metrics``.
+What can be read from the database is not counted here: see ``shopsearch.api.metrics``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 class _Nothing:
-    """A metric that nobody reads."""
+    """A metric that does nothing, for an install without prometheus-client."""
 
     def labels(self, *values: str) -> _Nothing:
         return self
@@ -58,20 +58,22 @@ def _histogram(name: str, documentation: str, *labels: str) -> Any:
     return prometheus_client.Histogram(name, documentation, labels, buckets=SECONDS)
 
 
-# In prometheus-client's own registry, so that whatever exposes the project's metrics has these too.
+# In prometheus-client's default registry, so that whatever exposes the project's metrics exposes these too.
 SEARCH_SECONDS = _histogram("shopsearch_search_seconds", "Searches and their stages that succeeded.", "stage")
 SEARCH_FAILURES = _counter("shopsearch_search_failures", "Searches that raised, by stage.", "stage", "code")
-INDEXED = _counter("shopsearch_indexed_images", "Images that this worker was at, by outcome.", "outcome")
+INDEXED = _counter("shopsearch_indexed_images", "Images that this worker processed, by outcome.", "outcome")
 QUERIES = _counter("shopsearch_query_worker_queries", "Queries that this query worker embedded.")
 RERANKS = _counter("shopsearch_reranks", "Reranks that this process ended, by final state.", "state")
-REPAIRS = _counter("shopsearch_rerank_repairs", "What was mended in the models' answers.", "kind")
+REPAIRS = _counter("shopsearch_rerank_repairs", "Repairs of the models' answers, by kind.", "kind")
 THROTTLED = _counter("shopsearch_throttled", "Requests over a visitor's rate, by scope.", "scope")
-SHED = _counter("shopsearch_shed", "What was turned away because too much was under way, by kind.", "kind")
+SHED = _counter(
+    "shopsearch_shed", "Searches and reranks refused because too many were running, by kind.", "kind"
+)
 
 
 @contextmanager
 def timed(stage: Stage) -> Iterator[None]:
-    """Measure what happens inside as this stage of a search; a decorator too. What is raised goes through."""
+    """Measure the block as this stage of a search; works as a decorator too. Exceptions pass through."""
     start = time.perf_counter()
     try:
         yield
@@ -89,7 +91,7 @@ def count_indexed(outcomes: Mapping[str, int]) -> None:
 
 
 def count_reranks(state: str, number: int = 1, repairs: Mapping[str, int] | None = None) -> None:
-    """Count reranks that reached this final state, and what had to be mended in the answer."""
+    """Count reranks that reached this final state, and the repairs of their answers."""
     if number:
         RERANKS.labels(state).inc(number)
     for kind, mended in (repairs or {}).items():
@@ -101,7 +103,7 @@ def count_throttled(scope: str) -> None:
 
 
 def count_shed(kind: str) -> None:
-    """Count what was not begun so that the rest is answered in time: ``text``, ``image``, ``rerank``."""
+    """Count work that was refused so that the rest is answered in time: ``text``, ``image``, ``rerank``."""
     SHED.labels(kind).inc()
 
 
@@ -110,7 +112,7 @@ def count_queries(number: int) -> None:
 
 
 def registry() -> CollectorRegistry:
-    """What this process counted; with PROMETHEUS_MULTIPROC_DIR, what all that share the folder did."""
+    """What this process counted; with PROMETHEUS_MULTIPROC_DIR, what all processes that share the folder counted."""
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return prometheus_client.REGISTRY
     from prometheus_client import multiprocess
@@ -121,14 +123,13 @@ def registry() -> CollectorRegistry:
 
 
 _serving = 0
-"""The process that answers Prometheus at a port of its own."""
+"""The id of the process that serves Prometheus at a port of its own."""
 
 
 def serve() -> None:
-    """Answer Prometheus at METRICS_HOST and METRICS_PORT, from a thread, if there is a port: for workers.
+    """Serve Prometheus at METRICS_HOST and METRICS_PORT, from a thread, if a port is set: for workers.
 
-    Once per process, however often it is called. A worker works all the same where that cannot be done; the log says
-    why.
+    Starts once per process, however often it is called. If it cannot start, the log says why and the worker goes on.
     """
     global _serving
     if not settings.METRICS_PORT or _serving == os.getpid():

@@ -1,4 +1,4 @@
-"""Something outside is away: the log says so once per outage, and it may be left alone for a while."""
+"""Outages of something outside: logged once each, with an optional pause before the next try."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 
 
 class Outage:
-    """Whether something that this process uses is away.
+    """Tracks whether something that this process uses is away.
 
-    ``away`` is logged as a warning by the first failure, as debug by those that follow; ``back`` by the first success.
+    The first failure logs ``away`` as a warning, later ones as debug; the first success logs ``back``.
     """
 
     def __init__(self, logger: logging.Logger, *, away: str, back: str, pause_seconds: float = 0.0) -> None:
         self.away, self.back = away, back
         self.pause_seconds = pause_seconds
-        """How long to leave it alone after a failure, so that one that hangs does not delay every caller."""
+        """How long not to try it after a failure, so that one that hangs does not delay every caller."""
         self._logger = logger
         self.is_on = False
         """Whether the last try failed."""

@@ -1,7 +1,7 @@
-"""Working stand-ins for a shop's own tests: an embedder that truly sees colour, and an exact store in memory.
+"""Working stand-ins for a shop's own tests: an embedder that really sees colour, and an exact store in memory.
 
-``SearchTestCase`` and ``stand_ins()`` set them, so that a test needs no model and no server; and "red" finds the red
-shoe: ``assert_finds("red", red_shoe)``.
+``SearchTestCase`` and ``stand_ins()`` set them up. Tests then need neither model nor server, and still "red" finds the
+red shoe: ``assert_finds("red", red_shoe)``.
 """
 
 from shopsearch.testing.cases import SETTINGS, SearchTestCase, assert_finds, index_saved, picture, stand_ins

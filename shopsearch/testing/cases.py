@@ -1,4 +1,4 @@
-"""What a shop's own tests say about its search; ``shopsearch.testing`` has it all under one name."""
+"""The test case and assertions for a shop's own tests; import them from ``shopsearch.testing``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
     "RERANKER": None,
     "THROTTLE_RATE": None,
 }
-"""For SHOPSEARCH in the settings of tests: no model, no server, no limit."""
+"""For SHOPSEARCH in the settings of tests: no model, no server, no throttle."""
 
 SHOWN = 5
 """How many of the results a failed assertion shows."""
@@ -35,9 +35,9 @@ SHOWN = 5
 
 @contextmanager
 def stand_ins() -> Iterator[None]:
-    """In the block, search needs no service, and what is indexed is forgotten at its end.
+    """Inside the block, search needs no service; what was indexed is forgotten at the end.
 
-    What the project says of SHOPSEARCH beside the backends, such as PAGE_SIZE, stays.
+    The project's other SHOPSEARCH settings, such as PAGE_SIZE, stay.
     """
     from django.conf import settings
 
@@ -46,7 +46,7 @@ def stand_ins() -> Iterator[None]:
 
 
 class SearchTestCase(TestCase):
-    """A TestCase whose searches need no service; each test begins with an empty vector store."""
+    """A TestCase whose searches need no service; each test starts with an empty vector store."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -59,7 +59,7 @@ class SearchTestCase(TestCase):
 def picture(
     colour: Any = "red", name: str = "picture.png", size: tuple[int, int] = (64, 64)
 ) -> ContentFile[bytes]:
-    """A file for an image field: a square of one colour, by any name or value that Pillow knows."""
+    """A file for an image field: one colour, by any name or value that Pillow knows."""
     from PIL import Image
 
     content = BytesIO()
@@ -68,7 +68,7 @@ def picture(
 
 
 def index_saved() -> None:
-    """Index what was saved so far, in this process: a worker's part, which no test should wait for."""
+    """Index what was saved so far, in this process, so that a test needs no worker."""
     from shopsearch.indexing import batch
 
     for _ in batch.index_pending():
@@ -85,10 +85,10 @@ def assert_finds(
 ) -> Result:
     """The product is among the first ``within`` results of the query; returns its result.
 
-    ``query`` is words, a picture (a path, bytes, a file or a PIL image), or a pair of both. What the test saved is
-    indexed first where the vector store is the one in memory; another store is searched as it is.
+    ``query`` is words, a picture (a path, bytes, a file or a PIL image), or a pair of both. If the vector store is the
+    one in memory, what the test saved is indexed first; any other store is searched as it is.
 
-    Raises AssertionError with what was found instead, and where the product was; and whatever ``search`` raises.
+    Raises AssertionError, saying what was found instead and where the product was; and whatever ``search`` raises.
     """
     from shopsearch.backends import get_vector_store
     from shopsearch.conf import settings
@@ -123,7 +123,7 @@ def _understood(query: Any) -> tuple[str, Image | None]:
             part.seek(0)
             image = decode(part.read())
         else:
-            raise TypeError(f"{part!r} is no query; use words, a path, bytes, a file or a PIL image.")
+            raise TypeError(f"{part!r} is not a query; use words, a path, bytes, a file or a PIL image.")
     return text, image
 
 
@@ -150,7 +150,7 @@ def _complaint(
 
 
 def _absence(results: SearchAnswer, product: Model, index: ImageIndex) -> str:
-    """Why the product is not in the answer, as far as that can be told."""
+    """Why the product is not in the answer, as far as can be told."""
     from shopsearch.models import IndexEntry
 
     every = index.images_of([product.pk], index.model._default_manager.all())

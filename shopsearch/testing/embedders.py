@@ -1,4 +1,4 @@
-"""An embedder for tests that truly sees colour."""
+"""An embedder for tests that really sees colour."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ COLOURS: dict[str, tuple[str, ...]] = {
     "grey": ("grey", "gray", "silver", "gris", "grise"),
     "white": ("white", "blanco", "blanca"),
 }
-"""The colours that ColourEmbedder sees, with the words it knows for each; plurals in -s are understood."""
+"""The colours that ColourEmbedder sees, with the words that it knows for each, and their plurals in -s."""
 
 _NAMES = list(COLOURS)
 _COLOUR_OF = {word: _NAMES.index(name) for name, words in COLOURS.items() for word in words}
 
-# Where each hue begins, on a circle of 256: red goes round the end of it.
+# Where each hue begins on a circle of 256; red wraps around its end.
 _HUES = [(0, "red"), (11, "orange"), (32, "yellow"), (48, "green"), (115, "turquoise"), (138, "blue")]
 _HUES += [(182, "purple"), (208, "pink"), (243, "red")]
 
@@ -50,18 +50,18 @@ _DETAIL, _WORD, _BACKGROUND = 0.15, 0.35, 0.05
 
 @dataclass(kw_only=True, eq=False)
 class ColourEmbedder(Embedder):
-    """Truly sees colour, and a little else: words by their colour names, pictures by how much they have of each.
+    """Embeds words by the colours that they name, and pictures by how much they have of each colour.
 
-    Colour words are understood in English and Spanish. A composed query mixes its words and its picture. Other words
-    and the picture's coarse texture add a little, so that different things have different vectors. Equal input gives
-    equal vectors in every process.
+    It knows colour words in English and Spanish. A composed query mixes its words and its picture. Other words and
+    the picture's coarse texture add a little, so that different things have different vectors. Equal input gives equal
+    vectors in every process.
     """
 
     space: str = "colour"
-    """Another name makes another space, as another model would."""
+    """Part of the space's name: with another name it is another model."""
     batch_size: int = 32
     embedded: int = field(default=0, init=False)
-    """How many queries have been embedded so far; a test may set it back to 0."""
+    """How many queries were embedded so far; a test may reset it to 0."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
@@ -77,7 +77,7 @@ class ColourEmbedder(Embedder):
             if query.text:
                 vector += unit(_read(query.text))
             if not vector.any():
-                vector[-1] = 1  # nothing was said: far from everything
+                vector[-1] = 1  # an empty query: far from everything
             vector[:] = unit(vector)
         with self._lock:
             self.embedded += len(queries)
@@ -105,7 +105,7 @@ def _read(text: str) -> npt.NDArray[np.float32]:
 
 
 def _see(image: Image) -> npt.NDArray[np.float32]:
-    """How much the picture has of each colour, where what differs from its border counts most; and a thumbnail."""
+    """How much the picture has of each colour, where pixels unlike its border count most; and a thumbnail."""
     small = image.convert("RGB").resize((32, 32))
     pixels = np.asarray(small, np.float32) / 255
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, eq=False)
 class MemoryStore(VectorStore):
-    """An exact vector store in this process's memory: it compares with every entity and forgets with the process."""
+    """An exact vector store in this process's memory: it compares the query with every entity."""
 
     full_text: bool = True
-    """False: a store that finds by vectors alone."""
+    """False: a store without word search."""
     _collections: dict[str, tuple[CollectionSchema, dict[str, Entity]]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -46,7 +46,7 @@ class MemoryStore(VectorStore):
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
 
     def clear(self) -> None:
-        """Afterwards there is no collection."""
+        """Drop all collections."""
         with self._lock:
             self._collections.clear()
             self.aliases.clear()
@@ -119,7 +119,7 @@ class MemoryStore(VectorStore):
     def _scored(
         self, collection: str, vector: Vector, limit: int, filters: Filter | None
     ) -> list[tuple[Entity, float]]:
-        """The entities that pass the filters, each with its cosine."""
+        """The entities that pass the filters, with their cosines."""
         checked_limit(limit)
         with self._lock:
             collection = self.aliases.get(collection, collection)
@@ -157,13 +157,13 @@ def _passes(fields: Mapping[str, FilterValue | None], filters: Filter | None) ->
 
 
 SATURATION, LENGTH = 1.2, 0.75
-"""k1 and b, as Milvus has them: how soon a word said again counts no more, and how much long texts are held back."""
+"""k1 and b, as in Milvus: how soon repetitions of a word stop counting, and how much long texts are penalised."""
 
 
 def bm25(query: str, texts: Mapping[str, str]) -> dict[str, float]:
-    """The scores of those of the texts that have any of the query's words; higher is better.
+    """The scores of the texts that have any of the query's words; higher is better.
 
-    Words are letters and digits, whatever their case. A word that the query says twice counts twice.
+    Words are letters and digits; case does not matter. A word that occurs twice in the query counts twice.
     """
     counts = {key: _counted(text) for key, text in texts.items()}
     usual = sum(each.total() for each in counts.values()) / len(counts) if counts else 0.0

@@ -1,4 +1,4 @@
-"""Vector stores: where entities are kept and the nearest found."""
+"""Vector stores: keep entities and find the nearest."""
 
 from shopsearch.vector_stores.base import VectorStore
 

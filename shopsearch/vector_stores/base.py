@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 
 class VectorStore(ABC):
-    """Keeps entities and finds those nearest to a vector. Every verb may be repeated without harm.
+    """Keeps entities and finds those nearest to a vector. Every method may be repeated without harm.
 
     A subclass is a keyword-only dataclass whose fields are its OPTIONS. Constructing it is cheap and opens no socket.
-    It connects on first use, once per process, survives a fork and a server that went away, and is safe to use from
-    threads. Every verb raises VectorStoreError, within seconds, when the store cannot be reached. A read sees what
-    the same process wrote before.
+    It connects on first use, once per process, survives a fork and a restart of the server, and is thread-safe. Every
+    method raises VectorStoreError, within seconds, if the store cannot be reached. A read sees what the same process
+    wrote before.
 
     A collection's name has letters, digits and underscores. ``search``, ``fetch``, ``ids``, ``count`` and ``delete``
     treat a collection that does not exist as an empty one; ``upsert`` and ``update`` raise VectorStoreError.
     """
 
     full_text: bool = False
-    """Whether it can search by words. If not, no schema has a field of words."""
+    """Whether it can search by words. If not, no schema has a words field."""
 
     @abstractmethod
     def ensure_collection(self, collection: str, schema: CollectionSchema) -> None:
-        """Afterwards the collection exists with this schema.
+        """Create the collection with this schema unless it exists.
 
-        Raises ImproperlyConfigured when it exists with another one: drop it or use another name.
+        Raises ImproperlyConfigured if it exists with another schema: drop it or use another name.
         """
 
     @abstractmethod
     def drop_collection(self, collection: str) -> None:
-        """Afterwards neither the collection nor an alias of it exists."""
+        """Drop the collection and its aliases, if they exist."""
 
     @abstractmethod
     def collections(self) -> list[str]:
@@ -46,20 +46,20 @@ class VectorStore(ABC):
 
     @abstractmethod
     def point_alias(self, alias: str, collection: str) -> None:
-        """Afterwards the alias is another name of this collection, for programs that read the store directly.
+        """Make the alias another name of this collection, for programs that read the store directly.
 
-        An existing alias moves in one step. Raises VectorStoreError when there is no such collection.
+        An existing alias moves in one step. Raises VectorStoreError if there is no such collection.
         """
 
     @abstractmethod
     def upsert(self, collection: str, entities: Sequence[Entity]) -> None:
         """Insert the entities, or replace those with the same id. Their ids must be distinct.
 
-        Raises ValueError for a vector of another dimension or with a number that is not finite.
+        Raises ValueError for a vector of another dimension or with a value that is not finite.
         """
 
     def update(self, collection: str, updates: Sequence[EntityUpdate]) -> set[str]:
-        """Replace the product and the fields of entities, and keep their vectors. Returns the ids that do not exist."""
+        """Replace the entities' product and fields; their vectors stay. Returns the ids that do not exist."""
         held = {entity.id: entity for entity in self.fetch(collection, [each.id for each in updates])}
         self.upsert(
             collection,
@@ -73,7 +73,7 @@ class VectorStore(ABC):
 
     @abstractmethod
     def delete(self, collection: str, ids: Sequence[str]) -> None:
-        """Afterwards no entity has one of these ids."""
+        """Delete the entities with these ids, if they exist."""
 
     @abstractmethod
     def fetch(self, collection: str, ids: Sequence[str]) -> list[Entity]:
@@ -81,7 +81,7 @@ class VectorStore(ABC):
 
     @abstractmethod
     def ids(self, collection: str) -> Iterator[str]:
-        """The id of every entity, each once, streamed."""
+        """The ids of all entities, each once, streamed."""
 
     @abstractmethod
     def search(
@@ -94,8 +94,9 @@ class VectorStore(ABC):
     ) -> list[Hit]:
         """The entities that pass the filters and have any word of the text, best first by BM25, at most ``limit``.
 
-        Each hit comes with its words; its score is its cosine with ``vector``. The text is words of letters and
-        digits in any case, and nothing in it is an operator. Finds nothing in a collection without a field of words.
+        Each hit comes with its words; its score is its cosine with ``vector``. The text is split into words of letters
+        and digits, case does not matter, and nothing in it is an operator. Finds nothing in a collection without a
+        words field.
         """
         raise NotImplementedError(f"{type(self).__name__} has no full text.")
 
@@ -104,7 +105,7 @@ class VectorStore(ABC):
         """How many entities there are."""
 
     def stored(self, value: FilterValue | None) -> FilterValue | None:
-        """A field's value as it will be read: a store may cut a very long one."""
+        """A field's value as it will be read back: a store may cut a very long one."""
         return value
 
     def check(self) -> list[CheckMessage]:

@@ -1,4 +1,4 @@
-"""The checks of names, ids, vectors, fields and filters that every vector store makes."""
+"""The checks of names, ids, vectors, fields and filters that all vector stores share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Fields = dict[str, FilterValue | None]
 
 MAX_LIMIT = 16_384
-"""The most that one search may ask for."""
+"""The largest limit of a search."""
 _ID = re.compile(r"[0-9a-f]{32}")
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -31,7 +31,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def checked_collection(collection: str) -> str:
-    """The name. Raises ValueError unless it has only letters, digits and underscores, at most 255."""
+    """The name. Raises ValueError unless it is at most 255 letters, digits and underscores."""
     if not _COLLECTION.fullmatch(collection):
         raise ValueError(f"{collection!r} is not a collection's name: use letters, digits and underscores.")
     return collection
@@ -53,7 +53,7 @@ def checked_limit(limit: int) -> int:
 
 
 def checked_vector(vector: Vector, schema: CollectionSchema) -> Vector:
-    """A copy of the vector, float32. Raises ValueError for another dimension or a number that is not finite."""
+    """A copy of the vector, float32. Raises ValueError for another dimension or a value that is not finite."""
     array = np.array(vector, dtype=np.float32)
     if array.shape != (schema.dimension,):
         raise ValueError(
@@ -103,7 +103,7 @@ def _typed(kind: FieldType, value: object) -> FilterValue | None:
     number = float(str(value))
     if not math.isfinite(number):
         raise ValueError(f"A field's number is finite, not {value!r}.")
-    return number + 0.0  # -0.0 becomes 0.0: some stores tell them apart
+    return number + 0.0  # turns -0.0 into 0.0: some stores tell them apart
 
 
 def checked_filter(filters: Filter | None, schema: CollectionSchema) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shopsearch.rerankers import Reranker
-from shopsearch.types import Judgement
+from shopsearch.types import RerankerOutput
 from tests.services.waiting import wait_until
 
 
@@ -19,4 +19,4 @@ class GatedReranker(Reranker):
     def rerank(self, query, candidates):
         Path(f"{self.gate}.begun").touch()
         wait_until(Path(self.gate).exists, "the gate is open")
-        return Judgement(labels=[2, 1], reason="It was asked for.")
+        return RerankerOutput(labels=[2, 1], reason="It was asked for.")

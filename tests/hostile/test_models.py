@@ -60,11 +60,7 @@ def test_no_code_is_run_that_comes_with_a_model():
 
 def test_whatever_is_downloaded_is_of_the_commit_that_was_named():
     downloads = [each for each in CALLS if each[1].endswith("snapshot_download")]
-    assert {file for file, _, _ in downloads} == {
-        "embedders/model_folder.py",
-        "management/commands/shopsearch_models.py",
-        "rerankers/vision_models/checkpoints.py",
-    }
+    assert {file for file, _, _ in downloads} == {"embedders/hub.py"}
     assert all(keywords.get("revision") == "revision or None" for _, _, keywords in downloads)
 
 

@@ -9,13 +9,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shopsearch.rerankers.ordering import arrange, parse_json
-from shopsearch.types import Judgement
+from shopsearch.types import RerankerOutput
 
 NINE = [0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5]
 
 
 def order(labels=None, scores=None, retrieval=NINE, **options):
-    return arrange(Judgement(labels=labels, scores=scores), retrieval, **options)
+    return arrange(RerankerOutput(labels=labels, scores=scores), retrieval, **options)
 
 
 def test_a_clean_list_is_followed_when_the_model_alone_decides():
@@ -66,7 +66,7 @@ def test_scores_order_the_candidates_and_what_is_not_a_number_comes_last():
     assert result.repairs == {"unreadable": 1}
 
 
-def test_a_judgement_that_says_nothing_changes_nothing():
+def test_an_output_that_says_nothing_changes_nothing():
     assert order().positions == tuple(range(9))
     assert order(scores=[0.5] * 9).positions == tuple(range(9))
 
@@ -107,7 +107,7 @@ ANYTHING = st.recursive(
 )
 @example(labels="9" * 50_000, scores=None, retrieval=NINE, weight=1.0, lift=0)
 @example(labels=None, scores=[1e308, -1e308], retrieval=[1.0, 0.0], weight=1.0, lift=9)
-def test_any_judgement_gives_a_permutation_within_the_lift(labels, scores, retrieval, weight, lift):
+def test_any_output_gives_a_permutation_within_the_lift(labels, scores, retrieval, weight, lift):
     result = order(labels, scores, retrieval, weight=weight, lift=lift)
     assert sorted(result.positions) == list(range(len(retrieval)))
     assert all(place - rank <= lift for rank, place in enumerate(result.positions))

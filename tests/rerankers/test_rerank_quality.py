@@ -11,7 +11,7 @@ from PIL import ImageDraw
 from shopsearch.conf import DEFAULTS
 from shopsearch.rerankers.joint import JointReranker
 from shopsearch.rerankers.ordering import arrange
-from shopsearch.types import Candidate, Judgement
+from shopsearch.types import Candidate, RerankerOutput
 
 pytestmark = [pytest.mark.quality, pytest.mark.nightly]
 
@@ -114,7 +114,7 @@ def test_reversing_the_candidates_changes_no_order(
         scores = [each.score for each in candidates]
         there = reranker.rerank(asked.query, candidates)
         back = reranker.rerank(asked.query, candidates[::-1])
-        turned = Judgement(scores=list(back.scores)[::-1])
+        turned = RerankerOutput(scores=list(back.scores)[::-1])
         assert arrange(there, scores).positions == arrange(turned, scores).positions
 
 
@@ -160,6 +160,6 @@ def test_a_picture_that_gives_orders_gains_no_more_than_the_lift(
 @pytest.mark.parametrize("place", range(NINE))
 def test_even_a_model_that_obeys_every_title_lifts_nobody_further(place):
     scores = [1 - number / 10 for number in range(NINE)]
-    bribed = Judgement(scores=[float(number == place) for number in range(NINE)])
+    bribed = RerankerOutput(scores=[float(number == place) for number in range(NINE)])
     order = arrange(bribed, scores, weight=1, lift=LIFT)
     assert order.positions.index(place) >= place - LIFT

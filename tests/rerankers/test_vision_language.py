@@ -149,7 +149,7 @@ def hub(folders, copy, monkeypatch):
     """A hub that has one model; what is downloaded from it lies in ``copy``. It lists the downloads asked for."""
     asked = []
 
-    def snapshot(name, revision, *, local_files_only):
+    def snapshot_download(name, *, revision, allow_patterns, local_files_only, local_dir):
         if not local_files_only:
             asked.append((name, revision))
             if name != "maker/model":
@@ -159,7 +159,7 @@ def hub(folders, copy, monkeypatch):
             raise FileNotFoundError(name)
         return copy
 
-    monkeypatch.setattr(checkpoints, "_snapshot", snapshot)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     return asked
 
 

@@ -18,7 +18,7 @@ from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
 from shopsearch.search import reranking
 from shopsearch.search.engine import search
-from shopsearch.types import Judgement
+from shopsearch.types import RerankerOutput
 from tests.shop.models import Product
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +30,7 @@ class Scripted(Reranker):
     """Answers what the test says, and remembers what it was shown."""
 
     model = "scripted"
-    answer = Judgement(labels=[2, 1])
+    answer = RerankerOutput(labels=[2, 1])
     shown = ()
 
     def rerank(self, query, candidates):
@@ -55,7 +55,7 @@ def configure(settings):
 @pytest.fixture
 def shop(configure):
     """Twelve products whose reds fade with their number, and a reranker that says 3, 1, 2."""
-    Scripted.answer = Judgement(labels=[3, 1, 2])
+    Scripted.answer = RerankerOutput(labels=[3, 1, 2])
     products = []
     for number, shade in enumerate(SHADES):
         product = Product.objects.create(title=f"mug {number}")
@@ -127,7 +127,7 @@ def test_a_reranker_that_raises_ends_in_failed(answer):
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("labels", [None, "", "[", "no idea", [99], b"\xff", {"ranking": None}])
 def test_an_answer_that_makes_no_sense_keeps_retrievals_order(labels):
-    Scripted.answer = Judgement(labels=labels)
+    Scripted.answer = RerankerOutput(labels=labels)
     rerank = asked()
     reranking.answer_next()
     rerank = reranking.current(rerank.pk)
@@ -154,7 +154,7 @@ def test_a_rerank_whose_worker_died_expires_at_its_deadline():
 def test_an_answer_that_comes_too_late_is_not_taken(monkeypatch):
     rerank = asked()
     monkeypatch.setattr(
-        Scripted, "rerank", lambda self, query, candidates: overdue(rerank) or Judgement(labels=[2])
+        Scripted, "rerank", lambda self, query, candidates: overdue(rerank) or RerankerOutput(labels=[2])
     )
     assert reranking.answer_next()
     rerank = reranking.current(rerank.pk)
@@ -164,7 +164,7 @@ def test_an_answer_that_comes_too_late_is_not_taken(monkeypatch):
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("end", ["done", "failed", "expired"])
 def test_the_shoppers_picture_is_gone_at_the_end_whatever_it_is(end):
-    Scripted.answer = RerankerError("away") if end == "failed" else Judgement(labels=[1])
+    Scripted.answer = RerankerError("away") if end == "failed" else RerankerOutput(labels=[1])
     rerank = asked("mug", Image.new("RGB", (50, 50), "red"))
     assert Rerank.objects.get(pk=rerank.pk).picture
     if end == "expired":
@@ -243,7 +243,7 @@ def test_a_search_is_answered_without_a_rerank_where_the_database_takes_no_row()
 
 @pytest.mark.usefixtures("shop")
 def test_what_a_model_writes_that_is_no_text_is_kept_as_text():
-    Scripted.answer = Judgement(labels=[3, 1, 2], reason="a\0b\ud800", caption="\udfff", raw="\0")
+    Scripted.answer = RerankerOutput(labels=[3, 1, 2], reason="a\0b\ud800", caption="\udfff", raw="\0")
     rerank = asked()
     reranking.answer_next()
     rerank = Rerank.objects.get(pk=rerank.pk)
@@ -254,7 +254,7 @@ def test_what_a_model_writes_that_is_no_text_is_kept_as_text():
 @pytest.mark.parametrize(("weight", "reason"), [(1, "It is the reddest."), (0, "")])
 def test_a_reason_is_given_only_when_it_speaks_for_the_product_that_stands_first(configure, weight, reason):
     configure(RERANK_WEIGHT=weight)
-    Scripted.answer = Judgement(labels=[3, 1, 2], reason="It is the reddest.")
+    Scripted.answer = RerankerOutput(labels=[3, 1, 2], reason="It is the reddest.")
     rerank = asked()
     reranking.answer_next()
     assert reranking.current(rerank.pk).reason == reason

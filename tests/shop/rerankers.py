@@ -2,7 +2,7 @@
 
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers import Reranker
-from shopsearch.types import Judgement
+from shopsearch.types import RerankerOutput
 
 
 class LastFirst(Reranker):
@@ -14,7 +14,7 @@ class LastFirst(Reranker):
     def rerank(self, query, candidates):
         if self.is_broken:
             raise RerankerError("The model is out of order.")
-        return Judgement(
+        return RerankerOutput(
             scores=list(range(len(candidates))),
             caption="Looks like: a square",
             reason="it has waited longest.",

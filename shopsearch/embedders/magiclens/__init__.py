@@ -1,4 +1,4 @@
-"""MagicLens (Zhang et al., 2024): a picture and words that say what relates to it."""
+"""MagicLens (Zhang et al., 2024): a picture and words that say which related picture is wanted."""
 
 from shopsearch.embedders.magiclens.embedder import MagicLens
 

@@ -1,4 +1,4 @@
-"""MagicLens's authors' file of flax becomes a folder that the embedder reads."""
+"""Converts the flax file of MagicLens's authors to a folder that the embedder reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def as_is(array: Array) -> Array:
 
 
 def transposed(array: Array) -> Array:
-    """(in, …) to (…, in), all but the first axis as one."""
+    """(in, …) to (…, in), with all axes but the first flattened into one."""
     return array.reshape(len(array), -1).T
 
 
@@ -51,7 +51,7 @@ def convolution(array: Array) -> Array:
 
 
 def names(theirs: str, ours: str, kernel: Callable[[Array], Array], *, of: str = "kernel bias") -> Any:
-    """The two rules of a linear layer."""
+    """The rules for a linear layer's kernel and bias."""
     weight, bias = of.split()
     return [(f"{theirs}/{weight}", f"{ours}.weight", kernel), (f"{theirs}/{bias}", f"{ours}.bias", flat)]
 
@@ -95,13 +95,13 @@ RULES: list[tuple[str, str, Callable[[Array], Array]]] = [
     (f"{POOL}/pool_attn_ln/(scale|bias)", r"pool_norm.\1", as_is),
     (f"{POOL}/pooling_attn_query", "pool_query", as_is),
 ]
-"""Their path, our key, and how the array changes between them."""
+"""Their path, our key, and how the array is converted."""
 
 
 def convert(source: Path, tokenizer: Path, folder: Path) -> None:
-    """Make ``folder`` of the authors' .pkl and a CLIP's tokenizer.json. Nothing in the file is run.
+    """Make ``folder`` from the authors' .pkl and a CLIP's tokenizer.json. Nothing in the file is run.
 
-    Raises ImproperlyConfigured when the file is broken or not a MagicLens; the folder is then as it was.
+    Raises ImproperlyConfigured if the file is broken or not a MagicLens; the folder is then left as it was.
     """
     from safetensors.numpy import save_file
 
@@ -116,13 +116,13 @@ def convert(source: Path, tokenizer: Path, folder: Path) -> None:
         raise ImproperlyConfigured(f"The weights {source} are not a MagicLens: {error}.") from error
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
-    # config.json comes last: a folder without it is refused.
+    # Written last: without config.json, a folder is refused as incomplete.
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def configuration(arrays: Mapping[str, Array]) -> dict[str, Any]:
-    """What config.json says, read off the arrays' shapes. Raises KeyError where one of them is missing."""
+    """The content of config.json, from the arrays' shapes. Raises KeyError if an array is missing."""
     patch, _, _, vision_width = arrays["clip/visual/conv1/kernel"].shape
     patches = len(arrays["clip/visual/positional_embedding"]) - 1
     limit, text_width = arrays["clip/text/positional_embedding"].shape
@@ -135,7 +135,7 @@ def configuration(arrays: Mapping[str, Array]) -> dict[str, Any]:
             **_tower(arrays, "text", text_width),
             "vocab_size": len(arrays["clip/text/token_embedding/embedding"]),
             "max_position_embeddings": limit,
-            # Not an id: the way to tell transformers that the largest id closes a text.
+            # Not an id: tells transformers that the largest id closes a text.
             "eos_token_id": 2,
         },
         "vision_config": {

@@ -1,4 +1,4 @@
-"""MagicLens, base and large: a picture, alone or with words that say what to look for in it."""
+"""MagicLens, base and large: embeds a picture, alone or with words that say which related picture is wanted."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class MagicLens(TowerEmbedder):
     """Embeds pictures and pairs with MagicLens, from a folder that ``manage.py shopsearch_models convert`` made.
 
-    It knows no words alone: such a query is refused with QueryError, for its authors trained none and it would get
-    whatever. A picture alone is a picture with the empty text, as its authors index them.
+    A query of words alone raises QueryError: the model was not trained for it and would answer at random. A picture
+    alone is embedded with the empty text, as its authors index pictures.
     """
 
     family = "magiclens"
@@ -101,7 +101,7 @@ class MagicLens(TowerEmbedder):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnMaximum(Preprocessing):
-    """Divide by the picture's own largest number; scale both edges to ``size``, bilinear; normalise each channel."""
+    """Divide by the picture's own largest value; scale both edges to ``size``, bilinear; normalise each channel."""
 
     def __call__(self, image: Image) -> npt.NDArray[np.float32]:
         """Shape (3, size, size)."""

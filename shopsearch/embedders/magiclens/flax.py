@@ -1,4 +1,4 @@
-"""Checkpoints of flax: a pickle of one string of bytes, which is MessagePack, which is a tree of arrays."""
+"""Checkpoints of flax: a pickle of one bytes object, in which MessagePack encodes a tree of arrays."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 ARRAY, SCALAR = 1, 3
-"""The kinds of MessagePack extension that flax writes arrays as."""
+"""The MessagePack extension types that flax uses for arrays."""
 BFLOAT16 = "bfloat16"
 
 
 def read(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     """The arrays by their path in the tree, joined with "/", as float32. Nothing in the file is run.
 
-    Raises ImproperlyConfigured when the file is missing, truncated, or holds anything but bytes with a tree of arrays,
-    and where msgpack is not installed.
+    Raises ImproperlyConfigured if the file is missing, truncated, or holds anything but bytes with a tree of arrays,
+    and if msgpack is not installed.
     """
     conf.require_packages("msgpack")
     import msgpack
@@ -34,7 +34,7 @@ def read(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     try:
         with path.open("rb") as file:
             packed = _BytesOnly(file).load()
-    except Exception as error:  # whatever the file provokes: it may come from anywhere
+    except Exception as error:  # the file may come from anywhere and cause any error
         raise ImproperlyConfigured(
             f"The weights {path} are truncated, or hold more than bytes, which is never loaded."
         ) from error
@@ -49,7 +49,7 @@ def read(path: Path) -> dict[str, npt.NDArray[np.float32]]:
 
 
 class _BytesOnly(pickle.Unpickler):
-    """Knows no class and no function, so that a pickle can make it do nothing."""
+    """Refuses every class and function, so a pickle cannot run anything."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
         raise pickle.UnpicklingError(f"{module}.{name} is refused")

@@ -1,4 +1,4 @@
-"""MagicLens: a CLIP whose two features a small transformer makes one, ported to torch."""
+"""MagicLens: a CLIP and a small transformer that fuses its two features, ported to torch."""
 
 from __future__ import annotations
 
@@ -44,33 +44,33 @@ class MagicLensModel(nn.Module):
         dtype: torch.dtype,
         device: str,
     ) -> MagicLensModel:
-        """The model with these weights, ready to answer.
+        """The model with these weights, ready to use.
 
-        Raises ImproperlyConfigured when a tensor is missing, left over, or of another shape.
+        Raises ImproperlyConfigured if a tensor is missing, left over, or of another shape.
         """
-        with torch.device("meta"):  # without memory or random numbers for weights that are replaced at once
+        with torch.device("meta"):  # spends no memory or random numbers on weights that are replaced at once
             model = cls(config, tokens)
         return install(model, state, dtype=dtype, device=device)
 
     def text_features(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """CLIP's, of texts given as ids within the limit, shape (n, dimension), float32."""
+        """CLIP's features of texts, which are given as ids within the limit: shape (n, dimension), float32."""
         longest = max(map(len, rows))
         padded = torch.tensor(
             [[*row, *[0] * (longest - len(row))] for row in rows], device=self.pool_query.device
         )
-        # The authors fill with 0 and then mask every 0, the "!" within a word's run too, whose id that is.
+        # The authors pad with 0 and mask every 0, which masks "!" too, because its id is 0.
         mask = (padded != 0).long()
         features: Tensor = self.clip.get_text_features(input_ids=padded, attention_mask=mask).pooler_output
         return features.float()
 
     def image_features(self, pixels: Tensor) -> Tensor:
-        """CLIP's, of pixels of shape (n, 3, size, size): shape (n, dimension), float32."""
+        """CLIP's features of pixels of shape (n, 3, size, size): shape (n, dimension), float32."""
         pixels = pixels.to(device=self.pool_query.device, dtype=self.pool_query.dtype)
         features: Tensor = self.clip.get_image_features(pixel_values=pixels).pooler_output
         return features.float()
 
     def forward(self, words: Tensor, pictures: Tensor) -> Tensor:
-        """The vectors of pairs whose features, of shape (n, dimension), these are."""
+        """The pairs' vectors, from their features of shape (n, dimension)."""
         weight = self.pool_query
         tokens = torch.stack([pictures, words], dim=1).to(device=weight.device, dtype=weight.dtype)
         for layer in self.layers:
@@ -96,7 +96,7 @@ class Layer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention whose logits are capped softly."""
+    """Attention with soft-capped logits."""
 
     def __init__(self, width: int, heads: int, hidden: int, *, scaled_by_dimension: bool = False) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Attention(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """A layer norm whose file holds its scale less one."""
+    """A layer norm whose scale is stored minus one."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Queries are embedded by a worker, so that a web process holds no model."""
+"""An embedder that has a worker embed queries, so that web processes hold no model."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 class WorkerEmbedder(Embedder):
     """Asks `manage.py shopsearch_query_worker` through Redis; for SHOPSEARCH["QUERY_EMBEDDER"].
 
-    Space and dimension are those of SHOPSEARCH["EMBEDDER"], which the worker runs. An answer comes, or EmbedderError
-    does, within ``timeout_seconds``; Busy does at once where too many wait. The next query is sent as if nothing had
-    happened.
+    Space and dimension are those of SHOPSEARCH["EMBEDDER"], which the worker runs. Raises EmbedderError if no answer
+    comes within ``timeout_seconds``, and Busy at once if too many requests wait. A failure does not affect the next
+    query.
     """
 
     url: str = field(default="", repr=False)
-    """Redis' address, ``redis://…``, ``rediss://…`` or ``unix://…``; "" is Celery's broker."""
+    """Redis's address, ``redis://…``, ``rediss://…`` or ``unix://…``; "" is Celery's broker."""
     queue: str = "shopsearch-query"
-    """Begins the keys in Redis. The space is part of them: a worker never sees another model's queries."""
+    """The prefix of the keys in Redis. They also contain the space: a worker never sees another model's queries."""
     timeout_seconds: float = 5.0
     batch_size: int = 32
     """The most requests that a worker takes at once."""
     most_waiting: int = 128
-    """So many requests may wait for a worker, and half as many where the query is a picture; then Busy is raised."""
+    """With this many requests waiting, or half as many if the query is a picture, Busy is raised."""
     picture_side: int = 512
-    """A picture's shorter side when it is sent, where the embedder does not say how small it may be."""
+    """The shorter side of a picture that is sent, if the embedder does not reduce pictures itself."""
     _embedder: Embedder | None = field(default=None, init=False, repr=False)
 
     def bind(self, embedder: Embedder) -> None:
-        """Say which embedder the workers run; it is asked for its space and dimension, never to embed."""
+        """Set the embedder that the workers run. Here it only gives its space and dimension."""
         self._embedder = embedder
 
     @property
@@ -77,7 +77,7 @@ class WorkerEmbedder(Embedder):
 
     @cached_property
     def requests(self) -> QueryQueue:
-        """The queue that the workers of this space take from. Raises ImproperlyConfigured where there is no Redis."""
+        """The queue that the workers of this space read. Raises ImproperlyConfigured if there is no Redis."""
         if not (url := self.url or broker_url()):
             raise ImproperlyConfigured(_NO_REDIS)
         prefix = "" if self.url else broker_prefix()
@@ -121,7 +121,7 @@ class WorkerEmbedder(Embedder):
                     raise Busy
                 return self.requests.ask(content, seconds)
             except redis.ConnectionError as error:
-                if is_last:  # not the first: a kept connection may be one to a Redis that has been restarted
+                if is_last:  # the first may have used a connection from before a restart of Redis
                     raise EmbedderError(_REDIS_AWAY) from error
             except (redis.RedisError, OSError) as error:
                 raise EmbedderError(_REDIS_AWAY) from error

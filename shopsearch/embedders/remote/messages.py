@@ -1,4 +1,4 @@
-"""What a web process and a query worker write to each other: JSON that names its space, read as if from a stranger."""
+"""The messages between web processes and query workers: JSON that names its space and is fully checked when read."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from shopsearch.types import Vectors
 
 MAX_PIXELS = 2048 * 2048
-"""Of a picture that is sent."""
+"""The most pixels of a picture."""
 MAX_CHARACTERS = 100_000
-"""Of a text that is sent; no model reads so far."""
+"""The longest text; no model reads that much."""
 
 _UNIT_LENGTH_WITHIN = 1e-3
 _WHATEVER_READING_RAISES = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
 class BadMessage(ValueError):
-    """The request is not one that this worker understands; web processes and workers must run the same version."""
+    """This worker does not understand the request; web processes and workers must run the same version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a web process wants embedded, at least one query, and the id of the page's request, for the log."""
+    """The queries to embed, at least one, and the id of the web request, for the log."""
 
     queries: list[Query]
     request_id: str = ""
 
 
 def write_request(space: str, queries: Sequence[Query]) -> bytes:
-    """Pictures travel as their pixels: nothing is lost, and there is no decoder to attack."""
+    """A request. Pictures are sent as raw pixels: nothing is lost, and there is no decoder to attack."""
     written = [{"text": each.text, **_picture(each.image)} for each in queries]
     return _write({"space": space, "request_id": get_request_id(), "queries": written})
 
@@ -68,7 +68,7 @@ def write_vectors(space: str, vectors: Vectors) -> bytes:
 
 
 def write_refusal(space: str, message: str, *, is_the_callers: bool = False) -> bytes:
-    """Why there are no vectors; and whether whoever asked can mend it, as words where a picture is needed."""
+    """Why there are no vectors. ``is_the_callers``: the query is at fault, as words are to a model of pictures."""
     return _write({"space": space, "refused" if is_the_callers else "error": message})
 
 

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     import redis
 
 VERSION = 1
-"""Of the messages; part of every key, so that two versions of shopsearch never read each other's."""
+"""The messages' version, part of every key, so that two versions of shopsearch never read each other's messages."""
 CONNECT_SECONDS = 1.0
 MARGIN_SECONDS = 0.25
-"""So much less than its client does Redis wait for a reply: no reply and no Redis are then two things."""
+"""Redis waits this much less than its client, so that "no reply" can be told from "no Redis"."""
 MAX_WAIT_SECONDS = 1.0
-"""So soon a waiting worker looks whether it is to stop."""
+"""How often a waiting worker checks whether to stop."""
 
 
 def broker_url() -> str:
-    """The address of Celery's broker as Redis' client reads it; "" where the broker is not a Redis server."""
+    """The address of Celery's broker, in the form of Redis's client; "" if the broker is not a Redis server."""
     from celery import current_app
 
     configured: Any = current_app.conf.broker_write_url or ""
@@ -34,7 +34,7 @@ def broker_url() -> str:
 
 
 def broker_prefix() -> str:
-    """What the project's Celery puts before its keys."""
+    """The prefix that the project's Celery gives its keys."""
     from celery import current_app
 
     return str((current_app.conf.broker_transport_options or {}).get("global_keyprefix", ""))
@@ -42,10 +42,12 @@ def broker_prefix() -> str:
 
 @dataclass(kw_only=True, eq=False)
 class QueryQueue:
-    """Requests of one space. The list holds ids only; a request's content is a key of its own, which Redis forgets
-    when nobody waits for the answer any more. So no clock but Redis' says what is too old, and nothing piles up.
+    """The requests of one space.
 
-    The verbs raise redis.RedisError, within ``timeout_seconds`` of Redis falling silent.
+    The list holds only ids. Each request's content has a key of its own, which expires when its client stops waiting.
+    So Redis's clock alone decides what is too old, and nothing piles up.
+
+    All methods raise redis.RedisError within ``timeout_seconds`` if Redis does not answer.
     """
 
     url: str = field(repr=False)
@@ -55,21 +57,21 @@ class QueryQueue:
 
     @cached_property
     def client(self) -> redis.Redis:
-        """Connects at the first command. Raises ValueError for an address that is none."""
+        """Connects at the first command. Raises ValueError if ``url`` is not an address."""
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
         return redis.Redis.from_url(
             self.url,
-            protocol=2,  # with 3, a pool that is out of date would not be noticed after a restart
+            protocol=2,  # with 3, stale connections would not be noticed after a restart of Redis
             socket_connect_timeout=min(CONNECT_SECONDS, self.timeout_seconds),
             socket_timeout=self.timeout_seconds,
             retry=Retry(NoBackoff(), 0),  # the caller has a deadline
         )
 
     def ask(self, content: bytes, seconds: float) -> bytes | None:
-        """Send a request and wait for its reply: None when none came in so many seconds. One round trip."""
+        """Send a request and wait for its reply; None if none comes within ``seconds``. One round trip."""
         wait = max(seconds / 2, seconds - MARGIN_SECONDS)
         number, milliseconds = uuid4().hex.encode(), max(1, int(wait * 1_000))
         pipeline = self.client.pipeline(transaction=False)
@@ -81,11 +83,11 @@ class QueryQueue:
         return None if reply is None else reply[1]
 
     def waiting(self) -> int:
-        """How many requests no worker has taken yet."""
+        """How many requests wait for a worker."""
         return int(self.client.llen(self._list))
 
     def take(self, most: int) -> list[tuple[bytes, bytes]]:
-        """At most so many requests that still are waited for, with their ids; [] when there is none for a while."""
+        """Up to ``most`` requests whose clients still wait, with their ids; [] if none comes for a while."""
         wait = min(MAX_WAIT_SECONDS, self.timeout_seconds / 2)
         first: Any = self.client.blpop([self._list], timeout=wait)
         if first is None:
@@ -108,7 +110,7 @@ class QueryQueue:
         ]
 
     def answer(self, number: bytes, content: bytes) -> None:
-        """Send the reply to a request. It is forgotten when nobody takes it."""
+        """Send the reply to a request. It expires if nobody takes it."""
         key = self._key(number, b"reply")
         pipeline = self.client.pipeline(transaction=True)
         pipeline.rpush(key, content)

@@ -1,4 +1,4 @@
-"""Embed the queries that web processes send, whatever waits in one call."""
+"""The query worker: embeds the queries that web processes send, all that wait in one call."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from shopsearch.telemetry.outages import Outage
 
 logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 0.5
-"""Between two tries while Redis is away."""
+"""The pause between two tries while Redis is away."""
 
 
 class QueryWorker:
-    """Takes requests until it is stopped, and outlives what is wrong with one of them, the model and Redis."""
+    """Answers requests until it is stopped. It survives bad requests and failures of the model or Redis."""
 
     def __init__(self, *, embedder: Embedder, requests: QueryQueue, batch_size: int) -> None:
         self.embedder = embedder
         self.requests = requests
         self.batch_size = batch_size
         self.embedded = 0
-        """Queries so far."""
+        """How many queries it has embedded."""
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Returns after ``stop()``, when the requests in hand are answered: about a second."""
+        """Returns after ``stop()``, once the requests in hand are answered: within about a second."""
         import redis
 
         outage = Outage(logger, away="Redis is away", back="Redis is back.")
@@ -67,7 +67,7 @@ class QueryWorker:
             self._embed(understood)
 
     def _embed(self, requests: Sequence[tuple[bytes, Request]]) -> None:
-        """One call for all; where that fails, one for each, so that nobody pays for another's query."""
+        """One call for all; if that fails, one for each, so that a bad query fails alone."""
         queries = [query for _, request in requests for query in request.queries]
         begun = time.perf_counter()
         try:

@@ -1,4 +1,4 @@
-"""CLIP, SigLIP and their kin: a tower for words and a tower for pictures, which meet in one space."""
+"""CLIP, SigLIP and similar models: a text tower and a vision tower with one space."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 
 @dataclass(kw_only=True, eq=False)
 class TowerEmbedder(TorchEmbedder):
-    """What models of two towers share: everything but how two features become a vector."""
+    """The base of two-tower models: all but how the features of a text and a picture become one vector."""
 
     @cached_property
     def folder(self) -> tower_folder.TowerFolder:
@@ -38,7 +38,7 @@ class TowerEmbedder(TorchEmbedder):
         """Shape (n, dimension), in order; truncated to the tower's limit."""
         prepared, limit = self.folder.prepared, model.tokens.limit
         rows = [truncate(tokenizer.encode(prepared(text)).ids, limit) for text in texts]
-        # Shortest first: a batch is as long as its longest text.
+        # Shortest first, because a batch is padded to its longest text.
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
         return self._in_batches(rows, order, model.text_features)
 
@@ -83,7 +83,7 @@ class TowerEmbedder(TorchEmbedder):
 
 @dataclass(kw_only=True, eq=False)
 class FusedTowers(TowerEmbedder):
-    """Models that know no pairs, whose two features some rule makes one."""
+    """Models that cannot read pairs; a rule fuses the features of both towers."""
 
     def reduced(self, image: Image) -> Image:
         preprocessing = self.folder.preprocessing
@@ -91,7 +91,7 @@ class FusedTowers(TowerEmbedder):
 
     @abstractmethod
     def fuse(self, words: Vectors, pictures: Vectors) -> Vectors:
-        """The vectors, of any length, of pairs whose features these are."""
+        """The pairs' vectors, of any length, from their features."""
 
     def embed_with(self, model: Towers, tokenizer: Tokenizer, queries: Sequence[Query]) -> Vectors:
         import numpy as np
@@ -116,12 +116,12 @@ class FusedTowers(TowerEmbedder):
 class TwoTower(FusedTowers):
     """Embeds words and pictures with a CLIP, SigLIP or SigLIP 2 of transformers, from a folder or the hub.
 
-    These models know no pairs. A picture with words gets the mean of both unit vectors, weighed by ``text_weight``, and
-    brought to unit length again.
+    These models cannot read pairs. The vector of a picture with words is the mean of both unit vectors, weighted by
+    ``text_weight`` and normalised again.
     """
 
     text_weight: float = 0.5
-    """What the words count beside a picture, from 0 (the picture alone) to 1 (the words alone). Part of the space."""
+    """The words' weight beside a picture, from 0 (only the picture) to 1 (only the words). Part of the space."""
 
     title = "model of two towers"
 
@@ -146,7 +146,7 @@ class TwoTower(FusedTowers):
 
 
 def unit(vectors: np.ndarray[Any, Any]) -> Vectors:
-    """Rows of unit length."""
+    """The rows, scaled to unit length."""
     import numpy as np
 
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The folder of a model of two towers, CLIP or SigLIP: what is known of it before its weights are read."""
+"""The folder of a two-tower model, CLIP or SigLIP: what is known before its weights are read."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
 OPTIONAL = ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json", open_clip.CONFIG)
 HALF = (0.5, 0.5, 0.5)
 ARITHMETIC = 1
-"""Goes up when the same files begin to give other vectors."""
+"""Increased when the code starts to give other vectors for the same files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TowerFolder:
-    """What is known of a model of two towers before its weights are read."""
+    """A two-tower model's files, as far as they are known before the weights are read."""
 
     path: Path
     weights: Path
     config: Mapping[str, Any]
-    """What config.json says."""
+    """The content of config.json."""
     preprocessing: Preprocessing
     tokens: TextTokens
     open_clip: bool = False
-    """Whether the weights and the texts are OpenCLIP's."""
+    """Whether weights and texts are in OpenCLIP's form."""
 
     @property
     def family(self) -> str:
@@ -47,13 +47,13 @@ class TowerFolder:
         return int(self.config.get("projection_dim", 512))
 
     def prepared(self, text: str) -> str:
-        """The text as the tokenizer is to see it."""
+        """The text, prepared for the tokenizer."""
         if self.open_clip:
             return open_clip.canonical(text)
         return text.lower() if self.tokens.lower else text
 
     def fingerprint(self) -> str:
-        """Changes with the weights, the tokenizer, the architecture and the preprocessing; not with the place."""
+        """Depends on the weights, the tokenizer, the architecture and the preprocessing, but not on the path."""
         digest = hashlib.sha256(f"{ARITHMETIC}\n{weights.fingerprint(self.weights)}\n".encode())
         digest.update((self.path / "tokenizer.json").read_bytes())
         pictures = [type(self.preprocessing).__name__, asdict(self.preprocessing)]
@@ -67,18 +67,18 @@ class TextTokens:
     """How a text's tokens are laid out for the text tower."""
 
     limit: int
-    """The most tokens, the special ones included."""
+    """The most tokens, special ones included."""
     filler: int | None = None
-    """Fills every text up to the limit; None where a short text is a short row."""
+    """The id that pads every text to the limit; None if texts are not padded."""
     filler_first: bool = False
     lower: bool = False
-    """Whether the text is lowered before its tokenizer, which does not do so, sees it."""
+    """Whether to lower-case the text first, because the tokenizer does not."""
 
 
 def find(model: str, weights_path: str = "", revision: str = "") -> Path:
-    """The folder that ``model`` names, with what embedding needs. A name on the hub is downloaded once.
+    """The folder that ``model`` names, with all files that embedding needs. A model on the hub is downloaded once.
 
-    Raises ImproperlyConfigured when there is none.
+    Raises ImproperlyConfigured if there is none.
     """
     if not model:
         raise ImproperlyConfigured("Name the model: a folder, or a model on the Hugging Face hub.")
@@ -88,7 +88,7 @@ def find(model: str, weights_path: str = "", revision: str = "") -> Path:
 
 
 def read(path: Path, weights_path: str = "") -> TowerFolder:
-    """The folder's configuration, checked. Raises ImproperlyConfigured with what is wrong about it."""
+    """The folder's configuration, checked. Raises ImproperlyConfigured, saying what is wrong with it."""
     for name in model_folder.FILES:
         if not (path / name).is_file():
             raise ImproperlyConfigured(f"The model's folder {path} has no {name}.")
@@ -121,7 +121,7 @@ def read(path: Path, weights_path: str = "") -> TowerFolder:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; {} where there is no file. Raises ImproperlyConfigured when it holds something else."""
+    """The JSON object in a file; {} if there is no file. Raises ImproperlyConfigured if it is anything else."""
     try:
         read = json.loads(path.read_bytes()) if path.is_file() else {}
     except (ValueError, RecursionError) as error:
@@ -132,7 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_preprocessing(path: Path, family: str, image_size: int) -> Preprocessing:
-    """What the folder says of pictures, in either of transformers' files; else what the family does."""
+    """The preprocessing from either of transformers' files, else the family's default."""
     said = read_json(path / "preprocessor_config.json") or read_json(path / "processor_config.json").get(
         "image_processor", {}
     )
@@ -164,7 +164,7 @@ def read_preprocessing(path: Path, family: str, image_size: int) -> Preprocessin
 
 
 def _edge(size: int | Mapping[str, int]) -> int:
-    """The one edge that transformers writes in several ways."""
+    """The edge's length, which transformers writes in several ways."""
     if isinstance(size, int):
         return size
     if "shortest_edge" in size:
@@ -175,7 +175,7 @@ def _edge(size: int | Mapping[str, int]) -> int:
 
 
 def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without what says nothing of the vectors."""
+    """The configuration without the entries that do not affect vectors."""
     noise = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "auto_map")
     return {key: value for key, value in config.items() if key not in noise}
 
@@ -193,7 +193,7 @@ def _text_tokens(path: Path, family: str, text: Mapping[str, Any]) -> TextTokens
         limit=int(text.get("max_position_embeddings", 64)),
         filler=int(filler),
         filler_first=said.get("padding_side") == "left",
-        # SigLIP 2 was trained on lower case, and its tokenizer is Gemma's, which keeps capitals.
+        # SigLIP 2 was trained on lower case, but its tokenizer, Gemma's, keeps capitals.
         lower=said.get("tokenizer_class", "").startswith(("Gemma", "Siglip2")),
     )
 

@@ -1,4 +1,4 @@
-"""CLIP and SigLIP on transformers' own classes: tokens and pixels become features of one space."""
+"""CLIP and SigLIP on transformers' own classes: turns tokens and pixels into features of one space."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from shopsearch.embedders.weights import install
 
 MODELS: dict[str, tuple[Any, Any]] = {"clip": (CLIPConfig, CLIPModel), "siglip": (SiglipConfig, SiglipModel)}
 HISTORIC_END = 2
-"""The closing id that CLIP's configurations gave for years and no tokenizer ever did: the largest id closes."""
+"""A wrong closing id that CLIP's configurations had for years. It means: the largest id closes the text."""
 
 
 class Towers(nn.Module):
-    """A text tower and a vision tower. Features are float32, of shape (n, dimension), and not of unit length."""
+    """A text tower and a vision tower. Features are float32, of shape (n, dimension), not of unit length."""
 
     def __init__(self, config: Mapping[str, Any], tokens: TextTokens) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class Towers(nn.Module):
         dtype: torch.dtype,
         device: str,
     ) -> Towers:
-        """The model with these weights, under transformers' key names, ready to answer.
+        """The model with these weights, under transformers' key names, ready to use.
 
-        Raises ImproperlyConfigured when a tensor is missing, left over, or of another shape.
+        Raises ImproperlyConfigured if a tensor is missing, left over, or of another shape.
         """
-        with torch.device("meta"):  # without memory or random numbers for weights that are replaced at once
+        with torch.device("meta"):  # spends no memory or random numbers on weights that are replaced at once
             towers = cls(config, tokens)
-        # Older files hold the positions too, which are counted here.
+        # Older files contain the positions too, which are computed here.
         kept = {key: value for key, value in state.items() if not key.endswith(".position_ids")}
         install(towers.model, kept, dtype=dtype, device=device)
         return towers
@@ -54,7 +54,7 @@ class Towers(nn.Module):
         return device
 
     def check_closing_id(self, ids: Sequence[int]) -> None:
-        """Raises ImproperlyConfigured when the model looks for another closing id than the one ``ids`` end with."""
+        """Raises ImproperlyConfigured if the model's closing id is not the last of ``ids``."""
         end = self.model.config.text_config.eos_token_id
         if self.model.config.model_type == "clip" and end not in (HISTORIC_END, ids[-1]):
             raise ImproperlyConfigured(
@@ -62,23 +62,23 @@ class Towers(nn.Module):
             )
 
     def text_features(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Of texts, given as ids within the limit."""
+        """Features of texts, which are given as ids within the limit."""
         padded = torch.tensor(self._padded(rows), device=self.device)
         features: Tensor = self.model.get_text_features(input_ids=padded).pooler_output
         return features.float()
 
     def image_features(self, pixels: Tensor) -> Tensor:
-        """Of pictures, given as pixels of shape (n, 3, size, size)."""
+        """Features of pictures, which are given as pixels of shape (n, 3, size, size)."""
         pixels = pixels.to(device=self.device, dtype=self.model.logit_scale.dtype)
         features: Tensor = self.model.get_image_features(pixel_values=pixels).pooler_output
         return features.float()
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
         if self.tokens.filler is None:
-            # CLIP pools at the first closing id and sees nothing after it: more of them change nothing.
+            # CLIP pools at the first closing id and sees nothing after it, so padding with it changes nothing.
             longest = max(map(len, rows))
             return [[*row, *[row[-1]] * (longest - len(row))] for row in rows]
-        # SigLIP pools at the last place and was trained with all of them filled, without a mask.
+        # SigLIP pools at the last position and was trained with full rows, without a mask.
         filled = []
         for row in rows:
             filler = [self.tokens.filler] * (self.tokens.limit - len(row))

@@ -1,4 +1,4 @@
-"""SigLIP as OpenCLIP publishes it, such as Marqo's e-commerce models, in the words of transformers' SiglipModel."""
+"""Converts OpenCLIP's SigLIP models, such as Marqo's for e-commerce, to the form of transformers' SiglipModel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CONFIG = "open_clip_config.json"
 NAMED = "open_clip_model_name"
-"""What config.json says of such a model, and little else."""
+"""The key that marks such a model's config.json, which says little else."""
 
 TRUNKS: dict[str, dict[str, int]] = {
     "vit_base_patch16_siglip_224": {
@@ -26,7 +26,7 @@ TRUNKS: dict[str, dict[str, int]] = {
         **{"image_size": 256, "patch_size": 16},
     },
 }
-"""The vision towers of Marqo's models, by timm's names. Others of its SigLIPs differ in more than their size."""
+"""The vision towers of Marqo's models, by timm's names. timm's other SigLIPs differ in more than size."""
 
 MODEL = {"custom_text": True}
 TEXT = {
@@ -34,7 +34,7 @@ TEXT = {
     **{"tokenizer_kwargs": {"clean": "canonicalize"}},
 }
 VISION = {"timm_pool": "map", "timm_proj": "none"}
-"""What must be said, since nothing else is done here."""
+"""The values that must be given, because nothing else is implemented here."""
 
 LAYER, OUR_LAYER = r"visual\.trunk\.blocks\.(\d+)", r"vision_model.encoder.layers.\1"
 TEXT_LAYER, OUR_TEXT_LAYER = r"text\.transformer\.resblocks\.(\d+)", r"text_model.encoder.layers.\1"
@@ -69,21 +69,21 @@ RULES: list[tuple[str, *tuple[str, ...]]] = [
     (rf"text\.ln_final{KIND}", r"text_model.final_layer_norm.\1"),
     (rf"text\.text_projection{KIND}", r"text_model.head.\1"),
 ]
-"""Their key, and ours: where there are several, each is given an equal part of the rows."""
+"""Their key, and ours. If ours are several, each gets an equal part of the rows."""
 
 ENDLESS = re.compile(r"&#\d{8,};?")
-"""No character has such a number, and Python reads none of thousands of digits."""
+"""No character has a longer number, and Python refuses numbers with thousands of digits."""
 CURLY = "\u02bc\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f"
-"""Quotes that OpenCLIP makes straight before it removes them."""
+"""Quotes that OpenCLIP straightens before it removes them."""
 CLEANED: dict[int, str | None] = {ord(sign): None for sign in string.punctuation + CURLY}
 CLEANED[ord("_")] = " "
 CLEANED |= {0xFEE0 + code: CLEANED.get(code, chr(code)) for code in range(0x21, 0x7F)}  # in full width
 
 
 def configuration(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What transformers' config.json would say, of what OpenCLIP's says.
+    """The configuration in transformers' form, from OpenCLIP's.
 
-    Raises ValueError, KeyError or TypeError where that is of a model that is not known here.
+    Raises ValueError, KeyError or TypeError for a model that is not known here.
     """
     model = described["model_cfg"]
     text, vision = model["text_cfg"], model["vision_cfg"]
@@ -97,7 +97,7 @@ def configuration(described: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"timm_model_name is {vision['timm_model_name']!r}; known are {', '.join(TRUNKS)}")
     _check(model, {"embed_dim": trunk["hidden_size"]}, model)
     _check(vision, {"image_size": trunk["image_size"]}, vision)
-    # Not the tanh of Google's own SigLIP and of transformers' default.
+    # Unlike Google's SigLIP and transformers' default, which approximate it with tanh.
     arithmetic = {"hidden_act": "gelu", "layer_norm_eps": 1e-6}
     return {
         "model_type": "siglip",
@@ -125,14 +125,14 @@ def _check(part: Mapping[str, Any], fixed: Mapping[str, Any], known: Any) -> Non
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under transformers' keys, split and shaped as it wants them, without copies of the large ones.
+    """The tensors under transformers' keys, split and shaped for it, without copying the large ones.
 
-    A key that is not known stays as it is, for the strict loading to name. Raises ValueError when one cannot be split.
+    An unknown key stays as it is: the strict loading will name it. Raises ValueError if a tensor cannot be split.
     """
     import torch
 
     found: dict[str, Tensor] = {}
-    # The class that transformers would run as remote code has the model within it.
+    # In the class that transformers would run as remote code, the model is an attribute.
     prefix = "model." if all(key.startswith("model.") for key in state) else ""
     for prefixed, tensor in state.items():
         key = prefixed.removeprefix(prefix)
@@ -160,8 +160,8 @@ def _our_keys(key: str) -> list[str]:
 def canonical(text: str) -> str:
     """The text as OpenCLIP gives it to the tokenizer: no entities, no capitals, no punctuation, single spaces.
 
-    It also repairs what was decoded wrongly and drops control characters, which is not done here. Of single characters
-    of other kinds only ŉ is another, once the tokenizer has composed them.
+    OpenCLIP also repairs wrongly decoded text and drops control characters; this does not. Of all other single
+    characters only ŉ comes out differently, once the tokenizer has composed them.
     """
     for _ in range(2):
         text = unescape(ENDLESS.sub("\ufffd", text))

@@ -1,4 +1,4 @@
-"""Visualized BGE's authors' file becomes a folder of its own, which loads without their text model beside it."""
+"""Converts the file of Visualized BGE's authors to a self-contained folder, which loads without their text model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 
 
 def convert(source: Path, model: str, folder: Path) -> None:
-    """Make ``folder`` of the authors' .pth and their text model, a folder or a name on the hub.
+    """Make ``folder`` from the authors' .pth and their text model, a folder or a name on the hub.
 
-    The weights are tried on the model before anything is written. Raises ImproperlyConfigured when they are not its.
+    The weights are loaded into the model before anything is written. Raises ImproperlyConfigured if they do not fit.
     """
     from safetensors.torch import save_file
 
@@ -31,7 +31,7 @@ def convert(source: Path, model: str, folder: Path) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").write_bytes((read.path / "tokenizer.json").read_bytes())
-    # config.json comes last: a folder without it is refused.
+    # Written last: without config.json, a folder is refused as incomplete.
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     config = {
         **read.text,

@@ -1,4 +1,4 @@
-"""Visualized BGE: one model for words, pictures and both, whether the bundled small one or the authors' own."""
+"""Visualized BGE: one model for words, pictures and both; the bundled small one or the authors'."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from shopsearch.embedders import model_folder
+from shopsearch.embedders import hub, model_folder
 from shopsearch.embedders.torch_model import TorchEmbedder, read_tokenizer, truncate
 from shopsearch.types import Query
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class VisualizedBGE(TorchEmbedder):
     """Embeds text, pictures and pairs of both with Visualized BGE (VISTA), on transformers' BERT or XLM-R.
 
-    Without options it is the small model that comes with shopsearch, which knows the demo's pictures and little else.
-    For the authors', name the text model and the authors' file:
+    Without options it is the small model that comes with shopsearch, which knows little but the demo's pictures. For
+    the authors' model, name the text model and the authors' file:
     ``{"model": "BAAI/bge-base-en-v1.5", "weights": "/models/Visualized_base_en_v1.5.pth"}``.
     """
 
@@ -34,8 +34,8 @@ class VisualizedBGE(TorchEmbedder):
     weights: str = ""
     """The file of weights, .pth or .safetensors; "" is the folder's own model.safetensors."""
     compile: str = ""
-    """A backend of torch.compile, such as "inductor"; "" compiles nothing. The first calls take minutes then, and
-    inductor needs a C++ compiler: it pays for a worker that runs for days."""
+    """A backend of torch.compile, such as "inductor"; "" compiles nothing. The first calls then take minutes, and
+    inductor needs a C++ compiler: it is worth it for a worker that runs for days."""
 
     family = "visualized_bge"
     title = "Visualized BGE"
@@ -57,7 +57,7 @@ class VisualizedBGE(TorchEmbedder):
 
     def faults(self) -> list[str]:
         wrong = [*super().faults(), *self.file_faults()]
-        if model_folder.is_on_hub(self.model) and not self.weights:
+        if hub.is_on_hub(self.model) and not self.weights:
             wrong.append(
                 "Name the file of Visualized BGE's weights: the hub's model is the text model alone."
             )
@@ -66,7 +66,7 @@ class VisualizedBGE(TorchEmbedder):
     def _batches(
         self, queries: Sequence[Query], model: Vista, tokenizer: Tokenizer
     ) -> Iterator[tuple[list[int], Any]]:
-        """Vectors of a few queries at a time, with their places in the whole."""
+        """The vectors of a few queries at a time, with their positions in ``queries``."""
         import numpy as np
         import torch
 
@@ -74,7 +74,7 @@ class VisualizedBGE(TorchEmbedder):
         for query in queries:
             limit = model.text_limit if query.image is None else model.text_limit_beside_picture
             ids.append(truncate(tokenizer.encode(query.text).ids, limit))
-        # Shortest first: a batch is as long as its longest text.
+        # Shortest first, because a batch is padded to its longest text.
         order = sorted(range(len(queries)), key=lambda place: len(ids[place]))
         for with_picture in (False, True):
             kind = [place for place in order if (queries[place].image is not None) is with_picture]

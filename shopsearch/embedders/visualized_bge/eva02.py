@@ -14,7 +14,7 @@ ROPE_BASE = 10_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eva02Config:
-    """The shape of a tower. The options at the end are the authors' own unless a model's config.json says otherwise."""
+    """The shape of a tower. The last options have the authors' values unless a model's config.json differs."""
 
     patch_size: int
     width: int
@@ -23,13 +23,13 @@ class Eva02Config:
     mlp_hidden: int
     image_size: int = 224
     rope_grid: int = 16
-    """Patch positions are rescaled to a grid of this edge before they are rotated in."""
+    """Patch positions are scaled to a grid with this edge before the rotation."""
     attention_norm: bool = True
-    """Normalise what the heads bring together, before it is mixed."""
+    """Whether to normalise the heads' joined output before its projection."""
     final_norm: bool = False
-    """Normalise the tokens after the last block."""
+    """Whether to normalise the tokens after the last block."""
     keep_class_token: bool = False
-    """Give the picture's own class token too, before the patches."""
+    """Whether to return the class token too, before the patches."""
 
     @property
     def grid(self) -> int:
@@ -42,7 +42,7 @@ class Eva02Config:
 
 
 class Eva02(nn.Module):
-    """A pre-norm transformer over patches, with learned and rotated positions.
+    """A pre-norm transformer over patches, with learned and rotary positions.
 
     Pixels of shape (n, 3, image_size, image_size) become tokens of shape (n, config.tokens, width).
     """
@@ -93,7 +93,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Queries and values have a bias, keys have none; every token but the first is rotated by its place."""
+    """Queries and values have a bias, keys have none; every token but the first is rotated by its position."""
 
     def __init__(self, config: Eva02Config) -> None:
         super().__init__()
@@ -136,11 +136,11 @@ class SwiGLU(nn.Module):
 
 
 def rotations(config: Eva02Config) -> tuple[Tensor, Tensor]:
-    """Cosines and sines by which each patch's queries and keys are turned: (patches, width / heads) each.
+    """The cosines and sines that rotate each patch's queries and keys: (patches, width / heads) each.
 
-    The first half of a head turns with the row, the second half with the column.
+    The first half of a head is rotated by the row, the second half by the column.
     """
-    # The device is named so that the tables are real even where the weights are not yet (torch.device("meta")).
+    # On a named device: the model is made under torch.device("meta"), but these tables are needed at once.
     half = config.width // config.heads // 2
     frequencies = ROPE_BASE ** -(torch.arange(0, half, 2, device="cpu").float() / half)
     places = torch.arange(config.grid, device="cpu") / config.grid * config.rope_grid
@@ -152,7 +152,7 @@ def rotations(config: Eva02Config) -> tuple[Tensor, Tensor]:
 
 
 def rotate(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turn every token but the first: each pair of neighbouring numbers is a point in a plane."""
+    """Rotate every token but the first: each pair of neighbouring numbers is a point in a plane."""
     patches = heads[:, :, 1:]
     even, odd = patches[..., ::2], patches[..., 1::2]
     turned = patches * cosines + torch.stack((-odd, even), dim=-1).flatten(-2) * sines

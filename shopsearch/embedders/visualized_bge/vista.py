@@ -1,4 +1,4 @@
-"""The joint model of Visualized BGE (its authors call it VISTA): a text encoder that reads pictures too."""
+"""The joint model of Visualized BGE, which its authors call VISTA: a text encoder that reads pictures too."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ RENAMED = {
     "bge_embeddings.": "bge.embeddings.",
     "model_visual.visual.": "visual.",
 }
-"""The authors' prefixes, and where those tensors live here."""
+"""The authors' prefixes of tensor names, and ours."""
 UNUSED = ("bge_pooler.", "model_visual.logit_scale", "model_visual.visual.head.")
-"""In the authors' files, and without effect on any vector."""
+"""In the authors' files, but without effect on any vector."""
 COMPUTED = (".freqs_cos", ".freqs_sin", "embeddings.position_ids", "embeddings.token_type_ids")
-"""In the authors' files, and computed here."""
+"""In the authors' files, but computed here."""
 
 
 class Vista(nn.Module):
-    """Reads ``[CLS] text [SEP]`` or ``[CLS] picture text [SEP]`` and gives the class token, unit length, float32."""
+    """Reads ``[CLS] text [SEP]`` or ``[CLS] picture text [SEP]``; returns the class token, unit length, float32."""
 
     def __init__(self, *, text: Mapping[str, Any], vision: Eva02Config, image_token_type: bool) -> None:
         super().__init__()
@@ -46,23 +46,23 @@ class Vista(nn.Module):
         self.visual = Eva02(vision)
         self.visual_proj = nn.Linear(vision.width, self.bge.config.hidden_size)
         self.image_token_type = image_token_type
-        # XLM-R counts positions from the padding id on, where a text stands alone.
+        # For a text alone, XLM-R counts positions from the padding id on.
         self.first_text_position = self.bge.config.pad_token_id + 1 if model_type == "xlm-roberta" else 0
 
     @classmethod
     def load(cls, state: Mapping[str, Tensor], *, dtype: torch.dtype, device: str, **shape: Any) -> Vista:
-        """The model with these weights, in the authors' key names, ready to answer.
+        """The model with these weights, under the authors' key names, ready to use.
 
-        Raises ImproperlyConfigured when a tensor is missing, left over, or of another shape.
+        Raises ImproperlyConfigured if a tensor is missing, left over, or of another shape.
         """
-        with torch.device("meta"):  # without memory or random numbers for weights that are replaced at once
+        with torch.device("meta"):  # spends no memory or random numbers on weights that are replaced at once
             model = cls(**shape)
         renamed = {_rename(key): value for key, value in state.items() if not model.ignores(key)}
         if not any(key.startswith("visual.") for key in renamed):
             raise ImproperlyConfigured(
                 "they hold no vision tower: name the file of Visualized BGE's weights, not the text model's"
             )
-        # transformers' own positions and token types do not matter: they are always given below.
+        # transformers' stored positions and token types do not matter: they are always passed in below.
         return install(model, renamed, dtype=dtype, device=device)
 
     def ignores(self, key: str) -> bool:
@@ -71,12 +71,12 @@ class Vista(nn.Module):
 
     @property
     def text_limit(self) -> int:
-        """The most tokens of a text alone, both special ones included."""
+        """The most tokens of a text alone, with both special ones."""
         return int(self.bge.config.max_position_embeddings) - self.first_text_position
 
     @property
     def text_limit_beside_picture(self) -> int:
-        """The most tokens of a text with a picture, both special ones included."""
+        """The most tokens of a text with a picture, with both special ones."""
         return int(self.bge.config.max_position_embeddings) - self.visual.config.tokens
 
     def embed_texts(self, ids: Sequence[Sequence[int]]) -> Tensor:
@@ -85,7 +85,7 @@ class Vista(nn.Module):
         return self._read(self.bge.embeddings.word_embeddings(padded), mask, self.first_text_position)
 
     def embed_pictures(self, pixels: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
-        """Pixels of shape (n, 3, size, size), and for each the ids of its text, or of the empty text."""
+        """Pixels of shape (n, 3, size, size), and for each the ids of its text, which may be empty."""
         return self.embed_seen(self.see(pixels), ids)
 
     def see(self, pixels: Tensor) -> Tensor:
@@ -93,12 +93,12 @@ class Vista(nn.Module):
         weight = self.visual_proj.weight
         pictures: Tensor = self.visual_proj(self.visual(pixels.to(device=weight.device, dtype=weight.dtype)))
         if not self.image_token_type:
-            # The text model adds a token type to everything it reads, and the authors' pictures have none.
+            # The text model will add its token type to everything, but the authors' pictures have none.
             pictures = pictures - self.bge.embeddings.token_type_embeddings.weight[0]
         return pictures
 
     def embed_seen(self, pictures: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
-        """As ``embed_pictures``, of what ``see`` gave."""
+        """Like ``embed_pictures``, from the output of ``see``."""
         padded, text_mask = self._pad(ids)
         words = self.bge.embeddings.word_embeddings(padded)
         joined = torch.cat([words[:, :1], pictures, words[:, 1:]], dim=1)

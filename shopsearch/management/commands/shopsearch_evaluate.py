@@ -20,7 +20,7 @@ from shopsearch import conf
 from shopsearch.backends import get_reranker
 from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
-from shopsearch.evaluation.catalogue import CatalogueSearcher, OtherEmbedder, listed
+from shopsearch.evaluation.catalogue import CatalogueSearcher, OtherEmbedder, show
 from shopsearch.evaluation.html import page
 from shopsearch.evaluation.measures import MEASURES, named, run_lines
 from shopsearch.evaluation.query_files import JudgedQuery, QueryFile, QueryFileError, read_qrels
@@ -192,19 +192,7 @@ def _show_catalogue(
 ) -> None:
     """Let those that need them see the shop's pictures, each of which is read once."""
     looking = [cast(CatalogueSearcher, each) for each in searchers if hasattr(each, "add")]
-    if not looking:
-        return
-    unreadable = 0
-    total = index.get_queryset().count()
-    for item in tqdm(listed(index), total=total, desc="Looking at the shop", unit=" pictures", disable=quiet):
-        if item is None:
-            unreadable += 1
-            continue
-        for searcher in looking:
-            searcher.add(item)
-    for searcher in looking:
-        searcher.complete()
-    if unreadable:
+    if looking and (unreadable := show(index, looking, quiet=quiet)):
         notes.append(f"{unreadable:,} pictures cannot be read; the baselines do without them.")
 
 

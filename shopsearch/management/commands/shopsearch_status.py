@@ -41,7 +41,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(kw_only=True)
-class Part:
+class Service:
     """Something that can be away. ``error`` says what is wrong with it, "" where nothing is."""
 
     name: str
@@ -87,9 +87,9 @@ class Status:
 
     healthy: bool
     model: dict[str, Any]
-    database: Part
-    vector_store: Part
-    broker: Part
+    database: Service
+    vector_store: Service
+    broker: Service
     workers: dict[str, Any]
     indexes: list[IndexStatus]
     problems: list[Problem]
@@ -118,9 +118,9 @@ class Command(BaseCommand):
 def collect() -> Status:
     """Asks every part how it is. Raises nothing when some are away, and ends within seconds."""
     indexes = {index.name: IndexStatus(name=index.name) for index in get_indexes()}
-    model = Part(name=settings.EMBEDDER["BACKEND"])
-    store = Part(name=settings.VECTOR_STORE["BACKEND"])
-    database, broker = Part(name=connection.vendor), Part(name="")
+    model = Service(name=settings.EMBEDDER["BACKEND"])
+    store = Service(name=settings.VECTOR_STORE["BACKEND"])
+    database, broker = Service(name=connection.vendor), Service(name="")
     database.ask(lambda: _read_database(indexes))
     identity = model.ask(_identify, MODEL_SECONDS) or {"space": None, "dimension": None}
     if model.reachable and database.reachable:
@@ -133,7 +133,7 @@ def collect() -> Status:
         counts = {name: index.states for name, index in indexes.items() if index.states is not None}
         problems = database.ask(lambda: diagnosis.diagnose(ask_store=store.reachable, counts=counts)) or []
     broker.ask(lambda: _connect(broker), BROKER_SECONDS)
-    workers = Part(name=settings.INDEX_QUEUE)
+    workers = Service(name=settings.INDEX_QUEUE)
     answering = workers.ask(_answering_workers, BROKER_SECONDS) if broker.reachable else None
     return Status(
         healthy=all(part.reachable and not part.error for part in (database, model, store, broker))
@@ -218,7 +218,7 @@ def _how_to_start_it() -> str:
     return f" Nothing answers at {address}: is `manage.py shopsearch_milvus_lite` running?"
 
 
-def _connect(broker: Part) -> None:
+def _connect(broker: Service) -> None:
     from celery import current_app
 
     if not current_app.conf.broker_write_url:

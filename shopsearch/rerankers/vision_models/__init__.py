@@ -1,1 +1,1 @@
-"""Vision-language models of transformers that rerank."""
+"""The vision-language models that rerank."""

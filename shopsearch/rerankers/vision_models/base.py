@@ -1,4 +1,4 @@
-"""One of transformers' own vision-language models: loaded, and asked."""
+"""One of transformers' own vision-language models: loads it and asks it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ DataType = Literal["auto", "float32", "bfloat16", "float16"]
 
 @dataclass(kw_only=True, eq=False)
 class VisionLanguageModel:
-    """A model and its processor in memory; asked by one thread at a time.
+    """A model and its processor in memory; one thread at a time asks it.
 
-    Answers are chosen from what the model would write next, or written greedily: the same question always gives the
-    same answer.
+    Decoding is greedy, so the same question always gets the same answer.
     """
 
     model: Any
@@ -37,8 +36,8 @@ class VisionLanguageModel:
     def load(
         cls, path: Path, *, device: str = "auto", device_map: str = "", dtype: DataType = "auto"
     ) -> VisionLanguageModel:
-        """The model in this folder. Raises ImproperlyConfigured with what is wrong about it."""
-        # Idle OpenMP threads would spin through other processes' time. Has an effect before torch is imported only.
+        """The model in this folder. Raises ImproperlyConfigured, saying what is wrong with the folder."""
+        # Idle OpenMP threads would spin and slow other processes. Only works before torch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         import torch
         from transformers import AutoModelForImageTextToText
@@ -59,12 +58,12 @@ class VisionLanguageModel:
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # refused below, in a sentence
+                ignore_mismatched_sizes=True,  # refused below, with a readable message
                 output_loading_info=True,
             )
         except torch.OutOfMemoryError as error:
             raise RerankerError(f"The model {path} does not fit into the memory of {device}.") from error
-        except Exception as error:  # whatever the files provoke: they may come from anywhere
+        except Exception as error:  # the files may come from anywhere and cause any error
             raise ImproperlyConfigured(f"The model {path} cannot be loaded: {error}") from error
         if wrong := len(found["missing_keys"]) + len(found["mismatched_keys"]):
             raise ImproperlyConfigured(
@@ -79,11 +78,11 @@ class VisionLanguageModel:
     def choose(
         self, prompts: Sequence[Prompt], labels: Sequence[str], *, batch_size: int = 1
     ) -> list[list[float]]:
-        """Per prompt how likely each label is to be written next, among the labels: rows that sum to 1.
+        """For each prompt, the probabilities of the labels as the answer's next token: rows that sum to 1.
 
-        The prompts begin the answer alike. One forward pass per batch, and nothing is written; a batch too large for
-        the memory is halved. Raises RerankerError when a single prompt is too large, ImproperlyConfigured when the
-        tokenizer cannot tell the labels apart.
+        All prompts must begin the answer alike. Takes one forward pass per batch; a batch too large for the memory is
+        halved. Raises RerankerError if a single prompt is too large, ImproperlyConfigured if the tokenizer cannot tell
+        the labels apart.
         """
         import torch
 
@@ -102,7 +101,7 @@ class VisionLanguageModel:
         return rows
 
     def write(self, prompt: Prompt, *, most_tokens: int) -> str:
-        """What the model answers, in at most so many tokens. Raises RerankerError when it cannot."""
+        """The model's answer, of at most ``most_tokens`` tokens. Raises RerankerError if it cannot answer."""
         import torch
 
         try:
@@ -110,18 +109,18 @@ class VisionLanguageModel:
                 inputs = self._inputs([prompt])
                 written = self.model.generate(**inputs, do_sample=False, max_new_tokens=most_tokens)
                 read = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
-        except RuntimeError as error:  # torch's: the GPU is full, or gone
+        except RuntimeError as error:  # from torch: the GPU is full, or gone
             raise RerankerError(f"The model cannot answer at the moment: {error}") from error
         return str(self.processor.tokenizer.decode(written[0, read:], skip_special_tokens=True))
 
     def _next(self, prompts: Sequence[Prompt]) -> Tensor | None:
-        """Logits of the next token after each prompt, (n, vocabulary), float32; None where memory is short."""
+        """Logits of the next token after each prompt, (n, vocabulary), float32; None if memory is short."""
         import torch
 
         try:
             with self._lock, torch.inference_mode():
                 inputs = self._inputs(prompts)
-                # Padded on the right: a token sees what comes before it, so padding cannot change what it says.
+                # Padding on the right changes nothing: a token attends only to the tokens before it.
                 last = inputs["attention_mask"].sum(dim=1) - 1
                 kept = last.unique()
                 logits = self.model(**inputs, use_cache=False, logits_to_keep=kept).logits
@@ -155,7 +154,7 @@ class VisionLanguageModel:
         messages = [{"role": "user", "content": content}]
         if prompt.system:
             messages.insert(0, {"role": "system", "content": [{"type": "text", "text": prompt.system}]})
-        # A model that can think aloud is told not to: what it writes first is to be the answer.
+        # Tell a thinking model not to think: the first thing it writes must be the answer.
         silent = {"enable_thinking": False} if "enable_thinking" in str(_template(self.processor)) else {}
         rendered = self.processor.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False, **silent
@@ -163,7 +162,7 @@ class VisionLanguageModel:
         return f"{rendered}{prompt.answer}"
 
     def _choices(self, labels: Sequence[str], answer: str) -> list[list[int]]:
-        """Per label the tokens that would begin it here, with and without a space: no token begins two labels."""
+        """For each label, the tokens that begin it here, with and without a space; none begins two labels."""
         before = self._ids(f"\n{answer}")
         firsts = []
         for label in labels:

@@ -1,4 +1,4 @@
-"""Folders of native vision-language models: found, checked and told apart without loading them; their processors."""
+"""Folders of vision-language models: finds, checks and identifies them without loading; loads their processors."""
 
 from __future__ import annotations
 
@@ -10,45 +10,31 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import conf
 from shopsearch.embedders import weights
-from shopsearch.embedders.model_folder import is_on_hub
+from shopsearch.embedders.hub import download, local_folder, snapshot
 
 TENSORS = "*.safetensors"
 DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model")
-"""Configuration, chat template, tokenizer. With the tensors they are all that is downloaded: no Python, no pickles."""
+"""Configuration, chat template, tokenizer."""
+PATTERNS = (TENSORS, *DESCRIPTIONS)
+"""Only these files are downloaded: no Python, no pickles."""
 INDEX = "model.safetensors.index.json"
 
 
 def find(checkpoint: str, revision: str = "") -> Path:
-    """The folder that ``checkpoint`` names; a name on the Hugging Face hub is downloaded once.
+    """The folder that ``checkpoint`` names; a model on the Hugging Face hub is downloaded once.
 
-    Raises ImproperlyConfigured when there is none.
+    Raises ImproperlyConfigured if there is none.
     """
-    path = Path(checkpoint).expanduser()
-    if checkpoint and path.is_dir():
-        return path
-    if not is_on_hub(checkpoint):
-        raise ImproperlyConfigured(
-            f"There is no folder {checkpoint!r}; name a folder or a model on the Hugging Face hub."
-        )
-    downloaded = find_downloaded(checkpoint, revision)
-    if downloaded is not None:
-        return downloaded
-    conf.require_packages("huggingface_hub")
-    try:
-        return _snapshot(checkpoint, revision, local_files_only=False)
-    except Exception as error:  # the hub's, the network's and the disk's errors have no common root
-        raise ImproperlyConfigured(
-            f"The model {checkpoint} is not on this machine and cannot be downloaded; name a folder that has it."
-        ) from error
+    found = local_folder(checkpoint) or find_downloaded(checkpoint, revision)
+    return found or download(checkpoint, revision, PATTERNS)
 
 
 def find_downloaded(checkpoint: str, revision: str = "") -> Path | None:
-    """The folder of a model on the hub, if all of it is on this machine. Does not touch the network."""
+    """The folder of a hub's model if all of it is on this machine. Does not use the network."""
     try:
-        path = _snapshot(checkpoint, revision, local_files_only=True)
-    except (ImportError, OSError, ValueError):  # without huggingface_hub nothing was downloaded
+        path = snapshot(checkpoint, revision, PATTERNS, local_files_only=True)
+    except (ImportError, OSError, ValueError):  # ImportError: without huggingface_hub nothing was downloaded
         return None
     needed = {"config.json"}
     if (path / INDEX).is_file():
@@ -56,21 +42,8 @@ def find_downloaded(checkpoint: str, revision: str = "") -> Path | None:
     return path if all((path / name).is_file() for name in needed) and any(path.glob(TENSORS)) else None
 
 
-def _snapshot(checkpoint: str, revision: str, *, local_files_only: bool) -> Path:
-    from huggingface_hub import snapshot_download
-
-    return Path(
-        snapshot_download(
-            checkpoint,
-            revision=revision or None,
-            allow_patterns=[TENSORS, *DESCRIPTIONS],
-            local_files_only=local_files_only,
-        )
-    )
-
-
 def verify(path: Path) -> None:
-    """Raise ImproperlyConfigured where the folder has no whole weights, or no configuration; reads little of them."""
+    """Raise ImproperlyConfigured if the weights are missing or cut off, or the configuration is. Reads little."""
     configuration(path)
     files = sorted(path.glob(TENSORS))
     if not files:
@@ -82,7 +55,7 @@ def verify(path: Path) -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """64 hexadecimal digits that change with the weights, the tokenizer and the preprocessing; not with the place."""
+    """64 hexadecimal digits that depend on weights, tokenizer and preprocessing, but not on the folder's path."""
     digest = hashlib.sha256()
     for file in sorted(path.glob(TENSORS)):
         digest.update(f"{file.name} {weights.fingerprint(file)}\n".encode())
@@ -92,13 +65,13 @@ def fingerprint(path: Path) -> str:
 
 
 def configuration(path: Path) -> Mapping[str, Any]:
-    """The folder's config.json. Raises ImproperlyConfigured when it is not a model's."""
+    """The folder's config.json. Raises ImproperlyConfigured if it is not a model's."""
     if not (path / "config.json").is_file():
         raise ImproperlyConfigured(f"The model's folder {path} has no config.json.")
     try:
         config = json.loads((path / "config.json").read_bytes())
         if not isinstance(config["model_type"], str):
-            raise TypeError("model_type is no text")
+            raise TypeError("model_type is not a string")
     except (ValueError, KeyError, TypeError) as error:
         raise ImproperlyConfigured(
             f"{path / 'config.json'} is not a model's configuration: {error!r}."
@@ -107,7 +80,7 @@ def configuration(path: Path) -> Mapping[str, Any]:
 
 
 def native_type(path: Path) -> str:
-    """The model's type, if transformers itself has it and it sees and writes. Raises ImproperlyConfigured else."""
+    """The type of a vision-language model that transformers itself implements. Raises ImproperlyConfigured if not."""
     from transformers import CONFIG_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     config = configuration(path)
@@ -127,7 +100,7 @@ def native_type(path: Path) -> str:
 
 
 def load_processor(path: Path, model_type: str) -> Any:
-    """The model's processor, on PIL where torchvision is missing, and without a part for videos, which needs it."""
+    """The model's processor. It works without torchvision: it uses PIL, and its part for videos is left out."""
     import transformers
 
     auto: Any = transformers.AutoProcessor
@@ -166,7 +139,7 @@ def load_processor(path: Path, model_type: str) -> Any:
 
 
 class _NoVideos:
-    """Stands where a processor wants its part for videos; nobody sends any."""
+    """Takes the place of a processor's part for videos; nobody sends any."""
 
     model_input_names: tuple[str, ...] = ()
     merge_size = temporal_patch_size = 2

@@ -1,4 +1,4 @@
-"""Phi-3-vision, the reference's reranker: its authors' weights on transformers' Phi3 and CLIP, no code of theirs."""
+"""Phi-3-vision: its authors' weights on transformers' Phi3 and CLIP, without the authors' code."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _PLACE = re.compile(r"<\|image_(\d+)\|>")
 
 
 class Phi3Vision(VisionLanguageModel):
-    """Phi-3-vision-128k-instruct, as it was published.
+    """Phi-3-vision-128k-instruct, as published.
 
-    ``model`` is the language model, ``processor`` the tokenizer's holder and ``eyes`` what makes tokens of pictures.
+    ``model`` is the language model, ``processor`` holds the tokenizer, and ``eyes`` turns pictures into tokens.
     """
 
     eyes: Any
@@ -74,14 +74,14 @@ class Phi3Vision(VisionLanguageModel):
                 for name, tensor in weights.load_weights(file).items()
             }
             whole.load_state_dict(state, strict=True, assign=True)
-            # Buffers that no checkpoint holds are still nowhere: taken from a model of one layer.
+            # No checkpoint holds the buffers; take them from a model with one layer.
             for name, buffer in _build(_small(config), {**vision, "num_hidden_layers": 1}).named_buffers():
                 module, _, leaf = name.rpartition(".")
                 whole.get_submodule(module).register_buffer(leaf, buffer.to(device), persistent=False)
             tokenizer = fast(tokenizer_file=str(path / "tokenizer.json"), **SPECIAL)
         except ImproperlyConfigured:
             raise
-        except Exception as error:  # whatever the files provoke: they may come from anywhere
+        except Exception as error:  # the files may come from anywhere and cause any error
             raise ImproperlyConfigured(f"{path} is not a Phi-3-vision that can be loaded: {error}") from error
         whole.eval()
         loaded = cls(model=whole["lm"], processor=SimpleNamespace(tokenizer=tokenizer))
@@ -93,7 +93,7 @@ class Phi3Vision(VisionLanguageModel):
         return loaded
 
     def _next(self, prompts: Sequence[Prompt]) -> Tensor | None:
-        """One by one: beyond 4,096 positions the model turns to other rotations, for all that stand in one batch."""
+        """One prompt at a time: if one exceeds 4,096 positions, the model changes the rotations of its whole batch."""
         import torch
 
         rows = []
@@ -115,7 +115,7 @@ class Phi3Vision(VisionLanguageModel):
             if place % 2:
                 parts.append(self._look(pictures[int(part) - 1]))
             else:
-                # As the authors do, each piece of text begins with the tokenizer's <s>.
+                # As in the authors' code, each piece of text begins with <s>.
                 ids = self.processor.tokenizer(part)["input_ids"]
                 parts.append(embed(torch.tensor(ids, device=self.model.device)))
         sequence = torch.cat(parts)[None]
@@ -131,7 +131,7 @@ class Phi3Vision(VisionLanguageModel):
         return f"<|user|>\n{''.join(words)}<|end|>\n<|assistant|>\n{prompt.answer}"
 
     def _look(self, picture: Image) -> Tensor:
-        """The picture's tokens, (n, width): the tiles row by row, then the whole in small."""
+        """The picture's tokens, (n, width): the tiles row by row, then the scaled-down whole."""
         import torch
 
         pixels, rows, columns = _pixels(picture)
@@ -139,7 +139,7 @@ class Phi3Vision(VisionLanguageModel):
         seen = self.eyes["clip"](pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
         count, patches, width = seen.shape
         side = math.isqrt(patches) // 2
-        # Four neighbouring patches make one token.
+        # Merge 2x2 patches into one token.
         merged = seen.reshape(count, side, 2, side, 2, width).permute(0, 1, 3, 2, 4, 5)
         merged = merged.reshape(count, side, side, 4 * width)
         tiles = merged[1:].reshape(rows, columns, side, side, 4 * width).permute(0, 2, 1, 3, 4)
@@ -150,7 +150,7 @@ class Phi3Vision(VisionLanguageModel):
         return projected
 
     def _lines(self, grid: Tensor) -> Tensor:
-        """The grid's rows one after another, each with the token that ends a line."""
+        """The grid's rows one after another, each followed by the newline token."""
         import torch
 
         return torch.cat([grid, self.eyes.sub_GN[0].expand(len(grid), 1, -1)], dim=1).flatten(0, 1)
@@ -195,7 +195,7 @@ def _build(config: Any, vision: Mapping[str, Any]) -> Any:
 
 
 def _renamed(name: str) -> str:
-    """A tensor's published name -> its name here."""
+    """The name here of a published tensor."""
     eyes = "model.vision_embed_tokens."
     if not name.startswith(eyes):
         return f"lm.{name}"
@@ -204,7 +204,7 @@ def _renamed(name: str) -> str:
 
 
 def _pixels(picture: Image) -> tuple[Tensor, int, int]:
-    """(1 + rows * columns, 3, 336, 336), the whole in small first; and how many rows and columns of tiles."""
+    """(1 + rows * columns, 3, 336, 336), the scaled-down whole first; and how many rows and columns of tiles."""
     import numpy as np
     import torch
 
@@ -217,7 +217,7 @@ def _pixels(picture: Image) -> tuple[Tensor, int, int]:
 
 
 def _fitted(picture: Image) -> Image:
-    """The picture scaled to the largest grid of at most MAX_TILES tiles, white above and below (or beside)."""
+    """The picture scaled to the largest grid of at most MAX_TILES tiles, padded with white."""
     from PIL import Image
 
     picture = picture.convert("RGB")

@@ -1,4 +1,4 @@
-"""Milvus: a server, a cluster, Zilliz Cloud, or Milvus Lite behind a server of ours."""
+"""Milvus: a server, a cluster, Zilliz Cloud, or Milvus Lite behind our own server."""
 
 from shopsearch.vector_stores.milvus.store import MilvusStore
 

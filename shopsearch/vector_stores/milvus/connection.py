@@ -1,4 +1,4 @@
-"""The connection to a Milvus server: pymilvus without its side effects, and its failures as VectorStoreError."""
+"""The connection to a Milvus server: pymilvus without its side effects, its failures turned into VectorStoreError."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.exceptions import VectorStoreError
 
-# With gRPC's defaults a channel waits up to two minutes before it tries again to reach a server that was away, and
-# pings so often that Milvus Lite takes it for an attack.
+# By default, a gRPC channel waits up to two minutes before it tries to reconnect, and pings so often that Milvus Lite
+# treats it as an attack.
 _GRPC_OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.min_reconnect_backoff_ms": 200,
@@ -43,7 +43,7 @@ class CollectionMissing(VectorStoreError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server, by what it says of itself."""
+    """A server, as it describes itself."""
 
     name: str
     """Such as "v2.6.4" or "milvus_lite-3.2.2"."""
@@ -54,7 +54,7 @@ class Server:
 
     @property
     def version(self) -> tuple[int, ...]:
-        """The version of Milvus as numbers; () for Milvus Lite, and for a server that names none."""
+        """Milvus's version as numbers; () for Milvus Lite and for a server that gives none."""
         found = None if self.is_lite else _VERSION.search(self.name)
         return tuple(int(each or 0) for each in found.groups()) if found else ()
 
@@ -62,7 +62,7 @@ class Server:
 def import_pymilvus() -> Any:
     """The module pymilvus, imported so that the project's logging and environment stay as they are.
 
-    A plain import closes every log handler there is, adds one of its own, and reads the nearest ``.env``.
+    A plain import closes all log handlers, adds one of its own, and reads the nearest ``.env``.
     """
     with _import_lock:
         if "pymilvus" not in sys.modules:
@@ -73,14 +73,14 @@ def import_pymilvus() -> Any:
                 importlib.import_module("pymilvus")
             logger = logging.getLogger("pymilvus")
             if logger.level == logging.NOTSET and not logger.handlers:
-                # Every failure is raised to us; pymilvus would log it as an error with its traceback too.
+                # We handle every failure; pymilvus would also log it as an error with a traceback.
                 logger.setLevel(logging.CRITICAL)
         return sys.modules["pymilvus"]
 
 
 @contextmanager
 def _ignoring_pymilvus(module: Any, name: str) -> Iterator[None]:
-    """Meanwhile this function of the module does nothing when pymilvus calls it, and works for everybody else."""
+    """Meanwhile this function of the module does nothing when pymilvus calls it, and works for all other callers."""
     function: Callable[..., Any] = getattr(module, name)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -97,22 +97,22 @@ def _ignoring_pymilvus(module: Any, name: str) -> Iterator[None]:
 
 @dataclass(kw_only=True, eq=False)
 class Connection:
-    """One client per process, made at the first call. Every call has a deadline and fails with VectorStoreError."""
+    """One client per process, made at the first call. Every call has a deadline, and only fails as VectorStoreError."""
 
     uri: str
     token: str = field(repr=False)
     database: str
     timeout_seconds: float
     tls: Mapping[str, str] = field(default_factory=dict)
-    """pymilvus's names -> paths of certificates, and the name in the server's."""
+    """Paths of certificates and the server's name, under pymilvus's argument names."""
     _clients: dict[int, Any] = field(default_factory=dict, init=False, repr=False)
     _locks: dict[int, threading.Lock] = field(default_factory=dict, init=False, repr=False)
     _server: Server | None = field(default=None, init=False, repr=False)
 
     def call(self, verb: str, collection: str = "", **arguments: Any) -> Any:
-        """Call MilvusClient's method of this name. Loads a collection that is not loaded after a restart.
+        """Call MilvusClient's method of this name. Loads the collection first if a restart has unloaded it.
 
-        Raises CollectionMissing when the collection does not exist, VectorStoreError for everything else.
+        Raises CollectionMissing if the collection does not exist, VectorStoreError for everything else.
         """
         if collection:
             arguments["collection_name"] = collection
@@ -128,14 +128,14 @@ class Connection:
             return getattr(client, verb)(**arguments)
 
     def server(self) -> Server:
-        """Which server answers, asked once for each connection."""
+        """The server, asked once per connection."""
         if self._server is None:
             self._server = Server(name=str(self.call("get_server_version")))
         return self._server
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Raise every failure inside as VectorStoreError, with pymilvus's own error as its cause."""
+        """Raise every failure inside as VectorStoreError, caused by pymilvus's error."""
         pymilvus, grpc = import_pymilvus(), importlib.import_module("grpc")
         try:
             yield
@@ -148,17 +148,16 @@ class Connection:
                 ) from error
             away = error.code == _UNREACHABLE or isinstance(error.code, grpc.StatusCode)
             raise VectorStoreError("" if away else f"The vector store refused: {error.message}") from error
-        except (
-            grpc.RpcError
-        ) as error:  # pymilvus wraps neither a deadline nor a call that the server does not know
+        # pymilvus does not wrap a deadline, or a call that the server does not know.
+        except grpc.RpcError as error:
             unknown = error.code() == grpc.StatusCode.UNIMPLEMENTED
             message = "The vector store lacks a call that shopsearch makes: it needs Milvus 2.5 or later."
             raise VectorStoreError(message if unknown else "") from error
 
     def check(self) -> Iterator[checks.CheckMessage]:
-        """What is wrong with the address; opens no connection."""
+        """What is wrong with the options; opens no connection."""
         if not _ADDRESS.fullmatch(self.uri):
-            # pymilvus would open a file in this process alone: the web server and the workers could not share it.
+            # pymilvus would open a file in this process, and web server and workers could not share it.
             yield checks.Error(
                 f"The vector store's uri is not a server's address: {self.uri!r}.",
                 hint="Run `manage.py shopsearch_milvus_lite` and use http://127.0.0.1:19530.",
@@ -183,13 +182,13 @@ class Connection:
     def _check_tls(self, scheme: str) -> Iterator[checks.CheckMessage]:
         if 0 < len(_CLIENT_TLS & self.tls.keys()) < len(_CLIENT_TLS):
             yield checks.Error(
-                "The vector store has a part of what it needs to show a certificate.",
+                "The vector store's client certificate is incomplete.",
                 hint="Give client_certificate, client_key and ca_certificate, or ca_certificate alone.",
                 id="shopsearch.E013",
             )
         if self.tls and scheme != "https":
             yield checks.Error(
-                f"The vector store has certificates, and an address without TLS: {self.uri!r}.",
+                f"The vector store has certificates, but an address without TLS: {self.uri!r}.",
                 hint="Use an address that begins with https://.",
                 id="shopsearch.E013",
             )
@@ -209,8 +208,8 @@ class Connection:
             client.close()
 
     def _client(self) -> Any:
-        # By process id, because neither a channel nor a held lock survives a fork. The child leaves its parent's client
-        # alone: to close it there would hang up on the parent.
+        # By process id, because neither a channel nor a held lock survives a fork. A child must not close its parent's
+        # client: that would disconnect the parent.
         process = os.getpid()
         with self._locks.setdefault(process, threading.Lock()):
             if process not in self._clients:
@@ -230,7 +229,7 @@ class Connection:
 
 
 def _is_refusal(error: BaseException | None, grpc: Any) -> bool:
-    """Whether the server did not accept who we are."""
+    """Whether the server rejected our credentials."""
     return isinstance(error, grpc.RpcError) and error.code() in (
         grpc.StatusCode.UNAUTHENTICATED,
         grpc.StatusCode.PERMISSION_DENIED,

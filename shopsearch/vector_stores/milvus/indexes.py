@@ -1,4 +1,4 @@
-"""Which index each field of a collection gets, and what it takes in memory: the rule of docs/scaling.md."""
+"""The rule of docs/scaling.md: which index each field of a collection gets, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from shopsearch.vector_stores.milvus.connection import Server
 
 FLAT_BYTES = 64 * 1024**2
-"""Up to these bytes together, vectors are compared one by one: some 20,000 of 768 numbers in a few milliseconds."""
+"""Vectors of up to this many bytes in all get no index: comparing 20,000 of 768 numbers takes a few milliseconds."""
 MEMORY_SHARE = 0.7
-"""The share of the memory that vectors may fill. Loading, growing segments and queries need the rest."""
+"""The share of the memory for vectors. Loading, growing segments and queries need the rest."""
 HNSW_LINKS = 32
 DISKANN_LINKS = 56
 GRAPH_LINKS = 64
@@ -27,7 +27,7 @@ _REFINING = (2, 6)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorIndex:
-    """A kind of vector index, with what it is built and searched with."""
+    """A type of vector index, with its parameters for building and searching."""
 
     type: str
     build: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +61,7 @@ _AT_LEAST_THE_LIMIT = ("ef", "search_list", "itopk_size")
 
 
 def vector_bytes(index: str, dimension: int) -> tuple[float, float]:
-    """The bytes that a vector takes of a query node's memory, and of its local disk."""
+    """The bytes that a vector takes in a query node's memory, and on its local disk."""
     full = 4 * dimension
     node = full + 4 + 4 * DISKANN_LINKS
     per_sector = _SECTOR_BYTES // node
@@ -79,9 +79,9 @@ def vector_bytes(index: str, dimension: int) -> tuple[float, float]:
 def choose(
     server: Server, *, dimension: int, entities: int = 0, memory_bytes: float = 0, gpu: bool = False
 ) -> VectorIndex:
-    """The index for this many vectors in this much memory, which with ``gpu`` is that of the graphics cards.
+    """The index for this many vectors in this much memory; with ``gpu``, the GPUs' memory.
 
-    With 0 entities, their number is not known, and HNSW suits few and many. With 0 bytes, there is enough memory.
+    0 entities: the number is unknown, so HNSW, which suits few and many. 0 bytes: there is enough memory.
     """
 
     def fits(index: str) -> bool:
@@ -96,7 +96,7 @@ def choose(
 
 
 def search_params(index_type: str, own: Mapping[str, Any], limit: int) -> dict[str, Any]:
-    """The parameters of a search for ``limit`` hits; ``own`` are the project's, if it has any."""
+    """The parameters of a search for ``limit`` hits; ``own`` has the project's, if any."""
     params = dict(own) or dict(KINDS[index_type].search if index_type in KINDS else {})
     return {
         name: max(value, limit) if name in _AT_LEAST_THE_LIMIT else value for name, value in params.items()
@@ -104,9 +104,9 @@ def search_params(index_type: str, own: Mapping[str, Any], limit: int) -> dict[s
 
 
 def scalar_indexes(schema: CollectionSchema, server: Server) -> dict[str, str]:
-    """The index of each filter, by Milvus's name of the field.
+    """The index of each filter, by the field's name in Milvus.
 
-    None on Milvus Lite: it has no index of arrays, and our server filters without one. Milvus 2.5 is the first that has
+    Empty for Milvus Lite, which cannot index arrays; our server filters without an index. Milvus 2.5 is the first with
     both kinds.
     """
     if server.is_lite or () < server.version < (2, 5):

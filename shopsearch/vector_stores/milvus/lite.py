@@ -1,4 +1,4 @@
-"""Milvus Lite as a server: the embedded default, which the web server and the workers share."""
+"""Milvus Lite as a server: the default for one machine, which web server and workers share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OTHER_READS = {
         *("ListDatabases", "DescribeDatabase", "DescribeAlias", "ListAliases", "GetCompactionState"),
     )
 }
-"""Every call that is not named here counts as a write."""
+"""The calls that only read. Every other call counts as a write."""
 _MEMTABLE_LIMIT = "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES"
 _MEMTABLE_BYTES = 4 * 1024 * 1024
 _MESSAGE_BYTES = 256 * 1024 * 1024
@@ -42,16 +42,16 @@ _FLUSH_SECONDS = 0.5
 class LiteServer:
     """Serves a directory's collections to every process of this machine until it is stopped.
 
-    It differs from the server that comes with Milvus Lite: it takes one write at a time (concurrent writes lose
-    rows), lets no search run beside a write (it would miss rows that are just being moved), searches several times
-    faster (see lite_engine), never shares its port with another server, listens to this machine alone by default,
-    and stops gracefully. It has no password: whoever reaches the port may read and write.
+    Unlike the server that comes with Milvus Lite, it takes one write at a time (concurrent writes lose rows), runs no
+    search during a write (it would miss rows that are being moved), searches several times faster (see lite_engine),
+    never shares its port with another server, listens only to this machine by default, and stops gracefully. It has
+    no password: anyone who reaches the port may read and write.
     """
 
     data_dir: str | Path
     host: str = "127.0.0.1"
     port: int = 19530
-    """0 takes a free one; ``port`` and ``uri`` say which after ``start()``."""
+    """0 takes a free port; after ``start()``, ``port`` and ``uri`` have it."""
     _grpc_server: Any = field(default=None, init=False, repr=False)
     _database: Any = field(default=None, init=False, repr=False)
     _calls: Calls = field(init=False, repr=False)
@@ -63,10 +63,10 @@ class LiteServer:
         return f"http://{self.host}:{self.port}"
 
     def start(self) -> None:
-        """Afterwards the server answers. Makes the directory where it is missing.
+        """Start the server; on return it answers. Creates the directory if it is missing.
 
-        Raises VectorStoreError when another server holds the directory or the port, or the installed Milvus Lite is
-        of another version than 3.2.
+        Raises VectorStoreError if another server uses the directory or the port, or if the installed Milvus Lite is
+        not version 3.2.
         """
         Path(self.data_dir).mkdir(parents=True, exist_ok=True)
         engine = _import_engine()
@@ -78,14 +78,14 @@ class LiteServer:
             raise
 
     def stop(self) -> None:
-        """Afterwards the calls under way have been answered and everything is on the disk. May be repeated."""
+        """Stop the server: running calls are answered and everything is on disk. May be repeated."""
         if self._grpc_server is None:
             return
         self._stopping.set()
         self._grpc_server.stop(grace=5).wait()
         if self._flusher is not None:
             self._flusher.join()
-        with self._calls.alone():  # a call that takes longer than the grace period still runs
+        with self._calls.alone():  # wait for calls that outlive the grace period
             self._database.close()
         self._grpc_server = None
 
@@ -99,7 +99,7 @@ class LiteServer:
             options=[
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MESSAGE_BYTES),
-                # Otherwise a second server binds the same port, and each answers half of the calls.
+                # Else a second server could bind the same port, and each would answer half of the calls.
                 ("grpc.so_reuseport", 0),
             ],
         )
@@ -126,9 +126,9 @@ class LiteServer:
 
 
 class Calls:
-    """Lets a write run alone and reads run side by side, and flushes the collections that were written.
+    """Runs writes alone and reads side by side, and flushes the collections that were written.
 
-    When Milvus Lite moves rows from memory into a segment, there is a moment when they are in neither.
+    While Milvus Lite moves rows from memory into a segment, there is a moment when they are in neither.
     """
 
     def __init__(self, flush: Callable[[str, str], None]) -> None:
@@ -139,7 +139,7 @@ class Calls:
         self._written: set[tuple[str, str]] = set()
 
     def handler(self, method: str, handle: Any) -> Any:
-        """The handler of this RPC, made to wait for the calls that must not run beside it."""
+        """The handler of this RPC, wrapped to wait for the calls that must not run beside it."""
 
         def read(request: Any, context: Any) -> Any:
             with self._beside_other_reads():
@@ -160,7 +160,7 @@ class Calls:
         return handle if method in _OTHER_READS else write
 
     def flush(self) -> None:
-        """Move what was written since the last time from memory into segments, where searches are faster."""
+        """Move recent writes from memory into segments, where searches are faster."""
         if not self._written:
             return
         with self.alone():
@@ -170,7 +170,8 @@ class Calls:
 
     @contextmanager
     def _beside_other_reads(self) -> Iterator[None]:
-        with self._turn, self._read_ended:  # a waiting write keeps the turn, so neither side waits for ever
+        # A waiting write holds the turn, so neither side can starve the other.
+        with self._turn, self._read_ended:
             self._reads += 1
         try:
             yield
@@ -188,7 +189,7 @@ class Calls:
 
 
 def _drop_if_abandoned(context: Any) -> None:
-    """A client that gave up while its call was waiting may have made the call again."""
+    """Drop the call of a client that gave up while it was waiting: the client may have repeated it."""
     if not context.is_active():
         context.abort(importlib.import_module("grpc").StatusCode.CANCELLED, "The client has given up.")
 
@@ -211,7 +212,7 @@ def _interceptor(calls: Calls) -> Any:
 
 
 def _import_engine() -> Any:
-    """The module lite_engine. Milvus Lite reads its limits from the environment when it is imported, and only then."""
+    """The module lite_engine. Sets Milvus Lite's limits first: it reads them from the environment at import."""
     conf.require_packages("milvus_lite")
     import_pymilvus()
     before = os.environ.get(_MEMTABLE_LIMIT)

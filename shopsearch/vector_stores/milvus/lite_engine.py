@@ -1,11 +1,11 @@
-"""Milvus Lite's insides: all that shopsearch uses of its private API, and a collection that searches as fast as numpy.
+"""All that shopsearch uses of Milvus Lite's private API, and a collection that searches with numpy.
 
-Milvus Lite 3.2 loops over every row in Python for each search, copies and normalizes all vectors, and reads the
+For each search, Milvus Lite 3.2 loops over every row in Python, copies and normalizes all vectors, and reads the
 vector of each hit. With 10,000 vectors of 768 numbers that takes 40 ms of processor time, and a filter on an array
 600 ms. Here replaced and deleted rows are found by intersecting sets of keys, distances are one matrix product, and
-only the fields asked for are read. BM25 counts words over the whole collection: Milvus Lite counts them in each
-segment by itself, so that a rare word in a small new segment ranks below common ones. Whatever this module does not
-handle goes to Milvus Lite's own code.
+only the fields asked for are read. BM25 counts words over the whole collection: Milvus Lite counts them per segment,
+so that a rare word in a small new segment ranks below common ones. What this module does not handle goes to Milvus
+Lite's own code.
 
 Importing it needs milvus-lite and pymilvus.
 """
@@ -44,16 +44,16 @@ _ORDINARY = {
     "ranker": None,
     "timezone": None,
 }
-"""The arguments of a search that asks for nothing but the nearest."""
+"""The arguments of a search that only asks for the nearest."""
 _TERM = np.dtype([("id", "<u4"), ("times", "<f4")])
-"""How a row's words are stored: which word, and how often it occurs."""
+"""How a row's words are stored: the word's id, and how often it occurs."""
 
 
 def open_database(data_dir: str) -> Any:
     """The database in this directory, with collections of the class below.
 
-    Raises VectorStoreError when another server holds the directory, or when the installed Milvus Lite is not of the
-    version that this module was written for.
+    Raises VectorStoreError if another server uses the directory, or if the installed Milvus Lite is not the version
+    that this module was written for.
     """
     if not version("milvus-lite").startswith(_KNOWN_VERSION):
         raise VectorStoreError(
@@ -71,22 +71,22 @@ def open_database(data_dir: str) -> Any:
 
 
 def servicer_of(database: Any) -> Any:
-    """Answers the calls of Milvus clients from this database."""
+    """The gRPC servicer that answers Milvus clients from this database."""
     return MilvusServicer(database)
 
 
 def add_to_server(servicer: Any, server: Any) -> None:
-    """Let the gRPC server hand it the calls that it gets."""
+    """Register the servicer with the gRPC server."""
     milvus_pb2_grpc.add_MilvusServiceServicer_to_server(servicer, server)
 
 
 def flush(servicer: Any, database: str, collection: str) -> None:
-    """Move what was written from memory into a segment."""
+    """Move recent writes from memory into a segment."""
     servicer.Flush(milvus_pb2.FlushRequest(db_name=database, collection_names=[collection]), None)
 
 
 class Source:
-    """Rows that lie together: those of one segment, or those that are still in memory."""
+    """The rows of one segment, or those that are still in memory."""
 
     def __init__(self, table: Any, seqs: Any, rows: Mapping[str, int], segment: Any = None) -> None:
         self.table, self.seqs, self.rows, self.segment = table, seqs, rows, segment
@@ -107,7 +107,8 @@ class Source:
         vectors, scales = self._vectors[name]
         found = np.full(len(passing), np.inf, np.float32)
         rows = np.flatnonzero(passing)
-        if 3 * len(rows) < len(passing):  # to copy a third of the rows costs as much as to multiply all
+        # Copying a third of the rows costs as much as multiplying all of them.
+        if 3 * len(rows) < len(passing):
             found[rows] = 1 - (vectors[rows] @ unit) * scales[rows]
         else:
             found[rows] = (1 - (vectors @ unit) * scales)[rows]
@@ -120,7 +121,7 @@ class Source:
 
 
 class Words:
-    """Which rows of a column have a word, and how often."""
+    """An inverted index of a column: which rows have a word, and how often."""
 
     def __init__(self, column: Any) -> None:
         packed = [each or b"" for each in column.to_pylist()]
@@ -139,19 +140,19 @@ class Words:
 
 
 View = list[tuple[Source, Any]]
-"""Where the rows are, with a mask of those that are meant."""
+"""Rows by their source, each source with a mask of those that count."""
 
 
 class Collection(stock.Collection):  # type: ignore[misc]  # milvus-lite has no types
-    """Milvus Lite's collection, where ordinary searches and reads, and upserts of whole rows, are ours.
+    """Milvus Lite's collection, with our own code for ordinary searches and reads, and for upserts of whole rows.
 
-    Reads may run side by side; LiteServer lets no write run beside them.
+    Reads may run side by side; LiteServer runs no write beside them.
     """
 
     _flushed: tuple[View, Any] = ([], None)
-    """The segments with the rows that no other segment replaces, and the deletions."""
+    """The segments with the rows that no other segment replaces; and the deletions."""
     _seen: tuple[Any, int, View] | None = None
-    """The last view, with what it was made of."""
+    """The last view, with the state that it was made from."""
 
     # Which rows there are
 
@@ -164,8 +165,8 @@ class Collection(stock.Collection):  # type: ignore[misc]  # milvus-lite has no 
             view.append((source, np.ones(len(source.keys), bool)))
         for one, other in combinations(view, 2):
             _mask_older(one, other)
-        # In one step, because readers do not wait while segments are merged. The deletions are a part of it: after
-        # the merge they are forgotten, and the segments from before it would show again what was deleted.
+        # Assigned in one step, because readers do not wait for a merge of segments. The deletions belong to it: the
+        # merge drops them, and with the segments from before it, deleted rows would show up again.
         self._flushed = view, self._delta_index.frozen_copy()
 
     def _read_snapshot(self) -> tuple[tuple[Any, ...], Any]:
@@ -177,7 +178,7 @@ class Collection(stock.Collection):  # type: ignore[misc]  # milvus-lite has no 
         self._refresh_segment_cache()
 
     def _live(self) -> View:
-        """The rows that are neither replaced nor deleted. The same until something is written."""
+        """The rows that are neither replaced nor deleted; the same object until something is written."""
         self._require_loaded()
         flushed, written = self._flushed, self._next_seq
         if self._seen and self._seen[0] is flushed and self._seen[1] == written:
@@ -210,7 +211,7 @@ class Collection(stock.Collection):  # type: ignore[misc]  # milvus-lite has no 
         ]
 
     def _fields(self, output_fields: list[str] | None) -> list[str] | None:
-        """The fields to read; None where they are not simply columns."""
+        """The fields to read; None if one of them is not a plain column."""
         names = [each.name for each in self._schema.fields]
         if output_fields is None or self._schema.enable_dynamic_field or not set(output_fields) <= set(names):
             return None
@@ -257,7 +258,7 @@ class Collection(stock.Collection):  # type: ignore[misc]  # milvus-lite has no 
         return answers
 
     def _unlike(self, query: Mapping[int, float], name: str, passing: View) -> list[Any]:
-        """BM25's score below zero, as Milvus Lite has it, by row; infinite for a row without any of the words."""
+        """The negative BM25 score, as in Milvus Lite, by row; infinite for a row without any of the words."""
         params = self._index_specs[name].build_params if name in self._index_specs else {}
         k1, b = float(params.get("bm25_k1", 1.5)), float(params.get("bm25_b", 0.75))
         live = [(source.words(name), mask) for source, mask in self._live()]
@@ -277,9 +278,8 @@ class Collection(stock.Collection):  # type: ignore[misc]  # milvus-lite has no 
         ]
 
     def _build_or_load_segment_index(self, seg: Any, spec: Any) -> None:
-        if (
-            spec.index_type not in _EXACT
-        ):  # which need no second copy of the vectors, in memory and on the disk
+        # An exact index would be a second copy of the vectors, in memory and on disk.
+        if spec.index_type not in _EXACT:
             super()._build_or_load_segment_index(seg, spec)
 
     # Reading
@@ -343,7 +343,7 @@ class Collection(stock.Collection):  # type: ignore[misc]  # milvus-lite has no 
         self, records: list[dict[str, Any]], partition_name: str = stock.DEFAULT_PARTITION
     ) -> list[Any]:
         whole = {each.name for each in self._schema.fields} - self._bm25_analyzers.keys()
-        # Milvus Lite reads each row that it replaces, to keep what the new one does not say. These say everything.
+        # Milvus Lite reads each row that it replaces, to keep the fields that the new one lacks. These lack none.
         is_whole = all(whole <= record.keys() for record in records)
         write = super().insert if is_whole else super().upsert
         written: list[Any] = write(records, partition_name)
@@ -351,7 +351,7 @@ class Collection(stock.Collection):  # type: ignore[misc]  # milvus-lite has no 
 
 
 def _mask_older(one: tuple[Source, Any], other: tuple[Source, Any]) -> None:
-    """Mask the older of two rows with one key; of two that are the same, the first."""
+    """Of two rows with one key, mask the older; of two equally old ones, the first."""
     for key in one[0].rows.keys() & other[0].rows.keys():
         row, other_row = one[0].rows[key], other[0].rows[key]
         if one[0].seqs[row] <= other[0].seqs[other_row]:
@@ -370,14 +370,15 @@ def _passes(compiled: Any, node: Any, table: Any) -> Any:
         mask = np.zeros(len(lists), bool)
         mask[pc.list_parent_indices(lists).filter(found)] = True
         return mask
+    # A list of ids is long, and Milvus Lite goes through it for each segment.
     if (
         isinstance(node, ast.InOp)
         and not node.negate
         and table.schema.field(node.field.name).type == pa.string()
         and _are_strings(node.values)
-    ):  # a list of ids is long, and Milvus Lite walks through it for each segment
+    ):
         return pc.is_in(table.column(node.field.name), _strings(node.values)).to_numpy()
-    # "hybrid" takes Arrow where it can. Without the other columns, Python does not read the vectors.
+    # "hybrid" uses Arrow where it can. The other columns are left out, so that Python does not read the vectors.
     part = replace(compiled, ast=node, backend="hybrid")
     return evaluate_mask(part, table.select(list(compiled.fields)))
 
@@ -401,7 +402,7 @@ def _strings(literals: Any) -> Any:
 
 
 def _best(view: View, distances: list[Any], limit: int, fields: list[str]) -> list[dict[str, Any]]:
-    """The hits at the least distance; among equals by key, so that it does not matter which segment has a row."""
+    """The hits with the smallest distance; ties go by key, so that it does not matter which segment has a row."""
     joined = np.concatenate([np.empty(0), *distances])
     rows = np.flatnonzero(joined < np.inf)
     if len(rows) > limit:
@@ -433,7 +434,7 @@ def _read(places: list[tuple[Source, int]], fields: list[str]) -> list[dict[str,
 
 
 def _build_data_table(memtable: Any, rows: list[tuple[int, int]]) -> Any:
-    """These rows of the batches in memory, as a segment has them. Milvus Lite takes them to Python cell by cell."""
+    """These rows of the batches in memory as an Arrow table. Milvus Lite would convert them to Python cell by cell."""
     starts = np.cumsum([0, *(batch.num_rows for batch in memtable._insert_batches)])
     names = memtable._data_schema.names
     table = pa.Table.from_batches(memtable._insert_batches).select(names)

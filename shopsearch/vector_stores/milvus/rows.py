@@ -1,4 +1,4 @@
-"""How schemas, entities and filters are written in Milvus. A value is always a literal, never part of an expression."""
+"""Schemas, entities and filters in Milvus's form. A value is always a literal, never part of an expression."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from shopsearch.vector_stores.validation import Fields
 
 PREFIX = "f_"
-"""Before each declared name, so that a filter may be called ``id`` or ``vector``."""
+"""The prefix of declared names, so that a filter may be called ``id`` or ``vector``."""
 WORDS_VECTOR = "words"
-"""Where Milvus keeps what BM25 needs of the field of words."""
+"""The field in which Milvus keeps the words field's BM25 data."""
 MAX_STRING_BYTES = 2048
 MAX_STRINGS = 4096
 MAX_WORDS_BYTES = 65_535
@@ -41,8 +41,8 @@ _KINDS: dict[str, FieldType] = {
 }
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_]{1,200}")
 _HASHED = re.compile("[\0\ud800-\udfff]|…[0-9a-f]{64}\\Z")
-# Milvus and Milvus Lite read these five escapes alike. Milvus Lite knows no \u and no \b; other control characters
-# may stay as they are.
+# Milvus and Milvus Lite agree on these five escapes. Milvus Lite does not know \u and \b; other control characters need
+# no escape.
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -77,7 +77,7 @@ def milvus_schema(schema: CollectionSchema) -> Any:
 
 
 def _add_words(wanted: Any, name: str, pymilvus: Any) -> None:
-    """A field of words and BM25 over it. Languages are handled before: Milvus Lite knows none."""
+    """A words field with BM25. The words are stemmed before they get here: Milvus Lite has no stemmers."""
     analyzer = {"tokenizer": "standard", "filter": ["lowercase"]}
     wanted.add_field(
         name,
@@ -121,12 +121,12 @@ def _kind(described: Mapping[str, Any]) -> FieldType:
 
 
 def field_names(schema: CollectionSchema) -> list[str]:
-    """The fields that an entity is read from."""
+    """The fields to read for an entity."""
     return ["id", "image_id", "product_id", "vector", *(PREFIX + name for name in schema.fields)]
 
 
 def row(entity: Entity, vector: Vector, fields: Fields, words_field: str) -> dict[str, Any]:
-    """The entity as Milvus takes it; ``words_field`` names its field of words. Raises ValueError for too long a key."""
+    """The entity in Milvus's form; ``words_field`` names its words field. Raises ValueError if a key is too long."""
     return {
         "id": entity.id,
         "image_id": _checked_key(entity.image_id),
@@ -137,7 +137,7 @@ def row(entity: Entity, vector: Vector, fields: Fields, words_field: str) -> dic
 
 
 def update(update: EntityUpdate, fields: Fields, words_field: str) -> dict[str, Any]:
-    """The update as Milvus takes it for a partial upsert."""
+    """The update in the form of Milvus's partial upsert."""
     return {"id": update.id, "product_id": _checked_key(update.product_id), **_values(fields, words_field)}
 
 
@@ -155,12 +155,12 @@ def _checked_key(key: str) -> str:
 
 
 def words(text: str) -> str:
-    """The words as Milvus takes them: at most so many bytes, and no NUL, where Milvus 2.5 would stop reading."""
+    """The words for Milvus: with its limit of bytes, and without NUL, where Milvus 2.5 would stop reading."""
     return text.replace("\0", " ").encode("utf-8", "replace")[:MAX_WORDS_BYTES].decode("utf-8", "ignore")
 
 
 def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
-    """The entity that was read."""
+    """The entity from a row that was read."""
     fields = {name: found.get(PREFIX + name) for name in schema.fields}
     return Entity(
         id=found["id"],
@@ -175,7 +175,7 @@ def entity(found: Mapping[str, Any], schema: CollectionSchema) -> Entity:
 
 
 def hit(found: Mapping[str, Any], score: float, words_field: str = "") -> Hit:
-    """What a search found; ``score`` is the cosine, ``words_field`` the field of words to read."""
+    """The hit from a row that was found; ``score`` is the cosine, ``words_field`` the words field to read."""
     fields = found["entity"]
     return Hit(
         id=found["id"],
@@ -190,17 +190,18 @@ def hit(found: Mapping[str, Any], score: float, words_field: str = "") -> Hit:
 
 
 def stored(value: FilterValue | None) -> FilterValue | None:
-    """The value as it is kept: long texts and long lists are cut."""
+    """The value as it is stored: long texts and lists are cut."""
     if isinstance(value, str):
         return stored_string(value)
     return tuple(map(stored_string, value[:MAX_STRINGS])) if isinstance(value, tuple) else value
 
 
 def stored_string(value: str) -> str:
-    """The text as it is kept. Different texts are kept differently.
+    """The text as it is stored. Different texts are stored differently.
 
-    A long text is cut and ends in its digest. So does one that is not valid Unicode, such as half a surrogate pair,
-    one with a NUL, where Milvus 2.5 would stop reading it, and one that looks as if it ended in a digest.
+    A long text is cut and ends in its digest. A digest also ends a text that is not valid Unicode, such as half a
+    surrogate pair, a text with a NUL, where Milvus 2.5 would stop reading, and a text that looks like one with a
+    digest.
     """
     encoded = value.encode("utf-8", "surrogatepass")
     if len(encoded) <= MAX_STRING_BYTES and not _HASHED.search(value):
@@ -211,7 +212,7 @@ def stored_string(value: str) -> str:
 
 
 def expression(filters: Filter | None, schema: CollectionSchema) -> str:
-    """The filter, which fits the schema, as a Milvus expression; "" without one."""
+    """The filter, already checked against the schema, as a Milvus expression; "" for no filter."""
     return " and ".join(_condition(each, schema.fields[each.field]) for each in conditions(filters))
 
 
@@ -223,7 +224,7 @@ def _condition(condition: AnyOf | Range, kind: FieldType) -> str:
             f"{name} {sign} {literal(bound)}" for sign, bound in bounds if bound is not None
         ) or (f"{name} is not null")
     if not condition.values:
-        return 'id == ""'  # no entity has an empty id, and none has any of no values
+        return 'id == ""'  # an empty list of values matches nothing, and no entity has an empty id
     values = f"[{', '.join(map(literal, condition.values))}]"
     return f"array_contains_any({name}, {values})" if kind == "strings" else f"{name} in {values}"
 
@@ -234,7 +235,7 @@ def any_id(ids: list[str]) -> str:
 
 
 def literal(value: str | float | bool) -> str:
-    """The value as Milvus reads it: quoted text, true or false, or a number."""
+    """The value as a Milvus literal: quoted text, true or false, or a number."""
     if isinstance(value, str):
         return f'"{stored_string(value).translate(_ESCAPES)}"'
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""MilvusStore: entities in Milvus Lite behind our server, or in Milvus 2.5 or later of any size."""
+"""MilvusStore: keeps entities in Milvus Lite behind our server, or in Milvus 2.5 or later of any size."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _CONSISTENCY_LEVELS = ("Strong", "Session", "Bounded", "Eventually")
 _OLDEST, _PARTIAL_UPSERT = (2, 5), (2, 6, 2)
 _PAGE, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
 LITE_ENTITIES = 50_000
-"""More than these in a collection belong into a Milvus server: docs/scaling.md."""
+"""The most entities for a collection in Milvus Lite; for more, use a Milvus server: docs/scaling.md."""
 _Item = TypeVar("_Item")
 
 
 class _Known(NamedTuple):
-    """What this process remembers of a collection, so that a search is one call."""
+    """What this process remembers about a collection, so that a search takes one call."""
 
     schema: CollectionSchema
     index_type: str
-    """Of its vectors; "" while they have no index."""
+    """The vectors' index type; "" while they have no index."""
 
 
 @dataclass(kw_only=True, eq=False)
 class MilvusStore(VectorStore):
     """Keeps entities in the Milvus server at ``uri``.
 
-    A search sees what this process wrote before; ``fetch``, ``ids`` and ``count`` see what any process wrote.
-    A text of more than 2,048 bytes is cut and ends in its digest; of more than 4,096 strings the first are kept.
+    A search sees what this process wrote before; ``fetch``, ``ids`` and ``count`` see what any process wrote. A text of
+    more than 2,048 bytes is cut and ends in its digest; a list keeps its first 4,096 strings.
     """
 
     uri: str = "http://127.0.0.1:19530"
@@ -58,32 +58,32 @@ class MilvusStore(VectorStore):
     """``user:password`` or an API key."""
     database: str = ""
     timeout_seconds: float = 10.0
-    """The longest that one call may take."""
+    """The deadline of one call."""
     ca_certificate: str = ""
-    """Path of the certificate that the server's is checked with; "" for those that the system trusts."""
+    """Path of the CA certificate that the server's is checked against; "" for those that the system trusts."""
     client_certificate: str = ""
-    """Path of the certificate that we show to the server; needs ``client_key`` and ``ca_certificate`` too."""
+    """Path of our certificate for the server; needs ``client_key`` and ``ca_certificate`` too."""
     client_key: str = ""
     server_name: str = ""
-    """The name in the server's certificate, where it is not the host in ``uri``."""
+    """The name in the server's certificate, if it is not the host in ``uri``."""
 
     expected_entities: int = 0
-    """How many entities a collection will hold, which with ``memory_gib`` decides the vector index: docs/scaling.md."""
+    """How many entities a collection will hold. With ``memory_gib`` it decides the vector index: docs/scaling.md."""
     memory_gib: float = 0.0
-    """Memory for one collection's vectors in all query nodes, or cards, together, for one replica; 0 for enough."""
+    """Memory for one replica of a collection's vectors, in all query nodes or GPUs together; 0: enough."""
     gpu: bool = False
-    """Whether the server searches on graphics cards."""
+    """Whether the server searches on GPUs."""
     index_type: str = ""
-    """The vector index; "" for the one that the rule in docs/scaling.md chooses."""
+    """The type of vector index; "" for the one that the rule in docs/scaling.md chooses."""
     index_params: Mapping[str, Any] = field(default_factory=dict)
     """Parameters to build the vector index with, by Milvus's names; {} for those of the rule."""
     search_params: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters to search it with; {} for those of the rule. ``ef`` and its like are at least a search's limit."""
+    """Parameters to search it with; {} for those of the rule. ``ef`` and the like are raised to a search's limit."""
     mmap: bool | None = None
-    """Whether new collections are mapped from disk instead of loaded into memory; None for the server's default."""
+    """Whether new collections are memory-mapped from disk instead of loaded; None for the server's default."""
     replicas: int = 1
     resource_groups: Sequence[str] = ()
-    """Which groups of query nodes hold the replicas."""
+    """The groups of query nodes that hold the replicas."""
     consistency_level: str = "Session"
     full_text: bool = True
     """Whether new collections can be searched by words; False for a server that cannot."""
@@ -91,7 +91,7 @@ class MilvusStore(VectorStore):
     _connection: Connection = field(init=False, repr=False)
     _known: dict[str, _Known] = field(default_factory=dict, init=False, repr=False)
     _ensured: dict[str, CollectionSchema] = field(default_factory=dict, init=False, repr=False)
-    """The collections whose indexes and loading this process has made sure of, with their schema."""
+    """The collections that this process knows to be indexed and loaded, with their schema."""
 
     def __post_init__(self) -> None:
         tls = {"server_name": self.server_name}
@@ -117,7 +117,7 @@ class MilvusStore(VectorStore):
             try:
                 self._create(collection, schema)
             except VectorStoreError:
-                if self._describe(collection) is None:  # otherwise another process was faster
+                if self._describe(collection) is None:  # else another process was faster
                     raise
             held = self._describe(collection)
         if held is None or (held.schema.dimension, dict(held.schema.fields)) != (
@@ -135,8 +135,8 @@ class MilvusStore(VectorStore):
 
     def drop_collection(self, collection: str) -> None:
         self._known.pop(collection, None)
-        # Only by its own name: Milvus Lite takes an alias for its collection, and Milvus keeps the alias of one that is
-        # gone.
+        # By its own name, never an alias: Milvus Lite would drop the alias's collection. And an alias has to be dropped
+        # too, because Milvus keeps it after its collection is gone.
         if collection not in self.collections():
             return
         try:
@@ -154,7 +154,7 @@ class MilvusStore(VectorStore):
                 self._call("create_alias", collection, alias=checked_alias)
                 return
             except VectorStoreError:
-                if not self._has_alias(checked_alias):  # otherwise another process was faster
+                if not self._has_alias(checked_alias):  # else another process was faster
                     raise
         self._call("alter_alias", collection, alias=checked_alias)
 
@@ -165,10 +165,10 @@ class MilvusStore(VectorStore):
         return sorted(self._call("list_collections"))
 
     def _create(self, collection: str, schema: CollectionSchema) -> None:
-        """Create the collection without its indexes: with them, pymilvus waits half a second."""
+        """Create the collection without its indexes: if they are created with it, pymilvus waits half a second."""
         server = self._connection.server()
         if () < server.version < _OLDEST:
-            # An older one would create the collection, and refuse each entity that has no value in some field.
+            # An older Milvus would create the collection but refuse entities with a missing value.
             raise ImproperlyConfigured(
                 f"The vector store is Milvus {server.name}: shopsearch needs 2.5 or later."
             )
@@ -206,7 +206,7 @@ class MilvusStore(VectorStore):
             try:
                 self._call("create_index", collection, index_params=params, sync=False)
             except VectorStoreError:
-                if name not in self._call("list_indexes", collection):  # otherwise another process was faster
+                if name not in self._call("list_indexes", collection):  # else another process was faster
                     raise
         self._known.pop(collection, None)
 
@@ -223,7 +223,7 @@ class MilvusStore(VectorStore):
     def upsert(self, collection: str, entities: Sequence[Entity]) -> None:
         schema = self._existing(collection).schema
         written = [rows.row(*each, schema.words) for each in checked_entities(entities, schema)]
-        # Milvus takes messages up to a limit in bytes, and a vector has four for each number.
+        # Milvus limits a message's bytes, and a vector takes four bytes per number.
         size = max(1, min(_PAGE, _BATCH_BYTES // (4 * schema.dimension)))
         for page in _pages(written, size):
             self._call("upsert", collection, data=page)
@@ -299,7 +299,7 @@ class MilvusStore(VectorStore):
             return []
         condition = _condition(filters, known.schema)
         found = self._nearest(collection, known, vector, limit=checked_limit(limit), filter=condition)
-        hits = [rows.hit(each, float(each["distance"])) for each in found]  # what Milvus calls the cosine
+        hits = [rows.hit(each, float(each["distance"])) for each in found]  # Milvus's name for the cosine
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
     def search_words(
@@ -318,15 +318,15 @@ class MilvusStore(VectorStore):
             anns_field=rows.WORDS_VECTOR,
             search_params={"metric_type": "BM25"},
         )
-        # Milvus Lite writes BM25's scores below zero. Equals come in one order, whichever server answers.
+        # Milvus Lite's BM25 scores are negative. Ties go by id, so that all servers give the same order.
         found.sort(key=lambda each: (-abs(each["distance"]), each["id"]))
         scores = self._cosines(collection, known, vector, [each["id"] for each in found])
         return [rows.hit(each, scores[each["id"]], schema.words) for each in found if each["id"] in scores]
 
     def _cosines(self, collection: str, known: _Known, vector: Vector, ids: list[str]) -> dict[str, float]:
-        """By id, from a search among these entities alone.
+        """The cosines by id, from a search among only these entities.
 
-        Reading their vectors instead would take four times as long on Milvus Lite, and 3 KB for each.
+        Reading their vectors instead would take four times as long on Milvus Lite, and transfer 3 KB each.
         """
         if not ids:
             return {}
@@ -345,7 +345,7 @@ class MilvusStore(VectorStore):
             limit=limit,
             anns_field="vector",
             search_params={"metric_type": "COSINE", "params": params},
-            # Without a list, Milvus Lite sends each vector too.
+            # Without a list of fields, Milvus Lite sends the vectors too.
             **({"output_fields": ["image_id", "product_id"]} | arguments),
         )
 
@@ -369,7 +369,7 @@ class MilvusStore(VectorStore):
 
     @property
     def is_lite(self) -> bool:
-        """Whether Milvus Lite answers. Raises VectorStoreError where nothing does."""
+        """Whether the server is Milvus Lite. Raises VectorStoreError if no server answers."""
         return self._connection.server().is_lite
 
     def check(self) -> list[CheckMessage]:
@@ -397,7 +397,7 @@ class MilvusStore(VectorStore):
         return self._known.get(collection) or self._describe(collection)
 
     def _describe(self, collection: str) -> _Known | None:
-        """The collection as the server has it; None where there is none."""
+        """The collection as the server has it; None if there is none."""
         self._known.pop(collection, None)
         try:
             schema = rows.collection_schema(self._call("describe_collection", collection))

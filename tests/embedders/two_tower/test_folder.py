@@ -148,7 +148,13 @@ class Hub:
         self.files, self.here, self.asked = files, here, 0
 
     def snapshot_download(
-        self, repository: str, *, revision: str | None, allow_patterns: list[str], local_files_only: bool
+        self,
+        repository: str,
+        *,
+        revision: str | None,
+        allow_patterns: list[str],
+        local_files_only: bool,
+        local_dir: None,
     ) -> str:
         self.revision = revision
         if local_files_only:

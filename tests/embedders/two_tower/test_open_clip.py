@@ -5,7 +5,6 @@ open_clip_siglip.json says how they were made. The real weights and their tokeni
 
 from __future__ import annotations
 
-import io
 import json
 import string
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from django.core.management import call_command
-from django.utils.module_loading import import_string
 from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -103,27 +100,6 @@ def test_the_name_on_the_hub_is_enough(published, tmp_path, monkeypatch):
     named = TwoTower(model=NAME)
     np.testing.assert_array_equal(named.embed(queries), TwoTower(model=str(published)).embed(queries))
     assert not (hub.here / "open_clip_model.safetensors").exists()
-
-
-@pytest.mark.usefixtures("small_trunk")
-def test_the_command_downloads_what_loads_by_the_setting_that_it_prints(published, tmp_path, monkeypatch):
-    import huggingface_hub
-
-    def snapshot(repository: str, *, revision: None, allow_patterns: list[str], local_dir: Path) -> None:
-        assert repository == NAME
-        for pattern in allow_patterns:
-            if (published / pattern).is_file():
-                (local_dir / pattern).write_bytes((published / pattern).read_bytes())
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    output = io.StringIO()
-    call_command(
-        "shopsearch_models", "download", "marqo-ecommerce-embeddings-b", str(tmp_path), stdout=output
-    )
-    setting = json.loads(output.getvalue().partition("SHOPSEARCH = ")[2])["EMBEDDER"]
-    embedder = import_string(setting["BACKEND"])(**setting["OPTIONS"])
-    queries = mixed_queries(3)
-    np.testing.assert_array_equal(embedder.embed(queries), TwoTower(model=str(published)).embed(queries))
 
 
 # Texts

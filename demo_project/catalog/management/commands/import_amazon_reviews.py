@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import shopsearch
 from demo_project.catalog.amazon_import import Import, Origin, Report
-from demo_project.catalog.amazon_pictures import Addresses, PictureFolder, unpacked
+from demo_project.catalog.amazon_pictures import PictureAddresses, PictureFolder, unpacked
 from demo_project.catalog.amazon_records import Line, Record, RecordError, lines, record_of, review_of
 from shopsearch.images.download import Downloader
 
@@ -103,15 +103,15 @@ class Command(BaseCommand):
                     run.reviews(self.parsed(reviews, review_of), options["review_pictures"])
                 run.finish()
             finally:
-                if isinstance(source, Addresses):
+                if isinstance(source, PictureAddresses):
                     source.stopping.set()
                 run.stop()
         self.summarise(report)
 
     def records(
-        self, meta: Path | None, source: Addresses | PictureFolder, most: int
+        self, meta: Path | None, source: PictureAddresses | PictureFolder, most: int
     ) -> Iterator[tuple[Origin, Record]]:
-        if isinstance(source, Addresses):
+        if isinstance(source, PictureAddresses):
             for origin, record in self.parsed(meta, record_of) if meta else ():
                 yield origin, replace(record, pictures=record.pictures[:most])
         elif meta is None:
@@ -174,14 +174,14 @@ def _addresses(
     seconds: float,
     retries: int,
     **_: Any,
-) -> Addresses:
+) -> PictureAddresses:
     downloader = Downloader(
         schemes=("https", "http") if allow_http else ("https",),
         ports=tuple(allow_port),
         networks=tuple(allow_network),
         seconds=seconds,
     )
-    return Addresses(downloader=downloader, retries=retries)
+    return PictureAddresses(downloader=downloader, retries=retries)
 
 
 def _records_of_pictures(source: PictureFolder) -> Iterator[tuple[Origin, Record]]:
