@@ -197,7 +197,9 @@ def _check_page_sizes() -> Iterator[CheckMessage]:
 
 
 def _check_base_template() -> Iterator[CheckMessage]:
-    name = settings.BASE_TEMPLATE
+    name: object = settings.BASE_TEMPLATE  # unchecked: E006 may say that it is no text
+    if not isinstance(name, str):
+        return
     try:
         get_template(name)
     except TemplateDoesNotExist as error:
