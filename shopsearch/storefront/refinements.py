@@ -57,7 +57,8 @@ class Address:
     def _parameters(self) -> QueryDict:
         # A page has some fifty addresses, and QueryDict.copy is a deep one.
         copied = QueryDict(mutable=True)
-        copied.update(self.parameters)
+        for name, values in self.parameters.lists():
+            copied.setlist(name, list(values))
         return copied
 
 
