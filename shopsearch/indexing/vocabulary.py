@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from shopsearch.conf import settings
 from shopsearch.models import VocabularyWord
@@ -89,5 +89,15 @@ def is_wanted(index: ImageIndex) -> bool:
 
 
 def _said(index: ImageIndex, product: Any) -> list[str]:
-    """The words of the product's texts; of those that are its name too, twice."""
-    return analyzer.written_words([*index.get_words(product), *index.get_identifiers(product)])
+    """The words of the product's texts, and those of its names once more; none where the shop's own code raises.
+
+    Its images then fail to be indexed too, and their entries say why.
+    """
+    try:
+        texts = [*index.get_words(product), *index.get_identifiers(product)]
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("%s: product %s has no words.", index.name, product.pk)
+        return []
+    return analyzer.written_words(texts)
