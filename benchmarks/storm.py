@@ -25,9 +25,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from tests.services.demo import Demo
@@ -231,11 +232,16 @@ def main() -> None:
     options = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    against_demo(options.products, lambda port: measure(port, options.seconds, options.factor))
+
+
+def against_demo(products: int, measure: Callable[[int], Coroutine[Any, Any, list[str]]]) -> NoReturn:
+    """Start a demo of so many products, measure at its port, stop it, and say what is not as it should be."""
     with tempfile.TemporaryDirectory(prefix="shopsearch-storm-") as folder:
-        demo = Demo(Path(folder) / "demo", "--products", str(options.products))
+        demo = Demo(Path(folder) / "demo", "--products", str(products))
         try:
             demo.wait_until_ready()
-            found = asyncio.run(measure(demo.port, options.seconds, options.factor))
+            found = asyncio.run(measure(demo.port))
             demo.stop()
         finally:
             demo.clear()
