@@ -22,6 +22,8 @@ from tests.services.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
+SHOP = "import django; django.setup(); from tests.services import celery"
+"""What a program of the shop begins with: it knows its Celery application, as a project's settings make it."""
 OUTAGE_SECONDS = float(os.environ.get("SHOPSEARCH_OUTAGE_SECONDS", "3"))
 
 
@@ -90,6 +92,15 @@ class Street:
             changes = "SELECT count(*) FROM shopsearch_change"
             related = "SELECT count(*) FROM shopsearch_relatedchange"
             return sum(database.execute(query).fetchone()[0] for query in (rows, changes, related))
+
+    def status(self):
+        """What `shopsearch_status` exits with and says."""
+        call = "from django.core.management import call_command; call_command('shopsearch_status')"
+        program = [sys.executable, "-c", f"{SHOP}; {call}"]
+        done = subprocess.run(
+            program, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
 
     def rest(self):
         wait_until(lambda: not self.unsettled(), "every row is at rest", seconds=90)
@@ -176,6 +187,29 @@ def test_whatever_dies_every_save_succeeds_and_at_rest_the_collection_is_the_sho
     sys.stdout.write(f"{json.dumps(report)}\n")  # seen with -s
     assert keeper.report["failed"] == []
     assert sum(keeper.report["did"].values()) > 0
+    images = found.pop("images")
+    assert images > 0
+    assert found == {"lost": 0, "ghosts": 0, "stale": [], "failed_rows": [], "rows": images}
+
+
+def test_a_folder_of_the_store_that_is_deleted_is_told_at_once_and_healed_by_what_beat_sends(street):
+    street.run(
+        "-c", f"{SHOP}; from tests.shop.pictures import product; [product((9 * n, 0, 0)) for n in range(20)]"
+    )
+    street.rest()
+    street.milvus.stop()
+    shutil.rmtree(street.milvus.data_dir)
+    street.milvus.start()
+    code, said = street.status()
+    assert code == 1
+    assert "the store holds 0 of the" in said
+    street.run(
+        "-c",
+        f"{SHOP}; from shopsearch.tasks import reconcile; reconcile.apply_async(queue='shopsearch-index')",
+    )
+    wait_until(lambda: street.status()[0] == 0, "status is well again", seconds=90)
+    street.rest()
+    found = json.loads(street.run("-m", "tests.faults.oracle"))
     images = found.pop("images")
     assert images > 0
     assert found == {"lost": 0, "ghosts": 0, "stale": [], "failed_rows": [], "rows": images}
