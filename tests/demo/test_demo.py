@@ -227,7 +227,8 @@ def start(tmp_path):
 
 @linux
 @pytest.mark.services
-@pytest.mark.parametrize("mode", ["--one-process", "--processes"])
+# By day the other mode is tests/browser/test_demo.py's.
+@pytest.mark.parametrize("mode", [pytest.param("--one-process", marks=pytest.mark.nightly), "--processes"])
 def test_the_demo_starts_answers_stops_and_embeds_nothing_twice(start, mode):
     if mode == "--processes" and not shutil.which("redis-server"):
         pytest.skip("redis-server is not installed")
