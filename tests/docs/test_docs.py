@@ -30,6 +30,14 @@ def test_every_link_within_the_repository_leads_somewhere(document):
             assert anchor in anchors(aim), f"{document.name} links to {target}"
 
 
+def test_every_page_is_in_the_sites_contents():
+    contents = (ROOT / "docs" / "index.md").read_text()
+    listed = re.findall(
+        r"^[\w-]+$", "".join(re.findall(r"```{toctree}\n(.*?)```", contents, re.DOTALL)), re.M
+    )
+    assert sorted(listed) == sorted(page.stem for page in PAGES[2:] if page.stem != "index")
+
+
 @pytest.mark.parametrize("document", PAGES, ids=lambda document: document.name)
 def test_python_in_the_docs_is_python(document):
     for block in re.findall(r"```python\n(.*?) *```", document.read_text(), re.DOTALL):
