@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 
 from shopsearch.conf import settings
 from shopsearch.models import VocabularyWord
@@ -59,11 +59,12 @@ def count_anew(index: ImageIndex) -> int:
     counts: Counter[str] = Counter()
     seen: set[object] = set()
     images = with_related(index, index.get_queryset().using(index.database))
-    for image in images.order_by("pk").iterator(chunk_size=ROWS):
-        product = index.get_product(image)
-        if product is not None and product.pk not in seen:
-            seen.add(product.pk)
-            counts.update(_said(index, product))
+    with index.in_its_language():
+        for image in images.order_by("pk").iterator(chunk_size=ROWS):
+            product = index.get_product(image)
+            if product is not None and product.pk not in seen:
+                seen.add(product.pk)
+                counts.update(_said(index, product))
     wanted = dict(counts.most_common(MAX_WORDS))
     gone = [word for word in before if word not in wanted]
     changed = {word: count for word, count in wanted.items() if before.get(word, 0) != count}
@@ -89,15 +90,5 @@ def is_wanted(index: ImageIndex) -> bool:
 
 
 def _said(index: ImageIndex, product: Any) -> list[str]:
-    """The words of the product's texts, and those of its names once more; none where the shop's own code raises.
-
-    Its images then fail to be indexed too, and their entries say why.
-    """
-    try:
-        texts = [*index.get_words(product), *index.get_identifiers(product)]
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:
-        logger.exception("%s: product %s has no words.", index.name, product.pk)
-        return []
-    return analyzer.written_words(texts)
+    """The words of the product's texts; of those that are its name too, twice."""
+    return analyzer.written_words(index.words_of(product))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, BinaryIO, Literal, cast, get_args, get_origin
+from typing import Any, BinaryIO, Literal, TypeVar, cast, get_args, get_origin
 
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, ObjectDoesNotExist
@@ -26,6 +26,7 @@ from shopsearch.registry.keys import keys_from
 from shopsearch.types import FieldType, FilterType, FilterValue
 
 logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 _TYPES: dict[Any, FilterType] = {
     str: "string",
     int: "number",
@@ -320,8 +321,7 @@ class ImageIndex:
 
     def terms_of(self, product: Any) -> str:
         """The terms that the product is found by, as stores keep them."""
-        with self.in_its_language():
-            texts, names = self.get_words(product), self.get_identifiers(product)
+        texts, names = self._texts_and_names(product)
         return analyzer.product_terms([*texts, *names], names, *self.words_languages)
 
     def open_image(self, image: Any) -> BinaryIO:
@@ -390,15 +390,28 @@ class ImageIndex:
             "image": _or_empty(lambda: self.get_picture_url(image)),
         }
 
+    def _texts_and_names(self, product: Any) -> tuple[list[str], list[str]]:
+        with self.in_its_language():
+            return self.get_words(product), self.get_identifiers(product)
+
     def text_of(self, product: Any) -> str:
         """What ``get_text`` returns; "" if it raises, which is logged."""
+        return self._or_else("", self.get_text, product)
+
+    def words_of(self, product: Any) -> list[str]:
+        """The texts and names that the product is found by; none if reading them raises, which is logged."""
+        nothing: tuple[list[str], list[str]] = ([], [])
+        texts, names = self._or_else(nothing, self._texts_and_names, product)
+        return [*texts, *names]
+
+    def _or_else(self, otherwise: Answer, ask: Callable[[Any], Answer], product: Any) -> Answer:
         try:
-            return self.get_text(product)
-        except (OperationalError, InterfaceError):
+            return ask(product)
+        except (OperationalError, InterfaceError):  # the database is away: not this product's fault
             raise
         except Exception:
             logger.exception("%s: product %s has no words.", self.name, product.pk)
-            return ""
+            return otherwise
 
 
 @cache

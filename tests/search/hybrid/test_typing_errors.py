@@ -3,6 +3,8 @@
 from random import Random
 
 import pytest
+from django.utils import translation
+from django.utils.translation import get_language
 
 from shopsearch.indexing import vocabulary
 from shopsearch.models import ProductImage, VocabularyWord
@@ -98,6 +100,17 @@ def test_the_vocabulary_follows_the_shop_and_is_counted_anew():
     assert dict(VocabularyWord.objects.of(IMAGES).values_list("word", "count"))["boots"] == 2
     spelling.forget()
     assert search("plimsols").corrected == "plimsolls"
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("shoes")
+def test_its_words_are_read_in_the_indexs_language_whichever_is_active(monkeypatch):
+    monkeypatch.setattr(type(IMAGES), "get_words", lambda index, product: [f"in {get_language()}"])
+    with translation.override("es"):
+        vocabulary.count_anew(IMAGES)
+    words = set(VocabularyWord.objects.of(IMAGES).values_list("word", flat=True))
+    assert any(word.startswith("en") for word in words)
+    assert "es" not in words
 
 
 @pytest.mark.django_db
