@@ -26,6 +26,7 @@ from shopsearch.embedders.adapted import AdaptedEmbedder
 from shopsearch.embedders.photos.colours import BY_WORD
 from shopsearch.evaluation.intervals import PairedDifference, differences
 from shopsearch.indexing import rebuild
+from shopsearch.indexing.batch import model_space
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.models import Adapter, Collection
 from shopsearch.registry.analyzer import plain
@@ -294,8 +295,7 @@ def prove_index(
     Raises Refused where there is nothing to fit to, or a rebuild is under way, and what a backend raises.
     """
     embedder, live = get_embedder(), Collection.objects.of(index).live().first()
-    adapter = adapted_of(live.space) if live else None
-    if live is None or (adapter.embedder.space if adapter else live.space) != embedder.space:
+    if live is None or model_space(live.space) != embedder.space:
         raise Refused(f"{index.name} is not indexed with this model: run manage.py shopsearch_reindex.")
     if Collection.objects.of(index).unfinished().exists():
         raise Refused(f"{index.name}: a rebuild is under way. Fit when it is done.")

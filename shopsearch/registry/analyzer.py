@@ -274,7 +274,7 @@ class _Text:
         return token.text in self.stop_words and not self.is_all_stop_words
 
     def stem(self, word: str) -> str:
-        return _encoded(_stem(word, self.language))
+        return _encoded(stem(word, self.language))
 
     def forms(self, token: Token) -> tuple[str, ...]:
         """The terms of which any is this token: the word by both spellings; a sign makes another word of it."""
@@ -415,13 +415,12 @@ class QueryTerms:
         if not self.words:
             return 0.0
         held = set(stored.split())
-        return sum(any(held.issuperset(each.split()) for each in word) for word in self.words) / len(
-            self.words
-        )
+        return sum(_has(held, word) for word in self.words) / len(self.words)
 
     def all_in(self, stored: str) -> bool:
         """Whether a product has every word of the query: a match whatever its picture looks like."""
-        return self.share_in(stored) == 1
+        held = set(stored.split())
+        return bool(self.words) and all(_has(held, word) for word in self.words)
 
     def names(self, stored: str) -> bool:
         """Whether the query is what a product is called."""
@@ -436,6 +435,11 @@ class QueryTerms:
         terms = ((self.called, 0), ((self.sku,), 1), ((self.leading,), 2))
         place = next((place for each, place in terms if not held.isdisjoint(each)), 3)
         return place if place < 3 or all(_says(stored, phrase) for phrase in self.phrases) else 4
+
+
+def _has(held: set[str], word: tuple[str, ...]) -> bool:
+    """Whether any of a word's terms is among these."""
+    return any(held.issuperset(each.split()) for each in word)
 
 
 class Synonyms:
@@ -522,11 +526,6 @@ def stems(text: str, language: str) -> list[str]:
     return [found.forms(each)[0] for each in found.tokens if not (each.is_sign or found.is_stop_word(each))]
 
 
-def stem(word: str, language: str) -> str:
-    """A word without its ending; the word is without case and accents, the language one that is known."""
-    return _stem(word, language)
-
-
 def is_stop_word(word: str, language: str) -> bool:
     """Whether a word such as "with" says nothing in the language."""
     return word in _STOP_WORDS.get(language, ())
@@ -552,7 +551,8 @@ def version_of(languages: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=20_000)
-def _stem(word: str, language: str) -> str:
+def stem(word: str, language: str) -> str:
+    """A word without its ending; the word is without case and accents, the language one that is known."""
     if language in LIGHT:
         return LIGHT[language](word)
     # A new one each time: a stemmer holds the word it is working on, and threads would share it.

@@ -30,11 +30,7 @@ def result_set(target: Target) -> ResultSet | None:
     most = settings.MAX_RESULTS
     by_vectors = retrieval.nearest(target, most)
     by_words = retrieval.having_words(target, most) if target.terms else []
-    without = retrieval.unwanted(target)
-    products = frozenset(
-        hit.product_id
-        for hit in (*by_vectors, *by_words)
-        if target.is_match(hit) and (hit.product_id not in without or target.is_named(hit))
-    )
+    found = retrieval.wanted_of(target, (*by_vectors, *by_words), retrieval.unwanted(target))
+    products = frozenset(hit.product_id for hit in found if target.is_match(hit))
     is_whole = len(by_vectors) < most or target.is_weak(by_vectors[-1])
     return ResultSet(products=products, is_complete=is_whole and len(by_words) < most) if products else None

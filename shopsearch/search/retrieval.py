@@ -163,20 +163,21 @@ def products(target: Target, *, wanted: int, without: Collection[object] = ()) -
     index = target.index
     ranked: dict[object, Hit] = {}
     best: float | None = None
-    has_words = False
-    all_are_weak = False
+    has_words = all_are_weak = False
     for chunk in _chunks(hits(target)):
         with timed("database"):
             product_keys = _shown(index, chunk)
         if best is None:
             shown = [hit for hit in chunk if hit.image_id in product_keys]
             best = max((hit.score for hit in shown), default=None)
-            has_words = any(target.has_all_words(hit) for hit in shown)
-            all_are_weak = not any(target.is_match(hit) for hit in shown)
+            has_words = any(map(target.has_all_words, shown))
+            all_are_weak = not any(map(target.is_match, shown))
         for hit in chunk:
             key = product_keys.get(hit.image_id)
-            if key is not None and key not in without and (all_are_weak or target.is_match(hit)):
-                ranked.setdefault(key, hit)
+            if key is None or key in without or key in ranked:
+                continue
+            if all_are_weak or target.is_match(hit):
+                ranked[key] = hit
         if len(ranked) >= wanted:
             break
     leading = list(ranked.values())[:wanted]
@@ -238,7 +239,7 @@ def hits(target: Target) -> Iterator[list[Hit]]:
         without = unwanted(target)
         target = replace(target, terms=replace(target.terms, excluded=()))
         for found in hits(target):
-            yield [hit for hit in found if hit.product_id not in without or target.is_named(hit)]
+            yield wanted_of(target, found, without)
         return
     seen: set[str] = set()
     if target.terms:
@@ -283,6 +284,11 @@ def unwanted(target: Target) -> set[str]:
     if not excluded:
         return set()
     return {hit.product_id for hit in having_words(target, MAX_EXCLUDED, excluded)}
+
+
+def wanted_of(target: Target, hits: Iterable[Hit], without: Collection[str]) -> list[Hit]:
+    """The hits but those of ``unwanted`` products; what the query names is wanted all the same."""
+    return [hit for hit in hits if hit.product_id not in without or target.is_named(hit)]
 
 
 def having_words(target: Target, limit: int, text: str = "") -> list[Hit]:
