@@ -23,7 +23,7 @@ from shopsearch.search import calibration, reranking, retrieval, sorting
 from shopsearch.search.facets import facet_names, facets, number_of_products
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.result_set import ResultSet, result_set
-from shopsearch.search.retrieval import Found, Replaced
+from shopsearch.search.retrieval import Found, HitLists, Replaced
 from shopsearch.search.spelling import spelling_of
 from shopsearch.search.synonyms import synonyms_of
 from shopsearch.search.understanding import UnderstoodText, understand
@@ -296,10 +296,12 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None]
             target = retrieval.target(
                 index, collection, asked.query, vector, asked.condition, asked.words, weak_below=weak_below
             )
-            found = retrieval.products(target, wanted=wanted, without=own)
+            lists = HitLists(target)
+            found = retrieval.products(lists, wanted=wanted, without=own)
             among = None
             if asked.facets is not None and found.has_match:
-                among = result_set(replace(target, condition=None))
+                is_whole = asked.condition is None
+                among = result_set(lists if is_whole else HitLists(replace(target, condition=None)))
             return found, weak_below, among
         except Replaced:
             continue
