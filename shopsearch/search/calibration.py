@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.core.signals import setting_changed
 from django.db.models.functions import Now
 
 from shopsearch.models import Calibration
+from shopsearch.search.kept import Kept
 from shopsearch.types import Match, QueryKind
 
 if TYPE_CHECKING:
@@ -17,17 +16,20 @@ if TYPE_CHECKING:
 KEPT_SECONDS = 30
 """How long a process takes what it read for what is in the database."""
 
-_kept: dict[tuple[str, str], tuple[float, dict[str, Calibration]]] = {}
-"""By index and space: until when it is kept, and the calibrations by kind of query."""
+
+def _read(key: tuple[str, str], _before: object) -> dict[str, Calibration]:
+    """By kind of query."""
+    index, space = key
+    return {each.kind: each for each in Calibration.objects.filter(index=index, space=space)}
+
+
+_kept = Kept(_read, lambda: KEPT_SECONDS)
+forget = _kept.forget
 
 
 def weak_below(index: str, space: str, kind: QueryKind, vector: Vector) -> float | None:
     """The score under which a result of this query is a weak match; None where the shop has not measured it."""
-    key = (index, space)
-    kept_until, known = _kept.get(key, (0.0, {}))
-    if time.monotonic() >= kept_until:
-        known = {each.kind: each for each in Calibration.objects.filter(index=index, space=space)}
-        _kept[key] = (time.monotonic() + KEPT_SECONDS, known)
+    known = _kept.get((index, space))
     return known[kind].weak_below(vector) if kind in known else None
 
 
@@ -54,12 +56,3 @@ def match_of(best: float | None, weak_below: float | None) -> Match:
     if best is None or weak_below is None:
         return "unknown"
     return "weak" if best < weak_below else "good"
-
-
-def forget(**kwargs: Any) -> None:
-    """Read anew at the next search; happens by itself when SHOPSEARCH is overridden in a test."""
-    if kwargs.get("setting", "SHOPSEARCH") == "SHOPSEARCH":
-        _kept.clear()
-
-
-setting_changed.connect(forget)

@@ -20,10 +20,10 @@ from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
 from shopsearch.search import calibration, reranking, retrieval, sorting
-from shopsearch.search.facets import facet_names, facets, number_of_products
+from shopsearch.search.facets import Facet, Number, facet_names, facets, facets_of
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.result_set import ResultSet, result_set
-from shopsearch.search.retrieval import Found, Replaced
+from shopsearch.search.retrieval import Found, HitLists, Replaced
 from shopsearch.search.spelling import spelling_of
 from shopsearch.search.synonyms import synonyms_of
 from shopsearch.search.understanding import UnderstoodText, understand
@@ -136,6 +136,7 @@ def answer(request: SearchRequest) -> SearchAnswer:
     """
     asked = understood(request)
     found, weak_below, among = retrieved(asked)
+    counts, number = counted(asked, among)
     answered = SearchAnswer(
         request=request,
         index=asked.index,
@@ -150,12 +151,21 @@ def answer(request: SearchRequest) -> SearchAnswer:
         retrieval=found.retrieval,
         is_named=found.is_named,
         like=asked.like[0] if asked.like else None,
-        facets=None if asked.facets is None else facets(asked.index, asked.condition, asked.facets, among),
-        number=None if among is None else number_of_products(asked.index, asked.condition, among),
+        facets=counts,
+        number=number,
     )
     if request.wants_rerank and not asked.sort:
         return replace(answered, rerank=reranking.request(asked.index, answered))
     return answered
+
+
+def counted(asked: Understood, among: ResultSet | None) -> tuple[list[Facet] | None, Number | None]:
+    """The facets that are asked for, of the result set or else of the whole shop, and the result set's size."""
+    if asked.facets is None:
+        return None, None
+    if among is None:
+        return facets(asked.index, asked.condition, asked.facets), None
+    return facets_of(among, asked.index, asked.condition, asked.facets)
 
 
 def understood(request: SearchRequest) -> Understood:
@@ -296,10 +306,12 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None]
             target = retrieval.target(
                 index, collection, asked.query, vector, asked.condition, asked.words, weak_below=weak_below
             )
-            found = retrieval.products(target, wanted=wanted, without=own)
+            lists = HitLists(target)
+            found = retrieval.products(lists, wanted=wanted, without=own)
             among = None
             if asked.facets is not None and found.has_match:
-                among = result_set(replace(target, condition=None))
+                is_whole = asked.condition is None
+                among = result_set(lists if is_whole else HitLists(replace(target, condition=None)))
             return found, weak_below, among
         except Replaced:
             continue

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError
-from django.db.models import Count, F, Max, Min, Q
+from django.db.models import Count, F, Max, Min, Q, QuerySet
 from django.utils.translation import get_language
 
+from shopsearch.conf import settings
 from shopsearch.filters import AnyOf, Range, holds
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.index import follow, typed
 from shopsearch.registry.keys import is_storable
 from shopsearch.registry.relations import with_related
-from shopsearch.search.columns import Column, finds_its_own_way, narrowed, place_of, products
+from shopsearch.search.columns import Column, column, finds_its_own_way, narrowed, place_of, products
 from shopsearch.types import FilterValue
 
 Condition = AnyOf | Range
@@ -62,19 +64,9 @@ class Tally(ABC):
 class DatabaseTally(Tally):
     """Counted by the shop's database: exact, whatever the shop's size."""
 
-    def __init__(
-        self,
-        index: ImageIndex,
-        name: str,
-        column: Column,
-        conditions: Sequence[Condition],
-        among: Collection[str] | None = None,
-        *,
-        is_exact: bool = True,
-    ) -> None:
-        self.is_exact = is_exact
+    def __init__(self, index: ImageIndex, name: str, column: Column, conditions: Sequence[Condition]) -> None:
         with index.in_its_language():
-            whole = products(index, among)
+            whole = products(index)
             narrow = narrowed(whole, index, conditions) if conditions else None
             whole = whole.annotate(shopsearch_value=column.expression)
         self._counts_if = Q() if narrow is None else Q(pk__in=narrow.values("pk"))
@@ -144,63 +136,126 @@ class Reading:
     """By filter and value."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """The values of some filters, read of products one by one."""
+
+    read: Sequence[Reading]
+    is_complete: bool
+    """Else there are more products or images than SHOPSEARCH["FACET_LIMIT"]."""
+
+
 def readings(
     index: ImageIndex,
-    conditions: Sequence[Condition],
     names: Sequence[str],
-    limit: int,
+    conditions: Sequence[Condition] = (),
     among: Collection[str] | None = None,
-) -> list[Reading]:
-    """The values of these filters, of the first products, by key, that pass these conditions."""
-    if not names:
-        return []
-    fields = index.filter_fields
-    labels = {name: label for name in names if (label := fields[name].label)}
+) -> Readings:
+    """The values of these filters, of the products that pass these conditions, or of those with these keys."""
+    labels = {name: label for name in names if (label := index.filter_fields[name].label)}
     with index.in_its_language():
-        read = list(_read(index, conditions, names, labels, limit, among))
+        read, is_complete = _read(index, names, labels, conditions, among)
         language = get_language()
     if labels and get_language() != language:  # what shoppers read is in theirs
-        shown = {product: each for product, _, each in _read(index, conditions, (), labels, limit, among)}
-        read = [(product, values, shown.get(product, own)) for product, values, own in read]
-    return [
-        Reading(
-            product=product,
-            values=values,
-            labels={name: _labels(values.get(name), label) for name, label in shown_as.items()},
-        )
-        for product, values, shown_as in read
-    ]
+        shown = {each.product: each.labels for each in _read(index, names, labels, conditions, among)[0]}
+        read = [replace(each, labels=shown.get(each.product, each.labels)) for each in read]
+    return Readings(read=read, is_complete=is_complete)
 
 
 def _read(
     index: ImageIndex,
-    conditions: Sequence[Condition],
     names: Sequence[str],
     labels: dict[str, str],
-    limit: int,
+    conditions: Sequence[Condition],
     among: Collection[str] | None,
-) -> Iterator[tuple[object, dict[str, FilterValue | None], dict[str, Any]]]:
-    """Of each product its key, the values of these filters, and what is at the end of these labels' paths."""
-    fields = index.filter_fields
-    paths = {name: path for name in names if isinstance(path := fields[name].source or name, str)}
+) -> tuple[list[Reading], bool]:
+    """What is read, and whether that is everything."""
+    limit = settings.FACET_LIMIT
     found = narrowed(products(index, among), index, conditions)
-    asked = {*paths.values(), *labels.values()}
-    places = [place_of(index, path) for path in asked]
-    is_columns = len(paths) == len(names) and all(place and not place.is_several for place in places)
-    if is_columns and not finds_its_own_way(index):
-        for row in found.order_by("pk").values("pk", *asked)[:limit].iterator(chunk_size=1_000):
-            values = {name: _known(typed, fields[name].kind, row[path]) for name, path in paths.items()}
-            yield row["pk"], values, {name: row[path] for name, path in labels.items()}
-        return
+    read = _by_columns(index, found, names, labels, None if among is not None else limit + 1)
+    if read is not None:
+        return (read, True) if among is not None else (read[:limit], len(read) <= limit)
     images = with_related(index, index.get_queryset().order_by("pk"))
     if conditions or among is not None:
         images = images.alias(shopsearch_product=index.product_key)
         images = images.filter(shopsearch_product__in=found.values("pk"))
-    for image in images[:limit].iterator(chunk_size=1_000):
+    read = []
+    count = 0
+    for count, image in enumerate(images[: limit + 1].iterator(chunk_size=1_000), start=1):
         product = index.get_product(image)
-        if product is not None:
-            values = _known(index.filter_values, image) or {} if names else {}
-            yield product.pk, values, {name: follow(product, path) for name, path in labels.items()}
+        if product is None or count > limit:
+            continue
+        values = (_known(index.filter_values, image) or {}) if names else {}
+        shown = {name: _labels(values.get(name), follow(product, path)) for name, path in labels.items()}
+        read.append(Reading(product=product.pk, values=values, labels=shown))
+    return read, count <= limit
+
+
+def _by_columns(
+    index: ImageIndex,
+    found: QuerySet[Any],
+    names: Sequence[str],
+    labels: dict[str, str],
+    limit: int | None,
+) -> list[Reading] | None:
+    """In one query, and one more for each filter of several texts; None where a value or a label is no column.
+
+    With a limit so many products by key are read, and None is returned where a value is on several rows.
+    """
+    if finds_its_own_way(index):
+        return None
+    fields = index.filter_fields
+    paths = {name: fields[name].source or name for name in names}
+    places = {name: place_of(index, path) for name, path in paths.items() if isinstance(path, str)}
+    shown = {name: place_of(index, path) for name, path in labels.items()}
+    asked: dict[str, Any] = {}
+    texts: dict[str, list[Any]] = {}
+    for name in names:
+        place, label = places.get(name), shown.get(name)
+        if place is None or (name in labels and label is None):
+            return None
+        terms = [F(each.lookup) for each in (place, label) if each]
+        if not place.is_several:
+            if label and label.is_several:
+                return None
+            asked |= {
+                f"shopsearch_{kind}_{name}": term
+                for kind, term in zip(("value", "label"), terms, strict=False)
+            }
+            continue
+        known = column(index, name)
+        if known is None or limit:
+            return None
+        if known.kind == "strings":
+            texts[name] = terms
+        else:
+            asked[f"shopsearch_value_{name}"] = known.expression
+    several = {name: _texts_by_product(found, terms) for name, terms in texts.items()}
+    read = []
+    for row in found.order_by("pk").annotate(**asked).values("pk", *asked)[:limit]:
+        product = row["pk"]
+        values: dict[str, FilterValue | None] = {}
+        named: dict[str, dict[object, str]] = {}
+        for name in names:
+            if name in several:
+                own = several[name].get(product, {})
+                values[name], named[name] = tuple(own), own
+                continue
+            value = values[name] = _known(typed, fields[name].kind, row[f"shopsearch_value_{name}"])
+            if name in labels:
+                named[name] = {value: str(row[f"shopsearch_label_{name}"] or "")}
+        read.append(Reading(product=product, values=values, labels=named))
+    return read
+
+
+def _texts_by_product(found: QuerySet[Any], terms: Sequence[F]) -> dict[object, dict[object, str]]:
+    """By product the texts on its rows, each with its label."""
+    asked = {f"shopsearch_{place}": term for place, term in enumerate(terms)}
+    texts: defaultdict[object, dict[object, str]] = defaultdict(dict)
+    for product, text, *label in found.annotate(**asked).values_list("pk", *asked):
+        if text is not None:
+            texts[product][text] = str(label[0] or "") if label else ""
+    return texts
 
 
 def _labels(value: FilterValue | None, label: Any) -> dict[object, str]:
@@ -224,41 +279,51 @@ def _known(ask: Callable[..., Answer], *arguments: Any) -> Answer | None:
 
 
 class ReadTally(Tally):
-    """Counted by reading images: where only Python knows the values, and as far as FACET_LIMIT goes."""
+    """Counted by reading: where only Python knows the values, and where few products are counted."""
 
     def __init__(
-        self, name: str, read: Sequence[Reading], conditions: Sequence[Condition], *, is_exact: bool
+        self, name: str, readings: Readings, conditions: Sequence[Condition], names: Mapping[Any, str]
     ) -> None:
-        self.is_exact = is_exact
+        """``names`` are what shoppers read for values that have no label."""
+        self.is_exact = readings.is_complete
         self._whole: defaultdict[Any, set[object]] = defaultdict(set)
         self._products: defaultdict[Any, set[object]] = defaultdict(set)
         self._labels: dict[Any, str] = {}
-        for each in read:
+        for each in readings.read:
             passes = all(holds(condition, each.values.get(condition.field)) for condition in conditions)
             value = each.values.get(name)
             for one in value if isinstance(value, tuple) else (value,):
                 if one is not None and one != "":
                     self._whole[one].add(each.product)
-                    self._labels.setdefault(one, each.labels.get(name, {}).get(one, ""))
+                    label = each.labels.get(name, {}).get(one, "")
+                    self._labels[one] = min(filter(None, (label, self._labels.get(one))), default="")
                     if passes:
                         self._products[one].add(each.product)
+        self._names = names
 
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
         order = sorted(self._whole, key=lambda value: (-len(self._whole[value]), value))
         listed = [*order[:most], *(value for value in order[most:] if value in including)]
         counted = [
-            ValueCount(value=value, label=self._labels[value], count=len(self._products[value]))
+            ValueCount(
+                value=value,
+                label=self._labels[value] or str(self._names.get(value, "")),
+                count=len(self._products[value]),
+            )
             for value in listed
             if value in self._products
         ]
         return counted, len(order) > most
 
     def numbers(self) -> Bounds:
-        least, most = min(self._products, default=None), max(self._products, default=None)
+        numbers = sorted(self._products)
+        those = [self._products[number] for number in numbers]
+        least, most = (numbers[0], numbers[-1]) if numbers else (None, None)
 
         def count(minimum: float | None, maximum: float | None) -> int:
-            asked = Range("", minimum, maximum)
-            return len(set().union(*(those for each, those in self._products.items() if holds(asked, each))))
+            first = 0 if minimum is None else bisect_left(numbers, minimum)
+            last = len(numbers) if maximum is None else bisect_right(numbers, maximum)
+            return len(set().union(*those[first:last]))
 
         return Bounds(least=least, most=most, ranges=merged(round_edges(least, most), count))
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from shopsearch.conf import settings
 from shopsearch.exceptions import FilterError
 from shopsearch.filters import AnyOf, Filter, Range, conditions, holds
 from shopsearch.registry import ImageIndex
-from shopsearch.search.columns import column, narrowed, place_of, products
-from shopsearch.search.facet_counts import Condition, DatabaseTally, ReadTally, Tally, ValueCount, readings
+from shopsearch.search.columns import column, place_of
+from shopsearch.search.facet_counts import (
+    Condition,
+    DatabaseTally,
+    Readings,
+    ReadTally,
+    Tally,
+    ValueCount,
+    readings,
+)
 from shopsearch.search.result_set import ResultSet
 from shopsearch.types import FilterType
 
@@ -88,65 +95,68 @@ def facet_names(index: ImageIndex, asked: Iterable[object]) -> list[str]:
     return list(known) if "*" in names else names
 
 
-def facets(
-    index: ImageIndex, condition: Filter | None, names: Sequence[str], among: ResultSet | None = None
-) -> list[Facet]:
+def facets(index: ImageIndex, condition: Filter | None, names: Sequence[str]) -> list[Facet]:
     """One facet per name: over the products that the shop shows and that pass all conditions but the facet's own.
 
-    With ``among``, over the products of that result set alone. Filters that are columns of the shop's database are
-    counted there, exactly. For others the values are read, of SHOPSEARCH["FACET_LIMIT"] products or images at most.
+    Filters that are columns of the shop's database are counted there, exactly. For others the values are read, of
+    SHOPSEARCH["FACET_LIMIT"] products or images at most.
     """
     chosen = list(conditions(condition))
     columns = {name: column(index, name) for name in {*names, *(each.field for each in chosen)}}
 
-    def others(name: str) -> list[Condition]:
-        return [each for each in chosen if each.field != name]
-
     def is_read(name: str) -> bool:
         label = index.filter_fields[name].label
-        needed = [columns[name], *(columns[each.field] for each in others(name))]
+        needed = [columns[name], *(columns[each.field] for each in _others(chosen, name))]
         return None in needed or bool(label and place_of(index, label) is None)
 
     to_read = [name for name in names if is_read(name)]
-    keys = None if among is None else among.products
-    is_complete = among is None or among.is_complete
-    # Of a result set all are read, so that the values' order is the same whatever is chosen.
-    narrowing = [
-        each for each in chosen if columns[each.field] and each.field not in to_read and keys is None
-    ]
-    limit = settings.FACET_LIMIT
-    needed = list(dict.fromkeys([*to_read, *(each.field for each in chosen)])) if to_read else []
-    read = readings(index, narrowing, needed, limit + 1, keys)
+    narrowing = [each for each in chosen if columns[each.field] and each.field not in to_read]
+    needed = list(dict.fromkeys([*to_read, *(each.field for each in chosen)]))
+    read = readings(index, needed, narrowing) if to_read else None
 
     def tally(name: str) -> Tally:
         known = columns[name]
-        if known is None or name in to_read:
-            is_whole = is_complete and len(read) <= limit
-            return ReadTally(name, read[:limit], others(name), is_exact=is_whole)
-        return DatabaseTally(index, name, known, others(name), keys, is_exact=is_complete)
+        if read is not None and (known is None or name in to_read):
+            return _read_tally(index, name, read, chosen)
+        return DatabaseTally(index, name, known, _others(chosen, name))
 
-    own = {name: [each for each in chosen if each.field == name] for name in names}
-    return [_facet(index, name, tally(name), own[name]) for name in names]
+    return [_facet(index, name, tally(name), chosen) for name in names]
 
 
-def number_of_products(index: ImageIndex, condition: Filter | None, among: ResultSet) -> Number:
-    """How many products of the result set the shop shows and pass the condition."""
+def facets_of(
+    among: ResultSet, index: ImageIndex, condition: Filter | None, names: Sequence[str]
+) -> tuple[list[Facet], Number]:
+    """The facets of a result set, and how many of its products the shop shows and pass the condition.
+
+    A result set is small, so its products' values are read once and counted here: one query, and one more for each
+    filter of several texts, where all are columns.
+    """
     chosen = list(conditions(condition))
-    if all(column(index, each.field) for each in chosen):
-        counted = narrowed(products(index, among.products), index, chosen).count()
-        return Number(value=counted, is_exact=among.is_complete)
-    limit = settings.FACET_LIMIT
-    read = readings(index, [], list(dict.fromkeys(each.field for each in chosen)), limit + 1, among.products)
+    needed = list(dict.fromkeys([*names, *(each.field for each in chosen)]))
+    found = readings(index, needed, among=among.products)
+    read = replace(found, is_complete=found.is_complete and among.is_complete)
     passing = {
         each.product
-        for each in read[:limit]
+        for each in read.read
         if all(holds(condition, each.values.get(condition.field)) for condition in chosen)
     }
-    return Number(value=len(passing), is_exact=among.is_complete and len(read) <= limit)
+    counted = [_facet(index, name, _read_tally(index, name, read, chosen), chosen) for name in names]
+    return counted, Number(value=len(passing), is_exact=read.is_complete)
 
 
-def _facet(index: ImageIndex, name: str, tally: Tally, own: Sequence[Condition]) -> Facet:
+def _others(chosen: Sequence[Condition], name: str) -> list[Condition]:
+    return [each for each in chosen if each.field != name]
+
+
+def _read_tally(index: ImageIndex, name: str, read: Readings, chosen: Sequence[Condition]) -> ReadTally:
+    known = column(index, name)
+    choices = dict(getattr(known.field, "flatchoices", ())) if known else {}
+    return ReadTally(name, read, _others(chosen, name), choices)
+
+
+def _facet(index: ImageIndex, name: str, tally: Tally, conditions: Sequence[Condition]) -> Facet:
     kind = index.filter_types[name]
+    own = [each for each in conditions if each.field == name]
     if kind == "number":
         bounds = tally.numbers()
         asked = [(each.minimum, each.maximum) for each in own if isinstance(each, Range)]

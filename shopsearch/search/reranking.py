@@ -31,6 +31,7 @@ from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, analyzer, get_index
 from shopsearch.registry.relations import with_related
 from shopsearch.rerankers.ordering import Order, arrange
+from shopsearch.search.synonyms import synonyms_of
 from shopsearch.telemetry import logs, metrics
 from shopsearch.types import Candidate, Query, RerankerOutput
 
@@ -263,7 +264,8 @@ def _word_shares(index: ImageIndex, query: Query, language: str, rows: Sequence[
     """
     if not index.words_field or query.kind != "text":
         return []
-    terms = analyzer.query_terms(query.text, index.query_language(language))
+    language = index.query_language(language)
+    terms = analyzer.query_terms(query.text, language, synonyms=synonyms_of(language))
     return [terms.share_in(index.terms_of(index.get_product(row))) for row in rows]
 
 

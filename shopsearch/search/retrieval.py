@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shopsearch import models
@@ -64,9 +65,6 @@ class Target:
     weak_below: float | None = None
     """The score below which a vector's match is weak; None where nothing was calibrated, so that nothing is weak."""
 
-    def has_all_words(self, hit: Hit) -> bool:
-        return self.terms is not None and self.terms.all_in(hit.words)
-
     def is_named(self, hit: Hit) -> bool:
         """Whether the query is what the hit's product is called."""
         return self.terms is not None and self.terms.names(hit.words)
@@ -75,9 +73,62 @@ class Target:
         """Whether the hit is a weak match by its vector."""
         return self.weak_below is not None and hit.score < self.weak_below
 
+
+class Leading:
+    """The first hits of one order. What the store has given is not asked for again."""
+
+    def __init__(self, find: Callable[[int], list[Hit]]) -> None:
+        """``find`` returns the first so many hits, best first."""
+        self._find = find
+        self._found: list[Hit] = []
+        self._asked = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the store has no further hits than those that it gave."""
+        return len(self._found) < self._asked
+
+    def first(self, limit: int, *, until: Callable[[Hit], bool] | None = None) -> list[Hit]:
+        """So many hits; fewer where the store has no more, or where the last one known is ``until``."""
+        is_enough = self.is_whole or bool(until and self._found and until(self._found[-1]))
+        if limit > self._asked and not is_enough:
+            self._found, self._asked = self._find(limit), limit
+        return self._found[:limit]
+
+
+class HitLists:
+    """What the store finds for a target, by its vector and by its words; page and result set share it."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.by_vectors = Leading(lambda limit: nearest(target, limit))
+        self.by_words = Leading(lambda limit: having_words(target, limit))
+        self._has_all_words: dict[str, bool] = {}
+
+    def has_all_words(self, hit: Hit) -> bool:
+        """Whether the hit was found by words, and its product has all of them."""
+        terms = self.target.terms
+        if terms is None or not hit.words:
+            return False
+        if hit.product_id not in self._has_all_words:
+            self._has_all_words[hit.product_id] = terms.all_in(hit.words)
+        return self._has_all_words[hit.product_id]
+
     def is_match(self, hit: Hit) -> bool:
         """Whether the hit's product belongs to the result set: no weak match by its vector, or one by its words."""
-        return not self.is_weak(hit) or self.has_all_words(hit)
+        return not self.target.is_weak(hit) or self.has_all_words(hit)
+
+    @cached_property
+    def _unwanted(self) -> frozenset[str]:
+        """The products that say what the query excludes."""
+        excluded = " ".join(self.target.terms.excluded) if self.target.terms else ""
+        found = having_words(self.target, MAX_EXCLUDED, excluded) if excluded else ()
+        return frozenset(hit.product_id for hit in found)
+
+    def wanted(self, hits: Iterable[Hit]) -> list[Hit]:
+        """The hits without what the query excludes; what it names is wanted all the same."""
+        without = self._unwanted
+        return [hit for hit in hits if hit.product_id not in without or self.target.is_named(hit)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,34 +205,34 @@ def why_vectors_alone(index: ImageIndex, collection: models.Collection) -> str:
     return ""
 
 
-def products(target: Target, *, wanted: int, without: Collection[object] = ()) -> Found:
+def products(lists: HitLists, *, wanted: int, without: Collection[object] = ()) -> Found:
     """The first ``wanted`` visible products of the result set, best first, except those with the keys ``without``.
 
     Where all are weak matches, the nearest come, some hundred of them. It is always the beginning of the same order,
     so pages of it neither repeat nor skip a product. Raises Replaced and VectorStoreError.
     """
-    index = target.index
+    target, index = lists.target, lists.target.index
     ranked: dict[object, Hit] = {}
     best: float | None = None
     has_words = all_are_weak = False
-    for chunk in _chunks(hits(target)):
+    for chunk in _chunks(hits(lists)):
         with timed("database"):
             product_keys = _shown(index, chunk)
         if best is None:
             shown = [hit for hit in chunk if hit.image_id in product_keys]
             best = max((hit.score for hit in shown), default=None)
-            has_words = any(map(target.has_all_words, shown))
-            all_are_weak = not any(map(target.is_match, shown))
+            has_words = any(map(lists.has_all_words, shown))
+            all_are_weak = not any(map(lists.is_match, shown))
         for hit in chunk:
             key = product_keys.get(hit.image_id)
             if key is None or key in without or key in ranked:
                 continue
-            if all_are_weak or target.is_match(hit):
+            if all_are_weak or lists.is_match(hit):
                 ranked[key] = hit
         if len(ranked) >= wanted:
             break
     leading = list(ranked.values())[:wanted]
-    is_named = bool(leading and target.terms and target.terms.names(leading[0].words))
+    is_named = bool(leading) and target.is_named(leading[0])
     return Found(
         ranked=leading,
         best=1.0 if is_named or has_words else best,
@@ -229,37 +280,36 @@ def _images(index: ImageIndex, hits: Sequence[Hit]) -> QuerySet[Any]:
     return index.get_queryset().filter(pk__in=keys_from(index.model, (hit.image_id for hit in hits)))
 
 
-def hits(target: Target) -> Iterator[list[Hit]]:
-    """Every hit once, best first, in growing lists, up to MAX_HITS; always in the same order.
+def hits(lists: HitLists) -> Iterator[list[Hit]]:
+    """Every wanted hit once, best first, in growing lists, up to MAX_HITS; always in the same order.
 
     Where scores are calibrated, the lists after the first have no weak match by words, and the last one ends with the
     first weak matches by vector. Raises Replaced where the collection is no longer the live one, and VectorStoreError.
     """
-    if target.terms and target.terms.excluded:
-        without = unwanted(target)
-        target = replace(target, terms=replace(target.terms, excluded=()))
-        for found in hits(target):
-            yield wanted_of(target, found, without)
-        return
+    for found in _all_hits(lists):
+        yield lists.wanted(found)
+
+
+def _all_hits(lists: HitLists) -> Iterator[list[Hit]]:
+    target = lists.target
     seen: set[str] = set()
     if target.terms:
-        by_vectors, is_all = _leading(lambda limit: nearest(target, limit))
-        by_words, has_all_words = _leading(lambda limit: having_words(target, limit))
+        by_vectors, by_words = _to_fuse(lists.by_vectors), _to_fuse(lists.by_words)
         leading = fused(by_vectors, by_words, asked=target.terms, weight=target.weight)
         seen.update(hit.id for hit in leading)
         yield leading
-        if is_all:
+        if lists.by_vectors.is_whole:
             return
-        if target.weak_below is not None and not has_all_words:
-            further = having_words(target, settings.MAX_RESULTS)
-            further = [hit for hit in further if hit.id not in seen and target.has_all_words(hit)]
+        if target.weak_below is not None and not lists.by_words.is_whole:
+            further = lists.by_words.first(settings.MAX_RESULTS)
+            further = [hit for hit in further if hit.id not in seen and lists.has_all_words(hit)]
             seen.update(hit.id for hit in further)
             yield further
         if target.is_weak(by_vectors[-1]):
             return
     limit = FIRST_HITS
     while True:
-        found = nearest(target, limit)
+        found = lists.by_vectors.first(limit)
         yield [hit for hit in found if hit.id not in seen]
         seen.update(hit.id for hit in found)
         if len(found) < limit or limit == MAX_HITS or target.is_weak(found[-1]):
@@ -278,19 +328,6 @@ def nearest(target: Target, limit: int) -> list[Hit]:
     return found
 
 
-def unwanted(target: Target) -> set[str]:
-    """The products that say what the query excludes. Raises VectorStoreError."""
-    excluded = " ".join(target.terms.excluded) if target.terms else ""
-    if not excluded:
-        return set()
-    return {hit.product_id for hit in having_words(target, MAX_EXCLUDED, excluded)}
-
-
-def wanted_of(target: Target, hits: Iterable[Hit], without: Collection[str]) -> list[Hit]:
-    """The hits but those of ``unwanted`` products; what the query names is wanted all the same."""
-    return [hit for hit in hits if hit.product_id not in without or target.is_named(hit)]
-
-
 def having_words(target: Target, limit: int, text: str = "") -> list[Hit]:
     """The hits that have any word of the text, the query's by default, best first. Raises VectorStoreError."""
     with timed("store"):
@@ -303,14 +340,14 @@ def having_words(target: Target, limit: int, text: str = "") -> list[Hit]:
         )
 
 
-def _leading(find: Callable[[int], list[Hit]]) -> tuple[list[Hit], bool]:
-    """The leading hits, of FUSED_PRODUCTS products if possible, and whether there are no others."""
+def _to_fuse(order: Leading) -> list[Hit]:
+    """The leading hits, of FUSED_PRODUCTS products if possible."""
     limit = FUSED_HITS
     while True:
-        found = find(limit)
+        found = order.first(limit)
         is_enough = limit == MAX_FUSED_HITS or len({hit.product_id for hit in found}) >= FUSED_PRODUCTS
-        if len(found) < limit or is_enough:
-            return found, len(found) < limit
+        if order.is_whole or is_enough:
+            return found
         limit *= 4
 
 

@@ -10,14 +10,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-from django.core.signals import setting_changed
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 from spellchecker import SpellChecker
 
 from shopsearch.indexing.vocabulary import MAX_WORDS
 from shopsearch.models import VocabularyWord
-from shopsearch.registry import ImageIndex, analyzer
+from shopsearch.registry import ImageIndex, analyzer, get_index
+from shopsearch.search.kept import Kept
 
 SHORTEST, LONG = 4, 8
 """Letters of the shortest word that is corrected, and of those in which two errors are."""
@@ -144,43 +144,43 @@ KEPT_SECONDS, COUNTED_SECONDS = 30, 600
 """How long a process takes the words that it read for those in the database: new ones, and how often each is said."""
 
 
-@dataclass(kw_only=True)
-class _Read:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Vocabulary:
     """What a process has read of an index's vocabulary."""
 
     spelling: Spelling
     last: int
-    new_at: float
-    whole_at: float
+    """The key of the newest word."""
+    counted_until: float
 
 
-_read: dict[tuple[str, str], _Read] = {}
+def _read(key: tuple[str, str], before: _Vocabulary | None) -> _Vocabulary:
+    """The new words beside those that were read before; all of them every COUNTED_SECONDS."""
+    index, language = key
+    rows = VocabularyWord.objects.of(get_index(index))
+    if before is not None and time.monotonic() < before.counted_until:
+        rows, known, counted_until = (
+            rows.filter(pk__gt=before.last),
+            before.spelling.words,
+            before.counted_until,
+        )
+    else:
+        before, known, counted_until = None, {}, time.monotonic() + COUNTED_SECONDS
+    found = list(rows.order_by("-count", "pk").values_list("pk", "word", "count")[:MAX_WORDS])
+    if before is not None and not found:
+        return before
+    words = {**known, **{word: count for _, word, count in found}}
+    return _Vocabulary(
+        spelling=Spelling(words=words, language=language),
+        last=max((pk for pk, _, _ in found), default=0),
+        counted_until=counted_until,
+    )
+
+
+_kept = Kept(_read, lambda: KEPT_SECONDS)
+forget = _kept.forget
 
 
 def spelling_of(index: ImageIndex, language: str) -> Spelling:
     """What corrects typing errors in searches of this index, in this language; one for all threads of a process."""
-    now = time.monotonic()
-    known = _read.get((index.name, language))
-    rows = VocabularyWord.objects.of(index)
-    if known is None or now >= known.whole_at + COUNTED_SECONDS:
-        found = list(rows.order_by("-count", "pk").values_list("pk", "word", "count")[:MAX_WORDS])
-        last = max((pk for pk, _, _ in found), default=0)
-        spelling = Spelling(words={word: count for _, word, count in found}, language=language)
-        _read[index.name, language] = known = _Read(spelling=spelling, last=last, new_at=now, whole_at=now)
-    elif now >= known.new_at + KEPT_SECONDS:
-        found = list(rows.filter(pk__gt=known.last).values_list("pk", "word", "count")[:MAX_WORDS])
-        if found:
-            words = {**known.spelling.words, **{word: count for _, word, count in found}}
-            known.spelling = Spelling(words=words, language=language)
-            known.last = max(pk for pk, _, _ in found)
-        known.new_at = now
-    return known.spelling
-
-
-def forget(**kwargs: object) -> None:
-    """Read anew at the next search; happens by itself when SHOPSEARCH is overridden in a test."""
-    if kwargs.get("setting", "SHOPSEARCH") == "SHOPSEARCH":
-        _read.clear()
-
-
-setting_changed.connect(forget)
+    return _kept.get((index.name, language)).spelling

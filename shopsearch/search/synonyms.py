@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from django.core.signals import setting_changed
 from django.db import transaction
 
 from shopsearch.conf import settings
 from shopsearch.filters import FALSE, TRUE
 from shopsearch.models import Synonym
 from shopsearch.registry import analyzer
+from shopsearch.search.kept import Kept
 
 if TYPE_CHECKING:
     from django.db.models import CharField
@@ -28,26 +28,37 @@ COLUMNS = ("language", "words", "meanings", "two_way")
 MAX_BYTES = 2_000_000
 """Of a file that is imported."""
 
-_read_at = 0.0
-_rows: list[Synonym] = []
-_kept: dict[str, analyzer.Synonyms] = {}
+
+@dataclass(kw_only=True)
+class _Rows:
+    """The synonyms that were read, and what was made of them for each language."""
+
+    rows: list[Synonym]
+    by_language: dict[str, analyzer.Synonyms] = field(default_factory=dict)
+
+
+def _read(_key: None, before: _Rows | None) -> _Rows:
+    rows = list(Synonym.objects.order_by("pk")) if settings.SYNONYMS else []
+    if before is not None and [_values(row) for row in rows] == [_values(row) for row in before.rows]:
+        return before
+    return _Rows(rows=rows)
+
+
+_kept = Kept(_read, lambda: KEPT_SECONDS)
+forget = _kept.forget
 
 
 def synonyms_of(language: str) -> analyzer.Synonyms | None:
     """Those of searches in this language; None where a shop has none."""
-    global _read_at, _rows
     if not (settings.SYNONYMS or settings.STARTER_SYNONYMS):
         return None
-    if time.monotonic() >= _read_at + KEPT_SECONDS:
-        rows = list(Synonym.objects.order_by("pk")) if settings.SYNONYMS else []
-        if [_values(row) for row in rows] != [_values(row) for row in _rows]:
-            _kept.clear()
-        _rows, _read_at = rows, time.monotonic()
-    if language not in _kept:
+    read = _kept.get(None)
+    if language not in read.by_language:
         starter = _starter() if settings.STARTER_SYNONYMS else ()
-        rows = [row for row in (*_rows, *starter) if analyzer.known_language(row.language) in ("", language)]
-        _kept[language] = analyzer.Synonyms(pairs_of(rows), language)
-    return _kept[language]
+        every = (*read.rows, *starter)
+        rows = [row for row in every if analyzer.known_language(row.language) in ("", language)]
+        read.by_language[language] = analyzer.Synonyms(pairs_of(rows), language)
+    return read.by_language[language]
 
 
 def pairs_of(rows: Iterable[Synonym]) -> Iterator[tuple[str, str]]:
@@ -132,14 +143,3 @@ def csv_of(rows: Iterable[Synonym]) -> str:
     for row in rows:
         writer.writerow([row.language, row.words, row.meanings, "yes" if row.is_two_way else "no"])
     return file.getvalue()
-
-
-def forget(**kwargs: object) -> None:
-    """Read anew at the next search; happens by itself when SHOPSEARCH is overridden in a test."""
-    global _read_at
-    if kwargs.get("setting", "SHOPSEARCH") == "SHOPSEARCH":
-        _read_at = 0.0
-        _kept.clear()
-
-
-setting_changed.connect(forget)
