@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from shopsearch import models
@@ -85,6 +85,10 @@ class Found:
     """The best products, each by its best hit."""
 
     ranked: Sequence[Hit] = ()
+    keys: Sequence[Any] = ()
+    """The products' primary keys, in the same order."""
+    placed: Mapping[str, str] = field(default_factory=dict)
+    """By ``Hit.id`` the rule that put the product at its place; those that no rule moved are not in it."""
     best: float | None = None
     """How well the best of all answers, whatever its place: 1 where a product has all the words of the query."""
     retrieval: Retrieval = "vectors"
@@ -168,7 +172,7 @@ def products(target: Target, *, wanted: int, without: Collection[object] = ()) -
         with timed("database"):
             product_keys = _shown(index, chunk)
         if best is None:
-            shown = [hit for hit in chunk if hit.image_id in product_keys]
+            shown = [hit for hit in chunk if product_keys.get(hit.image_id) not in (None, *without)]
             best = max((hit.score for hit in shown), default=None)
             has_words = any(map(target.has_all_words, shown))
             all_are_weak = not any(map(target.is_match, shown))
@@ -184,6 +188,7 @@ def products(target: Target, *, wanted: int, without: Collection[object] = ()) -
     is_named = bool(leading and target.terms and target.terms.names(leading[0].words))
     return Found(
         ranked=leading,
+        keys=list(ranked)[:wanted],
         best=1.0 if is_named or has_words else best,
         retrieval="hybrid" if target.terms else "vectors",
         is_named=is_named,
