@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shopsearch import images
 from shopsearch.backends import embedder_of, get_vector_store
+from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing.batch import AWAY
 from shopsearch.models import Collection, Rule, RulePicture, RuleVector
@@ -37,8 +38,8 @@ def embed() -> None:
         for picture, spaces in list(_missing()):
             _embed(picture, spaces)
         for rule in _rules():
-            spaces = Collection.objects.filter(index=rule.index).values("space")
-            RuleVector.objects.filter(picture__rule=rule).exclude(space__in=spaces).delete()
+            held = Collection.objects.filter(index=rule.index).values_list("space", flat=True)
+            RuleVector.objects.filter(picture__rule=rule).exclude(space__in=list(held)).delete()
         for rule, old, new in list(_left_behind()):
             rule.threshold = _carried_over(rule, old, new)
             rule.threshold_space = new.space
@@ -82,13 +83,13 @@ def _missing() -> Iterator[tuple[RulePicture, set[str]]]:
 def _embed(picture: RulePicture, spaces: set[str]) -> None:
     try:
         with picture.image.open("rb") as file:
-            query = Query(image=images.decode(file))
+            query = Query(image=images.decode(file.read(settings.MAX_IMAGE_BYTES + 1)))
         for space in spaces:
             [vector] = embedder_of(space).embed([query])  # type: ignore[union-attr]
             RuleVector.objects.update_or_create(
                 picture=picture,
                 space=space,
-                defaults={"file": picture.image.name, "numbers": vector.astype("<f4").tobytes()},
+                defaults={"file": picture.image.name or "", "numbers": vector.astype("<f4").tobytes()},
             )
     except AWAY:
         raise

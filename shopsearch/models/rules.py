@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch import registry
@@ -123,7 +124,7 @@ class Rule(models.Model):
         for line in self.filters.splitlines():
             name, is_said, value = line.partition("=")
             if line.strip() and not (is_said and value.strip()):
-                raise FilterError(_("Write each filter as name=value, such as category=mugs."))
+                raise FilterError(gettext("Write each filter as name=value, such as category=mugs."))
             if line.strip():
                 values.setdefault(name.strip(), []).append(value.strip())
         found = registry.find_index(self.index)
@@ -131,7 +132,7 @@ class Rule(models.Model):
         return tuple(each for each in conditions(parsed) if isinstance(each, AnyOf))
 
     def looks_in(self, space: str) -> Vectors | None:
-        """The vectors of its pictures in this space, one row each; None unless all have one and the rule is by looks."""
+        """The vectors of its pictures in this space, one row each; None unless all have one and it is by looks."""
         if not self.is_by_looks:
             return None
         vectors = [picture.vectors_by_space.get(space) for picture in self.pictures.all()]
