@@ -13,6 +13,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.files.base import ContentFile
 from django.db.models import QuerySet
+from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -39,7 +40,9 @@ if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be
     PicturesInline = admin.TabularInline[RulePicture, Rule]
     RuleModelForm = forms.ModelForm[Rule]
     PictureModelForm = forms.ModelForm[RulePicture]
+    InlineFormSet = BaseInlineFormSet[Any, Any, Any]
 else:
+    InlineFormSet = BaseInlineFormSet
     ModelAdmin, RuleModelForm, PictureModelForm = admin.ModelAdmin, forms.ModelForm, forms.ModelForm
     ActionsInline = PicturesInline = admin.TabularInline
 
@@ -70,10 +73,19 @@ class RuleForm(RuleModelForm):
             languages.append((self.instance.language, self.instance.language))
         self.fields["language"] = forms.ChoiceField(label=_("Language"), choices=languages, required=False)
         self.fields["filters"].widget.attrs["rows"] = 3
+        for name in ("valid_from", "valid_until"):
+            # One field with a label, where the admin has two without.
+            widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+            self.fields[name] = forms.DateTimeField(
+                label=self.fields[name].label, required=False, widget=widget
+            )
 
 
 class PictureForm(PictureModelForm):
-    image = forms.FileField(label=_("Picture"), widget=forms.ClearableFileInput(attrs={"accept": "image/*"}))
+    image = forms.FileField(
+        label=_("Picture"),
+        widget=forms.ClearableFileInput(attrs={"accept": "image/*", "aria-label": _("Picture")}),
+    )
 
     class Meta:
         model = RulePicture
@@ -91,8 +103,18 @@ class PictureForm(PictureModelForm):
         return ContentFile(content, f"{PurePath(upload.name).stem[:100]}.jpg")
 
 
+class LabelledFormSet(InlineFormSet):
+    """A table of the admin has no labels, so its boxes for deleting say what they are."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if "DELETE" in form.fields:
+            form.fields["DELETE"].widget.attrs["aria-label"] = _("Delete %(row)s") % {"row": form.instance}
+
+
 class ActionInline(ActionsInline):
     model = RuleAction
+    formset = LabelledFormSet
     extra = 1
     fields = ("kind", "products", "titles", "place", "text", "address")
     readonly_fields = ("titles",)
@@ -110,16 +132,18 @@ class ActionInline(ActionsInline):
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and db_field.name == "products":
-            field.widget = forms.TextInput(attrs={"size": 20})
-        elif field and db_field.name in ("text", "address"):
-            field.widget.attrs |= {"class": "", "size": 24}
+        if field is None:
+            return None
+        if db_field.name in ("products", "text", "address"):
+            field.widget = forms.TextInput(attrs={"size": 12})
+        field.widget.attrs["aria-label"] = field.label  # a table of the admin has no labels
         return field
 
 
 class PictureInline(PicturesInline):
     model = RulePicture
     form = PictureForm
+    formset = LabelledFormSet
     extra = 1
     fields = ("image", "shown", "state")
     readonly_fields = ("shown", "state")

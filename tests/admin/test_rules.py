@@ -86,12 +86,7 @@ def test_a_rule_is_written_with_its_actions_is_in_force_and_its_history_is_kept(
         ([], {"filters": "category"}, "Write each filter as name=value"),
         (
             [],
-            {
-                "valid_from_0": "2026-02-01",
-                "valid_from_1": "8:00",
-                "valid_until_0": "2026-01-01",
-                "valid_until_1": "8:00",
-            },
+            {"valid_from": "2026-02-01T08:00", "valid_until": "2026-01-01T08:00"},
             "This has to be later",
         ),
     ],
