@@ -104,6 +104,8 @@ class Defaults:
     STARTER_SYNONYMS: bool = False
     # Whether -word, "some words" and "without X" are understood.
     OPERATORS: bool = True
+    # The hosts besides the shop's own that the banners and redirects of rules may lead to.
+    RULE_HOSTS: Sequence[str] = ()
     # Limits for shoppers' and product pictures.
     MAX_IMAGE_BYTES: int = 10 * 1024 * 1024
     MAX_IMAGE_PIXELS: int = 40_000_000

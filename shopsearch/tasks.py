@@ -17,7 +17,7 @@ from shopsearch.backends import get_embedder, wants_gpu
 from shopsearch.conf import settings
 from shopsearch.evaluation import calibrator, fitting, query_log
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import batch, outbox, rebuild, visibility, vocabulary
+from shopsearch.indexing import batch, outbox, rebuild, rule_pictures, visibility, vocabulary
 from shopsearch.indexing import reconcile as reconciling
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.registry import get_indexes
@@ -42,6 +42,7 @@ def index() -> None:
     metrics.count_indexed(outcomes)
     if rebuild.advance() or outbox.has_due():
         broker.wake()
+    rule_pictures.embed()
 
 
 @shared_task(name="shopsearch.reconcile", ignore_result=True)
@@ -124,7 +125,7 @@ def sweep() -> float | None:
     upcoming = None
     try:
         upcoming = visibility.follow()
-        if rebuild.advance() or outbox.has_due():
+        if rebuild.advance() or outbox.has_due() or rule_pictures.has_work():
             broker.wake()
         elif any(calibrator.uncalibrated()):
             broker.wake_calibrator()

@@ -96,6 +96,8 @@ class Result:
     score: float
     product: Model | Any
     image: Model | Any
+    rule: str = ""
+    """The name of the rule that put it at its place; "" for the place that it was found at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

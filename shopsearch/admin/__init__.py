@@ -1,4 +1,4 @@
-"""The admin: how search is, images with their states, outbox, collections, reranks, queries to judge, and synonyms."""
+"""The admin: how search is, images, outbox, collections, reranks, queries to judge, synonyms and rules."""
 
 from django.contrib import admin
 
@@ -8,6 +8,7 @@ from shopsearch.admin.images import ImageAdmin, ProductImageAdminMixin, ProductI
 from shopsearch.admin.overview import OverviewAdmin
 from shopsearch.admin.queries import EvaluationQueryAdmin
 from shopsearch.admin.reranks import RerankAdmin
+from shopsearch.admin.rules import RuleAdmin
 from shopsearch.admin.synonyms import SynonymAdmin
 from shopsearch.models import (
     Adapter,
@@ -17,6 +18,7 @@ from shopsearch.models import (
     Overview,
     ProductImage,
     Rerank,
+    Rule,
     Synonym,
 )
 
@@ -30,6 +32,7 @@ __all__ = [
     "ProductImageAdminMixin",
     "ProductImageInline",
     "RerankAdmin",
+    "RuleAdmin",
     "SynonymAdmin",
 ]
 
@@ -39,6 +42,7 @@ admin.site.register(EvaluationQuery, EvaluationQueryAdmin)
 admin.site.register(IndexEntry, IndexEntryAdmin)
 admin.site.register(Overview, OverviewAdmin)
 admin.site.register(Rerank, RerankAdmin)
+admin.site.register(Rule, RuleAdmin)
 admin.site.register(Synonym, SynonymAdmin)
 if not ProductImage._meta.swapped:
     admin.site.register(ProductImage, ImageAdmin)

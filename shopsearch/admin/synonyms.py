@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from shopsearch.models import Synonym
 from shopsearch.registry import analyzer
-from shopsearch.search import synonyms
+from shopsearch.search import csv_files, synonyms
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be subscripted
     ModelAdmin = admin.ModelAdmin[Synonym]
@@ -65,11 +65,11 @@ class ImportForm(forms.Form):
 
     def clean_file(self) -> list[Synonym]:
         file = self.cleaned_data["file"]
-        if file.size > synonyms.MAX_BYTES:
+        if file.size > csv_files.MAX_BYTES:
             raise forms.ValidationError(_("The file is too large."))
         try:
             return synonyms.rows_of(file.read())
-        except synonyms.Unusable as error:
+        except csv_files.Unusable as error:
             raise forms.ValidationError(str(error)) from error
 
 

@@ -18,10 +18,12 @@ from rest_framework.views import APIView
 from shopsearch import filters
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
+from shopsearch.models import RuleAction
 from shopsearch.registry.keys import is_storable
 from shopsearch.search.addresses import address_of
 from shopsearch.search.facets import Facet, FacetRange, FacetValue
 from shopsearch.search.request import SearchAnswer
+from shopsearch.search.rules import Banner, Rule
 from shopsearch.types import FilterType, Match, QueryKind, Result, Retrieval
 
 
@@ -289,6 +291,28 @@ class FacetsField(serializers.DictField):
         return {facet.name: facet for facet in answer.facets}
 
 
+@extend_schema_serializer(component_name="SearchFiredRule")
+class FiredRuleSerializer(serializers.Serializer[Rule]):
+    """A rule of the house that this search fired."""
+
+    name = serializers.CharField()
+    actions = serializers.ListField(
+        child=serializers.ChoiceField(RuleAction.Kind.choices), source="kinds", help_text="What it does."
+    )
+
+
+@extend_schema_serializer(component_name="SearchBanner")
+class BannerSerializer(serializers.Serializer[Banner]):
+    """What a rule says above the results."""
+
+    text = serializers.CharField()
+    address = serializers.SerializerMethodField(help_text="Where it leads, or null.")
+
+    @extend_schema_field({"type": "string", "nullable": True})
+    def get_address(self, banner: Banner) -> str | None:
+        return banner.address or None
+
+
 @extend_schema_serializer(component_name="SearchAnswer")
 class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
     """A page of results, best first."""
@@ -313,6 +337,11 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
         help_text="What was searched for instead of the words that were typed; null where they had no typing errors."
     )
     facets = FacetsField(required=False, help_text="By filter; only where facets were asked for.")
+    rules = FiredRuleSerializer(many=True, help_text="The rules of the house that this search fired.")
+    banner = BannerSerializer(allow_null=True, help_text="What a rule says above the results, or null.")
+    redirect = serializers.SerializerMethodField(
+        help_text="Where a rule leads this search, instead of to its results: the front end goes there. Null for none."
+    )
     count = serializers.SerializerMethodField(help_text="How many results are on this page.")
     next = serializers.SerializerMethodField(
         help_text="The next page's address, or null. A search by picture needs the picture posted to it again."
@@ -332,6 +361,10 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
 
     def get_corrected(self, answer: SearchAnswer) -> str | None:
         return answer.corrected or None
+
+    @extend_schema_field({"type": "string", "nullable": True})
+    def get_redirect(self, answer: SearchAnswer) -> str | None:
+        return answer.redirect or None
 
     def get_count(self, answer: SearchAnswer) -> int:
         return len(answer.results)
@@ -376,6 +409,9 @@ class SimilarAnswerSerializer(SearchAnswerSerializer):
     weak_below = None  # type: ignore[assignment]
     retrieval = None  # type: ignore[assignment]
     corrected = None  # type: ignore[assignment]
+    rules = None  # type: ignore[assignment]
+    banner = None  # type: ignore[assignment]
+    redirect = None  # type: ignore[assignment]
     rerank = None  # type: ignore[assignment]
     facets = None  # type: ignore[assignment]
 

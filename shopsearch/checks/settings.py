@@ -48,6 +48,7 @@ CLASSES: dict[str, type[Any]] = {
     "AUTHENTICATION_CLASSES": BaseAuthentication,
     "PERMISSION_CLASSES": BasePermission,
 }
+HOST = re.compile(r"[\w.-]+(:\d+)?", re.ASCII)
 RATE = re.compile(r"[1-9]\d*/[smhd]\w*", re.ASCII)
 PATTERNS = {
     "METRICS_TOKEN": (r"[!-~]{16,}", "Use 16 or more letters, digits and signs, or None for no metrics."),
@@ -129,6 +130,11 @@ def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
         hint = 'Write {"BACKEND": "dotted.path.of.TheClass", "OPTIONS": {...}}.'
     elif key in CLASSES:
         fits, hint = _check_classes(key, value)
+    elif key == "RULE_HOSTS":
+        fits = isinstance(value, list | tuple) and all(
+            isinstance(each, str) and HOST.fullmatch(each) for each in value
+        )
+        hint = "It takes a list of hosts without a scheme, such as ['outlet.example']."
     elif isinstance(default, bool):
         fits, hint = isinstance(value, bool), "Write True or False."
     elif isinstance(default, int | float):

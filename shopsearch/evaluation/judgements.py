@@ -19,7 +19,8 @@ from shopsearch.exceptions import BackendError, QueryError
 from shopsearch.images import decode
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import ImageIndex, find_index
-from shopsearch.search.engine import search
+from shopsearch.search.engine import answer
+from shopsearch.search.request import SearchRequest
 from shopsearch.types import Result
 
 logger = logging.getLogger(__name__)
@@ -119,9 +120,11 @@ def pool(query: EvaluationQuery, limit: int) -> Pool:
         try:
             picture = _picture(query)
             image = decode(picture) if picture is not None else None
-            answer = search(query.text, image, index=index.name, limit=min(limit, settings.MAX_PAGE_SIZE))
-            found = [_found(index, result, grades) for result in answer.results]
-            has_next = answer.has_next and limit < settings.MAX_PAGE_SIZE
+            most = min(limit, settings.MAX_PAGE_SIZE)
+            asked = SearchRequest(text=query.text, image=image, index=index.name, limit=most, rules=())
+            answered = answer(asked)
+            found = [_found(index, result, grades) for result in answered.results]
+            has_next = answered.has_next and limit < settings.MAX_PAGE_SIZE
         except BackendError as away:
             logger.warning("Search is unavailable: %s", away, exc_info=away)
             error = _("Search is away for the moment; try again shortly. What was judged before is below.")

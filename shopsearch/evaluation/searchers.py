@@ -12,8 +12,8 @@ from shopsearch.evaluation.measures import DEPTH
 from shopsearch.exceptions import BackendError
 from shopsearch.registry import ImageIndex
 from shopsearch.search import reranking
-from shopsearch.search.engine import search
-from shopsearch.search.request import SearchAnswer
+from shopsearch.search.engine import answer
+from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.types import Query
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Searcher(Protocol):
 
 @dataclass(kw_only=True)
 class LiveSearch:
-    """``shopsearch.search.search()``, the very path that shoppers take."""
+    """The very path that shoppers take, but for rules of the house: what staff pin and hide is not search's merit."""
 
     index: ImageIndex
     name: str = "search"
@@ -58,7 +58,10 @@ class LiveSearch:
 
     def _page(self, query: Query, depth: int, offset: int) -> SearchAnswer:
         limit = min(settings.MAX_PAGE_SIZE, depth - offset)
-        return search(query.text, query.image, index=self.index.name, limit=limit, offset=offset)
+        asked = SearchRequest(
+            text=query.text, image=query.image, index=self.index.name, limit=limit, offset=offset, rules=()
+        )
+        return answer(asked)
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""The models: images, the outbox, collections, adapters, reranks, words, and queries with their judgements."""
+"""The models: images, the outbox, collections, adapters, reranks, words, rules, and queries with their judgements."""
 
 from shopsearch.models.adapters import Adapter
 from shopsearch.models.collections import Collection, Hashes, Overview, StoredImage
@@ -6,6 +6,7 @@ from shopsearch.models.evaluation import Calibration, EvaluationQuery, Judgement
 from shopsearch.models.images import PRODUCT_MODEL, AbstractProductImage, ProductImage, ProductImageQuerySet
 from shopsearch.models.outbox import Change, IndexEntry, RelatedChange
 from shopsearch.models.reranks import Rerank
+from shopsearch.models.rules import Rule, RuleAction, RulePicture, RuleVector
 from shopsearch.models.synonyms import Synonym
 from shopsearch.models.vector_cache import CachedVector
 from shopsearch.models.vocabulary import VocabularyWord
@@ -27,6 +28,10 @@ __all__ = [
     "ProductImageQuerySet",
     "RelatedChange",
     "Rerank",
+    "Rule",
+    "RuleAction",
+    "RulePicture",
+    "RuleVector",
     "SearchDay",
     "StoredImage",
     "Synonym",

@@ -19,7 +19,7 @@ from shopsearch.images import decode, normalised
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
-from shopsearch.search import calibration, reranking, retrieval, sorting
+from shopsearch.search import calibration, reranking, retrieval, rules, sorting
 from shopsearch.search.facets import Facet, Number, facet_names, facets, facets_of
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.result_set import ResultSet, result_set
@@ -28,7 +28,7 @@ from shopsearch.search.spelling import spelling_of
 from shopsearch.search.synonyms import synonyms_of
 from shopsearch.search.understanding import UnderstoodText, understand
 from shopsearch.telemetry.metrics import timed
-from shopsearch.types import Hit, Query, Result
+from shopsearch.types import Query, Result
 
 if TYPE_CHECKING:
     from shopsearch.types import Vector, Vectors
@@ -130,19 +130,19 @@ class Understood:
 
 @timed("total")
 def answer(request: SearchRequest) -> SearchAnswer:
-    """Understand -> embed -> retrieve, fuse, group -> sort -> page -> facets -> rerank.
+    """Understand -> embed -> retrieve, fuse, group -> apply rules -> sort -> page -> facets -> rerank.
 
     Raises what ``search`` raises, and ImageError for a picture that cannot be used.
     """
     asked = understood(request)
-    found, weak_below, among = retrieved(asked)
+    found, weak_below, among, fired = retrieved(asked)
     counts, number = counted(asked, among)
     answered = SearchAnswer(
         request=request,
         index=asked.index,
         query=asked.query,
         corrected=asked.words.corrected,
-        results=page_of(asked, found.ranked),
+        results=page_of(asked, found),
         offset=request.offset,
         limit=asked.limit,
         has_next=asked.end < min(len(found.ranked), settings.MAX_RESULTS),
@@ -153,6 +153,9 @@ def answer(request: SearchRequest) -> SearchAnswer:
         like=asked.like[0] if asked.like else None,
         facets=counts,
         number=number,
+        rules=fired,
+        banner=rules.banner_of(fired),
+        redirect=rules.redirect_of(fired),
     )
     if request.wants_rerank and not asked.sort:
         return replace(answered, rerank=reranking.request(asked.index, answered))
@@ -287,8 +290,8 @@ def _opened(index: ImageIndex, image: Any) -> Image:
         raise ImageUnreadable(_("The picture of that product cannot be opened. Try another one.")) from error
 
 
-def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None]:
-    """The best products, the score below which they are a weak match, and, for facets, the result set.
+def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None, Sequence[rules.Rule]]:
+    """The best products, the score below which they are a weak match, for facets the result set, and the fired rules.
 
     The model that embeds the query is the one that made the live collection, even if another one goes live meanwhile.
     """
@@ -302,19 +305,53 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None]
         try:
             vector, weak_below = embedded(asked, collection)
             if collection is None or vector is None:
-                return Found(), weak_below, None
+                return Found(), weak_below, None, ()
             target = retrieval.target(
                 index, collection, asked.query, vector, asked.condition, asked.words, weak_below=weak_below
             )
             lists = HitLists(target)
-            found = retrieval.products(lists, wanted=wanted, without=own)
+            fired = _fired(asked, collection, vector)
+            effect = rules.effect_of(fired)
+            sought = wanted + effect.reach
+            found = retrieval.products(lists, wanted=sought, without=own | effect.hidden)
             among = None
             if asked.facets is not None and found.has_match:
                 is_whole = asked.condition is None
                 among = result_set(lists if is_whole else HitLists(replace(target, condition=None)))
-            return found, weak_below, among
+            if effect.moves:
+                found = rules.applied(lists, found, effect, wanted=wanted, sought=sought, without=own)
+                among = rules.counted(among, effect)
+            return found, weak_below, among, fired
         except Replaced:
             continue
+
+
+def _fired(asked: Understood, collection: Collection, vector: Vector) -> Sequence[rules.Rule]:
+    """The rules that the search fires. What is like a product, on that product's own page, is no search."""
+    request, query = asked.request, asked.query
+    if request.like_product is not None:
+        return ()
+    known = request.rules
+    if known is None:
+        known = rules.in_force(asked.index, collection.space)
+    if not known:
+        return ()
+    look = None if query.kind == "text" and not asked.is_by_stored_vector else vector
+    if query.kind == "composed" and any(rule.looks is not None for rule in known):
+        # The words say how the product should differ from the picture: the rule means the picture.
+        look = get_query_embedder(collection.space).embed([Query(image=query.image)])[0]
+    words = asked.words
+    typed = words.text if words.excluded else words.typed or words.text
+    return rules.match(
+        known,
+        rules.Asked(
+            texts=tuple(filter(None, (typed, words.corrected))),
+            language=request.language,
+            condition=asked.condition,
+            look=look,
+            space=collection.space,
+        ),
+    )
 
 
 def _check_filters(asked: Understood, collection: Collection) -> None:
@@ -376,17 +413,23 @@ def _stored_vector(index: ImageIndex, collection: Collection | None, images: Seq
     return np.asarray(mean / length if length else held[0].vector, np.float32)
 
 
-def page_of(asked: Understood, ranked: Sequence[Hit]) -> tuple[Result, ...]:
+def page_of(asked: Understood, found: Found) -> tuple[Result, ...]:
     """The results of this page, which are the only rows that are read, unless an order needs more of them."""
     start = asked.request.offset
     if asked.sort:
         page = sorting.in_order(
-            asked.index, asked.sort, retrieval.with_images(asked.index, ranked, related=True)
+            asked.index, asked.sort, retrieval.with_images(asked.index, found.ranked, related=True)
         )
         page = page[start : asked.end]
     else:
-        page = retrieval.with_images(asked.index, ranked[start : asked.end])
+        page = retrieval.with_images(asked.index, found.ranked[start : asked.end])
     return tuple(
-        Result(rank=rank, score=hit.score, product=asked.index.get_product(image), image=image)
+        Result(
+            rank=rank,
+            score=hit.score,
+            product=asked.index.get_product(image),
+            image=image,
+            rule=found.placed.get(hit.id, ""),
+        )
         for rank, (hit, image) in enumerate(page, start=start + 1)
     )

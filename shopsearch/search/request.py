@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shopsearch.models import Rerank
     from shopsearch.registry import ImageIndex
     from shopsearch.search.facets import Facet, Number
+    from shopsearch.search.rules import Banner, Rule
 
 
 def _active_language() -> str:
@@ -49,6 +50,8 @@ class SearchRequest:
     facets: Sequence[str] | None = None
     """The filters whose values are to be counted, "*" for all; None for no facets."""
     wants_rerank: bool = False
+    rules: Sequence[Rule] | None = None
+    """Those in force unless given; none where search itself is measured, the one that is tried in a preview."""
 
     @property
     def has_picture(self) -> bool:
@@ -85,5 +88,11 @@ class SearchAnswer:
     """None where none were asked for."""
     number: Number | None = None
     """How many products the result set has; None where no facets were asked for, or where there is no such set."""
+    rules: Sequence[Rule] = ()
+    """The rules of the house that this search fired, the first to count first."""
+    banner: Banner | None = None
+    """What a rule says above the results."""
+    redirect: str = ""
+    """Where a rule leads this search: a page of this shop, or of a host that RULE_HOSTS allows."""
     rerank: Rerank | None = None
     """The better order that was asked for; None where none was, or where there is nothing to gain."""

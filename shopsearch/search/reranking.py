@@ -50,10 +50,11 @@ _LATE = Q(state__in=Rerank.OPEN, deadline_at__lte=Now())
 def request(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
     """A rerank of the answer's leading products, queued, or the one that was made for the same query before.
 
-    None where there is nothing to gain: no reranker, no broker to reach a worker, fewer than two results, not the first
-    page, neither words nor a picture, an exact name match, a weak match, or scores so far apart that retrieval is sure
-    (RERANK_GATE); where MAX_OPEN_RERANKS are open; and where the database takes no row, being locked or read-only: the
-    search is answered all the same. The workers are woken after commit; this never waits for them.
+    None where there is nothing to gain: no reranker, no broker to reach a worker, fewer than two results that no rule
+    has placed, not the first page, neither words nor a picture, an exact name match, a weak match, or scores so far
+    apart that retrieval is sure (RERANK_GATE); where MAX_OPEN_RERANKS are open; and where the database takes no row,
+    being locked or read-only: the search is answered all the same. The workers are woken after commit; this never waits
+    for them.
     """
     wanted = _wanted(index, answer) if broker.has_workers() else None
     if wanted is None:
@@ -81,14 +82,14 @@ def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
     if (
         reranker is None
         or answer.offset
-        or len(answer.results) < 2
         or answer.is_named
         or answer.match == "weak"
         or answer.query.is_empty
     ):
         return None
     leading = answer.results[: reranker.most_candidates]
-    if leading[0].score - leading[-1].score >= settings.RERANK_GATE:
+    movable = [result for result in leading if not result.rule]
+    if len(movable) < 2 or movable[0].score - movable[-1].score >= settings.RERANK_GATE:
         return None
     image = answer.query.image
     picture = None if image is None else images.jpeg(image, PICTURE_SIDE, quality=92)
@@ -98,6 +99,7 @@ def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
             "image": str(result.image.pk),
             "text": index.text_of(result.product)[:MAX_CHARACTERS],
             "score": round(result.score, 6),
+            **({"rule": result.rule} if result.rule else {}),
         }
         for result in leading
     ]
@@ -233,7 +235,9 @@ def _judge(rerank: Rerank) -> tuple[RerankerOutput, Order]:
     query = Query(text=rerank.text, image=image)
     index = get_index(rerank.index)
     rows = _rows(index, rerank.candidates)
-    seen = _candidates(index, rerank.candidates, rows)
+    placed = [place for place, each in enumerate(rerank.candidates) if each.get("rule")]
+    movable = {place: row for place, row in rows.items() if place not in placed}
+    seen = _candidates(index, rerank.candidates, movable)
     places = sorted(seen)
     with translation.override(rerank.language or None):
         output = reranker.rerank(query, [seen[place] for place in places])
@@ -244,12 +248,15 @@ def _judge(rerank: Rerank) -> tuple[RerankerOutput, Order]:
         lift=settings.RERANK_LIFT,
         words=_word_shares(index, query, rerank.language, [rows[place] for place in places]),
     )
-    if order.positions and order.positions[0] != _favourite(output, len(places)):
+    unseen = [place for place in range(len(rerank.candidates)) if place not in seen and place not in placed]
+    repairs = {**order.repairs, "unseen": len(unseen)} if unseen else order.repairs
+    positions = [*(places[place] for place in order.positions), *unseen]
+    for place in placed:  # in rising order, so each comes to stand at its own place
+        positions.insert(place, place)
+    if order.positions and positions[0] != places[_favourite(output, len(places))]:
         # The reason speaks for the model's own favourite, which is not the one that stands first.
         output = replace(output, reason="")
-    unseen = [place for place in range(len(rerank.candidates)) if place not in seen]
-    repairs = {**order.repairs, "unseen": len(unseen)} if unseen else order.repairs
-    return output, Order(positions=(*(places[place] for place in order.positions), *unseen), repairs=repairs)
+    return output, Order(positions=tuple(positions), repairs=repairs)
 
 
 def _favourite(output: RerankerOutput, count: int) -> int:

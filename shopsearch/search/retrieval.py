@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +119,7 @@ class HitLists:
         return not self.target.is_weak(hit) or self.has_all_words(hit)
 
     @cached_property
-    def _unwanted(self) -> frozenset[str]:
+    def unwanted(self) -> frozenset[str]:
         """The products that say what the query excludes."""
         excluded = " ".join(self.target.terms.excluded) if self.target.terms else ""
         found = having_words(self.target, MAX_EXCLUDED, excluded) if excluded else ()
@@ -127,7 +127,7 @@ class HitLists:
 
     def wanted(self, hits: Iterable[Hit]) -> list[Hit]:
         """The hits without what the query excludes; what it names is wanted all the same."""
-        without = self._unwanted
+        without = self.unwanted
         return [hit for hit in hits if hit.product_id not in without or self.target.is_named(hit)]
 
 
@@ -136,6 +136,10 @@ class Found:
     """The best products, each by its best hit."""
 
     ranked: Sequence[Hit] = ()
+    keys: Sequence[Any] = ()
+    """The products' primary keys, in the same order."""
+    placed: Mapping[str, str] = field(default_factory=dict)
+    """By ``Hit.id`` the rule that put the product at its place; those that no rule moved are not in it."""
     best: float | None = None
     """How well the best of all answers, whatever its place: 1 where a product has all the words of the query."""
     retrieval: Retrieval = "vectors"
@@ -219,7 +223,11 @@ def products(lists: HitLists, *, wanted: int, without: Collection[object] = ()) 
         with timed("database"):
             product_keys = _shown(index, chunk)
         if best is None:
-            shown = [hit for hit in chunk if hit.image_id in product_keys]
+            shown = [
+                hit
+                for hit in chunk
+                if (key := product_keys.get(hit.image_id)) is not None and key not in without
+            ]
             best = max((hit.score for hit in shown), default=None)
             has_words = any(map(lists.has_all_words, shown))
             all_are_weak = not any(map(lists.is_match, shown))
@@ -235,6 +243,7 @@ def products(lists: HitLists, *, wanted: int, without: Collection[object] = ()) 
     is_named = bool(leading) and target.is_named(leading[0])
     return Found(
         ranked=leading,
+        keys=list(ranked)[:wanted],
         best=1.0 if is_named or has_words else best,
         retrieval="hybrid" if target.terms else "vectors",
         is_named=is_named,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +14,8 @@ from shopsearch.conf import settings
 from shopsearch.filters import FALSE, TRUE
 from shopsearch.models import Synonym
 from shopsearch.registry import analyzer
+from shopsearch.search import csv_files
+from shopsearch.search.csv_files import Unusable, lines_of
 from shopsearch.search.kept import Kept
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ KEPT_SECONDS = 3
 """How long a process takes the synonyms that it read for those in the database."""
 STARTER = Path(__file__).with_name("starter_synonyms.csv")
 COLUMNS = ("language", "words", "meanings", "two_way")
-MAX_BYTES = 2_000_000
-"""Of a file that is imported."""
 
 
 @dataclass(kw_only=True)
@@ -84,34 +82,17 @@ def _values(row: Synonym) -> tuple[object, ...]:
 # CSV
 
 
-class Unusable(ValueError):
-    """A file of synonyms that cannot be used; the message says where, and what to do."""
-
-
 def rows_of(content: bytes) -> list[Synonym]:
     """The synonyms of a CSV file with the COLUMNS, not stored. Raises Unusable."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unusable("The file is not UTF-8: save it as CSV UTF-8.") from error
-    if "\0" in text:
-        raise Unusable("The file is no text: save it as CSV UTF-8.")
-    first = text.partition("\n")[0]
-    lines = csv.DictReader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
     found: dict[tuple[str, str], Synonym] = {}
-    try:
-        if not {"words", "meanings"} <= set(lines.fieldnames or ()):
-            raise Unusable(f"The first line has to name the columns: {','.join(COLUMNS)}.")
-        for line in lines:
-            row = _row(line, lines.line_num)
-            found[row.language, row.words] = row
-    except csv.Error as error:
-        raise Unusable(f"Line {lines.line_num} is not CSV: {error}.") from error
+    for number, line in lines_of(content, COLUMNS, ("words", "meanings")):
+        row = _row(line, number)
+        found[row.language, row.words] = row
     return list(found.values())
 
 
-def _row(line: dict[str, str | None], number: int) -> Synonym:
-    language, words, meanings, two_way = (" ".join((line.get(name) or "").split()) for name in COLUMNS)
+def _row(line: dict[str, str], number: int) -> Synonym:
+    language, words, meanings, two_way = (" ".join(line[name].split()) for name in COLUMNS)
     if not (analyzer.plain(words) and analyzer.plain(meanings)):
         raise Unusable(f"Line {number} lacks words or meanings.")
     if (two_way or "no").lower() not in TRUE + FALSE:
@@ -137,9 +118,5 @@ def save(rows: Iterable[Synonym]) -> None:
 
 def csv_of(rows: Iterable[Synonym]) -> str:
     """The file that ``rows_of`` reads."""
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([row.language, row.words, row.meanings, "yes" if row.is_two_way else "no"])
-    return file.getvalue()
+    values = ((row.language, row.words, row.meanings, "yes" if row.is_two_way else "no") for row in rows)
+    return csv_files.csv_of(COLUMNS, values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest, QueryDict
 from django.utils.functional import cached_property
@@ -19,6 +20,7 @@ from shopsearch.registry import ImageIndex, find_index, get_index
 from shopsearch.search.addresses import address_of
 from shopsearch.search.facets import Number
 from shopsearch.search.request import SearchAnswer, SearchRequest
+from shopsearch.search.rules import Banner
 from shopsearch.search.sorting import is_relevance
 from shopsearch.storefront.refinements import Address, Refinements
 from shopsearch.types import Result
@@ -176,6 +178,24 @@ class PageQuery:
     def corrected(self) -> str:
         """The words that were searched for instead of those that were typed; "" for further pages, and without any."""
         return self.found.corrected if self.found and not self.offset else ""
+
+    @property
+    def banner(self) -> Banner | None:
+        """What a rule says above the results, on the first page."""
+        return self.found.banner if self.found and not self.offset else None
+
+    @property
+    def redirect(self) -> str:
+        """Where a rule leads this search. A search that a rule led here is led no further: rules make no circles."""
+        address = self.found.redirect if self.found and not self.offset else ""
+        if not address or "followed" in self.parameters:
+            return ""
+        parts = urlsplit(address)
+        if parts.path != self.path:
+            return address
+        followed = QueryDict(parts.query, mutable=True)
+        followed["followed"] = "1"
+        return parts._replace(query=followed.urlencode()).geturl()
 
     @property
     def has_next(self) -> bool:

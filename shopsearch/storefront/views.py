@@ -91,6 +91,10 @@ class SearchPage(View):
             query.wants_rerank = by_script or is_shown
             asked = query.request(limit=limit)
             with access.visit(request, asked, collect=consent.is_given(request)) as query.found:
+                if query.redirect and not by_script:  # which follows it by itself
+                    return HttpResponse(
+                        status=302, headers={"Location": query.redirect, "Cache-Control": "no-store"}
+                    )
                 return self.shown(request, query)
         except Throttled as error:
             sentence = _("That was a lot of searches; wait a moment and try again.")

@@ -7,13 +7,15 @@ import pytest
 from django.urls import include, path, reverse
 from playwright.sync_api import expect
 
-from shopsearch.indexing import rebuild
-from shopsearch.models import Collection, EvaluationQuery, Rerank
+from shopsearch.indexing import rebuild, rule_pictures
+from shopsearch.models import Collection, EvaluationQuery, Rerank, Rule, RuleAction, RulePicture
 from shopsearch.registry import get_index
+from shopsearch.search import rules
 from shopsearch.search.engine import answer
 from shopsearch.search.request import SearchRequest
 from tests import urls
 from tests.browser import pages
+from tests.shop.pictures import RED, picture
 
 AXE = files("axe_playwright_python") / "axe.min.js"
 WCAG_21 = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
@@ -42,6 +44,7 @@ PAGES = [
     *("index", "shopsearch_overview_changelist", "shopsearch_productimage_changelist"),
     *("shopsearch_indexentry_changelist", "shopsearch_collection_changelist"),
     *("shopsearch_rerank_changelist", "shopsearch_evaluationquery_changelist"),
+    *("shopsearch_rule_changelist", "shopsearch_rule_add", "shopsearch_rule_import"),
 ]
 
 urlpatterns = [path("", include(urls)), path("", include(pages))]
@@ -75,8 +78,19 @@ def inspected(request, browser, settings, live_server):
     context.close()
 
 
+def a_rule_by_looks():
+    rule = Rule.objects.create(name="Reds", index=get_index().name, trigger="looks")
+    RuleAction.objects.create(rule=rule, kind="banner", text="Everything red", address="/reds/")
+    RulePicture.objects.create(rule=rule, image=picture(RED, "rule.png"))
+    rule_pictures.embed()
+    return rule
+
+
 def test_the_search_page_in_all_its_states(inspected, live_server):
     page, violations = inspected
+    rule = Rule.objects.create(name="Sale", index=get_index().name, words="red")
+    RuleAction.objects.create(rule=rule, kind="banner", text="Everything red is 20 % off", address="/reds/")
+    rules.forget()
     found = {}
     for name, parameters in STATES.items():
         page.goto(f"{live_server.url}/search/{parameters}")
@@ -99,6 +113,8 @@ def test_the_apps_pages_in_the_admin(inspected, live_server, admin_client):
     rebuild.begin(get_index())
     addresses = [reverse(f"admin:{name}") for name in PAGES]
     addresses += [reverse("admin:shopsearch_rerank_change", args=[each.pk]) for each in Rerank.objects.all()]
+    rule = a_rule_by_looks()
+    addresses += [reverse(f"admin:shopsearch_rule_{name}", args=[rule.pk]) for name in ("change", "preview")]
     orders = [(each.pk, "cancel") for each in Collection.objects.exclude(state="live")]
     addresses += [reverse("admin:shopsearch_collection_order", args=each) for each in orders]
     found = {}

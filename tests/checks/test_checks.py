@@ -244,6 +244,7 @@ def test_E005_is_silent_where_the_project_finds_the_values_its_own_way(declare):
         ("THROTTLE_RATE", "many"),
         ("COLLECTION_PREFIX", "my-shop"),
         ("EMBEDDER", "shopsearch.testing.ColourEmbedder"),
+        ("RULE_HOSTS", ["https://outlet.example/"]),
     ],
 )
 def test_E006_a_value_of_the_wrong_type(key, value):

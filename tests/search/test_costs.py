@@ -13,6 +13,8 @@ from django.db.models import Model
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import batch
 from shopsearch.models import Collection, ProductImage
+from shopsearch.registry import index_for
+from shopsearch.search import rules
 from shopsearch.search.engine import search
 from tests.shop.models import Category, Product
 from tests.shop.pictures import picture
@@ -79,6 +81,7 @@ def _backends_of_its_own(settings):
 def shop():
     filled(PRODUCTS)
     assert batch.index_batch().embedded == PRODUCTS
+    rules.in_force(index_for(ProductImage), "")  # read once in a while
 
 
 @pytest.mark.usefixtures("shop")

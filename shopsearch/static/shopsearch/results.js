@@ -245,6 +245,11 @@ function show(url, region, { again = false, complain = complainInBox } = {}) {
   const focused = region.contains(document.activeElement) ? selectorOf(document.activeElement) : "";
   const work = async (signal) => {
     const body = await fetched(url, signal);
+    const elsewhere = body.querySelector("[data-shopsearch-redirect] a");
+    if (elsewhere) {
+      location.assign(elsewhere.href); // a rule of the house; the search is no entry of the history, so Back works
+      return () => {};
+    }
     const detail = { body, until: null };
     say("arrived", detail);
     if (detail.until) await Promise.race([detail.until, wait(HOLD)]);

@@ -1,0 +1,465 @@
+"""The admin of rules of the house: edited with actions and pictures, tried in a preview, imported from CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.conf import settings as django_settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.core.files.base import ContentFile
+from django.db.models import QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import get_language, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from shopsearch import broker
+from shopsearch.admin.columns import STYLE
+from shopsearch.conf import settings
+from shopsearch.exceptions import BackendError, ImageError, QueryError
+from shopsearch.images import decode, jpeg
+from shopsearch.indexing import rule_pictures
+from shopsearch.models import Collection, Rule, RuleAction, RulePicture
+from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
+from shopsearch.registry.keys import keys_from
+from shopsearch.search import csv_files, rule_files, rules
+from shopsearch.search.engine import answer
+from shopsearch.search.request import SearchAnswer, SearchRequest
+
+if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be subscripted
+    ModelAdmin = admin.ModelAdmin[Rule]
+    ActionsInline = admin.TabularInline[RuleAction, Rule]
+    PicturesInline = admin.TabularInline[RulePicture, Rule]
+    RuleModelForm = forms.ModelForm[Rule]
+    PictureModelForm = forms.ModelForm[RulePicture]
+    InlineFormSet = BaseInlineFormSet[Any, Any, Any]
+else:
+    InlineFormSet = BaseInlineFormSet
+    ModelAdmin, RuleModelForm, PictureModelForm = admin.ModelAdmin, forms.ModelForm, forms.ModelForm
+    ActionsInline = PicturesInline = admin.TabularInline
+
+SHOWN = 12
+"""How many results the preview shows, with the rule and without."""
+ABOVE, BELOW = 24, 24
+"""How many pictures the preview shows on either side of the line."""
+PICTURE_SIDE = 768
+
+
+class RuleForm(RuleModelForm):
+    class Meta:
+        model = Rule
+        exclude = ("threshold",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "index" not in self.fields:  # staff who may only look
+            return
+        names = [index.name for index in get_indexes()]
+        if self.instance.index and self.instance.index not in names:
+            names.append(self.instance.index)
+        self.fields["index"] = forms.ChoiceField(
+            label=_("Index"), choices=[(name, name) for name in names], initial=get_index().name
+        )
+        languages = [("", _("all languages")), *django_settings.LANGUAGES]
+        if self.instance.language and self.instance.language not in dict(languages):
+            languages.append((self.instance.language, self.instance.language))
+        self.fields["language"] = forms.ChoiceField(label=_("Language"), choices=languages, required=False)
+        self.fields["filters"].widget.attrs["rows"] = 3
+        for name in ("valid_from", "valid_until"):
+            # One field with a label, where the admin has two without.
+            widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+            self.fields[name] = forms.DateTimeField(
+                label=self.fields[name].label, required=False, widget=widget
+            )
+
+
+class PictureForm(PictureModelForm):
+    image = forms.FileField(
+        label=_("Picture"),
+        widget=forms.ClearableFileInput(attrs={"accept": "image/*", "aria-label": _("Picture")}),
+    )
+
+    class Meta:
+        model = RulePicture
+        fields = ("image",)
+
+    def clean_image(self) -> Any:
+        upload = self.cleaned_data["image"]
+        if "image" not in self.changed_data:
+            return upload
+        try:
+            # As shoppers' pictures are read: within limits, and without the place that a camera notes in it.
+            content = jpeg(decode(upload.read(settings.MAX_IMAGE_BYTES + 1)), PICTURE_SIDE, quality=92)
+        except ImageError as error:
+            raise forms.ValidationError(str(error)) from error
+        return ContentFile(content, f"{PurePath(upload.name).stem[:100]}.jpg")
+
+
+class LabelledFormSet(InlineFormSet):
+    """A table of the admin has no labels, so its boxes for deleting say what they are."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if "DELETE" in form.fields:
+            form.fields["DELETE"].widget.attrs["aria-label"] = _("Delete %(row)s") % {"row": form.instance}
+
+
+class ActionInline(ActionsInline):
+    model = RuleAction
+    formset = LabelledFormSet
+    extra = 1
+    fields = ("kind", "products", "titles", "place", "text", "address")
+    readonly_fields = ("titles",)
+
+    @admin.display(description=_("titles"))
+    def titles(self, action: RuleAction) -> str:
+        """What the products are called."""
+        index = find_index(action.rule.index) if action.pk else None
+        if index is None or not action.keys:
+            return "–"
+        model = index.product_model
+        found = model._base_manager.using(index.database).in_bulk(keys_from(model, action.keys))
+        known = {str(key): index.get_title(product) for key, product in found.items()}
+        return ", ".join(known.get(key, str(_("%(key)s: gone")) % {"key": key}) for key in action.keys)
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is None:
+            return None
+        if db_field.name in ("products", "text", "address"):
+            field.widget = forms.TextInput(attrs={"size": 12})
+        field.widget.attrs["aria-label"] = field.label  # a table of the admin has no labels
+        return field
+
+
+class PictureInline(PicturesInline):
+    model = RulePicture
+    form = PictureForm
+    formset = LabelledFormSet
+    extra = 1
+    fields = ("image", "shown", "state")
+    readonly_fields = ("shown", "state")
+    verbose_name_plural = _("pictures of a rule that fires for looks")
+
+    @admin.display(description=_("as it is"))
+    def shown(self, picture: RulePicture) -> str:
+        if not picture.pk:
+            return "–"
+        return format_html(
+            '<img class="shopsearch-thumbnail" src="{}" alt="{}" width="64" height="64">',
+            picture.image.url,
+            PurePath(picture.image.name or "").stem,
+        )
+
+    @admin.display(description=_("state"))
+    def state(self, picture: RulePicture) -> str:
+        if not picture.pk:
+            return "–"
+        if picture.error_of == picture.image.name:
+            return picture.error
+        live = _live(picture.rule)
+        is_known = live is not None and live.space in picture.vectors_by_space
+        return str(_("has its vector") if is_known else _("waits for a worker"))
+
+
+class ImportForm(forms.Form):
+    file = forms.FileField(
+        label=_("CSV file"),
+        help_text=_(
+            "UTF-8, as the export writes it: a line for each action. A rule of the same name is replaced but for its "
+            "pictures and its threshold; others stay."
+        ),
+    )
+
+    def clean_file(self) -> Any:
+        file = self.cleaned_data["file"]
+        if file.size > csv_files.MAX_BYTES:
+            raise forms.ValidationError(_("The file is too large."))
+        try:
+            return rule_files.rules_of(file.read())
+        except csv_files.Unusable as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class PreviewForm(forms.Form):
+    q = forms.CharField(label=_("Words"), required=False, max_length=1_000)
+    picture = forms.FileField(
+        label=_("A picture"), required=False, widget=forms.FileInput(attrs={"accept": "image/*"})
+    )
+
+    def clean_picture(self) -> Any:
+        upload = self.cleaned_data["picture"]
+        try:
+            return decode(upload.read(settings.MAX_IMAGE_BYTES + 1)) if upload else None
+        except ImageError as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class ThresholdForm(forms.Form):
+    threshold = forms.FloatField(label=_("Threshold"), min_value=-1, max_value=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alike:
+    """A picture of the shop, and how alike it is to the rule's."""
+
+    title: str
+    picture: str
+    score: float
+    line: float
+    """The threshold for which it is the last one that fires the rule."""
+    fires: bool
+
+
+class RuleAdmin(ModelAdmin):
+    """Rules of the house, in force in every process a few seconds after they are saved."""
+
+    form = RuleForm
+    inlines = (ActionInline, PictureInline)
+    list_display = ("name", "state_now", "fires_for", "does", "priority", "valid_until")
+    list_filter = ("is_on", "trigger", "actions__kind")
+    search_fields = ("name", "words", "actions__products", "actions__text", "actions__address")
+    readonly_fields = ("state_now", "threshold_now")
+    save_on_top = False
+
+    class Media:
+        css = {"all": (STYLE,)}
+
+    def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
+        first = ["name", "index", "is_on"]
+        return [
+            (None, {"fields": [*first, "state_now"] if obj else first}),
+            (_("When it fires"), {"fields": ["trigger", "words", *(["threshold_now"] if obj else [])]}),
+            (
+                _("Only for some searches"),
+                {"fields": ["language", "filters", "valid_from", "valid_until", "priority"]},
+            ),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Rule]:
+        return super().get_queryset(request).prefetch_related("actions", "pictures__vectors")
+
+    @admin.display(description=_("state"))
+    def state_now(self, rule: Rule) -> str:
+        state = rule.state
+        colour = {Rule.State.IN_FORCE: "done", Rule.State.OFF: "none", Rule.State.EXPIRED: "none"}
+        return format_html(
+            '<span class="shopsearch-state shopsearch-state-{}">{}</span>',
+            colour.get(state, "pending"),
+            state.label,
+        )
+
+    @admin.display(description=_("fires for"), ordering="trigger")
+    def fires_for(self, rule: Rule) -> str:
+        return f"{rule.get_trigger_display()}: {rule.words}" if rule.words else rule.get_trigger_display()
+
+    @admin.display(description=_("does"))
+    def does(self, rule: Rule) -> str:
+        return "; ".join(str(action) for action in rule.actions.all()) or "–"
+
+    @admin.display(description=_("threshold"))
+    def threshold_now(self, rule: Rule) -> str:
+        if not rule.is_by_looks:
+            return str(_("for rules that fire for looks"))
+        return "–" if rule.threshold is None else f"{rule.threshold:.3f}"
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        rules.forget()
+        if form.instance.is_by_looks:
+            broker.wake_after_commit(form.instance._state.db or "default")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        own = [
+            path("export/", view(self.export_view), name="shopsearch_rule_export"),
+            path("import/", view(self.import_view), name="shopsearch_rule_import"),
+            path("<int:pk>/preview/", view(self.preview_view), name="shopsearch_rule_preview"),
+        ]
+        return [*own, *super().get_urls()]
+
+    # CSV
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        extra = {"may_import": self._may_import(request), **(extra_context or {})}
+        return super().changelist_view(request, extra)
+
+    def _may_import(self, request: HttpRequest) -> bool:
+        return self.has_add_permission(request) and self.has_change_permission(request)
+
+    def export_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        content = rule_files.file_of(self.get_queryset(request))
+        headers = {"Content-Disposition": 'attachment; filename="rules.csv"'}
+        return HttpResponse(content, content_type="text/csv; charset=utf-8", headers=headers)
+
+    def import_view(self, request: HttpRequest) -> HttpResponse:
+        if not self._may_import(request):
+            raise PermissionDenied
+        form = ImportForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            imported = form.cleaned_data["file"]
+            rule_files.save(imported)
+            for rule, _actions in imported:
+                self.log_change(request, rule, [{"changed": {"name": str(_("rule")), "object": "CSV"}}])
+            rules.forget()
+            text = ngettext("%(count)d rule was imported.", "%(count)d rules were imported.", len(imported))
+            messages.success(request, text % {"count": len(imported)})
+            return HttpResponseRedirect(self._url("changelist"))
+        context = {"title": _("Import rules"), "form": form}
+        return self._page(request, "import.html", context)
+
+    # The preview
+
+    def preview_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        rule = self.get_queryset(request).filter(pk=pk).first()
+        if rule is None:
+            raise Http404
+        if not self.has_view_permission(request, rule):
+            raise PermissionDenied
+        may_change = self.has_change_permission(request, rule)
+        live = _live(rule)
+        if "threshold" in request.POST:
+            return self._set_threshold(request, rule, live, may_change=may_change)
+        is_asked = request.method == "POST"
+        form = PreviewForm(request.POST if is_asked else None, request.FILES if is_asked else None)
+        context: dict[str, Any] = {
+            "title": _("Preview: %(rule)s") % {"rule": rule},
+            "rule": rule,
+            "form": form,
+            "state": self.state_now(rule),
+            "may_change": may_change,
+        }
+        words = rule.alternatives[0] if rule.alternatives else ""
+        if not is_asked:
+            form.initial = {"q": words}
+        try:
+            if rule.is_by_looks and live is not None:
+                context |= _line(rule, live)
+            if is_asked and form.is_valid():
+                context |= _compared(rule, live, form.cleaned_data["q"], form.cleaned_data["picture"])
+            elif not is_asked and words:
+                context |= _compared(rule, live, words, None)
+        except (BackendError, QueryError) as error:
+            context["error"] = str(error)
+        return self._page(request, "preview.html", context)
+
+    def _set_threshold(
+        self, request: HttpRequest, rule: Rule, live: Collection | None, *, may_change: bool
+    ) -> HttpResponse:
+        if not may_change:
+            raise PermissionDenied
+        form = ThresholdForm(request.POST)
+        if form.is_valid() and live is not None:
+            rule.threshold, rule.threshold_space = round(form.cleaned_data["threshold"], 4), live.space
+            rule.save(update_fields=["threshold", "threshold_space"])
+            rules.forget()
+            self.log_change(request, rule, [{"changed": {"fields": [str(_("threshold"))]}}])
+            text = _("The rule fires for pictures that are at least %(threshold)s alike.")
+            messages.success(request, text % {"threshold": f"{rule.threshold:.3f}"})
+        else:
+            messages.error(request, _("Write a number from -1 to 1."))
+        return HttpResponseRedirect(self._url("preview", rule.pk))
+
+    def _url(self, name: str, *arguments: object) -> str:
+        return reverse(f"{self.admin_site.name}:shopsearch_rule_{name}", args=arguments)
+
+    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "media": self.media,
+            **context,
+        }
+        return TemplateResponse(request, f"admin/shopsearch/rule/{template}", context)
+
+
+def _live(rule: Rule) -> Collection | None:
+    index = find_index(rule.index)
+    return Collection.objects.of(index).live().first() if index else None
+
+
+def _compared(rule: Rule, live: Collection | None, words: str, picture: Any) -> dict[str, Any]:
+    """The first results without any rule, and with this one alone, whether or not it is in force.
+
+    Raises BackendError and QueryError.
+    """
+    tried = rules.rule_of(rule, live.space) if live else None
+    tried = tried and replace(tried, valid_from=None, valid_until=None)
+    asked = SearchRequest(
+        text=words,
+        image=picture,
+        index=rule.index,
+        language=rule.language or get_language() or "",
+        filters={each.field: list(each.values) for each in rule.conditions},
+        limit=min(SHOWN, settings.MAX_PAGE_SIZE),
+        rules=(),
+    )
+    before = answer(asked)
+    after = answer(replace(asked, rules=[tried] if tried else []))
+    return {
+        "fires": bool(after.rules),
+        "banner": after.banner,
+        "redirect": after.redirect,
+        "columns": [(_("Without the rule"), _cards(before)), (_("With the rule"), _cards(after))],
+    }
+
+
+def _cards(found: SearchAnswer) -> Sequence[dict[str, Any]]:
+    index = found.index
+    return [
+        {
+            "rank": result.rank,
+            "key": result.product.pk,
+            "title": index.get_title(result.product),
+            "picture": index.get_picture_url(result.image),
+            "is_placed": bool(result.rule),
+        }
+        for result in found.results
+    ]
+
+
+def _line(rule: Rule, live: Collection) -> dict[str, Any]:
+    """The shop's pictures around the threshold, the most alike first. Raises BackendError."""
+    looks, index = rule.looks_in(live.space), find_index(rule.index)
+    if looks is None or index is None:
+        return {}
+    scores = rule_pictures.likenesses(live, looks)
+    threshold = rule.threshold if rule.threshold_space == live.space else None
+    fired = 0 if threshold is None else sum(score >= threshold for _image, score in scores)
+    shown = scores[max(0, fired - ABOVE) : fired + (BELOW if fired else ABOVE + BELOW)]
+    images = _shown_images(index, [image for image, _score in shown])
+    following = dict(zip((image for image, _ in scores), (score for _, score in scores[1:]), strict=False))
+    alike = [
+        Alike(
+            title=index.get_title(index.get_product(images[image])),
+            picture=index.get_picture_url(images[image]),
+            score=score,
+            line=round((score + following.get(image, score)) / 2, 4),
+            fires=threshold is not None and score >= threshold,
+        )
+        for image, score in shown
+        if image in images
+    ]
+    return {
+        "threshold": threshold,
+        "fired": fired,
+        "looked_at": len(scores),
+        "alike": [each for each in alike if each.fires],
+        "others": [each for each in alike if not each.fires],
+    }
+
+
+def _shown_images(index: ImageIndex, keys: Sequence[str]) -> dict[str, Any]:
+    rows = index.get_queryset().filter(pk__in=keys_from(index.model, keys))
+    return {str(row.pk): row for row in rows if index.get_product(row) is not None}

@@ -1,0 +1,124 @@
+"""The pictures of rules by looks: workers embed them, for every collection that answers or is being filled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from shopsearch import images
+from shopsearch.backends import embedder_of, get_vector_store
+from shopsearch.conf import settings
+from shopsearch.exceptions import BackendError
+from shopsearch.indexing.batch import AWAY
+from shopsearch.models import Collection, Rule, RulePicture, RuleVector
+from shopsearch.registry import find_index
+from shopsearch.types import Query
+
+if TYPE_CHECKING:
+    from shopsearch.types import Vectors
+
+logger = logging.getLogger(__name__)
+NEAREST = 1_000
+"""How many pictures of the shop, the nearest to a rule's picture, are looked at."""
+
+
+def has_work() -> bool:
+    """Whether a picture lacks a vector, or a rule a threshold for the collection that answers now."""
+    return any(True for _each in _missing()) or any(True for _each in _left_behind())
+
+
+def embed() -> None:
+    """Embed what lacks a vector, drop what no collection needs, and take thresholds along to a new model.
+
+    A file that cannot be used is told on its row and not tried again until it is replaced. While a backend is away this
+    is logged, and the next sweep tries again.
+    """
+    try:
+        for picture, spaces in list(_missing()):
+            _embed(picture, spaces)
+        for rule in _rules():
+            held = Collection.objects.filter(index=rule.index).values_list("space", flat=True)
+            RuleVector.objects.filter(picture__rule=rule).exclude(space__in=list(held)).delete()
+        for rule, old, new in list(_left_behind()):
+            rule.threshold = _carried_over(rule, old, new)
+            rule.threshold_space = new.space
+            rule.save(update_fields=["threshold", "threshold_space"])
+    except BackendError as error:
+        logger.warning("The pictures of rules wait: %s", error)
+
+
+def likenesses(collection: Collection, looks: Vectors) -> list[tuple[str, float]]:
+    """The NEAREST pictures of the shop: image and the cosine with the nearest of these vectors, the most alike first.
+
+    Raises VectorStoreError.
+    """
+    best: dict[str, float] = {}
+    for look in looks:
+        for hit in get_vector_store().search(collection.name, look, limit=NEAREST):
+            best[hit.image_id] = max(hit.score, best.get(hit.image_id, -1.0))
+    return sorted(best.items(), key=lambda each: -each[1])[:NEAREST]
+
+
+def _rules() -> list[Rule]:
+    by_looks = Rule.objects.filter(trigger=Rule.Trigger.LOOKS)
+    return list(by_looks.prefetch_related("pictures__vectors"))
+
+
+def _missing() -> Iterator[tuple[RulePicture, set[str]]]:
+    """Pictures, each with the spaces that it has no vector in."""
+    for rule in _rules():
+        index = find_index(rule.index)
+        if index is None:
+            continue
+        collections = Collection.objects.of(index)
+        needed = {each.space for each in (*collections.live(), *collections.unfinished())}
+        needed = {space for space in needed if embedder_of(space) is not None}
+        for picture in rule.pictures.all():
+            spaces = needed - set(picture.vectors_by_space)
+            if spaces and picture.error_of != picture.image.name:
+                yield picture, spaces
+
+
+def _embed(picture: RulePicture, spaces: set[str]) -> None:
+    try:
+        with picture.image.open("rb") as file:
+            query = Query(image=images.decode(file.read(settings.MAX_IMAGE_BYTES + 1)))
+        for space in spaces:
+            [vector] = embedder_of(space).embed([query])  # type: ignore[union-attr]
+            RuleVector.objects.update_or_create(
+                picture=picture,
+                space=space,
+                defaults={"file": picture.image.name or "", "numbers": vector.astype("<f4").tobytes()},
+            )
+    except AWAY:
+        raise
+    except Exception as error:  # a file or a model's code: whatever it is, it comes again with the same file
+        logger.warning("The picture %s of the rule %s has no vector: %s", picture, picture.rule, error)
+        picture.error, picture.error_of = str(error) or type(error).__name__, picture.image.name or ""
+        picture.save(update_fields=["error", "error_of"])
+
+
+def _left_behind() -> Iterator[tuple[Rule, Collection, Collection]]:
+    """Rules whose threshold was set for another space than the live one, with the former and the live collection."""
+    for rule in _rules():
+        index = find_index(rule.index)
+        if index is None or rule.threshold is None:
+            continue
+        collections = Collection.objects.of(index)
+        live, old = collections.live().first(), collections.filter(space=rule.threshold_space).first()
+        is_left = live and old and live.space != old.space and rule.looks_in(live.space) is not None
+        if live and old and is_left:
+            yield rule, old, live
+
+
+def _carried_over(rule: Rule, old: Collection, new: Collection) -> float | None:
+    """The threshold for which as many of the shop's pictures fire the rule as before; None where that says nothing."""
+    before, after = rule.looks_in(old.space), rule.looks_in(new.space)
+    if before is None or after is None or rule.threshold is None:
+        return None
+    fired = sum(score >= rule.threshold for _image, score in likenesses(old, before))
+    scores = [score for _image, score in likenesses(new, after)]
+    if not 0 < fired < len(scores):
+        return None
+    return round((scores[fired - 1] + scores[fired]) / 2, 4)

@@ -1,0 +1,400 @@
+"""Rules of the house: which of them a search fires, and what they do to its results.
+
+``match`` and ``apply`` are functions of values. Every process reads the rules anew within seconds after one is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.utils import timezone
+
+from shopsearch import models
+from shopsearch.backends import get_vector_store
+from shopsearch.exceptions import FilterError
+from shopsearch.filters import AnyOf, Filter, conditions, holds
+from shopsearch.models.rules import RuleAction, is_allowed
+from shopsearch.registry import ImageIndex, analyzer, find_index
+from shopsearch.registry.keys import keys_from
+from shopsearch.registry.relations import with_related
+from shopsearch.search.kept import Kept
+from shopsearch.telemetry.metrics import timed
+from shopsearch.types import Hit
+
+if TYPE_CHECKING:
+    from shopsearch.search.result_set import ResultSet
+    from shopsearch.search.retrieval import Found, HitLists
+    from shopsearch.types import Vector, Vectors
+
+KEPT_SECONDS = 3
+"""How long a process takes the rules that it read for those in the database."""
+BOOST = 10
+"""By how many places a product moves up unless the action says so."""
+Kind, Trigger = RuleAction.Kind, models.Rule.Trigger
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing that a rule does."""
+
+    kind: str
+    products: tuple[Any, ...] = ()
+    """Their primary keys."""
+    place: int | None = None
+    """Of the first product that is pinned, from 1; of a boost, by how many places."""
+    text: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Banner:
+    """A sentence above the results."""
+
+    text: str
+    address: str = ""
+    """Where it leads; "" for nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rule:
+    """When a rule fires, and what happens then; read from the database, or made up for a preview."""
+
+    name: str
+    trigger: str = Trigger.ANY
+    words: tuple[str, ...] = ()
+    """Any of these texts."""
+    language: str = ""
+    filters: tuple[AnyOf, ...] = ()
+    looks: Vectors | None = None
+    """Of its pictures, one row each, in ``space``."""
+    space: str = ""
+    threshold: float | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def kinds(self) -> list[str]:
+        """What it does, each kind once."""
+        return list(dict.fromkeys(str(action.kind) for action in self.actions))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """What is known of a search before its results are."""
+
+    texts: tuple[str, ...] = ()
+    """The words as they were typed, and without typing errors."""
+    language: str = ""
+    condition: Filter | None = None
+    look: Vector | None = None
+    """The vector of its picture alone; None for a search by words."""
+    space: str = ""
+    """The vector's."""
+    now: datetime = field(default_factory=timezone.now)
+
+
+# Which rules fire
+
+
+def match(rules: Iterable[Rule], asked: Asked) -> tuple[Rule, ...]:
+    """The rules that fire, in their order: the first counts first."""
+    return tuple(rule for rule in rules if fires(rule, asked))
+
+
+def fires(rule: Rule, asked: Asked) -> bool:
+    """Whether everything that the rule asks for is so."""
+    if (rule.valid_from and asked.now < rule.valid_from) or (
+        rule.valid_until and asked.now >= rule.valid_until
+    ):
+        return False
+    if rule.language and _base(rule.language) != _base(asked.language):
+        return False
+    chosen = {each.field: each.values for each in conditions(asked.condition) if isinstance(each, AnyOf)}
+    if any(set(each.values).isdisjoint(chosen.get(each.field, ())) for each in rule.filters):
+        return False
+    if rule.trigger == Trigger.LOOKS:
+        return is_alike(rule, asked.look, asked.space)
+    return rule.trigger == Trigger.ANY or _says(rule, asked)
+
+
+def is_alike(rule: Rule, look: Vector | None, space: str) -> bool:
+    """Whether a picture's vector is as near to one of the rule's pictures as its threshold asks."""
+    if (
+        look is None
+        or rule.looks is None
+        or not len(rule.looks)
+        or rule.threshold is None
+        or rule.space != space
+    ):
+        return False
+    return likeness(rule.looks, look) >= rule.threshold
+
+
+def likeness(looks: Vectors, look: Vector) -> float:
+    """The cosine of a picture and the nearest of the rule's pictures."""
+    return float((looks @ look).max())
+
+
+def _says(rule: Rule, asked: Asked) -> bool:
+    language = analyzer.known_language(rule.language or asked.language)
+    for text in asked.texts:
+        said = _stems(text, language)
+        for words in rule.words:
+            meant = _stems(words, language)
+            if meant and (meant <= said if rule.trigger == Trigger.CONTAINS else meant == said):
+                return True
+    return False
+
+
+@lru_cache(maxsize=10_000)
+def _stems(text: str, language: str) -> frozenset[str]:
+    return frozenset(analyzer.stems(text, language))
+
+
+def _base(language: str) -> str:
+    return language.replace("_", "-").partition("-")[0].lower()
+
+
+# What they do
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What rules do together, product by product. Of two that disagree the first one counts."""
+
+    pins: Mapping[Any, int] = field(default_factory=dict)
+    """The product's key -> the place that it is pinned to, from 1. One whose place is taken stands after that."""
+    boosts: Mapping[Any, int] = field(default_factory=dict)
+    """The product's key -> by how many places it moves up."""
+    buried: frozenset[Any] = frozenset()
+    hidden: frozenset[Any] = frozenset()
+    rules: Mapping[Any, str] = field(default_factory=dict)
+    """The product's key -> the rule that moves it."""
+
+    @property
+    def reach(self) -> int:
+        """How many more products have to be known for the first n to be certain."""
+        return len(self.pins) + len(self.buried) + max(self.boosts.values(), default=0)
+
+    @property
+    def moves(self) -> bool:
+        return bool(self.pins or self.boosts or self.buried or self.hidden)
+
+
+def effect_of(rules: Iterable[Rule]) -> Effect:
+    """What these rules do, the first of them first."""
+    pins: dict[Any, int] = {}
+    boosts: dict[Any, int] = {}
+    others: dict[str, set[Any]] = {Kind.BURY: set(), Kind.HIDE: set()}
+    names: dict[Any, str] = {}
+    for rule in rules:
+        for action in rule.actions:
+            for key in action.products:
+                if key in names:
+                    continue
+                names[key] = rule.name
+                if action.kind == Kind.PIN:
+                    pins[key] = action.place or 1
+                elif action.kind == Kind.BOOST:
+                    boosts[key] = action.place or BOOST
+                else:
+                    others[action.kind].add(key)
+    return Effect(
+        pins=pins,
+        boosts=boosts,
+        buried=frozenset(others[Kind.BURY]),
+        hidden=frozenset(others[Kind.HIDE]),
+        rules=names,
+    )
+
+
+def apply(
+    ranked: Mapping[Any, Row], effect: Effect, pinned: Mapping[Any, Row], *, is_whole: bool
+) -> dict[Any, Row]:
+    """The products, by key and best first, as the rules want them; each once, and none that was not given.
+
+    ``pinned`` has the pinned products that may be shown. ``ranked`` is the beginning of an order, or the whole of it.
+    The first n of the answer are the same for every beginning of ``n + effect.reach`` products or more, and for the
+    whole, so pages are parts of one order.
+    """
+    free = [key for key in ranked if key not in effect.hidden and key not in pinned]
+    staying = [key for key in free if key not in effect.buried]
+    places = {
+        key: place - (effect.boosts[key] + 0.5 if key in effect.boosts else 0)
+        for place, key in enumerate(staying)
+    }
+    order = sorted(staying, key=places.__getitem__)
+    if is_whole:  # else the buried are further down
+        order += [key for key in free if key in effect.buried]
+    taken: dict[int, Any] = {}
+    for key, place in effect.pins.items():
+        if key in pinned:
+            while place in taken:
+                place += 1
+            taken[place] = key
+    for place in sorted(taken):
+        order.insert(place - 1, taken[place])
+    return {key: pinned[key] if key in pinned else ranked[key] for key in order}
+
+
+def banner_of(rules: Iterable[Rule]) -> Banner | None:
+    """The first banner; without its address where that is not allowed any more."""
+    for rule in rules:
+        for each in rule.actions:
+            if each.kind == Kind.BANNER:
+                return Banner(text=each.text, address=each.address if is_allowed(each.address) else "")
+    return None
+
+
+def redirect_of(rules: Iterable[Rule]) -> str:
+    """The first address that the search is to lead to and that is allowed; "" for none."""
+    addresses = (each.address for rule in rules for each in rule.actions if each.kind == Kind.REDIRECT)
+    return next(filter(is_allowed, addresses), "")
+
+
+# Over what was retrieved
+
+
+def applied(
+    lists: HitLists, found: Found, effect: Effect, *, wanted: int, sought: int, without: Collection[Any]
+) -> Found:
+    """What was retrieved, as the rules want it: without what they hide, with what they pin.
+
+    ``sought`` is how many products were asked for. A pinned product is shown if the shop shows it and it passes the
+    filters; it counts as a match, since staff say so.
+    """
+    ranked = dict(zip(found.keys, found.ranked, strict=True))
+    pinned = pinned_hits(lists, effect, ranked, without)
+    order = apply(ranked, effect, pinned, is_whole=len(ranked) < sought)
+    keys = list(order)[:wanted]
+    return replace(
+        found,
+        keys=keys,
+        ranked=[order[key] for key in keys],
+        placed={order[key].id: effect.rules[key] for key in keys if key in effect.rules},
+        best=1.0 if pinned else found.best if order else None,
+    )
+
+
+def counted(among: ResultSet | None, effect: Effect) -> ResultSet | None:
+    """The result set that facets and the number of results count, as the rules want it."""
+    if among is None:
+        return None
+    products = among.products - set(map(str, effect.hidden)) | set(map(str, effect.pins))
+    return replace(among, products=products)
+
+
+def pinned_hits(
+    lists: HitLists, effect: Effect, ranked: Mapping[Any, Hit], without: Collection[Any]
+) -> dict[Any, Hit]:
+    """By key the pinned products that the shop shows, that pass the filters, and that the query does not exclude."""
+    if not effect.pins:
+        return {}
+    target, index = lists.target, lists.target.index
+    chosen = list(conditions(target.condition))
+    with timed("database"):
+        images = index.images_of(effect.pins, index.get_queryset())
+        rows = [
+            row
+            for row in (with_related(index, images) if chosen else images)
+            if index.get_product(row) is not None
+        ]
+    hits: dict[Any, list[Hit]] = {}
+    for row in rows:
+        key = index.get_product(row).pk
+        if key not in effect.pins or key in without or str(key) in lists.unwanted:
+            continue
+        values = index.filter_values(row) if chosen else {}
+        if all(holds(each, values.get(each.field)) for each in chosen):
+            hit = Hit(id=index.entity_id(row.pk), image_id=str(row.pk), product_id=str(key), score=0.0)
+            hits.setdefault(key, []).append(hit)
+    scores = _scores(lists, [hit.id for key, own in hits.items() if key not in ranked for hit in own])
+    found = {}
+    for key, own in hits.items():
+        scored = [replace(hit, score=scores.get(hit.id, 0.0)) for hit in own]
+        found[key] = ranked[key] if key in ranked else max(scored, key=lambda hit: hit.score)
+    return found
+
+
+def _scores(lists: HitLists, ids: Sequence[str]) -> dict[str, float]:
+    """By entity the cosine with the query, of those that the store holds."""
+    if not ids:
+        return {}
+    with timed("store"):
+        held = get_vector_store().fetch(lists.target.collection.name, ids)
+    return {each.id: float(each.vector @ lists.target.vector) for each in held}
+
+
+# In force
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """The rules that were read, and what was made of them for each index and space."""
+
+    rows: Sequence[models.Rule]
+    made: dict[tuple[str, str], tuple[Rule, ...]] = field(default_factory=dict)
+
+
+def _read(_key: None, _before: object) -> _Rows:
+    parts = ("actions", "pictures__vectors")
+    return _Rows(rows=list(models.Rule.objects.filter(is_on=True).prefetch_related(*parts)))
+
+
+_kept = Kept(_read, lambda: KEPT_SECONDS)
+forget = _kept.forget
+
+
+def in_force(index: ImageIndex, space: str) -> tuple[Rule, ...]:
+    """The rules of this index that are on, for searches in this space; most of the time without asking the database."""
+    read = _kept.get(None)
+    if not read.rows:
+        return ()
+    key = (index.name, space)
+    if key not in read.made:
+        made = (rule_of(row, space) for row in read.rows if row.index == index.name)
+        read.made[key] = tuple(rule for rule in made if rule is not None)
+    return read.made[key]
+
+
+def rule_of(row: models.Rule, space: str) -> Rule | None:
+    """The rule for searches in this space; None for one whose index or filters the shop does not declare any more.
+
+    One by looks has no ``looks`` as long as not all its pictures have vectors, and no threshold that was set for
+    another space.
+    """
+    index = find_index(row.index)
+    if index is None:
+        return None
+    try:
+        filters = row.conditions
+    except FilterError:
+        return None
+    return Rule(
+        name=row.name,
+        trigger=row.trigger,
+        words=tuple(row.alternatives),
+        language=row.language,
+        filters=filters,
+        looks=row.looks_in(space),
+        space=space,
+        threshold=row.threshold if row.threshold_space == space else None,
+        valid_from=row.valid_from,
+        valid_until=row.valid_until,
+        actions=tuple(
+            Action(
+                kind=each.kind,
+                products=tuple(keys_from(index.product_model, each.keys)),
+                place=each.place,
+                text=each.text,
+                address=each.address,
+            )
+            for each in row.actions.all()
+        ),
+    )

@@ -1,0 +1,108 @@
+"""The pictures of rules by looks: embedded by workers, by space, and taken along to a new model."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shopsearch import tasks
+from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.indexing import rebuild, rule_pictures
+from shopsearch.models import ProductImage, Rule, RuleAction, RulePicture, RuleVector
+from shopsearch.registry import index_for
+from shopsearch.search import rules
+from shopsearch.search.engine import search
+from tests.indexing.rebuilds import COLOUR, MIRROR, live, use, work
+from tests.shop.pictures import BLUE, GREEN, RED, picture, product
+from tests.shop.store import index_everything
+
+pytestmark = pytest.mark.django_db
+INDEX = index_for(ProductImage)
+
+
+@pytest.fixture
+def plate(settings):
+    use(settings, COLOUR)
+    get_vector_store().clear()
+    for number in range(4):
+        product((220, 30 + number, 30), title=f"red {number}")
+    for colour in (GREEN, BLUE):
+        product(colour, title="other")
+    made = product(BLUE, title="plate")
+    index_everything()
+    return made
+
+
+@pytest.fixture
+def rule(plate):
+    made = Rule.objects.create(name="reds", index=INDEX.name, trigger="looks")
+    RuleAction.objects.create(rule=made, kind="pin", products=str(plate.pk))
+    RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
+    return made
+
+
+def fired(rule, collection, threshold):
+    looks = Rule.objects.get(pk=rule.pk).looks_in(collection.space)
+    return {image for image, score in rule_pictures.likenesses(collection, looks) if score >= threshold}
+
+
+def first(colour):
+    rules.forget()
+    return search(image=Image.new("RGB", (16, 16), colour)).results[0].product.title
+
+
+def test_a_worker_embeds_what_waits_once_and_the_rule_fires_as_soon_as_it_has_a_threshold(rule):
+    assert rule_pictures.has_work()
+    get_embedder().embedded = 0
+    tasks.index()
+    tasks.index()
+    assert get_embedder().embedded == 1
+    assert not rule_pictures.has_work()
+    assert rule.state == "without threshold"
+    assert first(RED) != "plate"
+    Rule.objects.update(threshold=0.9, threshold_space=get_embedder().space)
+    assert first(RED) == "plate"
+    assert first(GREEN) != "plate"
+
+
+def test_a_file_that_was_replaced_is_embedded_anew_and_a_broken_one_is_told_and_not_tried_again(rule, caplog):
+    tasks.index()
+    shown = rule.pictures.get()
+    shown.image.save("blue.png", picture(BLUE, "blue.png"))
+    assert rule_pictures.has_work()
+    tasks.index()
+    assert RuleVector.objects.get().file == shown.image.name
+    shown.image.save("broken.png", picture(BLUE, "broken.png"))
+    Path(shown.image.path).write_bytes(b"no picture")
+    tasks.index()
+    shown.refresh_from_db()
+    assert shown.error
+    assert not rule_pictures.has_work()
+    assert rule.state == "without vectors"
+
+
+def test_a_new_model_embeds_the_pictures_anew_before_it_goes_live_and_takes_the_threshold_along(
+    rule, settings
+):
+    tasks.index()
+    old = live()
+    Rule.objects.update(threshold=0.97, threshold_space=old.space)
+    before = fired(rule, old, 0.97)
+    assert 0 < len(before) < 7
+    use(settings, MIRROR, former=COLOUR)
+    rebuild.begin(INDEX)
+    tasks.index()
+    assert live() == old
+    assert {each.space for each in RuleVector.objects.all()} == {old.space, get_embedder().space}
+    assert first(RED) == "plate"
+    work()
+    assert first(RED) != "plate"  # scores of another model mean something else
+    assert rule_pictures.has_work()
+    tasks.index()
+    rule.refresh_from_db()
+    assert rule.threshold_space == live().space != old.space
+    assert fired(rule, live(), rule.threshold) == before
+    assert first(RED) == "plate"
+    rebuild.prune(INDEX)
+    tasks.index()
+    assert [each.space for each in RuleVector.objects.all()] == [live().space]

@@ -1,0 +1,481 @@
+"""Rules of the house: which ones a search fires, and what they do to its results."""
+
+from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from shopsearch.backends import get_embedder
+from shopsearch.evaluation.searchers import LiveSearch
+from shopsearch.filters import AnyOf
+from shopsearch.models import Change, ProductImage, Rule, RuleAction, RulePicture, RuleVector
+from shopsearch.registry import index_for
+from shopsearch.rerankers import Reranker
+from shopsearch.search import reranking, rules
+from shopsearch.search.engine import answer, search, similar
+from shopsearch.search.request import SearchRequest
+from shopsearch.search.rules import Action, Asked, Effect, apply, effect_of
+from shopsearch.types import Query, RerankerOutput
+from tests.shop.models import Category, Product
+from tests.shop.pictures import BLUE, GREEN, RED, picture, product
+from tests.shop.store import index_everything
+
+INDEX = index_for(ProductImage)
+
+
+# Which rules fire
+
+
+def fires(asked, **rule):
+    if isinstance(asked, str):
+        asked = Asked(texts=(asked,), language="en")
+    return rules.fires(rules.Rule(name="rule", **rule), asked)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "words", "text", "does"),
+    [
+        ("contains", ["mug"], "Red Mugs", True),
+        ("contains", ["red mug"], "a mug that is red", True),
+        ("contains", ["red mug"], "mug", False),
+        ("contains", ["cup", "mug"], "blue mug", True),
+        ("exact", ["red mug"], "red mugs", True),
+        ("exact", ["red mug"], "large red mug", False),
+        ("exact", ["teléfono"], "TELEFONO", True),
+        ("contains", ["mug"], "", False),
+        ("any", [], "whatever", True),
+        ("any", [], "", True),
+    ],
+)
+def test_words_fire_a_rule_whatever_their_endings_capitals_accents_and_order(trigger, words, text, does):
+    assert fires(text, trigger=trigger, words=tuple(words)) is does
+
+
+def test_a_rule_fires_for_what_was_typed_and_for_what_was_meant():
+    asked = Asked(texts=("rde mug", "red mug"), language="en")
+    assert fires(asked, trigger="exact", words=("rde mug",))
+    assert fires(asked, trigger="exact", words=("red mug",))
+
+
+def test_a_rule_may_hold_for_one_language_and_for_a_span_of_time():
+    assert fires(Asked(language="es-mx"), language="es")
+    assert not fires(Asked(language="en"), language="es")
+    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    hour = timedelta(hours=1)
+    assert fires(Asked(now=noon), valid_from=noon, valid_until=noon + hour)
+    assert not fires(Asked(now=noon), valid_from=noon + hour)
+    assert not fires(Asked(now=noon), valid_until=noon)
+
+
+def test_a_rule_may_hold_for_chosen_filters():
+    chosen = (AnyOf("category", ("mugs", "plates")),)
+    assert fires(Asked(condition=AnyOf("category", ("mugs",))), filters=chosen)
+    assert not fires(Asked(condition=AnyOf("category", ("vases",))), filters=chosen)
+    assert not fires(Asked(), filters=chosen)
+
+
+def test_a_rule_by_looks_fires_in_its_own_space_alone_and_needs_vectors_and_a_threshold():
+    [look] = get_embedder().embed([Query(image=Image.new("RGB", (16, 16), RED))])
+    asked = Asked(look=look, space="one")
+    rule = {"trigger": "looks", "looks": np.stack([look]), "space": "one", "threshold": 0.9}
+    assert fires(asked, **rule)
+    assert not fires(asked, **rule | {"looks": np.stack([-look])})
+    assert not fires(asked, **rule | {"space": "other"})
+    assert not fires(asked, **rule | {"threshold": None})
+    assert not fires(asked, **rule | {"looks": None})
+    assert not fires(Asked(texts=("red",), space="one"), **rule)
+
+
+# What they do, without a search
+
+
+def order(keys, effect, *, pinned="", is_whole=True):
+    return "".join(apply(dict.fromkeys(keys), effect, dict.fromkeys(pinned), is_whole=is_whole))
+
+
+def effect(*actions, name="rule"):
+    return effect_of([rules.Rule(name=name, actions=tuple(Action(**each) for each in actions))])
+
+
+def test_a_pinned_product_stands_at_its_place_and_the_next_ones_follow():
+    pins = effect({"kind": "pin", "products": ("x", "d"), "place": 2})
+    assert order("abcd", pins, pinned="xd") == "axdbc"
+    assert order("abcd", pins, pinned="d") == "adbc"
+    assert order("abcd", pins) == "abcd"
+
+
+def test_a_pin_beyond_the_end_is_last():
+    assert order("ab", effect({"kind": "pin", "products": ("x",), "place": 9}), pinned="x") == "abx"
+
+
+def test_a_boosted_product_moves_up_and_a_buried_one_to_the_end():
+    assert order("abcde", effect({"kind": "boost", "products": ("d",), "place": 2})) == "adbce"
+    assert order("abcde", effect({"kind": "boost", "products": ("b", "e")})) == "beacd"
+    assert order("abcde", effect({"kind": "bury", "products": ("b",)})) == "acdeb"
+    assert order("abcde", effect({"kind": "bury", "products": ("b",)}), is_whole=False) == "acde"
+
+
+def test_what_is_hidden_is_gone_and_what_is_unknown_changes_nothing():
+    assert order("abc", effect({"kind": "hide", "products": ("b", "z")})) == "ac"
+    assert (
+        order("abc", effect({"kind": "boost", "products": ("z",)}, {"kind": "bury", "products": ("z",)}))
+        == "abc"
+    )
+
+
+def test_of_two_rules_that_disagree_the_first_one_counts():
+    hide = rules.Rule(name="hide", actions=(Action(kind="hide", products=("a",)),))
+    pin = rules.Rule(name="pin", actions=(Action(kind="pin", products=("a", "b"), place=1),))
+    assert order("cab", effect_of([hide, pin]), pinned="b") == "bc"
+    assert order("cab", effect_of([pin, hide]), pinned="ab") == "abc"
+    other = rules.Rule(name="other", actions=(Action(kind="pin", products=("c",), place=1),))
+    assert order("xcab", effect_of([pin, other]), pinned="abc") == "abcx"
+    assert order("xcab", effect_of([other, pin]), pinned="abc") == "cabx"
+
+
+KEYS = st.lists(st.integers(0, 30), unique=True, max_size=25)
+EFFECTS = st.builds(
+    lambda chosen, kinds, places: effect_of(
+        [
+            rules.Rule(
+                name="rule",
+                actions=tuple(
+                    Action(kind=kind, products=(key,), place=place)
+                    for key, kind, place in zip(chosen, kinds, places, strict=False)
+                ),
+            )
+        ]
+    ),
+    st.lists(st.integers(0, 40), unique=True, max_size=8),
+    st.lists(st.sampled_from(["pin", "boost", "bury", "hide"]), min_size=8, max_size=8),
+    st.lists(st.integers(1, 40), min_size=8, max_size=8),
+)
+
+
+@given(KEYS, EFFECTS, st.integers(0, 40))
+def test_every_beginning_of_an_order_begins_as_the_whole_does_and_nothing_is_repeated_or_lost(
+    keys, does, wanted
+):
+    ranked, pinned = dict.fromkeys(keys), dict.fromkeys(does.pins)
+    whole = list(apply(ranked, does, pinned, is_whole=True))
+    assert sorted(whole) == sorted((set(keys) - does.hidden) | set(does.pins))
+    shown = [key for key in keys if key not in does.hidden]
+    sought = wanted + does.reach
+    part = apply(dict.fromkeys(shown[:sought]), does, pinned, is_whole=len(shown) < sought)
+    assert list(part)[:wanted] == whole[:wanted]
+
+
+@given(KEYS)
+def test_without_an_effect_nothing_changes(keys):
+    ranked = {key: object() for key in keys}
+    assert apply(ranked, Effect(), {}, is_whole=True) == ranked
+
+
+# In searches
+
+
+@pytest.fixture
+def shop(db, settings):
+    """By title. Mugs by how red they are, a blue plate, and a hidden product."""
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "RERANKER": None}
+    mugs = Category.objects.create(name="mugs")
+    made = {
+        shade: product((220, 30 + 12 * shade, 30), title=f"shade {shade}", category=mugs, price=shade)
+        for shade in range(8)
+    }
+    made["plate"] = product(BLUE, title="plate", price=30)
+    made["secret"] = product(GREEN, title="secret", published=False)
+    index_everything()
+    for place, result in enumerate(search("red", filters={"category": "mugs"}).results):
+        Product.objects.filter(pk=result.product.pk).update(title=f"mug {place}", price=place)
+    return {each.title: each for each in Product.objects.filter(pk__in=[each.pk for each in made.values()])}
+
+
+def rule(*actions, **fields):
+    made = Rule.objects.create(
+        **{"name": f"rule {Rule.objects.count()}", "index": INDEX.name, "trigger": "any"} | fields
+    )
+    for each in actions:
+        RuleAction.objects.create(rule=made, **each)
+    rules.forget()
+    return made
+
+
+def on(kind, *products, **fields):
+    return {"kind": kind, "products": ", ".join(str(each.pk) for each in products), **fields}
+
+
+def titles(answered):
+    return [result.product.title for result in answered.results]
+
+
+def test_a_pin_shows_a_product_that_was_not_found_and_the_answer_names_the_rule(shop):
+    rule(on("pin", shop["plate"], place=2), name="Plates too", trigger="exact", words="red mug")
+    found = search("red mugs", limit=3)
+    assert titles(found) == ["mug 0", "plate", "mug 1"]
+    assert [result.rule for result in found.results] == ["", "Plates too", ""]
+    assert [each.name for each in found.rules] == ["Plates too"]
+    assert found.results[1].score == pytest.approx(
+        next(each.score for each in search("red", limit=9).results if each.product.title == "plate"), abs=0.5
+    )
+    assert titles(search("red", limit=3)) == ["mug 0", "mug 1", "mug 2"]
+
+
+def test_a_pin_never_shows_what_the_shop_hides_nor_what_a_chosen_filter_leaves_out(shop):
+    rule(on("pin", shop["secret"], shop["plate"]))
+    assert titles(search("red", limit=2)) == ["plate", "mug 0"]
+    assert titles(search("red", limit=2, filters={"category": "mugs"})) == ["mug 0", "mug 1"]
+    assert titles(search("red", limit=2, filters={"price__gte": 30})) == ["plate"]
+    ProductImage.objects.filter(product=shop["plate"]).delete()
+    assert titles(search("red", limit=2)) == ["mug 0", "mug 1"]
+
+
+def test_where_everything_is_hidden_the_answer_is_empty_and_no_match(shop):
+    rule(on("hide", *shop.values()))
+    found = search("red")
+    assert (found.results, found.match, found.has_next) == ((), "unknown", False)
+
+
+def test_hidden_and_pinned_products_are_counted_as_they_are_shown(shop):
+    rule(on("hide", shop["mug 0"]), on("pin", shop["plate"]))
+    with patch("shopsearch.search.calibration.weak_below", return_value=0.9):
+        counted = answer(SearchRequest(text="red", facets=["category"], rules=()))
+        found = answer(SearchRequest(text="red", facets=["category"]))
+    assert "plate" not in titles(counted)
+    assert found.number.value == counted.number.value
+    [mugs] = found.facets[0].values
+    assert mugs.count == counted.facets[0].values[0].count - 1
+
+
+def test_an_order_that_the_shopper_chose_stays_and_hidden_products_stay_hidden(shop):
+    rule(on("pin", shop["plate"]), on("hide", shop["mug 7"]))
+    assert titles(search("red", sort="-price", limit=3)) == ["plate", "mug 6", "mug 5"]
+
+
+def test_pages_are_parts_of_one_order_with_rules_on(shop):
+    @settings(max_examples=40, deadline=None)
+    @given(EFFECTS, st.integers(1, 9))
+    def check(does, size):
+        keys = [each.pk for each in shop.values()]
+        named = {place: keys[place] for place in range(len(keys))}
+        made = [
+            Action(kind=kind, products=(named[place],), place=number)
+            for kind, places in (
+                ("pin", does.pins),
+                ("boost", does.boosts),
+                ("bury", dict.fromkeys(does.buried)),
+                ("hide", dict.fromkeys(does.hidden)),
+            )
+            for place, number in places.items()
+            if place in named
+        ]
+        tried = [rules.Rule(name="rule", actions=tuple(made))]
+        whole = titles(answer(SearchRequest(text="red", limit=100, rules=tried)))
+        seen, has_next = [], True
+        while has_next:
+            page = answer(SearchRequest(text="red", limit=size, offset=len(seen), rules=tried))
+            seen += titles(page)
+            has_next = page.has_next
+        assert seen == whole
+        hidden = {named[place] for place in does.hidden if place in named}
+        shown = [each.title for each in shop.values() if each.published and each.pk not in hidden]
+        assert sorted(whole) == sorted(shown)
+
+    check()
+
+
+def test_a_search_that_no_rule_concerns_answers_bit_by_bit_as_without_rules(shop):
+    rule(on("pin", shop["plate"]), on("hide", shop["mug 0"]), trigger="contains", words="sale")
+    for asked in (
+        {"text": "red"},
+        {"image": Image.new("RGB", (8, 8), RED)},
+        {"text": "blue", "sort": "price"},
+    ):
+        with_rules = answer(SearchRequest(**asked, facets=["*"], limit=3, offset=1))
+        without = answer(SearchRequest(**asked, facets=["*"], limit=3, offset=1, rules=()))
+        for name in (
+            "results",
+            "facets",
+            "number",
+            "match",
+            "has_next",
+            "weak_below",
+            "rules",
+            "banner",
+            "redirect",
+        ):
+            assert getattr(with_rules, name) == getattr(without, name)
+
+
+def test_without_rules_a_search_asks_nothing_more_and_the_table_is_read_once_in_a_while(shop):
+    def queries(**options):
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            answer(SearchRequest(text="red", **options))
+        return len(captured)
+
+    queries()
+    assert queries() == queries(rules=())
+    rules.forget()
+    assert queries() == queries(rules=()) + 1
+
+
+def test_a_rule_is_in_force_a_few_seconds_after_it_is_saved(shop):
+    search("red")
+    made = Rule.objects.create(name="late", index=INDEX.name, trigger="any")
+    RuleAction.objects.create(rule=made, **on("pin", shop["plate"]))
+    clock = rules.time.monotonic()
+    with patch.object(rules.time, "monotonic", return_value=clock + rules.KEPT_SECONDS + 0.1):
+        assert titles(search("red"))[0] == "plate"
+    assert rules.KEPT_SECONDS < 5
+
+
+def test_products_like_another_are_no_search_and_an_evaluation_knows_no_rules(shop):
+    rule(on("pin", shop["plate"]))
+    assert titles(similar(shop["mug 0"]))[0] != "plate"
+    assert LiveSearch(index=INDEX).find(Query(text="red"))[0] == str(shop["mug 0"].pk)
+    assert titles(search("red"))[0] == "plate"
+
+
+def test_a_rule_by_looks_fires_for_pictures_alone_and_beside_words(shop):
+    made = rule(on("pin", shop["plate"]), trigger="looks", threshold=0.95)
+    shown = RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
+    red = Image.new("RGB", (8, 8), RED)
+    rules.forget()
+    assert titles(search(image=red))[0] != "plate"  # it has no vectors yet
+    space = get_embedder().space
+    [vector] = get_embedder().embed([Query(image=red)])
+    RuleVector.objects.create(picture=shown, space=space, file=shown.image.name, numbers=vector.tobytes())
+    Rule.objects.update(threshold_space=space)
+    rules.forget()
+    assert titles(search(image=red))[0] == "plate"
+    assert titles(search("blue", red))[0] == "plate"
+    assert search(image=Image.new("RGB", (8, 8), GREEN)).rules == ()
+    assert titles(search("red"))[0] == "mug 0"
+    like = answer(SearchRequest(like_image=ProductImage.objects.get(product=shop["mug 0"]).pk))
+    assert titles(like)[0] == "plate"
+
+
+# A banner, and an address
+
+
+def test_a_rule_answers_with_a_banner_and_with_an_address(shop, settings, client):
+    rule(
+        {"kind": "banner", "text": "20 % off", "address": "/sale/"},
+        {"kind": "redirect", "address": "/reds/"},
+        name="Sale",
+    )
+    found = client.get("/api/search/?q=red").json()
+    assert found["rules"] == [{"name": "Sale", "actions": ["banner", "redirect"]}]
+    assert found["banner"] == {"text": "20 % off", "address": "/sale/"}
+    assert found["redirect"] == "/reds/"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://elsewhere.example/",
+        "//elsewhere.example/",
+        "/\\elsewhere.example",
+        "javascript:alert(1)",
+        "ftp://a.example/",
+        "sale",
+        "",
+    ],
+)
+def test_no_rule_leads_to_another_site_that_is_not_allowed_even_if_the_database_says_so(shop, address):
+    rule({"kind": "redirect", "address": address}, {"kind": "banner", "text": "20 % off", "address": address})
+    found = search("red")
+    assert (found.redirect, found.banner.address) == ("", "")
+    assert found.banner.text == "20 % off"
+
+
+def test_a_rule_leads_to_a_host_that_the_setting_allows(shop, settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "RULE_HOSTS": ["outlet.example"]}
+    index_everything()
+    made = rules.Rule(name="rule", actions=(Action(kind="redirect", address="https://outlet.example/sale"),))
+    assert rules.redirect_of([made]) == "https://outlet.example/sale"
+
+
+# After a rerank
+
+
+class Backwards(Reranker):
+    """Would have the last one first."""
+
+    model = "backwards"
+    seen = ()
+
+    def rerank(self, query, candidates):
+        type(self).seen = [each.product_id for each in candidates]
+        return RerankerOutput(scores=list(range(len(candidates))), reason="It is the last one.")
+
+
+def test_what_a_rule_has_placed_keeps_its_place_in_the_better_order(shop, settings):
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "RERANKER": {"BACKEND": f"{__name__}.Backwards"},
+        "RERANK_WEIGHT": 1,
+        "RERANK_LIFT": 20,
+    }
+    Change.objects.note_all(INDEX)
+    index_everything()
+    rule(on("pin", shop["plate"], place=1), on("boost", shop["mug 5"], place=2))
+    found = search("red", limit=7)
+    assert titles(found) == ["plate", "mug 0", "mug 1", "mug 2", "mug 5", "mug 3", "mug 4"]
+    output, better = reranking._judge(reranking._wanted(INDEX, found))
+    assert [titles(found)[place] for place in better.positions] == [
+        "plate",
+        "mug 4",
+        "mug 3",
+        "mug 2",
+        "mug 5",
+        "mug 1",
+        "mug 0",
+    ]
+    assert str(shop["plate"].pk) not in Backwards.seen
+    assert output.reason == ""
+    assert sorted(better.positions) == list(range(7))
+
+
+# State
+
+
+def test_a_rule_says_whether_it_is_in_force_and_if_not_why(shop):
+    made = rule(on("pin", shop["plate"]))
+    assert made.state == "in force"
+    now, day = timezone.now(), timedelta(days=1)
+    for fields, state in [
+        ({"is_on": False}, "off"),
+        ({"valid_until": now - day}, "expired"),
+        ({"valid_from": now + day}, "planned"),
+        ({"trigger": "looks"}, "without pictures"),
+    ]:
+        before = {name: getattr(made, name) for name in fields}
+        for name, value in fields.items():
+            setattr(made, name, value)
+        assert made.state == state
+        for name, value in before.items():
+            setattr(made, name, value)
+    made.trigger = "looks"
+    shown = RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
+    assert made.state == "without vectors"
+    RuleVector.objects.create(
+        picture=shown, space=get_embedder().space, file=shown.image.name, numbers=bytes(96 * 4)
+    )
+    assert made.state == "without threshold"
+    made.threshold, made.threshold_space = 0.8, get_embedder().space
+    assert made.state == "in force"
+    shown.image.name = "another.png"
+    shown.save()
+    assert made.state == "without vectors"
+    made.actions.all().delete()
+    assert made.state == "without actions"
