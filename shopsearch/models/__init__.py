@@ -8,7 +8,7 @@ from shopsearch.models.outbox import Change, IndexEntry, RelatedChange
 from shopsearch.models.reranks import Rerank
 from shopsearch.models.synonyms import Synonym
 from shopsearch.models.vector_cache import CachedVector
-from shopsearch.models.vocabulary import VocabularyWord
+from shopsearch.models.vocabulary import Suggestion, VocabularyWord
 
 __all__ = [
     "PRODUCT_MODEL",
@@ -29,6 +29,7 @@ __all__ = [
     "Rerank",
     "SearchDay",
     "StoredImage",
+    "Suggestion",
     "Synonym",
     "VocabularyWord",
 ]

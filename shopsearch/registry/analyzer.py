@@ -27,6 +27,8 @@ NAME_REPEATS = 8
 VERSION = 2
 """Raise it whenever the same text gives other terms: it is part of the collection's field of words."""
 
+MAX_STARTS, START_CHARACTERS = 12, 200
+"""Of a text that is suggested while typing: the words that it is found by, and the characters that are kept of it."""
 WORD_CHARACTERS = 40
 """Of the longest word that typing errors are corrected to."""
 SKU_PART, SKU_CHARACTERS = 4, 32
@@ -518,6 +520,25 @@ def written_words(texts: Iterable[str]) -> list[str]:
     """The words of a product's texts as they are written, in lower case, without those with numbers or signs."""
     found = (word.lower() for text in texts for word in WORD.findall(unicodedata.normalize("NFC", text)))
     return [word for word in found if 1 < len(word) <= WORD_CHARACTERS and not _UNSPACED.search(word)]
+
+
+def starts(text: str) -> list[str]:
+    """The text by each of its words, for whoever types the beginning of one: the text from there on, then "|" and what
+    stands before, all as ``plain`` writes it. "Red mug" is "red mug" and "mug | red". By both spellings of "ü"; a word
+    without spaces begins at each of its letters; a code such as "AB-12" is "ab12" as well.
+    """
+    found: dict[str, None] = {}
+    for spelling in _spellings(text):
+        words = plain(spelling).split()
+        for place, word in enumerate(words):
+            before = ["|", *words[:place]] if place else []
+            tails = [word[letter:] for letter in range(len(word))] if _UNSPACED.search(word) else [word]
+            found |= {
+                " ".join([tail, *words[place + 1 :], *before])[:START_CHARACTERS]: None for tail in tails
+            }
+        if len(words) > 1 and not re.search(r"\s", text.strip()) and re.search(r"\d", text):
+            found["".join(words)[:START_CHARACTERS]] = None
+    return list(found)[:MAX_STARTS]
 
 
 def stems(text: str, language: str) -> list[str]:

@@ -16,7 +16,7 @@ from django.utils.translation import get_language
 
 from shopsearch.filters import AnyOf, Range, holds
 from shopsearch.registry import ImageIndex
-from shopsearch.registry.index import follow, typed
+from shopsearch.registry.index import follow, labels_of, typed
 from shopsearch.registry.keys import is_storable
 from shopsearch.registry.relations import with_related
 from shopsearch.search.columns import Column, finds_its_own_way, narrowed, place_of, products
@@ -166,7 +166,7 @@ def readings(
         Reading(
             product=product,
             values=values,
-            labels={name: _labels(values.get(name), label) for name, label in shown_as.items()},
+            labels={name: labels_of(values.get(name), label) for name, label in shown_as.items()},
         )
         for product, values, shown_as in read
     ]
@@ -201,16 +201,6 @@ def _read(
         if product is not None:
             values = _known(index.filter_values, image) or {} if names else {}
             yield product.pk, values, {name: follow(product, path) for name, path in labels.items()}
-
-
-def _labels(value: FilterValue | None, label: Any) -> dict[object, str]:
-    """The label of each value: of several, where there are as many of both, in the same order."""
-    if not isinstance(value, tuple):
-        return {value: str(label or "")}
-    given = list(dict.fromkeys(label)) if isinstance(label, list | tuple) else []
-    return (
-        {one: str(each) for one, each in zip(value, given, strict=True)} if len(given) == len(value) else {}
-    )
 
 
 def _known(ask: Callable[..., Answer], *arguments: Any) -> Answer | None:
