@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from itertools import pairwise
 
@@ -566,9 +566,15 @@ def version_of(languages: Sequence[str]) -> str:
 
     "2_en" for our own stemmers, such as "2_pt_3_1" for Snowball's, "2" without any.
     """
-    major, minor, *_ = version("snowballstemmer").split(".")
-    names = (each if each in LIGHT else f"{each}_{major}_{minor}" for each in languages if each)
+    names = (each if each in LIGHT else f"{each}_{_snowball_version()}" for each in languages if each)
     return "_".join([str(VERSION), *names])
+
+
+@cache
+def _snowball_version() -> str:
+    """To read it from the installed package takes most of a millisecond, and every search asks."""
+    major, minor, *_ = version("snowballstemmer").split(".")
+    return f"{major}_{minor}"
 
 
 @lru_cache(maxsize=20_000)
