@@ -22,17 +22,10 @@ from typing import Any
 
 from benchmarks.related_save import timed
 
-KINDS = (
-    "mug shirt shoes shorts shelf lamp chair table plate bowl dress skirt jacket boots sandals bag wallet belt "
-    "scarf hat gloves watch ring necklace phone case cable charger keyboard mouse monitor speaker headphones camera "
-    "tripod backpack tent lantern bottle knife"
-).split()
-LOOKS = (
-    "red blue green black white striped spotted floral leather cotton linen wool silk wooden steel glass large small "
-    "slim vintage classic modern portable waterproof bluetooth"
-).split()
+KINDS = ["mug", "shirt", "shoes", "shorts", "shelf", "lamp", "chair", "table", "plate", "bowl", "dress", "skirt", "jacket", "boots", "sandals", "bag", "wallet", "belt", "scarf", "hat", "gloves", "watch", "ring", "necklace", "phone", "case", "cable", "charger", "keyboard", "mouse", "monitor", "speaker", "headphones", "camera", "tripod", "backpack", "tent", "lantern", "bottle", "knife"]
+LOOKS = ["red", "blue", "green", "black", "white", "striped", "spotted", "floral", "leather", "cotton", "linen", "wool", "silk", "wooden", "steel", "glass", "large", "small", "slim", "vintage", "classic", "modern", "portable", "waterproof", "bluetooth"]
 SYLLABLES = (
-    "ba be bo da de do ka ke ki la le lo ma me mi na ne ni ra re ri sa se so ta te to va ve vi".split()
+    ["ba", "be", "bo", "da", "de", "do", "ka", "ke", "ki", "la", "le", "lo", "ma", "me", "mi", "na", "ne", "ni", "ra", "re", "ri", "sa", "se", "so", "ta", "te", "to", "va", "ve", "vi"]
 )
 
 
@@ -134,8 +127,8 @@ def typed(dice: Random) -> str:
     if dice.random() < 0.1:
         chosen = [dice.choice(chosen), dice.choice(title())]
     last = chosen[-1]
-    text = " ".join([*chosen[:-1], last[: dice.randint(2 if len(chosen) == 1 else 1, len(last))]])
-    return text if len(text) > 1 else " ".join(chosen)
+    fewest = min(len(last), 2 if len(chosen) == 1 else 1)
+    return " ".join([*chosen[:-1], last[: dice.randint(fewest, len(last))]])
 
 
 def report(options: argparse.Namespace) -> None:

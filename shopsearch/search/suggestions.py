@@ -201,7 +201,7 @@ def _categories(index: ImageIndex, typed: Sequence[str]) -> tuple[Category, ...]
 def _completions(
     index: ImageIndex, text: str, typed: Sequence[str], spelling: Spelling, titles: Sequence[_Title]
 ) -> tuple[Completion, ...]:
-    """Popular queries, then what is typed with its words completed: one by the shop's words, several by these titles."""
+    """Popular queries, then what is typed completed: one word by the shop's words, several by these titles."""
     if len(typed) == 1:
         completed = spelling.completions(typed[0], MAX_COMPLETIONS + 1)
     else:
@@ -224,7 +224,7 @@ def _completions(
 
 
 _asked: dict[str, tuple[float, list[tuple[str, str, str]]]] = {}
-"""By index: when this process read the popular queries, and each as it is compared, as it is written, and its language."""
+"""By index: when this process read the popular queries, and each as it is compared, as it is written, its language."""
 
 
 def _popular(index: ImageIndex, language: str, typed: str) -> Iterator[str]:
