@@ -22,11 +22,16 @@ from typing import Any
 
 from benchmarks.related_save import timed
 
-KINDS = ["mug", "shirt", "shoes", "shorts", "shelf", "lamp", "chair", "table", "plate", "bowl", "dress", "skirt", "jacket", "boots", "sandals", "bag", "wallet", "belt", "scarf", "hat", "gloves", "watch", "ring", "necklace", "phone", "case", "cable", "charger", "keyboard", "mouse", "monitor", "speaker", "headphones", "camera", "tripod", "backpack", "tent", "lantern", "bottle", "knife"]
-LOOKS = ["red", "blue", "green", "black", "white", "striped", "spotted", "floral", "leather", "cotton", "linen", "wool", "silk", "wooden", "steel", "glass", "large", "small", "slim", "vintage", "classic", "modern", "portable", "waterproof", "bluetooth"]
-SYLLABLES = (
-    ["ba", "be", "bo", "da", "de", "do", "ka", "ke", "ki", "la", "le", "lo", "ma", "me", "mi", "na", "ne", "ni", "ra", "re", "ri", "sa", "se", "so", "ta", "te", "to", "va", "ve", "vi"]
+KINDS = (
+    "mug shirt shoes shorts shelf lamp chair table plate bowl dress skirt jacket boots sandals bag wallet belt "
+    "scarf hat gloves watch ring necklace phone case cable charger keyboard mouse monitor speaker headphones camera "
+    "tripod backpack tent lantern bottle knife"
 )
+LOOKS = (
+    "red blue green black white striped spotted floral leather cotton linen wool silk wooden steel glass large small "
+    "slim vintage classic modern portable waterproof bluetooth"
+)
+SYLLABLES = "ba be bo da de do ka ke ki la le lo ma me mi na ne ni ra re ri sa se so ta te to va ve vi"
 
 
 def main() -> None:
@@ -86,13 +91,14 @@ def fill(products: int) -> None:
 
     type(get_index()).words = ("title",)
     dice = Random("suggestions")
-    brands = ["".join(dice.choices(SYLLABLES, k=3)).capitalize() for _ in range(1_500)]
-    lines = ["".join(dice.choices(SYLLABLES, k=4)) for _ in range(8_000)]
-    categories = Category.objects.bulk_create([Category(name=kind.capitalize()) for kind in KINDS])
+    kinds, looks, syllables = KINDS.split(), LOOKS.split(), SYLLABLES.split()
+    brands = ["".join(dice.choices(syllables, k=3)).capitalize() for _ in range(1_500)]
+    lines = ["".join(dice.choices(syllables, k=4)) for _ in range(8_000)]
+    categories = Category.objects.bulk_create([Category(name=kind.capitalize()) for kind in kinds])
     made = []
     for number in range(products):
-        kind = dice.randrange(len(KINDS))
-        words = [dice.choice(brands), *dice.sample(LOOKS, 2), KINDS[kind], dice.choice(lines)]
+        kind = dice.randrange(len(kinds))
+        words = [dice.choice(brands), *dice.sample(looks, 2), kinds[kind], dice.choice(lines)]
         title = " ".join([*words, str(number)] if number % 3 else words)
         made.append(Product(title=title, price=1, category=categories[kind]))
     Product.objects.bulk_create(made, batch_size=1_000)

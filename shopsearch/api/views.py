@@ -211,7 +211,7 @@ class SimilarView(SearchView):
 
 
 class SuggestView(GuardedView):
-    """What a shopper who is typing may mean: products, categories and whole queries. No model runs, no store is asked."""
+    """What a shopper who is typing may mean: products, categories, whole queries. No model runs, no store is asked."""
 
     http_method_names = ["get", "head", "options"]
     throttle_classes = (SuggestThrottle,)
