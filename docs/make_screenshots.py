@@ -59,7 +59,7 @@ def visit(browser: Browser, address: str, width: int, scheme: str) -> None:
     page.goto(address)
     if scheme == "light":
         save(page, f"home-{width}")
-    page.get_by_role("searchbox").first.fill("phone case with this image theme")
+    page.get_by_role("combobox", name="Search by words").first.fill("phone case with this image theme")
     page.locator("input[type=file]:not([capture])").first.set_input_files(LEOPARD)
     expect(page.locator(".shopsearch-card").first).to_be_visible()
     ordered(page)

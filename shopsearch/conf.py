@@ -99,6 +99,8 @@ class Defaults:
     COMPOSED_WORDS_WEIGHT: float = 0.0
     # Whether typing errors in searches of an index that declares words are corrected, from the words of its products.
     CORRECT_TYPING: bool = True
+    # Whether products, categories and words are suggested while a shopper types.
+    SUGGESTIONS: bool = True
     # Whether the synonyms that staff edit in the admin count, and whether a starter list of common shop words does.
     SYNONYMS: bool = True
     STARTER_SYNONYMS: bool = False

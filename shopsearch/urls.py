@@ -5,7 +5,7 @@ from django.urls import path, re_path
 from shopsearch.api.health import LiveView, ReadyView
 from shopsearch.api.metrics import MetricsView
 from shopsearch.api.reranks import RerankView, events
-from shopsearch.api.views import SearchView, SimilarView
+from shopsearch.api.views import SearchView, SimilarView, SuggestView
 from shopsearch.storefront.consent import ConsentView
 from shopsearch.storefront.similar import SimilarProducts
 from shopsearch.storefront.views import SearchPage
@@ -18,6 +18,7 @@ urlpatterns = [
         r"^search/similar/(?P<product_id>(?s:.+))/\Z", SimilarProducts.as_view(), name="similar"
     ),
     path("search/consent/", ConsentView.as_view(), name="consent"),
+    path("api/suggest/", SuggestView.as_view(), name="api-suggest"),
     path("api/search/", SearchView.as_view(), name="api-search"),
     re_path(r"^api/products/(?P<product_id>(?s:.+))/similar/\Z", SimilarView.as_view(), name="api-similar"),
     path("api/reranks/<str:rerank_id>/", RerankView.as_view(), name="api-rerank"),

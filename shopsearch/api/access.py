@@ -44,7 +44,7 @@ from shopsearch.telemetry import metrics
 from shopsearch.telemetry.outages import Outage
 
 logger = logging.getLogger(__name__)
-Scope = Literal["search", "image", "rerank"]
+Scope = Literal["search", "suggest", "image", "rerank"]
 SCOPES = get_args(Scope)
 Kind = Literal["text", "image"]
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -200,15 +200,23 @@ def without_transaction(view: View) -> View:
 class SearchThrottle(BaseThrottle):
     """SHOPSEARCH["THROTTLE_RATE"] for REST framework: every search, before its body is read."""
 
+    scope: Scope = "search"
+
     def __init__(self) -> None:
         self.seconds = 0
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        self.seconds = seconds_to_wait(request, "search")
+        self.seconds = seconds_to_wait(request, self.scope)
         return not self.seconds
 
     def wait(self) -> float | None:
         return self.seconds or None
+
+
+class SuggestThrottle(SearchThrottle):
+    """The same for suggestions, which are counted by themselves: typing uses up no searches."""
+
+    scope = "suggest"
 
 
 def throttle(visitor: Request | HttpRequest, scope: Scope) -> None:
@@ -256,13 +264,15 @@ def _seconds_to_wait(
 
 
 def rate_of(scope: Scope) -> str | None:
-    """How often, as ``120/min``; None for no limit. Every search counts in ``search``, whatever else it is."""
+    """How often, as ``120/min``; None for no limit. Every search counts in ``search``, whatever else it is.
+
+    One rate for all scopes is that of searches, and of suggestions.
+    """
     rate: Any = settings.THROTTLE_RATE
     if isinstance(rate, dict):
         found: str | None = rate.get(scope)
         return found
-    # One rate for all scopes is the rate of the one that counts everything.
-    return rate if scope == "search" else None
+    return rate if scope in ("search", "suggest") else None
 
 
 def visitor_key(request: Request | HttpRequest) -> str:

@@ -10,7 +10,7 @@ from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import AllowAny
 
-from shopsearch.api.serializers import PageParameters, SearchForm, SearchParameters
+from shopsearch.api.serializers import PageParameters, SearchForm, SearchParameters, SuggestParameters
 from shopsearch.conf import settings
 from shopsearch.filters import FALSE, TRUE
 from shopsearch.registry import get_indexes
@@ -75,7 +75,7 @@ class QuerySchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         if not settings.FETCH_IMAGE_URLS:
             fields.pop("image_url", None)
         own = {name: {**_parameter(name), "description": fields[name].help_text} for name in fields}
-        properties = own | _filters()
+        properties = own if isinstance(self.target, SuggestParameters) else own | _filters()
         needs: dict[str, Any] = {"required": ["q"]} if "q" in fields else {}
         if isinstance(self.target, SearchForm):
             needs = {
@@ -103,6 +103,8 @@ def _parameter(name: str) -> dict[str, Any]:
     if name == "facets":
         one = "|".join(sorted({re.escape(each) for index in indexes for each in index.filter_types}))
         return {"type": "string", "pattern": rf"^(\*|({one})(,({one}))*)?$" if one else r"^\*?$"}
+    if name == "language":
+        return {**_TEXT, "maxLength": 20}
     if name == "image":
         return {"type": "string", "format": "binary"}
     return {"type": "string", "format": "uri"} if name == "image_url" else _FLAG

@@ -24,6 +24,7 @@ from shopsearch.search.addresses import address_of
 from shopsearch.search.facets import Facet, FacetRange, FacetValue
 from shopsearch.search.request import SearchAnswer
 from shopsearch.search.rules import Banner, Rule
+from shopsearch.search.suggestions import Category, Completion, Suggestions
 from shopsearch.types import FilterType, Match, QueryKind, Result, Retrieval
 
 
@@ -143,6 +144,27 @@ class SearchForm(SearchParameters):
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "image_url" in asked and "image" in asked:
             raise QueryError("Send a picture or its address, not both.")
+        return asked
+
+
+class SuggestParameters(PageParameters):
+    """What is typed so far."""
+
+    limit = None  # type: ignore[assignment]
+    offset = None  # type: ignore[assignment]
+    q = serializers.CharField(
+        source="text", required=False, default="", trim_whitespace=False, help_text="What is typed so far."
+    )
+    language = serializers.CharField(
+        required=False,
+        max_length=20,
+        help_text="What it is typed in, such as en; the request's unless given.",
+    )
+
+    def to_internal_value(self, data: Mapping[str, list[Any]]) -> dict[str, Any]:
+        asked = super().to_internal_value(data)
+        if filters := asked.pop("filters").keys() - {"language"}:
+            raise QueryError(f"{min(filters)[:60]} is not a parameter here.")
         return asked
 
 
@@ -414,6 +436,66 @@ class SimilarAnswerSerializer(SearchAnswerSerializer):
     redirect = None  # type: ignore[assignment]
     rerank = None  # type: ignore[assignment]
     facets = None  # type: ignore[assignment]
+
+
+@extend_schema_serializer(component_name="SearchCompletion")
+class CompletionSerializer(serializers.Serializer[Completion]):
+    """A whole query that begins as what is typed."""
+
+    text = serializers.CharField()
+    popular = serializers.BooleanField(
+        source="is_popular",
+        help_text="Whether shoppers who allow it ask for it often; else it is the shop's word.",
+    )
+    url = serializers.SerializerMethodField(help_text="The search page's address.")
+
+    @extend_schema_field(OpenApiTypes.URI)
+    def get_url(self, completion: Completion) -> str:
+        return _search_page(self.context, {"q": completion.text})
+
+
+@extend_schema_serializer(component_name="SearchCategory")
+class CategorySerializer(serializers.Serializer[Category]):
+    """A filter's value whose name begins as what is typed."""
+
+    filter = serializers.CharField()
+    value = serializers.CharField(help_text="What the filter takes.")
+    label = serializers.CharField(help_text="What shoppers read for the value.")  # type: ignore[assignment]
+    filter_label = serializers.CharField(help_text="What shoppers read for the filter.")
+    count = serializers.IntegerField(min_value=0, help_text="How many products have it, as counted last.")
+    url = serializers.SerializerMethodField(help_text="The search page's address.")
+
+    @extend_schema_field(OpenApiTypes.URI)
+    def get_url(self, category: Category) -> str:
+        return _search_page(self.context, {"q": category.label, category.filter: category.value})
+
+
+@extend_schema_serializer(component_name="SearchSuggestions")
+class SuggestionsSerializer(serializers.Serializer[Suggestions]):
+    """What a shopper may mean, the most likely of each kind first."""
+
+    # Its context: request, and the name of the index that was asked for.
+    text = serializers.CharField(help_text="What is typed.")
+    completions = CompletionSerializer(many=True)
+    categories = CategorySerializer(many=True)
+    products = serializers.SerializerMethodField()
+
+    @extend_schema_field(ProductSerializer(many=True))
+    def get_products(self, suggestions: Suggestions) -> list[dict[str, Any]]:
+        request, index = self.context["request"], suggestions.index
+        serializer = ProductSerializer(context=self.context)
+        return [
+            serializer.to_representation(index.described(index.get_product(image), image, request))
+            for image in suggestions.images
+        ]
+
+
+def _search_page(context: Mapping[str, Any], parameters: Mapping[str, str]) -> str:
+    """The search page's absolute address with these parameters, and with the index that was asked for."""
+    index = {"index": context["index"]} if context["index"] else {}
+    return str(
+        context["request"].build_absolute_uri(f"{address_of('search')}?{urlencode({**parameters, **index})}")
+    )
 
 
 @extend_schema_serializer(component_name="SearchError")

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 from shopsearch.api.access import (
     GuardedView,
     SearchThrottle,
+    SuggestThrottle,
     reading_body,
     refuse_if_full,
     refuse_large_body,
@@ -35,13 +36,17 @@ from shopsearch.api.serializers import (
     SearchForm,
     SearchParameters,
     SimilarAnswerSerializer,
+    SuggestionsSerializer,
+    SuggestParameters,
     parameters_of,
 )
+from shopsearch.conf import settings
 from shopsearch.exceptions import Busy, QueryError
 from shopsearch.search.request import SearchRequest
+from shopsearch.search.suggestions import suggest
 
 MAX_AGE_SECONDS = 30
-_FORM, _PAGE = SearchForm(), PageParameters()
+_FORM, _PAGE, _TYPED = SearchForm(), PageParameters(), SuggestParameters()
 """Made once: what they are given they hand back, and keep nothing of it."""
 
 _FOUND = OpenApiExample(
@@ -206,3 +211,34 @@ class SimilarView(SearchView):
                 return Response(unknown, status=status.HTTP_404_NOT_FOUND)
             context = {"request": request, "index": answer.index, "parameters": parameters}
             return _for_a_while(Response(SimilarAnswerSerializer(answer, context=context).data))
+
+
+class SuggestView(GuardedView):
+    """What a shopper who is typing may mean: products, categories, whole queries. No model runs, no store is asked."""
+
+    http_method_names = ["get", "head", "options"]
+    throttle_classes = (SuggestThrottle,)
+
+    @extend_schema(
+        operation_id="suggest",
+        tags=["search"],
+        summary="Suggestions while typing",
+        parameters=[SuggestParameters],
+        responses={
+            200: SuggestionsSerializer,
+            404: OpenApiResponse(ErrorSerializer, "The shop makes no suggestions."),
+            **{status: each for status, each in _REFUSALS.items() if status != 503},
+        },
+    )
+    @schema(GuardedSchema())
+    def get(self, request: Request) -> Response:
+        if not settings.SUGGESTIONS:
+            off = {"code": "not_found", "detail": "This shop makes no suggestions."}
+            return Response(off, status=status.HTTP_404_NOT_FOUND)
+        asked = _TYPED.run_validation(parameters_of(request.query_params))
+        found = suggest(**asked)
+        context = {"request": request, "index": asked.get("index", "")}
+        # Not kept by any cache: prices may be the shopper's own, and a product may be hidden the next second.
+        return Response(
+            SuggestionsSerializer(found, context=context).data, headers={"Cache-Control": "no-store"}
+        )

@@ -155,8 +155,8 @@ def _check_rates(value: Any) -> tuple[bool, str]:
         rate is None or (isinstance(rate, str) and RATE.fullmatch(rate)) for rate in rates.values()
     )
     return fits, (
-        "Write a rate such as '120/min', {'search': '120/min', 'image': '30/min', 'rerank': '30/min'} to have some "
-        "of their own, or None for no throttle."
+        "Write a rate such as '120/min', {'search': '120/min', 'suggest': '120/min', 'image': '30/min', "
+        "'rerank': '30/min'} to have some of their own, or None for no throttle."
     )
 
 

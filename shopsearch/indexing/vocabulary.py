@@ -1,47 +1,71 @@
 """The vocabulary of an index: follows its products as they are written, and is counted anew by a reindex.
 
 A word is added in the same step that writes a product to the vector store, so no word of a product is ever taken for a
-typing error. Counts would need what a product said before, and rows that all workers want at once; they are taken in
-one pass over the products instead, by ``shopsearch_reindex`` and the daily reconcile, which also drops words that are
-gone. Until then such a word is only one that is not corrected.
+typing error; the title by which it is suggested is replaced then. Counts would need what a product said before, and
+rows that all workers want at once; they are taken in one pass over the products instead, by ``shopsearch_reindex`` and
+the daily reconcile, which also drops words, titles and values that are gone. Until then such a word is only one that is
+not corrected, and no product that the shop hides is ever suggested.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
 
 from shopsearch.conf import settings
-from shopsearch.models import VocabularyWord
+from shopsearch.models import Suggestion, VocabularyWord
 from shopsearch.registry import ImageIndex, analyzer
+from shopsearch.registry.keys import chunks_of, keys_of
 from shopsearch.registry.relations import with_related
 
 logger = logging.getLogger(__name__)
 MAX_WORDS = 100_000
 """The most frequent words of an index are kept, up to so many."""
+MAX_VALUES = 5_000
+"""The same of the filters' values that are suggested."""
+MAX_CHARACTERS = 255
+"""A longer value is no name of a category."""
 ROWS = 1_000
+
+Value = tuple[str, str]
+"""A filter's name, and a value of it."""
+
+
+def is_wanted(index: ImageIndex) -> bool:
+    """Whether typing errors are corrected in searches of this index, or anything is suggested."""
+    return has_words(index) or settings.SUGGESTIONS
+
+
+def has_words(index: ImageIndex) -> bool:
+    """Whether the words of this index are kept."""
+    return bool(index.words_field) and (settings.CORRECT_TYPING or settings.SUGGESTIONS)
 
 
 def follow(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
-    """Add the words of the products of these images. Never raises: they are added by the next count as well."""
+    """Add what the products of these images say. Never raises: it is added by the next count as well."""
     if not is_wanted(index):
         return
     try:
-        products = {
-            product.pk: product for image in images if (product := index.get_product(image)) is not None
+        by_key = {
+            product.pk: (product, image)
+            for image in images
+            if (product := index.get_product(image)) is not None
         }
-        words = {word for product in products.values() for word in _said(index, product)}
-        rows = VocabularyWord.objects.of(index, using)
-        new = sorted(words - set(rows.filter(word__in=words).values_list("word", flat=True)))
-        if new and rows.count() < MAX_WORDS:
-            with transaction.atomic(using=using):
-                VocabularyWord.objects.using(using).bulk_create(
-                    [VocabularyWord(index=index.name, word=word) for word in new], ignore_conflicts=True
-                )
+        if has_words(index):
+            _add_words(
+                index, {word for product, _ in by_key.values() for word in _said(index, product)}, using
+            )
+        if settings.SUGGESTIONS:
+            _replace(
+                index, {str(key): _starts(index, product) for key, (product, _) in by_key.items()}, using
+            )
+            _add_values(
+                index, dict(value for _, image in by_key.values() for value in _values(index, image)), using
+            )
     except Exception as error:
         logger.warning("%s: the vocabulary misses words until it is counted anew: %r", index.name, error)
 
@@ -49,46 +73,136 @@ def follow(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
 def count_anew(index: ImageIndex) -> int:
     """Count the words of all products that the shop shows. Returns how many words there are.
 
-    Searches go on with the old counts meanwhile, and words that are added meanwhile stay.
+    Searches go on with the old counts meanwhile, and what is added meanwhile stays.
     """
-    rows = VocabularyWord.objects.of(index)
+    using = index.database
+    words, suggestions = VocabularyWord.objects.of(index), Suggestion.objects.of(index)
+    if not has_words(index):
+        words.delete()
+    if not settings.SUGGESTIONS:
+        suggestions.delete()
     if not is_wanted(index):
-        rows.delete()
         return 0
-    before = dict(rows.values_list("word", "count"))
-    counts: Counter[str] = Counter()
-    seen: set[object] = set()
-    images = with_related(index, index.get_queryset().using(index.database))
-    with index.in_its_language():
-        for image in images.order_by("pk").iterator(chunk_size=ROWS):
-            product = index.get_product(image)
-            if product is not None and product.pk not in seen:
-                seen.add(product.pk)
-                counts.update(_said(index, product))
-    wanted = dict(counts.most_common(MAX_WORDS))
-    gone = [word for word in before if word not in wanted]
-    changed = {word: count for word, count in wanted.items() if before.get(word, 0) != count}
-    for start in range(0, len(gone), ROWS):
-        rows.filter(word__in=gone[start : start + ROWS]).delete()
-    words = sorted(changed)
-    for start in range(0, len(words), ROWS):
-        VocabularyWord.objects.using(index.database).bulk_create(
-            [
-                VocabularyWord(index=index.name, word=word, count=changed[word])
-                for word in words[start : start + ROWS]
-            ],
-            update_conflicts=True,
-            update_fields=["count"],
-            unique_fields=["index", "word"],
-        )
-    return len(wanted)
+    words_before = dict(words.values_list("word", "count"))
+    keys_before = set(suggestions.products().values_list("key", flat=True))
+    word_counts: Counter[str] = Counter()
+    value_counts: Counter[Value] = Counter()
+    labels: dict[Value, str] = {}
+    seen: set[str] = set()
+    images = index.get_queryset().using(using)
+    for keys in keys_of(images):
+        starts: dict[str, list[str]] = {}
+        with index.in_its_language():
+            for image in with_related(index, images.filter(pk__in=keys)).order_by("pk"):
+                product = index.get_product(image)
+                if product is None or str(product.pk) in seen:
+                    continue
+                seen.add(str(product.pk))
+                if has_words(index):
+                    word_counts.update(_said(index, product))
+                if settings.SUGGESTIONS:
+                    starts[str(product.pk)] = _starts(index, product)
+                    own = dict(_values(index, image))
+                    labels |= own
+                    value_counts.update(own.keys())
+        _replace(index, starts, using)
+    for gone in chunks_of(sorted(keys_before - seen)):
+        suggestions.products().filter(key__in=gone).delete()
+    _count_values(index, dict(value_counts.most_common(MAX_VALUES)), labels)
+    return _count_words(index, dict(word_counts.most_common(MAX_WORDS)), words_before)
 
 
-def is_wanted(index: ImageIndex) -> bool:
-    """Whether typing errors are corrected in searches of this index."""
-    return bool(index.words_field) and settings.CORRECT_TYPING
+# Words
 
 
 def _said(index: ImageIndex, product: Any) -> list[str]:
     """The words of the product's texts; of those that are its name too, twice."""
     return analyzer.written_words(index.words_of(product))
+
+
+def _add_words(index: ImageIndex, words: set[str], using: str) -> None:
+    rows = VocabularyWord.objects.of(index, using)
+    new = sorted(words - set(rows.filter(word__in=words).values_list("word", flat=True)))
+    if new and rows.count() < MAX_WORDS:
+        with transaction.atomic(using=using):
+            VocabularyWord.objects.using(using).bulk_create(
+                [VocabularyWord(index=index.name, word=word) for word in new], ignore_conflicts=True
+            )
+
+
+def _count_words(index: ImageIndex, counts: Mapping[str, int], before: Mapping[str, int]) -> int:
+    rows = VocabularyWord.objects.of(index)
+    for gone in chunks_of(sorted(before.keys() - counts.keys())):
+        rows.filter(word__in=gone).delete()
+    for changed in chunks_of(sorted(word for word in counts if before.get(word, 0) != counts[word])):
+        VocabularyWord.objects.using(index.database).bulk_create(
+            [VocabularyWord(index=index.name, word=word, count=counts[word]) for word in changed],
+            update_conflicts=True,
+            update_fields=["count"],
+            unique_fields=["index", "word"],
+        )
+    return len(counts)
+
+
+# Suggestions
+
+
+def _starts(index: ImageIndex, product: Any) -> list[str]:
+    """What a shopper may begin to type for the product."""
+    return list(dict.fromkeys(start for name in index.names_of(product) for start in analyzer.starts(name)))
+
+
+def _values(index: ImageIndex, image: Any) -> Iterable[tuple[Value, str]]:
+    """The values of the product's filters, each with what shoppers read for it."""
+    for name, value, label in index.labelled_values_of(image):
+        if len(value) <= MAX_CHARACTERS:
+            yield (name, value), (label or value)[:MAX_CHARACTERS]
+
+
+def _replace(index: ImageIndex, starts: Mapping[str, list[str]], using: str) -> None:
+    """These products are suggested by these texts, and by no others."""
+    rows = Suggestion.objects.of(index, using).products()
+    found = rows.filter(key__in=starts).values_list("key", "start", "pk") if starts else ()
+    known = {(key, start): pk for key, start, pk in found}
+    wanted = {(key, start) for key, each in starts.items() for start in each}
+    for gone in chunks_of([pk for pair, pk in known.items() if pair not in wanted]):
+        rows.filter(pk__in=gone).delete()
+    new = [Suggestion(index=index.name, key=key, start=start) for key, start in sorted(wanted - known.keys())]
+    if new:
+        Suggestion.objects.using(using).bulk_create(new, ignore_conflicts=True, batch_size=ROWS)
+
+
+def _add_values(index: ImageIndex, labels: Mapping[Value, str], using: str) -> None:
+    rows = Suggestion.objects.of(index, using).values_of_filters()
+    known = set(rows.filter(key__in={value for _, value in labels}).values_list("filter", "key"))
+    new = {value: label for value, label in labels.items() if value not in known}
+    if new and rows.count() < MAX_VALUES:
+        Suggestion.objects.using(using).bulk_create(
+            _rows_of(index, dict.fromkeys(new, 1), new), ignore_conflicts=True, batch_size=ROWS
+        )
+
+
+def _count_values(index: ImageIndex, counts: Mapping[Value, int], labels: Mapping[Value, str]) -> None:
+    """These are the values that are suggested; a few thousand at most, so that all are compared."""
+    rows = Suggestion.objects.of(index).values_of_filters()
+    known = {
+        (each.filter, each.key, each.start, each.label, each.count): each.pk for each in rows.iterator(ROWS)
+    }
+    wanted = {
+        (each.filter, each.key, each.start, each.label, each.count): each
+        for each in _rows_of(index, counts, labels)
+    }
+    with transaction.atomic(using=index.database):
+        for gone in chunks_of([pk for row, pk in known.items() if row not in wanted]):
+            rows.filter(pk__in=gone).delete()
+        Suggestion.objects.using(index.database).bulk_create(
+            [each for row, each in wanted.items() if row not in known], ignore_conflicts=True, batch_size=ROWS
+        )
+
+
+def _rows_of(index: ImageIndex, counts: Mapping[Value, int], labels: Mapping[Value, str]) -> list[Suggestion]:
+    return [
+        Suggestion(index=index.name, filter=name, key=key, label=labels[name, key], start=start, count=count)
+        for (name, key), count in counts.items()
+        for start in analyzer.starts(labels[name, key])
+    ]

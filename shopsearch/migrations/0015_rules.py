@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shopsearch', '0013_vocabulary_and_synonyms'),
+        ('shopsearch', '0014_suggestions'),
     ]
 
     operations = [

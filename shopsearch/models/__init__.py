@@ -9,7 +9,7 @@ from shopsearch.models.reranks import Rerank
 from shopsearch.models.rules import Rule, RuleAction, RulePicture, RuleVector
 from shopsearch.models.synonyms import Synonym
 from shopsearch.models.vector_cache import CachedVector
-from shopsearch.models.vocabulary import VocabularyWord
+from shopsearch.models.vocabulary import Suggestion, VocabularyWord
 
 __all__ = [
     "PRODUCT_MODEL",
@@ -34,6 +34,7 @@ __all__ = [
     "RuleVector",
     "SearchDay",
     "StoredImage",
+    "Suggestion",
     "Synonym",
     "VocabularyWord",
 ]

@@ -22,6 +22,11 @@ class EvaluationQueryQuerySet(models.QuerySet["EvaluationQuery"]):
     def by_shoppers(self) -> Self:
         return self.filter(source=EvaluationQuery.Source.SHOPPER)
 
+    def popular(self, index: str, times: int) -> Self:
+        """Those by words that were asked so often or more, and as a rule answered well; the most asked first."""
+        asked = self.filter(index=index, times_asked__gte=times, times_weak__lt=models.F("times_asked") / 2)
+        return asked.exclude(text="").order_by("-times_asked", "pk")
+
     def judged(self) -> Self:
         return self.filter(models.Exists(Judgement.objects.filter(query=models.OuterRef("pk"))))
 

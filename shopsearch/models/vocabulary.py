@@ -1,11 +1,22 @@
-"""The vocabulary: the words that the products of an index have, by which typing errors are corrected."""
+"""The vocabulary: the words and titles of an index's products, for corrections and for suggestions while typing."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch.models.indexed import IndexedQuerySet
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    _Text = models.CharField[str, str]
+else:
+    _Text = models.CharField  # Django's own cannot be subscripted
+
+LAST_CHARACTER = "\U0010ffff"
 
 
 class VocabularyWord(models.Model):
@@ -31,3 +42,60 @@ class VocabularyWord(models.Model):
 
     def __str__(self) -> str:
         return self.word
+
+
+class BytewiseField(_Text):
+    """Text that the database compares character by character, so that one range has all texts that begin alike.
+
+    The rules of a language, by which PostgreSQL and MySQL compare as a rule, may pass over spaces.
+    """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, str | None]:
+        collations = {"postgresql": "C", "mysql": "utf8mb4_bin"}
+        return {**super().db_parameters(connection), "collation": collations.get(connection.vendor)}
+
+
+class SuggestionQuerySet(IndexedQuerySet["Suggestion"]):
+    """Suggestions by what they are, and by how they begin."""
+
+    def products(self) -> Self:
+        return self.filter(filter="")
+
+    def values_of_filters(self) -> Self:
+        return self.exclude(filter="")
+
+    def beginning(self, text: str) -> Self:
+        """Those with a word from which on they begin so; the text is one that ``analyzer.plain`` returned."""
+        return self.filter(start__gte=text, start__lt=text + LAST_CHARACTER)
+
+
+class Suggestion(models.Model):
+    """A title or a filter's value that is offered while a shopper types, once for each of its words."""
+
+    index = models.CharField(_("index"), max_length=100)
+    filter = models.CharField(_("filter"), max_length=100, blank=True)
+    """The filter's name; "" for a product."""
+    key = models.CharField(_("key"), max_length=255)
+    """The product's, or the filter's value."""
+    label = models.CharField(_("label"), max_length=255, blank=True)
+    """What shoppers read for a filter's value."""
+    start = BytewiseField(_("start"), max_length=200)
+    """As ``analyzer.starts`` writes it."""
+    count = models.PositiveIntegerField(_("count"), default=1)
+    """How many products have a filter's value."""
+
+    objects = SuggestionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("suggestion")
+        verbose_name_plural = _("suggestions")
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(
+                fields=("index", "filter", "key", "start"), name="shopsearch_suggestion_unique"
+            ),
+        )
+        indexes = (models.Index(fields=("index", "filter", "start"), name="shopsearch_suggestion_start"),)
+
+    def __str__(self) -> str:
+        return self.start

@@ -27,6 +27,8 @@ NAME_REPEATS = 8
 VERSION = 2
 """Raise it whenever the same text gives other terms: it is part of the collection's field of words."""
 
+MAX_STARTS, START_CHARACTERS = 12, 200
+"""Of a text that is suggested while typing: the words that it is found by, and the characters that are kept of it."""
 WORD_CHARACTERS = 40
 """Of the longest word that typing errors are corrected to."""
 SKU_PART, SKU_CHARACTERS = 4, 32
@@ -520,6 +522,25 @@ def written_words(texts: Iterable[str]) -> list[str]:
     return [word for word in found if 1 < len(word) <= WORD_CHARACTERS and not _UNSPACED.search(word)]
 
 
+def starts(text: str) -> list[str]:
+    """The text by each of its words, for whoever types the beginning of one: the text from there on, then "|" and what
+    stands before, all as ``plain`` writes it. "Red mug" is "red mug" and "mug | red". By both spellings of "ü"; a word
+    without spaces begins at each of its letters; a code such as "AB-12" is "ab12" as well.
+    """
+    found: dict[str, None] = {}
+    for spelling in _spellings(text):
+        words = plain(spelling).split()
+        for place, word in enumerate(words):
+            before = ["|", *words[:place]] if place else []
+            tails = [word[letter:] for letter in range(len(word))] if _UNSPACED.search(word) else [word]
+            found |= {
+                " ".join([tail, *words[place + 1 :], *before])[:START_CHARACTERS]: None for tail in tails
+            }
+        if len(words) > 1 and not re.search(r"\s", text.strip()) and re.search(r"\d", text):
+            found["".join(words)[:START_CHARACTERS]] = None
+    return list(found)[:MAX_STARTS]
+
+
 def stems(text: str, language: str) -> list[str]:
     """Its words without endings and, where their language is known, without words such as "with"."""
     found = _Text(text, language)
@@ -551,7 +572,7 @@ def version_of(languages: Sequence[str]) -> str:
 
 @cache
 def _snowball_version() -> str:
-    """Cached, because to read a package's metadata takes a millisecond."""
+    """To read it from the installed package takes most of a millisecond, and every search asks."""
     major, minor, *_ = version("snowballstemmer").split(".")
     return f"{major}_{minor}"
 

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -404,6 +404,32 @@ class ImageIndex:
         texts, names = self._or_else(nothing, self._texts_and_names, product)
         return [*texts, *names]
 
+    def names_of(self, product: Any) -> list[str]:
+        """Its title and names, by which it is suggested while typing; none if reading them raises, which is logged."""
+        with self.in_its_language():
+            return self._or_else(
+                [], lambda product: [self.get_title(product), *self.get_identifiers(product)], product
+            )
+
+    def labelled_values_of(self, image: Any) -> list[tuple[str, str, str]]:
+        """Each text that the image's product has for a filter: the filter's name, the value, and its label or "".
+
+        Without those of the partition; none if reading them raises, which is logged.
+        """
+        return self._or_else(
+            [], lambda product: list(self._labelled_values(image, product)), self.get_product(image)
+        )
+
+    def _labelled_values(self, image: Any, product: Any) -> Iterator[tuple[str, str, str]]:
+        values = self.filter_values(image)
+        for name, declared in self.filter_fields.items():
+            value = values.get(name)
+            if declared.kind not in ("string", "strings") or name == self.partition_by or not value:
+                continue
+            labels = labels_of(value, follow(product, declared.label)) if declared.label else {}
+            for each in value if isinstance(value, tuple) else (value,):
+                yield name, str(each), labels.get(each, "")
+
     def _or_else(self, otherwise: Answer, ask: Callable[[Any], Answer], product: Any) -> Answer:
         try:
             return ask(product)
@@ -438,6 +464,16 @@ def follow(value: Any, path: str) -> Any:
             rows, rest = value.all(), "__".join(names[place:])
             return [each for row in rows for each in _listed(follow(row, rest))] if rest else list(rows)
     return value() if callable(value) else value
+
+
+def labels_of(value: FilterValue | None, label: Any) -> dict[object, str]:
+    """The label of each value: of several, where there are as many of both, in the same order."""
+    if not isinstance(value, tuple):
+        return {value: str(label or "")}
+    given = list(dict.fromkeys(label)) if isinstance(label, list | tuple) else []
+    return (
+        {one: str(each) for one, each in zip(value, given, strict=True)} if len(given) == len(value) else {}
+    )
 
 
 def _listed(value: Any) -> list[Any]:

@@ -204,6 +204,15 @@ def index_named(name: str) -> ImageIndex:
     return get_index(name)
 
 
+def check_text(text: str) -> None:
+    """Raise QueryError if the text is longer than a query may be."""
+    if len(text) > settings.MAX_QUERY_CHARACTERS:
+        raise QueryError(
+            _("The text is too long; use at most %(most)s characters.")
+            % {"most": settings.MAX_QUERY_CHARACTERS}
+        )
+
+
 def _index_of(product: Any) -> ImageIndex:
     """The index that finds products of this one's model; the shop's own where there are several."""
     own = get_index()
@@ -245,11 +254,7 @@ def _query(index: ImageIndex, request: SearchRequest, like: Sequence[Any]) -> Qu
     """
     if request.like_product is not None:
         return Query()
-    if len(request.text) > settings.MAX_QUERY_CHARACTERS:
-        raise QueryError(
-            _("The text is too long; use at most %(most)s characters.")
-            % {"most": settings.MAX_QUERY_CHARACTERS}
-        )
+    check_text(request.text)
     text, image = " ".join(request.text.split()), request.image
     if like and text:
         image = _opened(index, like[0])

@@ -18,7 +18,7 @@ from django.utils.translation import get_language
 from shopsearch.conf import settings
 from shopsearch.filters import AnyOf, Range, holds
 from shopsearch.registry import ImageIndex
-from shopsearch.registry.index import follow, typed
+from shopsearch.registry.index import follow, labels_of, typed
 from shopsearch.registry.keys import is_storable
 from shopsearch.registry.relations import with_related
 from shopsearch.search.columns import Column, column, finds_its_own_way, narrowed, place_of, products
@@ -186,7 +186,7 @@ def _read(
         if product is None or count > limit:
             continue
         values = (_known(index.filter_values, image) or {}) if names else {}
-        shown = {name: _labels(values.get(name), follow(product, path)) for name, path in labels.items()}
+        shown = {name: labels_of(values.get(name), follow(product, path)) for name, path in labels.items()}
         read.append(Reading(product=product.pk, values=values, labels=shown))
     return read, count <= limit
 
@@ -256,16 +256,6 @@ def _texts_by_product(found: QuerySet[Any], terms: Sequence[F]) -> dict[object, 
         if text is not None:
             texts[product][text] = str(label[0] or "") if label else ""
     return texts
-
-
-def _labels(value: FilterValue | None, label: Any) -> dict[object, str]:
-    """The label of each value: of several, where there are as many of both, in the same order."""
-    if not isinstance(value, tuple):
-        return {value: str(label or "")}
-    given = list(dict.fromkeys(label)) if isinstance(label, list | tuple) else []
-    return (
-        {one: str(each) for one, each in zip(value, given, strict=True)} if len(given) == len(value) else {}
-    )
 
 
 def _known(ask: Callable[..., Answer], *arguments: Any) -> Answer | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from spellchecker import SpellChecker
 
 from shopsearch.indexing.vocabulary import MAX_WORDS
 from shopsearch.models import VocabularyWord
+from shopsearch.models.vocabulary import LAST_CHARACTER
 from shopsearch.registry import ImageIndex, analyzer, get_index
 from shopsearch.search.kept import Kept
 
@@ -99,6 +101,37 @@ class Spelling:
                 self._corrected.clear()
             self._corrected[plain] = self._nearest(plain)
         return self._corrected[plain]
+
+    def completions(self, beginning: str, most: int) -> list[str]:
+        """The words that begin so and that most products have, as they are written; one of a word's endings.
+
+        ``beginning`` is without case and accents.
+        """
+        found = self._beginning(beginning)
+        found.sort(key=lambda word: (-self.words[self._written[word]], word))
+        by_stem: dict[str, str] = {}
+        for word in found:
+            if not analyzer.is_stop_word(word, self.language):
+                by_stem.setdefault(analyzer.stem(word, self.language), self._written[word])
+            if len(by_stem) == most:
+                break
+        return list(by_stem.values())
+
+    def frequency(self, beginning: str) -> int:
+        """How often products say words that begin so."""
+        return sum(self.words[self._written[word]] for word in self._beginning(beginning))
+
+    def written(self, word: str) -> str:
+        """The word with the accents that it is written with most."""
+        return self._written.get(word, word)
+
+    def _beginning(self, beginning: str) -> list[str]:
+        first, end = (bisect_left(self._sorted, each) for each in (beginning, beginning + LAST_CHARACTER))
+        return self._sorted[first:end]
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self._written)
 
     def _nearest(self, word: str) -> str:
         errors = 2 if len(word) >= LONG else 1

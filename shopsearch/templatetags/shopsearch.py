@@ -33,6 +33,7 @@ def shopsearch_widget(
     search = context.get("search")
     return {
         "action": address_of("search"),
+        "suggestions": address_of("api-suggest") if settings.SUGGESTIONS else "",
         "index": index,
         "placeholder": placeholder or _("Words or a picture"),
         "autofocus": autofocus,

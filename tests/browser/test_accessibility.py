@@ -99,6 +99,11 @@ def test_the_search_page_in_all_its_states(inspected, live_server):
             page.locator(".shopsearch-refine__button").click()
             expect(page.locator(".shopsearch-filters__show")).to_be_visible()
             found["the sheet of filters"] = violations(WCAG_22)
+    page.goto(f"{live_server.url}/search/?q=red")
+    page.get_by_role("combobox").first.fill("thi")
+    expect(page.get_by_role("option").filter(visible=True)).to_have_count(4)
+    page.keyboard.press("ArrowDown")
+    found["suggestions"] = violations(WCAG_22)
     assert told(found) == ""
 
 

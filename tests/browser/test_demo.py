@@ -60,12 +60,15 @@ def test_a_leopard_and_a_phone_case_bring_results_and_then_a_better_order_with_a
     page.set_viewport_size(PHONE)
     page.goto(demo.address)
     # A strip of examples once made the hero as wide as itself, and took the search box along.
-    for part in (page.get_by_role("heading", level=1), page.get_by_role("searchbox").first):
+    for part in (
+        page.get_by_role("heading", level=1),
+        page.get_by_role("combobox", name="Search by words").first,
+    ):
         box = part.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= PHONE["width"]
     page.set_viewport_size({"width": 1280, "height": 900})
-    page.get_by_role("searchbox").first.fill("phone case with this image theme")
+    page.get_by_role("combobox", name="Search by words").first.fill("phone case with this image theme")
     page.locator("input[type=file]:not([capture])").first.set_input_files(FOLDER / "leopard.jpg")
 
     titles = page.locator(".shopsearch-card__title")

@@ -64,7 +64,7 @@ class Gate:
 
 
 def search(page, words):
-    box = header(page).get_by_role("searchbox")
+    box = header(page).get_by_role("combobox", name="Search by words")
     box.fill(words)
     box.press("Enter")
 
@@ -159,7 +159,7 @@ def test_words_that_are_typed_while_a_search_loads_are_not_overwritten(shopper, 
     gate = Gate(shopper)
     search(shopper, "red")
     gate.wait_for_one()
-    box = header(shopper).get_by_role("searchbox")
+    box = header(shopper).get_by_role("combobox", name="Search by words")
     box.fill("blue thing")
     gate.open()
     expect(shopper.get_by_role("heading", level=1)).to_have_text("“red”")
@@ -178,7 +178,9 @@ def test_a_search_can_be_cancelled_and_the_page_stays_as_it_was(shopper, live_se
         header(shopper).get_by_role("button", name="Cancel the search").click()
     expect(shopper.locator("[aria-busy=true]")).to_have_count(0)
     gate.open()
-    expect(header(shopper).get_by_role("searchbox")).to_have_value("red")  # the shopper's own words
+    expect(header(shopper).get_by_role("combobox", name="Search by words")).to_have_value(
+        "red"
+    )  # the shopper's own words
     expect(shopper.get_by_role("heading", level=1)).to_have_text("“green”")
     expect(shopper).to_have_url(re.compile("q=green$"))
     expect(header(shopper).get_by_role("button", name="Clear the search")).to_be_visible()
@@ -255,7 +257,7 @@ def test_an_address_that_fails_on_the_way_back_does_not_show_the_page_before(sho
         shopper.go_back()
     expect(shopper.get_by_role("alert").filter(has_text="cannot be reached")).to_be_visible()
     expect(cards(shopper)).to_have_count(0)
-    expect(header(shopper).get_by_role("searchbox")).to_have_value("green")
+    expect(header(shopper).get_by_role("combobox", name="Search by words")).to_have_value("green")
     shopper.unroute("**/search/**")
     shopper.get_by_role("button", name="Try again").click()
     expect_search(shopper, "green")

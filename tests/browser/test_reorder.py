@@ -183,7 +183,7 @@ def test_a_server_that_is_in_trouble_is_left_alone(shopper, live_server, polls):
 
 
 def test_another_search_ends_the_asking_and_going_back_begins_it_anew(shopper, first, polls):
-    box = shopper.get_by_role("search").first.get_by_role("searchbox")
+    box = shopper.get_by_role("search").first.get_by_role("combobox", name="Search by words")
     box.fill("blue")
     red = polls[0]
     with shopper.expect_response(
@@ -212,7 +212,7 @@ def test_another_search_ends_the_asking_and_going_back_begins_it_anew(shopper, f
 def test_a_search_by_the_script_brings_the_ranks_address_with_its_results(shopper, first):
     searches = []
     shopper.on("request", lambda request: searches.append(request.url) if "/search/" in request.url else None)
-    box = shopper.get_by_role("search").first.get_by_role("searchbox")
+    box = shopper.get_by_role("search").first.get_by_role("combobox", name="Search by words")
     box.fill("blue")
     with shopper.expect_response(RERANKS):
         box.press("Enter")

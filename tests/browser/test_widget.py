@@ -44,13 +44,13 @@ def dispatch(page, kind, event, target="body"):
 
 
 def test_words_typed_and_entered_lead_to_an_address_with_results(shopper):
-    box = header(shopper).get_by_role("searchbox")
+    box = header(shopper).get_by_role("combobox", name="Search by words")
     box.fill("red")
     box.press("Enter")
     expect(shopper).to_have_url(re.compile(r"/search/\?q=red$"))
     expect(cards(shopper)).to_have_count(8)
     expect(first_title(shopper)).to_contain_text("red")
-    expect(header(shopper).get_by_role("searchbox")).to_have_value("red")
+    expect(header(shopper).get_by_role("combobox", name="Search by words")).to_have_value("red")
 
 
 def test_the_pages_come_under_the_policy_that_these_tests_are_about(shopper, live_server):
@@ -95,14 +95,14 @@ def test_an_example_picture_is_one_click(shopper):
 def test_words_added_to_a_picture_make_one_query_of_both(shopper):
     choose(shopper, "blue")
     expect(cards(shopper)).to_have_count(8)
-    box = header(shopper).get_by_role("searchbox")
+    box = header(shopper).get_by_role("combobox", name="Search by words")
     box.fill("thing in red")
     box.press("Enter")
     expect(shopper.get_by_role("heading", level=1)).to_have_text("“thing in red” with your picture")
 
 
 def test_a_removed_picture_leaves_the_words(shopper):
-    header(shopper).get_by_role("searchbox").fill("red")
+    header(shopper).get_by_role("combobox", name="Search by words").fill("red")
     choose(shopper, "blue")
     expect(shopper.get_by_role("heading", level=1)).to_have_text("“red” with your picture")
     header(shopper).get_by_role("button", name="Remove the picture").click()
@@ -111,12 +111,12 @@ def test_a_removed_picture_leaves_the_words(shopper):
 
 
 def test_clearing_empties_the_box(shopper):
-    header(shopper).get_by_role("searchbox").fill("red")
+    header(shopper).get_by_role("combobox", name="Search by words").fill("red")
     choose(shopper, "blue")
     expect(cards(shopper)).to_have_count(8)
     header(shopper).get_by_role("button", name="Clear the search").click()
-    expect(header(shopper).get_by_role("searchbox")).to_have_value("")
-    expect(header(shopper).get_by_role("searchbox")).to_be_focused()
+    expect(header(shopper).get_by_role("combobox", name="Search by words")).to_have_value("")
+    expect(header(shopper).get_by_role("combobox", name="Search by words")).to_be_focused()
     expect(shopper.get_by_role("img", name="Your picture")).to_have_count(0)
 
 
@@ -173,7 +173,7 @@ def test_a_picture_of_the_shop_can_be_searched_with(shopper, live_server):
     first_title(shopper).hover()
     shopper.get_by_role("link", name="Find more like red").first.click()
     expect(shopper.get_by_role("heading", level=1)).to_contain_text("Like red thing")
-    box = header(shopper).get_by_role("searchbox")
+    box = header(shopper).get_by_role("combobox", name="Search by words")
     box.fill("blue")
     box.press("Enter")
     expect(shopper.get_by_role("heading", level=1)).to_contain_text("“blue”, like red thing")
@@ -205,7 +205,7 @@ def test_a_file_that_is_no_picture_is_named_in_a_sentence_and_what_was_found_sta
 def test_a_shop_that_cannot_be_reached_is_a_sentence(shopper, live_server):
     shopper.goto(f"{live_server.url}/search/?q=red")
     shopper.route("**/search/**", lambda route: route.fulfill(status=502, body="Bad gateway"))
-    box = header(shopper).get_by_role("searchbox")
+    box = header(shopper).get_by_role("combobox", name="Search by words")
     box.fill("blue")
     with shopper.expect_console_message(lambda message: "502" in message.text):
         box.press("Enter")
@@ -254,7 +254,7 @@ def test_the_keyboard_alone_opens_the_dialog_and_removes_the_picture(shopper):
     remove.focus()
     shopper.keyboard.press("Enter")
     expect(remove).to_have_count(0)
-    expect(header(shopper).get_by_role("searchbox")).to_be_focused()
+    expect(header(shopper).get_by_role("combobox", name="Search by words")).to_be_focused()
 
 
 def test_of_two_boxes_on_a_page_the_one_that_was_used_speaks(shopper):
@@ -272,7 +272,7 @@ class TestWithoutJavaScript:
         return {**browser_context_args, "java_script_enabled": False}
 
     def test_words_are_found_under_an_address(self, shopper):
-        box = header(shopper).get_by_role("searchbox")
+        box = header(shopper).get_by_role("combobox", name="Search by words")
         box.fill("blue")
         box.press("Enter")
         expect(shopper).to_have_url(re.compile(r"/search/\?q=blue$"))

@@ -130,7 +130,23 @@ def test_an_answer_is_for_the_shopper_alone(shop, client):
 def test_the_browser_keeps_the_picture_in_its_tab_alone():
     scripts = "".join(path.read_text() for path in (ROOT / "shopsearch/static").rglob("*.js"))
     assert "sessionStorage.setItem" in scripts
-    assert not re.search(r"localStorage|indexedDB|document\.cookie|caches\.open", scripts)
+    assert not re.search(r"indexedDB|document\.cookie|caches\.open", scripts)
+
+
+def test_recent_searches_stay_in_the_browser():
+    scripts = {path.name: path.read_text() for path in (ROOT / "shopsearch/static").rglob("*.js")}
+    assert [name for name, script in scripts.items() if "localStorage" in script] == ["suggest.js"]
+    assert set(re.findall(r"localStorage\.\w+\(([^,)]*)", scripts["suggest.js"])) == {"RECENT"}
+    assert re.findall(r"searchParams\.set\(\"(\w+)\"", scripts["suggest.js"]) == ["q", "index"]
+
+
+def test_what_is_typed_is_not_kept(shop, client, django_assert_num_queries, caplog):
+    client.get("/api/suggest/", {"q": WORDS})
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get("/api/suggest/", {"q": WORDS})
+    assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
+    assert answer["Cache-Control"] == "no-store"
+    assert WORDS not in caplog.text
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "expired"])

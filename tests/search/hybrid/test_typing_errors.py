@@ -126,7 +126,7 @@ def test_another_process_reads_new_words_before_long(monkeypatch):
 @pytest.mark.django_db
 @pytest.mark.usefixtures("shoes")
 def test_where_errors_are_not_corrected_no_word_is_kept_nor_read(settings, django_assert_num_queries):
-    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "CORRECT_TYPING": False}
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "CORRECT_TYPING": False, "SUGGESTIONS": False}
     assert vocabulary.count_anew(IMAGES) == 0
     assert not VocabularyWord.objects.exists()
     with django_assert_num_queries(0):
