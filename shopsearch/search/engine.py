@@ -350,7 +350,8 @@ def embedded(asked: Understood, collection: Collection | None) -> tuple[Vector |
     if asked.query.text or asked.lead:
         weighted.append((asked.lead.weight if asked.lead else 1.0, asked.query))
     weighted += _of_examples(index, collection, asked.others)
-    weighted += [(-1.0, Query(text=each)) for each in asked.words.excluded]
+    excluded = asked.words.excluded
+    weighted += [(-examples.EXCLUDED_WORDS / len(excluded), Query(text=each)) for each in excluded]
     queries = [each for _weight, each in weighted if isinstance(each, Query)]
     if queries:
         with timed("embed"):

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from shopsearch.types import Vector
 
 MAX_EXAMPLES = 5
-PENALTY = 0.4
-"""How far the unwanted examples push, where the wanted ones pull with 1. Less than 1: see ``steered``."""
+PENALTY = 0.7
+"""How far the unwanted examples push, where the wanted ones pull with 1. Less than 1: see ``steered``. Measured by
+benchmarks/steering.py: less leaves too much of what is unwanted, more loses what is wanted."""
+EXCLUDED_WORDS = 0.4 / PENALTY
+"""The weight of the words that a text excludes, together: word search leaves them out already."""
 MIN_SIDE = 8
 """Pixels; in a smaller part of a picture no model sees anything."""
 
@@ -127,7 +130,7 @@ def steered(weighted: Sequence[tuple[float, Vector]]) -> Vector | None:
     The wanted vectors make a normalised weighted sum; the mean of the unwanted ones, times PENALTY, is taken from it:
     Rocchio's relevance feedback (Rocchio 1971, "Relevance feedback in information retrieval", in Salton's The SMART
     Retrieval System). The penalty cannot throw out what is wanted. As PENALTY is less than 1, the result is within
-    asin(PENALTY) of the wanted sum, 24 degrees, and the wanted sum always scores at least as high as the unwanted mean
+    asin(PENALTY) of the wanted sum, 44 degrees, and the wanted sum always scores at least as high as the unwanted mean
     does. Weights of unwanted vectors that add up to less than 1 push less.
     """
     import numpy as np

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Literal
 
 from django.http import HttpRequest, QueryDict
 from django.utils.functional import cached_property
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from shopsearch.backends import get_reranker
@@ -25,7 +26,7 @@ from shopsearch.storefront.refinements import Address, Refinements
 from shopsearch.types import Result
 
 BOX_SIDES = ("left", "top", "width", "height")
-PICTURE_PARAMETERS = ("picture", "box", *(f"box_{side}" for side in BOX_SIDES))
+PART_PARAMETERS = ("box", *(f"box_{side}" for side in BOX_SIDES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,12 @@ class ShownExample:
     is_wanted: bool
     removal_url: str
     """The same search without it."""
+
+    @property
+    def removal_label(self) -> str:
+        title = self.product.get("title", "")
+        sentence = _("Like %(title)s. Remove") if self.is_wanted else _("Unlike %(title)s. Remove")
+        return sentence % {"title": title}
 
 
 @dataclass(kw_only=True)
@@ -203,7 +210,11 @@ class PageQuery:
 
     @property
     def without_picture_url(self) -> str:
-        return str(self._address.without(*PICTURE_PARAMETERS))
+        return str(self._address.without("picture", *PART_PARAMETERS))
+
+    @property
+    def whole_picture_url(self) -> str:
+        return str(self._address.without(*PART_PARAMETERS))
 
     @property
     def without_example_url(self) -> str:
@@ -272,10 +283,12 @@ class PageQuery:
 
     def _card(self, result: Result) -> Card:
         key = str(result.image.pk)
-        steered = self._address.without("sort")
         similar = dissimilar = ""
-        if self.can_be_steered:
-            similar = str(steered.having("similar", [*self.similar_ids, key]))
+        if not self.can_be_refined:
+            own = {"index": self.index_name} if self.index_name else {}
+            similar = f"{self.path}?{urlencode({**own, 'similar': key})}"
+        elif self.number_of_examples < MAX_EXAMPLES:
+            similar = str(self._address.having("similar", [*self.similar_ids, key]))
             if not self.is_empty:
                 dissimilar = str(self._address.having("dissimilar", [*self.dissimilar_ids, key]))
         return Card(
@@ -286,10 +299,14 @@ class PageQuery:
         )
 
     @property
-    def can_be_steered(self) -> bool:
-        """Whether there is room for another example, and an address to hold it."""
-        known = len(self.similar_ids) + len(self.dissimilar_ids) + (self.picture is not None)
-        return self.can_be_refined and known < MAX_EXAMPLES
+    def number_of_examples(self) -> int:
+        return len(self.similar_ids) + len(self.dissimilar_ids) + (self.picture is not None)
+
+    @property
+    def shows_examples(self) -> bool:
+        """Whether to list the examples: the heading shows one that is all that is searched with."""
+        is_alone = len(self.examples) == 1 and self.similar is not None and not self.text
+        return bool(self.examples) and not is_alone and not self.offset
 
     @cached_property
     def examples(self) -> list[ShownExample]:

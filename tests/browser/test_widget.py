@@ -171,8 +171,8 @@ def test_the_address_of_a_search_by_picture_says_in_another_browser_that_the_pic
 def test_a_picture_of_the_shop_can_be_searched_with(shopper, live_server):
     shopper.goto(f"{live_server.url}/search/?q=red")
     first_title(shopper).hover()
-    shopper.get_by_role("link", name="Find more like red").first.click()
-    expect(shopper.get_by_role("heading", level=1)).to_contain_text("Like red thing")
+    shopper.get_by_role("link", name="More like red").first.click()
+    expect(shopper.get_by_role("heading", level=1)).to_contain_text("“red”, like red thing")
     box = header(shopper).get_by_role("searchbox")
     box.fill("blue")
     box.press("Enter")
@@ -237,7 +237,7 @@ def test_everything_is_within_reach_of_the_keyboard(shopper, live_server):
     rest = [name for name in reached[8:] if not name.endswith("products")]  # the ranges of the price
     assert [each.split()[0] for each in rest[:2]] == ["In", "Sort"]
     assert rest[2].startswith("red thing")
-    assert rest[3] == f"Find more like {rest[2]}"
+    assert rest[3:5] == [f"More like {rest[2]}", f"Less like {rest[2]}"]
     shopper.get_by_role("link", name="Skip to the results").focus()
     shopper.keyboard.press("Enter")
     expect(first_title(shopper)).to_be_focused()
