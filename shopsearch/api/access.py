@@ -39,6 +39,7 @@ from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
 from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
 from shopsearch.search.engine import answer
+from shopsearch.search.examples import Box, Example
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.telemetry import metrics
 from shopsearch.telemetry.outages import Outage
@@ -67,13 +68,19 @@ FORM_BYTES = 256 * 1024
 
 @contextmanager
 def visit(
-    visitor: Request | HttpRequest, request: SearchRequest, *, image_url: str = "", collect: bool = False
+    visitor: Request | HttpRequest,
+    request: SearchRequest,
+    *,
+    image_url: str = "",
+    box: Box | None = None,
+    collect: bool = False,
 ) -> Iterator[SearchAnswer]:
     """The answer to a visitor's search, which has one of the process's places while inside.
 
-    ``image_url`` is fetched and takes the place of a picture. With ``collect`` the shopper lets the shop keep the
-    words. Above the rate of reranks the search is answered without one. Raises Throttled above the rate of pictures,
-    Busy where no place is free, ImageUnavailable, and what ``shopsearch.search.engine.answer`` raises.
+    ``image_url`` is fetched and is the first example, ``box`` the part of it that is meant. With ``collect`` the
+    shopper lets the shop keep the words. Above the rate of reranks the search is answered without one. Raises Throttled
+    above the rate of pictures, Busy where no place is free, ImageUnavailable, and what
+    ``shopsearch.search.engine.answer`` raises.
     """
     kind: Kind = "image" if request.has_picture or image_url else "text"
     if kind == "image":
@@ -82,7 +89,8 @@ def visit(
         from shopsearch.images import download  # its HTTP client is a third of what the app adds to a start
 
         # Before the search has a place, so that a slow server holds none.
-        request = replace(request, image=BytesIO(download.fetched(image_url)))
+        picture = Example(image=BytesIO(download.fetched(image_url)), box=box)
+        request = replace(request, examples=(picture, *request.examples))
     if request.wants_rerank and not may_rerank(visitor):
         request = replace(request, wants_rerank=False)
     with admitted(kind):

@@ -10,10 +10,11 @@ from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import AllowAny
 
-from shopsearch.api.serializers import PageParameters, SearchForm, SearchParameters, SuggestParameters
+from shopsearch.api.serializers import MANY, PageParameters, SearchForm, SearchParameters, SuggestParameters
 from shopsearch.conf import settings
 from shopsearch.filters import FALSE, TRUE
 from shopsearch.registry import get_indexes
+from shopsearch.search.examples import MAX_EXAMPLES
 from shopsearch.search.sorting import sort_names
 from shopsearch.types import FilterType
 
@@ -41,6 +42,23 @@ _FILTERS: dict[FilterType, dict[str, Any]] = {
 }
 _DIGITS = {0: "^[0-9]$", 1: "^[1-9]$", None: r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$"}
 """Numbers written as text, by their minimum: an offset's, a limit's, a filter's."""
+
+
+_KEY = {"anyOf": [{"type": "integer"}, _WORDS]}
+_WEIGHTS = [{"minimum": -1, "maximum": -0.01}, {"minimum": 0.01, "maximum": 1}]
+_EXAMPLE = {
+    "type": "object",
+    "properties": {
+        "product": _KEY,
+        "image_id": _KEY,
+        "weight": {"anyOf": [{"type": "number", **each} for each in _WEIGHTS]},
+    },
+    "oneOf": [{"required": ["product"]}, {"required": ["image_id"]}],
+    "additionalProperties": False,
+}
+_EXAMPLES_AS_TEXT = r'^\[\{"(product|image_id)":"[A-Za-z0-9-]{1,40}"(,"weight":-?(1|0\.[1-9]))?\}\]$'
+"""One of them, as it may be written; there may be more."""
+_SHARE = r"(0|0?\.[1-4][0-9]{0,5})"
 
 
 class GuardedSchema(AutoSchema):
@@ -79,9 +97,12 @@ class QuerySchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         needs: dict[str, Any] = {"required": ["q"]} if "q" in fields else {}
         if isinstance(self.target, SearchForm):
             needs = {
-                "anyOf": [{"required": [name]} for name in ("q", "image", "image_url") if name in fields]
+                "anyOf": [
+                    {"required": [name]} for name in ("q", "image", "image_url", "like") if name in fields
+                ]
             }
         if isinstance(self.target, SearchObject):
+            needs = {"anyOf": [{"required": [name]} for name in ("q", "like", "examples")]}
             properties = {name: _in_json(name, each) for name, each in properties.items()}
         return {"type": "object", "properties": properties, "additionalProperties": False, **needs}
 
@@ -107,6 +128,12 @@ def _parameter(name: str) -> dict[str, Any]:
         return {**_TEXT, "maxLength": 20}
     if name == "image":
         return {"type": "string", "format": "binary"}
+    if name in MANY:
+        return {"type": "array", "items": _WORDS, "minItems": 1, "maxItems": MAX_EXAMPLES}
+    if name == "examples":
+        return {"type": "string", "pattern": _EXAMPLES_AS_TEXT}
+    if name == "box":
+        return {"type": "string", "pattern": rf"^{_SHARE},{_SHARE},0?\.[3-5],0?\.[3-5]$"}
     return {"type": "string", "format": "uri"} if name == "image_url" else _FLAG
 
 
@@ -129,6 +156,10 @@ def _in_json(name: str, described: dict[str, Any]) -> dict[str, Any]:
     notes = {key: value for key, value in described.items() if key in ("description", "default")}
     if name == "q":
         return {"anyOf": [described, {"type": "number"}]}
+    if name in MANY:
+        return {**described, "items": {"anyOf": [_WORDS, {"type": "integer"}]}}
+    if name == "examples":
+        return {"type": "array", "items": _EXAMPLE, "minItems": 1, "maxItems": MAX_EXAMPLES, **notes}
     if "items" in described:
         value = _value_in_json(described["items"])
         return {"oneOf": [value, {"type": "array", "items": value}], **notes}

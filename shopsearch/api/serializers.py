@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -21,6 +22,7 @@ from shopsearch.exceptions import QueryError
 from shopsearch.models import RuleAction
 from shopsearch.registry.keys import is_storable
 from shopsearch.search.addresses import address_of
+from shopsearch.search.examples import MAX_EXAMPLES, Box, Example
 from shopsearch.search.facets import Facet, FacetRange, FacetValue
 from shopsearch.search.request import SearchAnswer
 from shopsearch.search.rules import Banner, Rule
@@ -41,6 +43,45 @@ class FlagField(serializers.BooleanField):
         if written not in filters.TRUE + filters.FALSE:
             self.fail("invalid", input=data)
         return written in filters.TRUE
+
+
+class ProductsField(serializers.ListField):
+    """Keys of products, each a parameter of its own."""
+
+    child = serializers.CharField()
+
+
+class ExamplesField(serializers.Field[Any, Any, Any, Any]):
+    """A list of objects in JSON: as it is in a body of JSON, as its text in an address or a form."""
+
+    def to_internal_value(self, data: Any) -> list[Example]:
+        if isinstance(data, str):
+            try:
+                data = json.loads(data)
+            except (ValueError, RecursionError):
+                data = None
+        if not (isinstance(data, list) and all(isinstance(each, dict) for each in data)):
+            raise QueryError('examples is a list of objects, as [{"product": "12", "weight": -1}].')
+        return [_example(each) for each in data[: MAX_EXAMPLES + 1]]
+
+
+def _example(given: dict[str, Any]) -> Example:
+    if strange := given.keys() - {"product", "image_id", "weight"}:
+        raise QueryError(f"An example has product or image_id, and weight; not {str(min(strange))[:60]!r}.")
+    keys = {name: given[name] for name in ("product", "image_id") if given.get(name) is not None}
+    if not all(isinstance(key, str | int) and is_storable(key) for key in keys.values()):
+        raise QueryError("An example's product and image_id are ids, as results have them.")
+    weight = given.get("weight", 1)
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise QueryError("An example's weight is a number from -1 to 1, but not 0.")
+    return Example(**keys, weight=weight)
+
+
+class BoxField(serializers.CharField):
+    """Four numbers separated by commas."""
+
+    def to_internal_value(self, data: Any) -> Box:  # type: ignore[override]
+        return Box.of(super().to_internal_value(data).split(","))
 
 
 class NamesField(serializers.CharField):
@@ -78,7 +119,7 @@ class PageParameters(serializers.Serializer[Any]):
         names = set(self.fields)
         if strange := (RESERVED - names - self.ignored) & data.keys():
             raise QueryError(f"{min(strange)} is not a parameter here.")
-        own = {name: data[name][-1] for name in names & data.keys()}
+        own = {name: data[name] if name in MANY else data[name][-1] for name in names & data.keys()}
         filters = {name: values for name, values in data.items() if name not in RESERVED}
         return {**super().to_internal_value(own), "filters": filters}
 
@@ -119,6 +160,19 @@ class SearchParameters(PageParameters):
         error_messages={"invalid": "rerank must be true or false."},
         help_text="Whether to make a better order, which can be asked for a moment later.",
     )
+    like = ProductsField(
+        required=False,
+        help_text="Ids of products that the results should be like, by the shop's own pictures of them.",
+    )
+    unlike = ProductsField(required=False, help_text="Ids of products that the results should be unlike.")
+    examples = ExamplesField(
+        required=False,
+        help_text=(
+            "Products or images of the shop that the results should be like or unlike, with a weight from -1 to 1: "
+            '[{"product": "12"}, {"image_id": "7", "weight": -0.5}]. In an address and in a form, the text of it. '
+            f"At most {MAX_EXAMPLES} with those of like and unlike, and with the picture."
+        ),
+    )
     collect = FlagField(
         required=False,
         error_messages={"invalid": "collect must be true or false."},
@@ -141,10 +195,22 @@ class SearchForm(SearchParameters):
         help_text="Instead of a file: the https address of a picture, where the shop fetches any; POST only.",
     )
 
+    box = BoxField(
+        required=False,
+        help_text="The part of the picture that is meant: left, top, width and height in shares of its own.",
+    )
+
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "image_url" in asked and "image" in asked:
             raise QueryError("Send a picture or its address, not both.")
-        return asked
+        if "box" in asked and not ("image_url" in asked or "image" in asked):
+            raise QueryError("box is a part of a picture: send the picture as well.")
+        examples = asked.pop("examples", [])
+        if "image" in asked:
+            examples.insert(0, Example(image=asked.pop("image"), box=asked.pop("box", None)))
+        examples += [Example(product=key) for key in asked.pop("like", [])]
+        examples += [Example(product=key, weight=-1) for key in asked.pop("unlike", [])]
+        return {**asked, "examples": tuple(examples)}
 
 
 class SuggestParameters(PageParameters):
@@ -170,6 +236,8 @@ class SuggestParameters(PageParameters):
 
 RESERVED = frozenset(SearchForm().fields) | SearchForm.ignored
 """Parameters that no filter may be named like."""
+MANY = frozenset({"like", "unlike"})
+"""Those of them that take several values."""
 
 
 def parameters_of(*sources: Any) -> dict[str, list[Any]]:
@@ -180,18 +248,23 @@ def parameters_of(*sources: Any) -> dict[str, list[Any]]:
     parameters: dict[str, list[Any]] = {}
     for source in sources:
         for name in source:
-            given = source.getlist(name) if isinstance(source, QueryDict) else source[name]
-            is_list = isinstance(given, list)
+            is_form = isinstance(source, QueryDict)
+            given = source.getlist(name) if is_form else source[name]
+            is_list = isinstance(given, list) and (is_form or name != "examples")
             values = [value for value in (given if is_list else [given]) if value is not None and value != ""]
             if name != "image" and any(isinstance(value, UploadedFile) for value in values):
                 raise QueryError(f"{name[:60]!r} cannot be a file; only image is one.")
             if not all(map(is_storable, (name, *values))):
                 raise QueryError("The request has characters that are not text; type it again.")
+            if name == "examples" and len(values) < 2:
+                parameters.update({name: values} if values else {})
+                continue
             if any(isinstance(value, dict | list) for value in values):
                 raise QueryError(
                     f"{name[:60]!r} takes one value, or a list of them, and nothing nested deeper."
                 )
-            if name in RESERVED and (len(values) > 1 or isinstance(source.get(name), list)):
+            is_one = name in RESERVED and name not in MANY
+            if is_one and (len(values) > 1 or isinstance(source.get(name), list)):
                 raise QueryError(f"{name} takes one value.")
             if values:
                 parameters[name] = values
@@ -404,6 +477,8 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
         request, parameters = self.context["request"], self.context["parameters"]
         left_out = ("image", "image_url", "offset")
         kept = {name: values for name, values in parameters.items() if name not in left_out}
+        if "examples" in kept and not isinstance(kept["examples"][0], str):
+            kept["examples"] = [json.dumps(kept["examples"][0], separators=(",", ":"))]
         query = urlencode({**kept, "offset": offset}, doseq=True)
         return str(request.build_absolute_uri(f"{request.path}?{query}"))
 

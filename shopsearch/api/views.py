@@ -42,6 +42,7 @@ from shopsearch.api.serializers import (
 )
 from shopsearch.conf import settings
 from shopsearch.exceptions import Busy, QueryError
+from shopsearch.search.examples import Example
 from shopsearch.search.request import SearchRequest
 from shopsearch.search.suggestions import suggest
 
@@ -165,7 +166,8 @@ class SearchView(GuardedView):
         parameters = parameters_of(*sources)
         asked = _FORM.run_validation(parameters)
         image_url, collect = asked.pop("image_url", ""), asked.pop("collect", False)
-        with visit(request, SearchRequest(**asked), image_url=image_url, collect=collect) as answer:
+        box = asked.pop("box", None)
+        with visit(request, SearchRequest(**asked), image_url=image_url, box=box, collect=collect) as answer:
             context = {"request": request, "index": answer.index, "parameters": parameters}
             return Response(SearchAnswerSerializer(answer, context=context).data)
 
@@ -205,8 +207,8 @@ class SimilarView(SearchView):
         """Nothing, rather than an error, while the product is not indexed yet."""
         parameters = parameters_of(request.query_params)
         asked = _PAGE.run_validation(parameters)
-        with visit(request, SearchRequest(like_product=product_id, **asked)) as answer:
-            if answer.like is None:
+        with visit(request, SearchRequest(examples=(Example(product=product_id),), **asked)) as answer:
+            if not answer.examples:
                 unknown = {"code": "not_found", "detail": "The shop shows no such product."}
                 return Response(unknown, status=status.HTTP_404_NOT_FOUND)
             context = {"request": request, "index": answer.index, "parameters": parameters}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,8 @@ from shopsearch.images import decode, normalised
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
-from shopsearch.search import calibration, reranking, retrieval, rules, sorting
+from shopsearch.search import calibration, examples, reranking, retrieval, rules, sorting
+from shopsearch.search.examples import Example, KnownExample
 from shopsearch.search.facets import Facet, Number, facet_names, facets, facets_of
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.result_set import ResultSet, result_set
@@ -31,10 +32,8 @@ from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Query, Result
 
 if TYPE_CHECKING:
-    from shopsearch.types import Vector, Vectors
+    from shopsearch.types import Vector
 
-EXCLUDED_WEIGHT = 0.4
-"""What the vector of an excluded word counts, whose own is 1."""
 MAX_IMAGES = 64
 """Of a product with more images, the first ones say what it looks like."""
 
@@ -65,7 +64,7 @@ def search(
     """
     asked = SearchRequest(
         text=text,
-        image=image,
+        examples=() if image is None else (Example(image=image),),
         index=index,
         filters=filters or {},
         limit=limit,
@@ -93,7 +92,7 @@ def similar(
     Raises FilterError and QueryError for what the caller can correct, and VectorStoreError while the store is away.
     """
     asked = SearchRequest(
-        like_product=product.pk,
+        examples=(Example(product=product.pk),),
         index=index or _index_of(product).name,
         filters=filters or {},
         limit=limit,
@@ -110,8 +109,9 @@ class Understood:
     index: ImageIndex
     query: Query
     words: UnderstoodText
-    like: Sequence[Any]
-    """The images of the shop that the results should be like."""
+    examples: Sequence[KnownExample]
+    lead: KnownExample | None
+    """The example whose picture the query has, and embeds together with the words."""
     condition: Filter | None
     sort: str
     """"" for relevance."""
@@ -123,9 +123,14 @@ class Understood:
         return self.request.offset + self.limit
 
     @property
-    def is_by_stored_vector(self) -> bool:
-        """Whether a vector that the store holds is searched with, unless it has none."""
-        return not self.query.text and (self.request.like_product is not None or bool(self.like))
+    def others(self) -> list[KnownExample]:
+        """The examples that count by vectors of their own."""
+        return [each for each in self.examples if each is not self.lead]
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether the query alone does not say what is asked."""
+        return bool(self.others) and (bool(self.query.text or self.lead) or len(self.others) > 1)
 
 
 @timed("total")
@@ -150,14 +155,15 @@ def answer(request: SearchRequest) -> SearchAnswer:
         match=calibration.match_of(found.best, weak_below),
         retrieval=found.retrieval,
         is_named=found.is_named,
-        like=asked.like[0] if asked.like else None,
+        examples=asked.examples,
+        is_steered=asked.is_steered,
         facets=counts,
         number=number,
         rules=fired,
         banner=rules.banner_of(fired),
         redirect=rules.redirect_of(fired),
     )
-    if request.wants_rerank and not asked.sort:
+    if request.wants_rerank and not asked.sort and not asked.is_steered:
         return replace(answered, rerank=reranking.request(asked.index, answered))
     return answered
 
@@ -178,15 +184,16 @@ def understood(request: SearchRequest) -> Understood:
     condition = parse(request.filters, index.filter_types)
     sort = sorting.checked_sort(index, request.sort)
     counted = None if request.facets is None else facet_names(index, request.facets)
-    like = _images_of_the_shop(index, request)
-    query = _query(index, request, like)
+    known = list(_known(index, request.examples))
+    query, lead = _query(index, request, known)
     words = _words(index, request, query)
     return Understood(
         request=request,
         index=index,
         query=replace(query, text=words.text),
         words=words,
-        like=like,
+        examples=known,
+        lead=lead,
         condition=condition,
         sort=sort,
         limit=limit,
@@ -234,38 +241,52 @@ def _page_size(request: SearchRequest) -> int:
     return int(min(limit, settings.MAX_RESULTS - request.offset))
 
 
-def _images_of_the_shop(index: ImageIndex, request: SearchRequest) -> Sequence[Any]:
-    """The images that the results should be like. Raises QueryError for an image that the shop does not show."""
-    images = index.get_queryset()
-    if request.like_product is not None:
-        return list(index.images_of([request.like_product], images)[:MAX_IMAGES])
-    if request.like_image is None:
-        return ()
-    shown = list(images.filter(pk__in=keys_from(index.model, [request.like_image])))
-    if not shown or index.get_product(shown[0]) is None:
-        raise QueryError(_("That product is no longer in the shop. Search for something else."))
-    return shown
+def _known(index: ImageIndex, asked: Sequence[Example]) -> Iterable[KnownExample]:
+    """The examples, without those that the shop does not show any more. Raises QueryError and ImageError."""
+    examples.check(asked)
+    shown = index.get_queryset()
+    for each in asked:
+        if each.image is not None:
+            picture = each.image if isinstance(each.image, Image) else decode(each.image)
+            part = picture if each.box is None else each.box.cut(picture)
+            yield KnownExample(weight=each.weight, picture=normalised(part))
+            continue
+        if each.product is not None:
+            images = list(index.images_of([each.product], shown)[:MAX_IMAGES])
+        else:
+            images = list(shown.filter(pk__in=keys_from(index.model, [each.image_id])))
+        product = index.get_product(images[0]) if images else None
+        if product is not None:
+            yield KnownExample(
+                weight=each.weight, images=images, product=product, can_be_embedded=each.image_id is not None
+            )
 
 
-def _query(index: ImageIndex, request: SearchRequest, like: Sequence[Any]) -> Query:
-    """The words without extra spaces, and the picture made small; empty for a product of the shop.
+def _query(
+    index: ImageIndex, request: SearchRequest, known: Sequence[KnownExample]
+) -> tuple[Query, KnownExample | None]:
+    """The words without extra spaces and the picture of the leading example; both empty where stored vectors do.
 
     An image of the shop is opened where its stored vector is not enough: for words beside it, and for a reranker.
     """
-    if request.like_product is not None:
-        return Query()
     check_text(request.text)
-    text, image = " ".join(request.text.split()), request.image
-    if like and text:
-        image = _opened(index, like[0])
-    elif like and request.wants_rerank and get_reranker() is not None:
-        with suppress(ImageError):
-            image = _opened(index, like[0])
-    elif not text and image is None and not like:
+    text = " ".join(request.text.split())
+    wanted = [each for each in known if each.is_wanted]
+    lead = next((each for each in wanted if each.picture), None)
+    if lead is not None:
+        return Query(text=text, image=lead.picture), lead
+    if text and wanted:
+        return Query(text=text, image=normalised(_opened(index, wanted[0].images[0]))), wanted[0]
+    if text:
+        return Query(text=text), None
+    if not request.examples:
         raise EmptyQuery
-    if image is not None and not isinstance(image, Image):
-        image = decode(image)
-    return Query(text=text, image=None if image is None else normalised(image))
+    if not any(each.is_wanted for each in request.examples):
+        raise QueryError(_("Say what you look for as well: words, a picture, or a product that it is like."))
+    if len(known) == 1 and known[0].can_be_embedded and request.wants_rerank and get_reranker() is not None:
+        with suppress(ImageError):
+            return Query(image=normalised(_opened(index, known[0].images[0]))), None
+    return Query(), None
 
 
 def _words(index: ImageIndex, request: SearchRequest, query: Query) -> UnderstoodText:
@@ -301,7 +322,9 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None,
     The model that embeds the query is the one that made the live collection, even if another one goes live meanwhile.
     """
     index = asked.index
-    own = {index.get_product(image).pk for image in asked.like}
+    if not (asked.query.text or any(each.is_wanted for each in asked.examples)):
+        return Found(), None, None, ()
+    own = {each.product.pk for each in asked.examples if each.product is not None}
     wanted = settings.SORTED_RESULTS if asked.sort else asked.end + 1
     while True:
         collection = retrieval.live(index)
@@ -334,14 +357,14 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None,
 def _fired(asked: Understood, collection: Collection, vector: Vector) -> Sequence[rules.Rule]:
     """The rules that the search fires. What is like a product, on that product's own page, is no search."""
     request, query = asked.request, asked.query
-    if request.like_product is not None:
+    if not query.text and all(each.product is not None for each in request.examples):
         return ()
     known = request.rules
     if known is None:
         known = rules.in_force(asked.index, collection.space)
     if not known:
         return ()
-    look = None if query.kind == "text" and not asked.is_by_stored_vector else vector
+    look = None if query.text else vector
     if query.kind == "composed" and any(rule.looks is not None for rule in known):
         # The words say how the product should differ from the picture: the rule means the picture.
         look = get_query_embedder(collection.space).embed([Query(image=query.image)])[0]
@@ -374,48 +397,54 @@ def _check_filters(asked: Understood, collection: Collection) -> None:
 def embedded(asked: Understood, collection: Collection | None) -> tuple[Vector | None, float | None]:
     """What to search with, and the score below which a result is a weak match; a stored vector has no such score.
 
-    None for a product of which the store has no vector.
+    None where the store has no vector of what is wanted.
     """
-    index, query = asked.index, asked.query
-    if asked.is_by_stored_vector:
-        vector = _stored_vector(index, collection, asked.like)
-        if vector is not None or asked.request.like_product is not None:
-            return vector, None
-        query = replace(query, image=query.image or normalised(_opened(index, asked.like[0])))
-    space = collection.space if collection else ""
-    with timed("embed"):
-        embedded = get_query_embedder(space).embed(
-            [query, *(Query(text=each) for each in asked.words.excluded)]
-        )
-        vector = without(embedded[0], embedded[1:])
-    return vector, calibration.weak_below(index.name, space, query.kind, vector)
+    index, space = asked.index, collection.space if collection else ""
+    weighted: list[tuple[float, Vector | Query]] = []
+    if asked.query.text or asked.lead:
+        weighted.append((asked.lead.weight if asked.lead else 1.0, asked.query))
+    weighted += _of_examples(index, collection, asked.others)
+    excluded = asked.words.excluded
+    weighted += [(-examples.EXCLUDED_WORDS / len(excluded), Query(text=each)) for each in excluded]
+    queries = [each for _weight, each in weighted if isinstance(each, Query)]
+    if queries:
+        with timed("embed"):
+            made = iter(get_query_embedder(space).embed(queries))
+    vectors = [(weight, next(made) if isinstance(each, Query) else each) for weight, each in weighted]
+    vector = examples.steered(vectors)
+    wanted = [each for weight, each in weighted if weight > 0]
+    if vector is None or len(wanted) != 1 or not isinstance(wanted[0], Query):
+        return vector, None
+    return vector, calibration.weak_below(index.name, space, wanted[0].kind, vector)
 
 
-def without(vector: Vector, excluded: Sequence[Vector] | Vectors) -> Vector:
-    """The vector turned away from what is excluded, so little that it stays nearest to what is wanted."""
-    if not len(excluded):
-        return vector
-    import numpy as np
-
-    away = vector - EXCLUDED_WEIGHT * np.mean(excluded, axis=0)
-    return np.asarray(away / np.linalg.norm(away), np.float32)
-
-
-def _stored_vector(index: ImageIndex, collection: Collection | None, images: Sequence[Any]) -> Vector | None:
-    """The mean of what the collection holds of these images; None where it holds none of them."""
-    if collection is None or not images:
-        return None
-    with timed("store"):
-        held = get_vector_store().fetch(collection.name, [index.entity_id(image.pk) for image in images])
-    if not held:
-        if retrieval.live(index) != collection:
+def _of_examples(
+    index: ImageIndex, collection: Collection | None, known: Sequence[KnownExample]
+) -> Iterable[tuple[float, Vector | Query]]:
+    """Each example's weight, with the vector that the store has of it, or with the picture that is to be embedded."""
+    ids = [index.entity_id(image.pk) for each in known for image in each.images]
+    held: dict[str, Vector] = {}
+    if ids and collection is not None:
+        with timed("store"):
+            held = {each.id: each.vector for each in get_vector_store().fetch(collection.name, ids)}
+        if not held and retrieval.live(index) != collection:
             raise Replaced
-        return None
+    for each in known:
+        vectors = [held[key] for image in each.images if (key := index.entity_id(image.pk)) in held]
+        if vectors:
+            yield each.weight, _mean(vectors)
+        elif each.picture is not None:
+            yield each.weight, Query(image=each.picture)
+        elif each.can_be_embedded:
+            yield each.weight, Query(image=normalised(_opened(index, each.images[0])))
+
+
+def _mean(vectors: Sequence[Vector]) -> Vector:
     import numpy as np
 
-    mean = np.mean([entity.vector for entity in sorted(held, key=lambda entity: entity.id)], axis=0)
+    mean = np.mean(vectors, axis=0)
     length = float(np.linalg.norm(mean))
-    return np.asarray(mean / length if length else held[0].vector, np.float32)
+    return np.asarray(mean / length if length else vectors[0], np.float32)
 
 
 def page_of(asked: Understood, found: Found) -> tuple[Result, ...]:

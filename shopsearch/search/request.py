@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
 from django.utils.translation import get_language
 
+from shopsearch.search.examples import Example, KnownExample
 from shopsearch.types import Match, Query, Result, Retrieval
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from shopsearch.models import Rerank
     from shopsearch.registry import ImageIndex
     from shopsearch.search.facets import Facet, Number
@@ -32,12 +31,10 @@ class SearchRequest:
     """Of the text, such as "es"; the active language unless given."""
     correct: bool = True
     """Whether typing errors in the text may be corrected."""
-    image: Image | BinaryIO | bytes | None = None
-    """What ``shopsearch.images.decode`` returns, or what it takes."""
-    like_product: object = None
-    """The key of a product of the shop: by its images' stored vectors, without asking a model."""
-    like_image: object = None
-    """The key of an image of the shop: by its stored vector, or, with ``text``, as a shopper's picture."""
+    examples: Sequence[Example] = ()
+    """What the results should be like or unlike, at most MAX_EXAMPLES. The words say what should be different from the
+    first picture that is wanted, or, without one, from the first image of the shop; the others count by their vectors.
+    """
     filters: Mapping[str, object] = field(default_factory=dict)
     """As ``shopsearch.filters.parse`` takes them."""
     sort: str = ""
@@ -55,7 +52,11 @@ class SearchRequest:
 
     @property
     def has_picture(self) -> bool:
-        return self.image is not None or self.like_image is not None
+        """Whether a picture may have to be decoded."""
+        return any(
+            each.image is not None or each.image_id is not None or (self.text and each.is_wanted)
+            for each in self.examples
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +82,8 @@ class SearchAnswer:
     """What found the results."""
     is_named: bool = False
     """Whether the best result of all pages has exactly the asked name."""
-    like: Any = None
-    """The image of the shop that was searched with, or the first image of the product; None where none was, or where
-    the shop does not show it."""
+    examples: Sequence[KnownExample] = ()
+    """Those of the request that the shop still shows, and its pictures."""
     facets: Sequence[Facet] | None = None
     """None where none were asked for."""
     number: Number | None = None
@@ -94,5 +94,7 @@ class SearchAnswer:
     """What a rule says above the results."""
     redirect: str = ""
     """Where a rule leads this search: a page of this shop, or of a host that RULE_HOSTS allows."""
+    is_steered: bool = False
+    """Whether examples count beside what ``query`` says: then a reranker, which sees the query, has no say."""
     rerank: Rerank | None = None
     """The better order that was asked for; None where none was, or where there is nothing to gain."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 from urllib.parse import urlsplit
 
 from django.http import HttpRequest, QueryDict
 from django.utils.functional import cached_property
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from shopsearch.backends import get_reranker
@@ -18,12 +19,16 @@ from shopsearch.filters import FALSE
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, find_index, get_index
 from shopsearch.search.addresses import address_of
+from shopsearch.search.examples import MAX_EXAMPLES, Box, Example
 from shopsearch.search.facets import Number
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.rules import Banner
 from shopsearch.search.sorting import is_relevance
 from shopsearch.storefront.refinements import Address, Refinements
 from shopsearch.types import Result
+
+BOX_SIDES = ("left", "top", "width", "height")
+PART_PARAMETERS = ("box", *(f"box_{side}" for side in BOX_SIDES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +39,34 @@ class Card:
     product: Mapping[str, Any]
     """What the index's ``describe`` says of it."""
     similar_url: str
+    """The same search, for more like this; "" where it has as many examples as it may have."""
+    dissimilar_url: str = ""
+    """The same search, for less like this; "" where it can have no such example."""
 
     @property
     def similar_label(self) -> str:
         """What a screen reader says of the link to what is like it."""
-        return _("Find more like %(title)s") % {"title": self.product.get("title", "")}
+        return _("More like %(title)s") % {"title": self.product.get("title", "")}
+
+    @property
+    def dissimilar_label(self) -> str:
+        return _("Less like %(title)s") % {"title": self.product.get("title", "")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownExample:
+    """A product of the shop that the results should be like or unlike, as ``shopsearch/_examples.html`` shows it."""
+
+    product: Mapping[str, Any]
+    is_wanted: bool
+    removal_url: str
+    """The same search without it."""
+
+    @property
+    def removal_label(self) -> str:
+        title = self.product.get("title", "")
+        sentence = _("Like %(title)s. Remove") if self.is_wanted else _("Unlike %(title)s. Remove")
+        return sentence % {"title": title}
 
 
 @dataclass(kw_only=True)
@@ -81,7 +109,7 @@ class PageQuery:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.text or self.picture is not None or self.similar_id or self.awaits_picture)
+        return not (self.text or self.picture is not None or self.similar_ids or self.awaits_picture)
 
     @property
     def awaits_picture(self) -> bool:
@@ -89,9 +117,13 @@ class PageQuery:
         return self.picture is None and bool(self.parameters.get("picture"))
 
     @property
-    def similar_id(self) -> str:
-        with_picture = self.picture is not None or self.awaits_picture
-        return "" if with_picture else self.parameters.get("similar", "")
+    def similar_ids(self) -> list[str]:
+        """Of images of the shop that the results should be like."""
+        return self._address.all("similar")
+
+    @property
+    def dissimilar_ids(self) -> list[str]:
+        return self._address.all("dissimilar")
 
     @cached_property
     def conditions(self) -> dict[str, list[str]]:
@@ -110,7 +142,7 @@ class PageQuery:
 
     @property
     def can_be_sorted(self) -> bool:
-        return bool(self.text or not self.similar_id)
+        return bool(self.text or self.picture is not None or not self.similar_ids)
 
     @property
     def shows_refinements(self) -> bool:
@@ -126,8 +158,7 @@ class PageQuery:
         return SearchRequest(
             text=self.text,
             correct=self.corrects,
-            image=self.picture,
-            like_image=self.similar_id or None,
+            examples=list(self._examples),
             index=self.index.name,
             filters=self.conditions,
             sort=self.sort,
@@ -136,6 +167,29 @@ class PageQuery:
             facets=["*"] if self.shows_refinements else None,
             wants_rerank=self.wants_rerank and self.can_be_refined,
         )
+
+    @property
+    def _examples(self) -> Iterator[Example]:
+        if self.picture is not None:
+            yield Example(image=self.picture, box=self.box)
+        for key in self.similar_ids:
+            yield Example(image_id=key)
+        for key in self.dissimilar_ids:
+            yield Example(image_id=key, weight=-1)
+
+    @property
+    def box(self) -> Box | None:
+        """The part of the picture that is meant, from the script's one parameter or the form's four percentages.
+
+        Raises QueryError for a part that is none.
+        """
+        if given := self.parameters.get("box", ""):
+            return Box.of(given.split(","))
+        left, top, width, height = (self.parameters.get(f"box_{side}", "") for side in BOX_SIDES)
+        if not (left or top or width or height):
+            return None
+        x, y = _share(left or "0"), _share(top or "0")
+        return Box.of([x, y, _share(width) if width else 1 - x, _share(height) if height else 1 - y])
 
     # Addresses. A picture has none: it is posted to the address.
 
@@ -158,11 +212,16 @@ class PageQuery:
 
     @property
     def without_picture_url(self) -> str:
-        return str(self._address.without("picture"))
+        return str(self._address.without("picture", *PART_PARAMETERS))
 
     @property
-    def dissimilar_url(self) -> str:
-        return str(self._address.without("similar"))
+    def whole_picture_url(self) -> str:
+        return str(self._address.without(*PART_PARAMETERS))
+
+    @property
+    def without_example_url(self) -> str:
+        """Without the picture of the shop that the box shows."""
+        return str(self._address.having("similar", self.similar_ids[1:]))
 
     @property
     def unfiltered_url(self) -> str:
@@ -243,23 +302,59 @@ class PageQuery:
         return "kept" if self.better_order == self.first_order else "shown"
 
     def _card(self, result: Result) -> Card:
-        parameters = QueryDict(mutable=True)
-        parameters["similar"] = str(result.image.pk)
-        if self.index_name:
-            parameters["index"] = self.index_name
+        key = str(result.image.pk)
+        similar = dissimilar = ""
+        if not self.can_be_refined:
+            own = {"index": self.index_name} if self.index_name else {}
+            similar = f"{self.path}?{urlencode({**own, 'similar': key})}"
+        elif self.number_of_examples < MAX_EXAMPLES:
+            similar = str(self._address.having("similar", [*self.similar_ids, key]))
+            if not self.is_empty:
+                dissimilar = str(self._address.having("dissimilar", [*self.dissimilar_ids, key]))
         return Card(
             result=result,
             product=self.index.described(result.product, result.image, self.shopper),
-            similar_url=str(Address(self.path, parameters)),
+            similar_url=similar,
+            dissimilar_url=dissimilar,
         )
 
+    @property
+    def number_of_examples(self) -> int:
+        return len(self.similar_ids) + len(self.dissimilar_ids) + (self.picture is not None)
+
+    @property
+    def shows_examples(self) -> bool:
+        """Whether to list the examples: the heading shows one that is all that is searched with."""
+        is_alone = len(self.examples) == 1 and self.similar is not None and not self.text
+        return bool(self.examples) and not is_alone and not self.offset
+
     @cached_property
+    def examples(self) -> list[ShownExample]:
+        """The products of the shop that the results should be like, and then those that they should be unlike."""
+        known = self.found.examples if self.found and not self.error else ()
+        return [
+            ShownExample(
+                product=self.index.described(each.product, each.images[0], self.shopper),
+                is_wanted=each.is_wanted,
+                removal_url=str(self._address.toggled(_parameter_of(each.is_wanted), str(each.images[0].pk))),
+            )
+            for each in known
+            if each.product is not None
+        ]
+
+    @property
+    def has_lost_its_example(self) -> bool:
+        """Whether all that it asks for is to be like a product that the shop no longer shows."""
+        is_asked = bool(self.similar_ids) and not self.text and self.picture is None
+        known = self.found.examples if self.found else ()
+        return is_asked and not any(each.is_wanted for each in known)
+
+    @property
     def similar(self) -> Mapping[str, Any] | None:
-        """The product of the shop whose picture was searched with, as ``describe`` says it."""
-        image = self.found.like if self.found and not self.error else None
-        if image is None:
+        """The product of the shop whose picture is searched with, as ``describe`` says it; None beside a picture."""
+        if self.picture is not None:
             return None
-        return self.index.described(self.index.get_product(image), image, self.shopper)
+        return next((each.product for each in self.examples if each.is_wanted), None)
 
     @cached_property
     def refinements(self) -> Refinements | None:
@@ -282,8 +377,22 @@ class PageQuery:
     def can_be_reranked(self) -> bool:
         """Whether the page has a place for a better order. Of what the shop may not sell, none is better."""
         is_leading = not self.offset and is_relevance(self.sort) and not self.is_weak
-        return self.can_be_refined and is_leading and len(self.cards) > 1 and get_reranker() is not None
+        is_steered = self.found is not None and self.found.is_steered
+        can_gain = is_leading and not is_steered and len(self.cards) > 1
+        return self.can_be_refined and can_gain and get_reranker() is not None
 
     @property
     def rerank_seconds(self) -> int:
         return int(settings.RERANK_DEADLINE_SECONDS)
+
+
+def _parameter_of(is_wanted: bool) -> str:
+    return "similar" if is_wanted else "dissimilar"
+
+
+def _share(percentage: str) -> float:
+    """Raises QueryError for what is no number."""
+    try:
+        return float(percentage) / 100
+    except ValueError as error:
+        raise QueryError(_("The parts of the picture are numbers of percent, from 0 to 100.")) from error

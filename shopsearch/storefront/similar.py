@@ -13,6 +13,7 @@ from shopsearch.api import access
 from shopsearch.exceptions import BackendError, QueryError
 from shopsearch.registry import find_index, get_index
 from shopsearch.search.addresses import address_of
+from shopsearch.search.examples import Example
 from shopsearch.search.request import SearchRequest
 from shopsearch.storefront.page_query import PageQuery
 
@@ -37,7 +38,7 @@ class SimilarProducts(View):
                 raise QueryError("limit must be a number.")
             name = index if find_index(index) else get_index().name
             asked = SearchRequest(
-                like_product=product_id,
+                examples=(Example(product=product_id),),
                 index=name,
                 limit=int(limit),
                 filters={key: values for key, values in request.GET.lists() if key not in _OWN},
@@ -52,9 +53,9 @@ class SimilarProducts(View):
                 query.parameters.clear()
                 if name != get_index().name:
                     query.parameters["index"] = name
-                if not answer.results or answer.like is None:
+                if not answer.results:
                     return HttpResponse(status=204)
-                product = answer.index.get_product(answer.like)
+                product = answer.examples[0].product
                 context: dict[str, Any] = {"cards": query.cards, "product": product}
                 response = render(request, self.template_name, context)
         except QueryError as error:

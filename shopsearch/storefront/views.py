@@ -91,6 +91,8 @@ class SearchPage(View):
             query.wants_rerank = by_script or is_shown
             asked = query.request(limit=limit)
             with access.visit(request, asked, collect=consent.is_given(request)) as query.found:
+                if query.has_lost_its_example:
+                    raise QueryError(_("That product is no longer in the shop. Search for something else."))
                 if query.redirect and not by_script:  # which follows it by itself
                     return HttpResponse(
                         status=302, headers={"Location": query.redirect, "Cache-Control": "no-store"}

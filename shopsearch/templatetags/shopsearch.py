@@ -40,8 +40,9 @@ def shopsearch_widget(
         "target": target,
         "text": getattr(search, "text", ""),
         "similar": getattr(search, "similar", None),
-        "similar_id": getattr(search, "similar_id", ""),
-        "similar_removed_url": getattr(search, "dissimilar_url", ""),
+        "similar_ids": getattr(search, "similar_ids", ()),
+        "dissimilar_ids": getattr(search, "dissimilar_ids", ()),
+        "similar_removed_url": getattr(search, "without_example_url", ""),
         "megabytes": settings.MAX_IMAGE_BYTES // (1024 * 1024),
     }
 

@@ -8,13 +8,22 @@ from django.urls import include, path, reverse
 from playwright.sync_api import expect
 
 from shopsearch.indexing import rebuild, rule_pictures
-from shopsearch.models import Collection, EvaluationQuery, Rerank, Rule, RuleAction, RulePicture
+from shopsearch.models import (
+    Collection,
+    EvaluationQuery,
+    ProductImage,
+    Rerank,
+    Rule,
+    RuleAction,
+    RulePicture,
+)
 from shopsearch.registry import get_index
 from shopsearch.search import rules
 from shopsearch.search.engine import answer
 from shopsearch.search.request import SearchRequest
 from tests import urls
 from tests.browser import pages
+from tests.browser.conftest import upload
 from tests.shop.pictures import RED, picture
 
 AXE = files("axe_playwright_python") / "axe.min.js"
@@ -40,6 +49,7 @@ STATES = {
     "a mistake": "?q=red&price__gte=cheap",
     "without its picture": "?q=red&picture=1",
 }
+FILE = "input[type=file]:not([capture])"
 PAGES = [
     *("index", "shopsearch_overview_changelist", "shopsearch_productimage_changelist"),
     *("shopsearch_indexentry_changelist", "shopsearch_collection_changelist"),
@@ -104,6 +114,15 @@ def test_the_search_page_in_all_its_states(inspected, live_server):
     expect(page.get_by_role("option").filter(visible=True)).to_have_count(4)
     page.keyboard.press("ArrowDown")
     found["suggestions"] = violations(WCAG_22)
+    images = list(ProductImage.objects.values_list("pk", flat=True)[:2])
+    page.goto(f"{live_server.url}/search/?q=red&similar={images[0]}&dissimilar={images[1]}")
+    expect(page.locator(".shopsearch-example")).to_have_count(2)
+    page.locator(".shopsearch-steer a").first.focus()
+    found["with examples"] = violations(WCAG_22)
+    page.locator(FILE).set_input_files(upload("red"))
+    page.locator("[data-shopsearch-choose-part]").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    found["the part of a picture"] = violations(WCAG_22)
     assert told(found) == ""
 
 

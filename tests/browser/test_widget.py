@@ -171,8 +171,8 @@ def test_the_address_of_a_search_by_picture_says_in_another_browser_that_the_pic
 def test_a_picture_of_the_shop_can_be_searched_with(shopper, live_server):
     shopper.goto(f"{live_server.url}/search/?q=red")
     first_title(shopper).hover()
-    shopper.get_by_role("link", name="Find more like red").first.click()
-    expect(shopper.get_by_role("heading", level=1)).to_contain_text("Like red thing")
+    shopper.get_by_role("link", name="More like red").first.click()
+    expect(shopper.get_by_role("heading", level=1)).to_contain_text("“red”, like red thing")
     box = header(shopper).get_by_role("combobox", name="Search by words")
     box.fill("blue")
     box.press("Enter")
@@ -215,7 +215,7 @@ def test_a_shop_that_cannot_be_reached_is_a_sentence(shopper, live_server):
 def test_everything_is_within_reach_of_the_keyboard(shopper, live_server):
     shopper.goto(f"{live_server.url}/search/?q=red")
     reached = []
-    for _ in range(17):
+    for _ in range(20):
         shopper.keyboard.press("Tab")
         reached.append(
             shopper.evaluate(
@@ -237,7 +237,7 @@ def test_everything_is_within_reach_of_the_keyboard(shopper, live_server):
     rest = [name for name in reached[8:] if not name.endswith("products")]  # the ranges of the price
     assert [each.split()[0] for each in rest[:2]] == ["In", "Sort"]
     assert rest[2].startswith("red thing")
-    assert rest[3] == f"Find more like {rest[2]}"
+    assert rest[3:5] == [f"More like {rest[2]}", f"Less like {rest[2]}"]
     shopper.get_by_role("link", name="Skip to the results").focus()
     shopper.keyboard.press("Enter")
     expect(first_title(shopper)).to_be_focused()
@@ -292,3 +292,56 @@ class TestWithoutJavaScript:
         shopper.get_by_role("spinbutton", name="Price, at most").fill("5")
         shopper.get_by_role("button", name="Apply").click()
         expect(cards(shopper)).to_have_count(6)
+
+
+def test_a_shopper_steers_by_pointing_at_cards_and_takes_it_back(shopper, live_server):
+    shopper.goto(f"{live_server.url}/search/?q=red")
+    shopper.get_by_role("link", name="Less like red").first.focus()
+    shopper.keyboard.press("Enter")
+    expect(shopper).to_have_url(re.compile(r"q=red&dissimilar=\d+$"))
+    examples = shopper.get_by_role("list", name="Examples").get_by_role("link")
+    expect(examples).to_have_count(1)
+    expect(shopper.get_by_role("status").first).to_contain_text("unlike red thing")
+    shopper.get_by_role("link", name="More like").first.click()
+    expect(examples).to_have_count(2)
+    header(shopper).get_by_role("searchbox").press("Enter")  # the box has them too
+    expect(shopper).to_have_url(re.compile(r"similar=\d+&dissimilar=\d+&q=red$"))
+    examples.last.click()
+    expect(examples).to_have_count(1)
+    shopper.go_back()
+    expect(examples).to_have_count(2)
+    header(shopper).locator("a[data-shopsearch-remove]").click()
+    expect(shopper).to_have_url(re.compile(r"\?dissimilar=\d+&q=red$|\?q=red&dissimilar=\d+$"))
+
+
+def half_red_half_blue():
+    picture, content = Image.new("RGB", (200, 100), (220, 30, 30)), io.BytesIO()
+    picture.paste((40, 60, 210), (120, 0, 200, 100))
+    picture.save(content, "PNG")
+    return {"name": "both.png", "mimeType": "image/png", "buffer": content.getvalue()}
+
+
+def test_a_part_of_the_picture_is_chosen_by_dragging_and_by_keys(shopper):
+    header(shopper).locator(DIALOG).set_input_files(half_red_half_blue())
+    expect(first_title(shopper)).to_contain_text("blue")
+    shopper.get_by_role("button", name="Only a part of it").click()
+    frame = shopper.get_by_role("button", name="The part to search with")
+    expect(frame).to_be_focused()
+    stage = shopper.locator("[data-shopsearch-stage]").bounding_box()
+    shopper.mouse.move(stage["x"] + stage["width"] * 0.1, stage["y"] + stage["height"] * 0.05)
+    shopper.mouse.down()
+    shopper.mouse.move(stage["x"] + stage["width"] * 0.36, stage["y"] + stage["height"] * 0.5, steps=3)
+    shopper.mouse.up()
+    expect(shopper.get_by_role("spinbutton", name="Left")).to_have_value("10")
+    expect(shopper.get_by_role("spinbutton", name="Width")).to_have_value("26")
+    for key in ("ArrowRight", "Shift+ArrowUp"):
+        frame.press(key)
+    expect(shopper.get_by_role("spinbutton", name="Left")).to_have_value("12")
+    expect(shopper.get_by_role("spinbutton", name="Height")).to_have_value("43")
+    shopper.get_by_role("link", name="Search with this part").click()
+    expect(first_title(shopper)).to_contain_text("red")
+    expect(shopper).to_have_url(re.compile(r"picture=\d+&box=0\.12"))
+    shopper.get_by_role("button", name="Another part of it").click()
+    shopper.get_by_role("link", name="All of it").click()
+    expect(first_title(shopper)).to_contain_text("blue")
+    expect(shopper).to_have_url(re.compile(r"picture=\d+$"))

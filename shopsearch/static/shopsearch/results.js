@@ -2,7 +2,7 @@
  *
  * Answers "shopsearch:search" {url, picture: {id, file} | null, box}. The address of a search by picture names the picture by
  * its id; the picture itself stays in this browser and is posted to that address. Tells the boxes by "shopsearch:busy" {busy},
- * "shopsearch:found" {text, picture, announcement} and "shopsearch:failed" {message, retry}; "shopsearch:cancel" ends a search.
+ * "shopsearch:found" {text, picture, examples, example, announcement} and "shopsearch:failed" {message, retry}; "shopsearch:cancel" ends a search.
  * "shopsearch:arrived" {body, until} goes out before results are shown: they wait for the promise `until`, but not for long.
  *
  * The history changes once the results are there, so Back while a search loads leaves the page that is shown.
@@ -11,6 +11,7 @@
 const PICTURE = "shopsearch:picture:"; // in the tab's storage
 const PAGE = "shopsearch:page:";
 const REGION = "[data-shopsearch-results]";
+const EXAMPLES = ["similar", "dissimilar"]; // ids of pictures of the shop
 const KEPT_PICTURES = 3;
 const KEPT_PAGES = 8;
 const SKELETONS = 8;
@@ -40,8 +41,10 @@ const theRegion = () => document.querySelector(REGION);
 
 function tellFound(url, announcement) {
   const id = parameter(url, "picture");
-  const picture = pictures.has(id) ? { id, file: pictures.get(id) } : null;
-  say("found", { text: parameter(url, "q"), picture, announcement });
+  const picture = pictures.has(id) ? { id, file: pictures.get(id), part: parameter(url, "box") } : null;
+  const examples = [...new URL(url, document.baseURI).searchParams].filter(([name]) => EXAMPLES.includes(name));
+  const example = theRegion()?.querySelector("template[data-shopsearch-box-example]")?.content;
+  say("found", { text: parameter(url, "q"), picture, examples, example, announcement });
 }
 
 /* The shop's own words in the title: what stands before and after those of the search, which end in a dash. */

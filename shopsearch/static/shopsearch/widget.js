@@ -10,7 +10,7 @@ const HEAVY = 1024 * 1024; // bytes: what the tab's storage surely takes
 const THUMBNAIL = 192;
 const PAUSE = 2000; // milliseconds between two sentences that a screen reader says
 
-let picture = null; // {id, file, thumbnail}: thumbnail is a canvas, or null where the browser cannot read the file
+let picture = null; // {id, file, part, thumbnail}: thumbnail is a canvas, or null where the browser cannot read the file
 let reading = 0; // the latest file that is being read: an earlier one comes too late
 let asked = new WeakMap(); // box -> its words when the search began
 let isBusy = false;
@@ -62,9 +62,12 @@ function canvasOf(bitmap, width, height, crop = [0, 0, bitmap.width, bitmap.heig
   return canvas;
 }
 
-function thumbnailOf(bitmap) {
-  const side = Math.min(bitmap.width, bitmap.height);
-  const crop = [(bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side];
+/** The middle of the part that is meant, a square. */
+function thumbnailOf(bitmap, part) {
+  const [left, top, width, height] = (part || "0,0,1,1").split(",").map(Number);
+  const [wide, high] = [bitmap.width * width, bitmap.height * height];
+  const side = Math.min(wide, high);
+  const crop = [bitmap.width * left + (wide - side) / 2, bitmap.height * top + (high - side) / 2, side, side];
   return canvasOf(bitmap, THUMBNAIL, THUMBNAIL, crop);
 }
 
@@ -77,13 +80,13 @@ async function shrunk(file, bitmap) {
   return blob && blob.size < file.size ? new File([blob], "picture.jpg", { type: "image/jpeg" }) : file;
 }
 
-async function read(file, id = `${Date.now()}`) {
+async function read(file, id = `${Date.now()}`, part = "") {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
-    return { id, file: await shrunk(file, bitmap), thumbnail: thumbnailOf(bitmap) };
+    return { id, file: await shrunk(file, bitmap), part, thumbnail: thumbnailOf(bitmap, part) };
   } catch {
-    return { id, file, thumbnail: null }; // a format that only the server reads, or no picture: the server says which
+    return { id, file, part, thumbnail: null }; // a format that only the server reads, or no picture: the server says which
   } finally {
     bitmap?.close();
   }
@@ -124,6 +127,7 @@ async function take(file, box) {
   const taken = await read(file);
   if (mine !== reading) return; // replaced or cleared meanwhile
   picture = taken;
+  hold([]); // a search of its own
   paint();
   box.requestSubmit();
 }
@@ -143,6 +147,14 @@ async function takeFrom(address, box) {
   }
 }
 
+/** Every box posts the examples of the results that are shown. */
+function hold(examples) {
+  for (const box of boxes()) {
+    const inputs = examples.map(([name, value]) => Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+    box.querySelector("[data-shopsearch-examples]")?.replaceChildren(...inputs);
+  }
+}
+
 /** No picture any more, nor one that is on its way. */
 function forget() {
   reading += 1;
@@ -155,7 +167,7 @@ function remove(box) {
   paint();
   tell(box, { status: box.dataset.shopsearchRemoved });
   box.elements.q.focus();
-  if (box.elements.q.value.trim()) box.requestSubmit();
+  if (box.elements.q.value.trim() || box.elements.similar) box.requestSubmit();
 }
 
 // ---- asking ------------------------------------------------------------------------------------------------------
@@ -163,11 +175,11 @@ function remove(box) {
 function addressOf(box) {
   const url = new URL(box.getAttribute("action"), document.baseURI);
   for (const [name, value] of new FormData(box)) {
-    if (typeof value === "string" && value.trim()) url.searchParams.append(name, value.trim());
+    if (typeof value === "string" && value.trim() && !name.startsWith("box_")) url.searchParams.append(name, value.trim());
   }
   if (picture) {
-    url.searchParams.delete("similar");
     url.searchParams.set("picture", picture.id);
+    if (picture.part) url.searchParams.set("box", picture.part);
   }
   return url;
 }
@@ -205,10 +217,10 @@ document.addEventListener("shopsearch:busy", ({ detail }) => {
 document.addEventListener("shopsearch:found", ({ detail }) => {
   const file = detail.picture?.file;
   if (!file) picture = null;
-  else if (picture?.id !== detail.picture.id) {
+  else if (picture?.id !== detail.picture.id || picture.part !== detail.picture.part) {
     reading += 1;
     const mine = reading;
-    read(file, detail.picture.id).then((each) => {
+    read(file, detail.picture.id, detail.picture.part).then((each) => {
       if (mine !== reading) return;
       picture = each;
       paint();
@@ -220,6 +232,11 @@ document.addEventListener("shopsearch:found", ({ detail }) => {
     box.elements.q.value = detail.text;
   }
   asked = new WeakMap();
+  hold(detail.examples);
+  for (const box of boxes()) {
+    const chip = box.querySelector("[data-shopsearch-chip]");
+    chip.replaceChildren(...(detail.example ? [detail.example.cloneNode(true)] : []));
+  }
   paint();
   tell(receiver(), { status: detail.announcement });
 });
@@ -257,6 +274,7 @@ document.addEventListener("reset", (event) => {
   box.elements.q.value = "";
   forget();
   box.querySelector("[data-shopsearch-chip]").replaceChildren();
+  hold([]);
   paint();
   tell(box, {});
   box.elements.q.focus();

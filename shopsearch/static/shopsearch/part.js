@@ -1,0 +1,137 @@
+/* A part of the shopper's picture: a frame to drag, to size and to move by keys, over the picture in a dialog.
+ *
+ * The dialog's link has the part in its address, in shares of width and height; results.js follows it as any other.
+ */
+
+const LEAST = 0.05; // of a side
+const STEP = 0.02;
+const LONGEST_SIDE = 1000; // pixels of the canvas
+const PAUSE = 600; // milliseconds without a key before the part is said
+const SIDES = ["left", "top", "width", "height"];
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+let file = null; // of the picture that was searched with
+let shown = ""; // the part of it
+let part = { left: 0, top: 0, width: 1, height: 1 };
+let drag = null; // {move(dx, dy), x, y}: what the pointer does, from where
+let speech = 0; // timer
+
+const clamp = (number, least, most) => Math.min(most, Math.max(least, number));
+const dialogOf = (node) => (node instanceof Element ? node.closest("dialog[data-shopsearch-part]") : null);
+const written = (number) => String(Math.round(number * 1000) / 1000);
+
+document.addEventListener("shopsearch:found", ({ detail }) => {
+  file = detail.picture?.file ?? null;
+  shown = detail.picture?.part ?? "";
+});
+
+/** Take this part, as far as it is one, and show it: frame, numbers, address. */
+function take(dialog, { left, top, width, height }) {
+  part = { left: clamp(left, 0, 1 - LEAST), top: clamp(top, 0, 1 - LEAST) };
+  part.width = clamp(width, LEAST, 1 - part.left);
+  part.height = clamp(height, LEAST, 1 - part.top);
+  const frame = dialog.querySelector("[data-shopsearch-frame]");
+  for (const side of SIDES) {
+    frame.style[side] = `${part[side] * 100}%`;
+    dialog.querySelector(`[data-shopsearch-side="${side}"]`).value = Math.round(part[side] * 100);
+  }
+  const link = dialog.querySelector("[data-shopsearch-part-link]");
+  const url = new URL(link.href);
+  url.searchParams.set("box", SIDES.map((side) => written(part[side])).join(","));
+  link.href = url.href;
+}
+
+/** The frame keeps its size at the edges. */
+const moved = ({ left, top, width, height }, dx, dy) => ({
+  left: clamp(left + dx, 0, 1 - width), top: clamp(top + dy, 0, 1 - height), width, height,
+});
+
+/** Between two corners, however they lie to each other. */
+const between = (x, y, otherX, otherY) => {
+  const [left, right] = [x, otherX].map((each) => clamp(each, 0, 1)).sort((a, b) => a - b);
+  const [top, bottom] = [y, otherY].map((each) => clamp(each, 0, 1)).sort((a, b) => a - b);
+  return { left, top, width: right - left, height: bottom - top };
+};
+
+async function open(dialog) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+  } catch {
+    return; // a format that only the server reads
+  }
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+  const canvas = dialog.querySelector("canvas");
+  [canvas.width, canvas.height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
+  const [left, top, width, height] = shown ? shown.split(",").map(Number) : [0.15, 0.15, 0.7, 0.7];
+  take(dialog, { left, top, width, height });
+  dialog.showModal();
+  dialog.querySelector("[data-shopsearch-frame]").focus();
+}
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest?.("[data-shopsearch-choose-part]");
+  const dialog = dialogOf(event.target);
+  if (opener && file) open(document.querySelector("dialog[data-shopsearch-part]"));
+  else if (dialog && event.target.closest("a, [data-shopsearch-close]")) dialog.close();
+});
+
+// ---- the pointer -------------------------------------------------------------------------------------------------
+
+document.addEventListener("pointerdown", (event) => {
+  const stage = event.target.closest?.("[data-shopsearch-stage]");
+  if (!stage || event.button) return;
+  const box = stage.getBoundingClientRect();
+  const x = (event.clientX - box.left) / box.width;
+  const y = (event.clientY - box.top) / box.height;
+  const start = { ...part };
+  const right = start.left + start.width;
+  const bottom = start.top + start.height;
+  const corner = event.target.dataset.shopsearchCorner;
+  let work = (dx, dy) => between(x, y, x + dx, y + dy); // a new frame
+  if (corner) {
+    const [fromX, toX] = corner.includes("left") ? [right, start.left] : [start.left, right];
+    const [fromY, toY] = corner.includes("top") ? [bottom, start.top] : [start.top, bottom];
+    work = (dx, dy) => between(fromX, fromY, toX + dx, toY + dy);
+  } else if (event.target.closest("[data-shopsearch-frame]")) work = (dx, dy) => moved(start, dx, dy);
+  drag = { stage, box, work, x: event.clientX, y: event.clientY };
+  stage.setPointerCapture(event.pointerId);
+  event.preventDefault(); // no selection
+  stage.querySelector("[data-shopsearch-frame]").focus();
+});
+
+document.addEventListener("pointermove", (event) => {
+  if (!drag) return;
+  const dx = (event.clientX - drag.x) / drag.box.width;
+  const dy = (event.clientY - drag.y) / drag.box.height;
+  if (Math.abs(dx) + Math.abs(dy) > 0.01) take(dialogOf(drag.stage), drag.work(dx, dy));
+});
+
+for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { drag = null; });
+
+// ---- keys and numbers --------------------------------------------------------------------------------------------
+
+document.addEventListener("keydown", (event) => {
+  const arrow = ARROWS[event.key];
+  const dialog = dialogOf(event.target);
+  if (!arrow || !event.target.matches?.("[data-shopsearch-frame]") || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  const [dx, dy] = arrow.map((each) => each * STEP);
+  if (event.shiftKey) take(dialog, { ...part, width: part.width + dx, height: part.height + dy });
+  else take(dialog, moved(part, dx, dy));
+  clearTimeout(speech);
+  const status = dialog.querySelector("[role=status]");
+  speech = setTimeout(() => {
+    status.textContent = SIDES.reduce(
+      (sentence, side) => sentence.replace(`{${side}}`, Math.round(part[side] * 100)), status.dataset.shopsearchSentence,
+    );
+  }, PAUSE);
+});
+
+document.addEventListener("change", (event) => {
+  const side = event.target.dataset?.shopsearchSide;
+  const dialog = dialogOf(event.target);
+  if (dialog && side) take(dialog, { ...part, [side]: (Number(event.target.value) || 0) / 100 });
+});
