@@ -30,7 +30,7 @@ from shopsearch.indexing import rule_pictures
 from shopsearch.models import Collection, Rule, RuleAction, RulePicture
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
-from shopsearch.search import csv_files, rule_files, rules
+from shopsearch.search import csv_files, examples, rule_files, rules
 from shopsearch.search.engine import answer
 from shopsearch.search.request import SearchAnswer, SearchRequest
 
@@ -398,7 +398,7 @@ def _compared(rule: Rule, live: Collection | None, words: str, picture: Any) -> 
     tried = tried and replace(tried, valid_from=None, valid_until=None)
     asked = SearchRequest(
         text=words,
-        image=picture,
+        examples=examples.of_picture(picture),
         index=rule.index,
         language=rule.language or get_language() or "",
         filters={each.field: list(each.values) for each in rule.conditions},

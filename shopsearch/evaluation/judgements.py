@@ -20,6 +20,7 @@ from shopsearch.images import decode
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import ImageIndex, find_index
 from shopsearch.search.engine import answer
+from shopsearch.search.examples import of_picture
 from shopsearch.search.request import SearchRequest
 from shopsearch.types import Result
 
@@ -121,7 +122,9 @@ def pool(query: EvaluationQuery, limit: int) -> Pool:
             picture = _picture(query)
             image = decode(picture) if picture is not None else None
             most = min(limit, settings.MAX_PAGE_SIZE)
-            asked = SearchRequest(text=query.text, image=image, index=index.name, limit=most, rules=())
+            asked = SearchRequest(
+                text=query.text, examples=of_picture(image), index=index.name, limit=most, rules=()
+            )
             answered = answer(asked)
             found = [_found(index, result, grades) for result in answered.results]
             has_next = answered.has_next and limit < settings.MAX_PAGE_SIZE

@@ -13,6 +13,7 @@ from shopsearch.exceptions import BackendError
 from shopsearch.registry import ImageIndex
 from shopsearch.search import reranking
 from shopsearch.search.engine import answer
+from shopsearch.search.examples import of_picture
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.types import Query
 
@@ -59,7 +60,12 @@ class LiveSearch:
     def _page(self, query: Query, depth: int, offset: int) -> SearchAnswer:
         limit = min(settings.MAX_PAGE_SIZE, depth - offset)
         asked = SearchRequest(
-            text=query.text, image=query.image, index=self.index.name, limit=limit, offset=offset, rules=()
+            text=query.text,
+            examples=of_picture(query.image),
+            index=self.index.name,
+            limit=limit,
+            offset=offset,
+            rules=(),
         )
         return answer(asked)
 

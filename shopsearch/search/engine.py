@@ -64,7 +64,7 @@ def search(
     """
     asked = SearchRequest(
         text=text,
-        examples=() if image is None else (Example(image=image),),
+        examples=examples.of_picture(image),
         index=index,
         filters=filters or {},
         limit=limit,

@@ -91,6 +91,11 @@ class Example:
         return self.weight > 0
 
 
+def of_picture(image: Image | None) -> tuple[Example, ...]:
+    """The picture as the only example; no example without a picture."""
+    return () if image is None else (Example(image=image),)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownExample:
     """An example that has been checked: a decoded picture, or images that the shop shows."""

@@ -21,6 +21,7 @@ from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
 from shopsearch.search import kept, reranking, rules
 from shopsearch.search.engine import answer, search, similar
+from shopsearch.search.examples import Example, of_picture
 from shopsearch.search.request import SearchRequest
 from shopsearch.search.rules import Action, Asked, Effect, apply, effect_of
 from shopsearch.types import Query, RerankerOutput
@@ -296,7 +297,7 @@ def test_a_search_that_no_rule_concerns_answers_bit_by_bit_as_without_rules(shop
     rule(on("pin", shop["plate"]), on("hide", shop["mug 0"]), trigger="contains", words="sale")
     for asked in (
         {"text": "red"},
-        {"image": Image.new("RGB", (8, 8), RED)},
+        {"examples": of_picture(Image.new("RGB", (8, 8), RED))},
         {"text": "blue", "sort": "price"},
     ):
         with_rules = answer(SearchRequest(**asked, facets=["*"], limit=3, offset=1))
@@ -361,7 +362,9 @@ def test_a_rule_by_looks_fires_for_pictures_alone_and_beside_words(shop):
     assert titles(search("blue", red))[0] == "plate"
     assert search(image=Image.new("RGB", (8, 8), GREEN)).rules == ()
     assert titles(search("red"))[0] == "mug 0"
-    like = answer(SearchRequest(like_image=ProductImage.objects.get(product=shop["mug 0"]).pk))
+    like = answer(
+        SearchRequest(examples=[Example(image_id=ProductImage.objects.get(product=shop["mug 0"]).pk)])
+    )
     assert titles(like)[0] == "plate"
 
 
