@@ -1,4 +1,4 @@
-"""Facet counts: how many products have each value of a filter, by the shop's database or by reading images."""
+"""Facet counts: how many products have each value of a filter, by the shop's database or by reading."""
 
 from __future__ import annotations
 
