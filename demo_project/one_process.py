@@ -31,6 +31,8 @@ class OneProcess:
     """Milvus Lite, the worker and the web server in this process, over Celery's broker in memory."""
 
     description = "Milvus Lite, the worker and the web server, in one process"
+    starts_early = False
+    """Seeding may fork, which a process must not do once it has threads."""
 
     def __init__(self, *, demo_dir: Path, port: int, milvus_port: int) -> None:
         self.port = port
@@ -41,7 +43,7 @@ class OneProcess:
         self.stoppers: list[tuple[str, Callable[[], None]]] = []
 
     def start_servers(self) -> None:
-        """Nothing yet: seeding may fork, which a process must not do once Milvus Lite has its threads in it."""
+        """Nothing yet: see ``starts_early``."""
 
     def start_workers(self) -> None:
         from shopsearch.conf import settings

@@ -1,4 +1,4 @@
-"""Facet counts: how many products have each value of a filter, by the shop's database or by reading images."""
+"""Facet counts: how many products have each value of a filter, by the shop's database or by reading."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ class Reading:
 class Readings:
     """The values of some filters, read of products one by one."""
 
-    read: Sequence[Reading]
-    is_complete: bool
+    read: Sequence[Reading] = ()
+    is_complete: bool = True
     """Else there are more products or images than SHOPSEARCH["FACET_LIMIT"]."""
 
 
@@ -239,7 +239,7 @@ def _by_columns(
         for name in names:
             if name in several:
                 own = several[name].get(product, {})
-                values[name], named[name] = tuple(own), own
+                values[name], named[name] = tuple(own), dict(own.items())
                 continue
             value = values[name] = _known(typed, fields[name].kind, row[f"shopsearch_value_{name}"])
             if name in labels:
@@ -248,10 +248,10 @@ def _by_columns(
     return read
 
 
-def _texts_by_product(found: QuerySet[Any], terms: Sequence[F]) -> dict[object, dict[object, str]]:
+def _texts_by_product(found: QuerySet[Any], terms: Sequence[F]) -> dict[object, dict[str, str]]:
     """By product the texts on its rows, each with its label."""
     asked = {f"shopsearch_{place}": term for place, term in enumerate(terms)}
-    texts: defaultdict[object, dict[object, str]] = defaultdict(dict)
+    texts: defaultdict[object, dict[str, str]] = defaultdict(dict)
     for product, text, *label in found.annotate(**asked).values_list("pk", *asked):
         if text is not None:
             texts[product][text] = str(label[0] or "") if label else ""

@@ -112,13 +112,13 @@ def facets(index: ImageIndex, condition: Filter | None, names: Sequence[str]) ->
     to_read = [name for name in names if is_read(name)]
     narrowing = [each for each in chosen if columns[each.field] and each.field not in to_read]
     needed = list(dict.fromkeys([*to_read, *(each.field for each in chosen)]))
-    read = readings(index, needed, narrowing) if to_read else None
+    read = readings(index, needed, narrowing) if to_read else Readings()
 
     def tally(name: str) -> Tally:
         known = columns[name]
-        if read is not None and (known is None or name in to_read):
-            return _read_tally(index, name, read, chosen)
-        return DatabaseTally(index, name, known, _others(chosen, name))
+        if known is not None and name not in to_read:
+            return DatabaseTally(index, name, known, _others(chosen, name))
+        return _read_tally(index, name, read, chosen)
 
     return [_facet(index, name, tally(name), chosen) for name in names]
 

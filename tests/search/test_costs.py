@@ -13,8 +13,9 @@ from django.db.models import Model
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import batch
 from shopsearch.models import Collection, ProductImage
+from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import index_for
-from shopsearch.search import rules
+from shopsearch.search import calibration, rules
 from shopsearch.search.engine import search
 from tests.shop.models import Category, Product
 from tests.shop.pictures import picture
@@ -105,6 +106,20 @@ def test_a_page_adds_its_facets_and_no_rows(client):
     assert costs["rows"] <= 1 + 2 * 24
     assert costs["queries"] <= 4 + 6
     assert (costs["embedded"], costs["search"], costs["fetch"]) == (1, 1, 0)
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_facets_and_the_number_of_a_result_set_are_one_query_and_no_second_search(client):
+    space, typical = get_embedder().space, [0.0] * get_embedder().dimension
+    known = {"index": index_for(ProductImage).name, "space": space, "kind": "text", "typical": typical}
+    calibration.save([Calibration(threshold=0.1, weight=0, pairs=9, **known)])
+    client.get("/search/", {"q": "red"})  # reads the calibration, which is kept
+    with Costs() as costs:
+        assert "60 results" in client.get("/search/", {"q": "red mug"}).content.decode()
+    assert (costs["embedded"], costs["search"], costs["queries"]) == (1, 1, 4)
+    with Costs() as costs:  # one search of the whole set, and one of what is chosen
+        assert "1 result<" in client.get("/search/", {"q": "red mug", "price": "7"}).content.decode()
+    assert (costs["search"], costs["queries"]) == (2, 4)
 
 
 @pytest.mark.parametrize("count", [PRODUCTS // 4, PRODUCTS])

@@ -15,6 +15,7 @@ from shopsearch.models import Change
 from shopsearch.registry import index_for
 from shopsearch.search import facet_counts, facets, search, similar, synonyms
 from shopsearch.search.columns import column
+from shopsearch.search.result_set import ResultSet
 from tests.shop.models import Artist, Country, Edition, Label, Poster, PosterImage
 from tests.shop.pictures import picture
 
@@ -117,6 +118,10 @@ def test_the_database_counts_what_reading_every_image_counts(condition, monkeypa
     asked = parse(condition, POSTERS.filter_types)
     assert all(column(POSTERS, name) for name in FILTERS)
     counted = facets.facets(POSTERS, asked, list(FILTERS))
+    every = ResultSet(products=frozenset(str(each.pk) for each in Poster.objects.all()))
+    with CaptureQueriesContext(connection) as captured:
+        assert facets.facets_of(every, POSTERS, asked, list(FILTERS))[0] == counted
+    assert len(captured) == 2, "one, and one for the labels"
     monkeypatch.setattr(facets, "column", lambda index, name: None)
     monkeypatch.setattr(facet_counts, "narrowed", lambda found, index, conditions: found)
     read = facets.facets(POSTERS, asked, list(FILTERS))
@@ -137,6 +142,9 @@ def test_a_facet_reads_the_label_of_each_of_several_values(monkeypatch):
     posters(4)
     [facet] = facets.facets(POSTERS, None, ["labels"])
     assert {(value.label, value.count) for value in facet.values} == {("red", 4), ("blue", 2)}
+    every = ResultSet(products=frozenset(str(each.pk) for each in Poster.objects.all()))
+    [same], number = facets.facets_of(every, POSTERS, None, ["labels"])
+    assert (same, number.value) == (facet, 4)
 
 
 def index_again():

@@ -4,11 +4,11 @@ import pytest
 from PIL import Image
 
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
-from shopsearch.models import Change, Collection, IndexEntry, ProductImage
+from shopsearch.models import Change, Collection, IndexEntry, ProductImage, Synonym
 from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
-from shopsearch.search import calibration, reranking, retrieval
+from shopsearch.search import calibration, reranking, retrieval, synonyms
 from shopsearch.search.engine import search
 from shopsearch.types import RerankerOutput
 from tests.shop.models import Product
@@ -221,5 +221,13 @@ def test_a_better_order_puts_what_has_none_of_the_words_before_nothing_that_has_
     assert sorted(order) == list(range(9))
     assert set(names[:2]) == {"Enamel mug Zephyr", "Watering can Zephyr"}
     assert names[:2] == titles(found)[1::-1], "among themselves they follow the reranker"
+    Synonym.objects.create(words="westwind", meanings="zephyr")
+    synonyms.forget()
+    meant = search("westwind")
+    order = reranking.order_of(IMAGES, meant).positions
+    assert {titles(meant)[place] for place in order[:2]} == set(names[:2]), (
+        "what the words mean counts as well"
+    )
+    synonyms.forget()
     picture = search("zephyr", Image.new("RGB", (8, 8), "red"))
     assert reranking.order_of(IMAGES, picture).positions == tuple(range(8, -1, -1)), "beside a picture"

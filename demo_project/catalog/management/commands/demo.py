@@ -21,6 +21,8 @@ from urllib.request import urlopen
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from tqdm import tqdm
 
 from demo_project.addresses import forget_addresses, use_addresses, write_addresses
@@ -63,9 +65,13 @@ class Command(BaseCommand):
         with _only_demo_of(demo_dir):
             try:
                 self.start_servers(demo_dir, port, mode or _best_mode())
-                call_command("migrate", verbosity=0)
+                if is_early := self.services.starts_early and not _pending_migrations():
+                    self.services.start_workers()
+                else:
+                    call_command("migrate", verbosity=0)
                 self.fill(options)
-                self.services.start_workers()
+                if not is_early:
+                    self.services.start_workers()
                 self.index()
                 self.wait_for_answers(port)
                 self.serve(port, options)
@@ -141,7 +147,7 @@ class Command(BaseCommand):
             self.services.check()
             if time.monotonic() > deadline:
                 break
-            time.sleep(0.5)
+            time.sleep(0.1)
         return trouble
 
     def watch(self) -> None:
@@ -168,6 +174,12 @@ class Command(BaseCommand):
 
 def _best_mode() -> str:
     return "processes" if os.environ.get("REDIS_URL") or shutil.which("redis-server") else "one-process"
+
+
+def _pending_migrations() -> bool:
+    """Whether the database lacks any: at the second start it does not, and the parts need not wait for it."""
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def _require_free_port(port: int) -> None:
