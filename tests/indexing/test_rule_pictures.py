@@ -43,8 +43,8 @@ def rule(plate):
 
 
 def fired(rule, collection, threshold):
-    looks = Rule.objects.get(pk=rule.pk).looks_in(collection.space)
-    return {image for image, score in rule_pictures.likenesses(collection, looks) if score >= threshold}
+    look = Rule.objects.get(pk=rule.pk).look_in(collection.space)
+    return {image for image, score in rule_pictures.likenesses(collection, look) if score >= threshold}
 
 
 def first(colour):
