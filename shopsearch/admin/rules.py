@@ -431,10 +431,10 @@ def _cards(found: SearchAnswer) -> Sequence[dict[str, Any]]:
 
 def _line(rule: Rule, live: Collection) -> dict[str, Any]:
     """The shop's pictures around the threshold, the most alike first. Raises BackendError."""
-    looks, index = rule.looks_in(live.space), find_index(rule.index)
-    if looks is None or index is None:
+    look, index = rule.look_in(live.space), find_index(rule.index)
+    if look is None or index is None:
         return {}
-    scores = rule_pictures.likenesses(live, looks)
+    scores = rule_pictures.likenesses(live, look)
     threshold = rule.threshold if rule.threshold_space == live.space else None
     fired = 0 if threshold is None else sum(score >= threshold for _image, score in scores)
     shown = scores[max(0, fired - ABOVE) : fired + (BELOW if fired else ABOVE + BELOW)]

@@ -16,11 +16,11 @@ from shopsearch.registry import find_index
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
-    from shopsearch.types import Vectors
+    from shopsearch.types import Vector
 
 logger = logging.getLogger(__name__)
 NEAREST = 1_000
-"""How many pictures of the shop, the nearest to a rule's picture, are looked at."""
+"""How many pictures of the shop, the nearest to what a rule's look like, are looked at."""
 
 
 def has_work() -> bool:
@@ -48,16 +48,10 @@ def embed() -> None:
         logger.warning("The pictures of rules wait: %s", error)
 
 
-def likenesses(collection: Collection, looks: Vectors) -> list[tuple[str, float]]:
-    """The NEAREST pictures of the shop: image and the cosine with the nearest of these vectors, the most alike first.
-
-    Raises VectorStoreError.
-    """
-    best: dict[str, float] = {}
-    for look in looks:
-        for hit in get_vector_store().search(collection.name, look, limit=NEAREST):
-            best[hit.image_id] = max(hit.score, best.get(hit.image_id, -1.0))
-    return sorted(best.items(), key=lambda each: -each[1])[:NEAREST]
+def likenesses(collection: Collection, look: Vector) -> list[tuple[str, float]]:
+    """The NEAREST pictures of the shop: image and cosine, the most alike first. Raises VectorStoreError."""
+    found = get_vector_store().search(collection.name, look, limit=NEAREST)
+    return [(hit.image_id, hit.score) for hit in found]
 
 
 def _rules() -> list[Rule]:
@@ -107,14 +101,14 @@ def _left_behind() -> Iterator[tuple[Rule, Collection, Collection]]:
             continue
         collections = Collection.objects.of(index)
         live, old = collections.live().first(), collections.filter(space=rule.threshold_space).first()
-        is_left = live and old and live.space != old.space and rule.looks_in(live.space) is not None
+        is_left = live and old and live.space != old.space and rule.look_in(live.space) is not None
         if live and old and is_left:
             yield rule, old, live
 
 
 def _carried_over(rule: Rule, old: Collection, new: Collection) -> float | None:
     """The threshold for which as many of the shop's pictures fire the rule as before; None where that says nothing."""
-    before, after = rule.looks_in(old.space), rule.looks_in(new.space)
+    before, after = rule.look_in(old.space), rule.look_in(new.space)
     if before is None or after is None or rule.threshold is None:
         return None
     fired = sum(score >= rule.threshold for _image, score in likenesses(old, before))

@@ -22,7 +22,7 @@ from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
 
 if TYPE_CHECKING:
-    from shopsearch.types import Vector, Vectors
+    from shopsearch.types import Vector
 
 MAX_PRODUCTS = 100
 """Of one action."""
@@ -131,8 +131,11 @@ class Rule(models.Model):
         parsed = parse(values, found.filter_types if found else {})
         return tuple(each for each in conditions(parsed) if isinstance(each, AnyOf))
 
-    def looks_in(self, space: str) -> Vectors | None:
-        """The vectors of its pictures in this space, one row each; None unless all have one and it is by looks."""
+    def look_in(self, space: str) -> Vector | None:
+        """What its pictures look like together: their mean vector. None unless all have one and it is by looks.
+
+        The mean, since what the pictures share is the theme; nearness to any one of them also takes its colours.
+        """
         if not self.is_by_looks:
             return None
         vectors = [picture.vectors_by_space.get(space) for picture in self.pictures.all()]
@@ -141,7 +144,9 @@ class Rule(models.Model):
             return None
         import numpy as np
 
-        return np.stack(known)
+        mean = np.mean(known, axis=0)
+        length = float(np.linalg.norm(mean))
+        return np.asarray(mean / length if length else known[0], np.float32)
 
     def clean(self) -> None:
         errors: dict[str, Any] = {}
@@ -181,7 +186,7 @@ class Rule(models.Model):
                 return self.State.WITHOUT_PICTURES
             index = registry.find_index(self.index)
             live = Collection.objects.of(index).live().first() if index else None
-            if live is None or self.looks_in(live.space) is None:
+            if live is None or self.look_in(live.space) is None:
                 return self.State.WITHOUT_VECTORS
             if self.threshold is None or self.threshold_space != live.space:
                 return self.State.WITHOUT_THRESHOLD

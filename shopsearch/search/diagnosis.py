@@ -16,7 +16,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import collections, progress, rebuild
 from shopsearch.indexing.batch import NO_MODEL
-from shopsearch.models import Collection, IndexEntry, StoredImage
+from shopsearch.models import Collection, IndexEntry, Rule, StoredImage
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.search import calibration
 from shopsearch.search.retrieval import why_vectors_alone
@@ -105,6 +105,7 @@ class _Patient:
         yield from self.failed()
         yield from self.waiting()
         yield from self.rebuilding()
+        yield from self.rules()
         try:
             yield from self.model()
             if ask_store:
@@ -163,6 +164,15 @@ class _Patient:
             return 0.0
         latest = IndexEntry.objects.of(self.index).aggregate(latest=Max("indexed_at"))["latest"]
         return (timezone.now() - max(new.begun_at, latest or new.begun_at)).total_seconds()
+
+    def rules(self) -> Iterator[Problem]:
+        by_looks = Rule.objects.filter(index=self.index.name, is_on=True, trigger=Rule.Trigger.LOOKS)
+        for rule in by_looks.prefetch_related("actions", "pictures__vectors"):
+            if rule.state in (Rule.State.WITHOUT_VECTORS, Rule.State.WITHOUT_THRESHOLD):
+                detail = (
+                    f"{rule.name}: {rule.state.label}. The admin's preview of the rule shows what it lacks."
+                )
+                yield self.problem("note", "a rule by looks does not fire.", detail)
 
     def model(self) -> Iterator[Problem]:
         if self.live is None:

@@ -365,7 +365,7 @@ def _fired(asked: Understood, collection: Collection, vector: Vector) -> Sequenc
     if not known:
         return ()
     look = None if query.text else vector
-    if query.kind == "composed" and any(rule.looks is not None for rule in known):
+    if query.kind == "composed" and any(rule.look is not None for rule in known):
         # The words say how the product should differ from the picture: the rule means the picture.
         look = get_query_embedder(collection.space).embed([Query(image=query.image)])[0]
     words = asked.words

@@ -28,7 +28,7 @@ from shopsearch.types import Hit
 if TYPE_CHECKING:
     from shopsearch.search.result_set import ResultSet
     from shopsearch.search.retrieval import Found, HitLists
-    from shopsearch.types import Vector, Vectors
+    from shopsearch.types import Vector
 
 KEPT_SECONDS = 3
 """How long a process takes the rules that it read for those in the database."""
@@ -70,8 +70,8 @@ class Rule:
     """Any of these texts."""
     language: str = ""
     filters: tuple[AnyOf, ...] = ()
-    looks: Vectors | None = None
-    """Of its pictures, one row each, in ``space``."""
+    look: Vector | None = None
+    """What its pictures look like together, in ``space``."""
     space: str = ""
     threshold: float | None = None
     valid_from: datetime | None = None
@@ -124,21 +124,10 @@ def fires(rule: Rule, asked: Asked) -> bool:
 
 
 def is_alike(rule: Rule, look: Vector | None, space: str) -> bool:
-    """Whether a picture's vector is as near to one of the rule's pictures as its threshold asks."""
-    if (
-        look is None
-        or rule.looks is None
-        or not len(rule.looks)
-        or rule.threshold is None
-        or rule.space != space
-    ):
+    """Whether a picture's vector is as near to what the rule's pictures look like as its threshold asks."""
+    if look is None or rule.look is None or rule.threshold is None or rule.space != space:
         return False
-    return likeness(rule.looks, look) >= rule.threshold
-
-
-def likeness(looks: Vectors, look: Vector) -> float:
-    """The cosine of a picture and the nearest of the rule's pictures."""
-    return float((looks @ look).max())
+    return float(rule.look @ look) >= rule.threshold
 
 
 def _says(rule: Rule, asked: Asked) -> bool:
@@ -366,7 +355,7 @@ def in_force(index: ImageIndex, space: str) -> tuple[Rule, ...]:
 def rule_of(row: models.Rule, space: str) -> Rule | None:
     """The rule for searches in this space; None for one whose index or filters the shop does not declare any more.
 
-    One by looks has no ``looks`` as long as not all its pictures have vectors, and no threshold that was set for
+    One by looks has no ``look`` as long as not all its pictures have vectors, and no threshold that was set for
     another space.
     """
     index = find_index(row.index)
@@ -382,7 +371,7 @@ def rule_of(row: models.Rule, space: str) -> Rule | None:
         words=tuple(row.alternatives),
         language=row.language,
         filters=filters,
-        looks=row.looks_in(space),
+        look=row.look_in(space),
         space=space,
         threshold=row.threshold if row.threshold_space == space else None,
         valid_from=row.valid_from,

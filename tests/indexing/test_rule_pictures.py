@@ -11,6 +11,7 @@ from shopsearch.indexing import rebuild, rule_pictures
 from shopsearch.models import ProductImage, Rule, RuleAction, RulePicture, RuleVector
 from shopsearch.registry import index_for
 from shopsearch.search import rules
+from shopsearch.search.diagnosis import diagnose
 from shopsearch.search.engine import search
 from tests.indexing.rebuilds import COLOUR, MIRROR, live, use, work
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
@@ -42,8 +43,8 @@ def rule(plate):
 
 
 def fired(rule, collection, threshold):
-    looks = Rule.objects.get(pk=rule.pk).looks_in(collection.space)
-    return {image for image, score in rule_pictures.likenesses(collection, looks) if score >= threshold}
+    look = Rule.objects.get(pk=rule.pk).look_in(collection.space)
+    return {image for image, score in rule_pictures.likenesses(collection, look) if score >= threshold}
 
 
 def first(colour):
@@ -59,6 +60,7 @@ def test_a_worker_embeds_what_waits_once_and_the_rule_fires_as_soon_as_it_has_a_
     assert get_embedder().embedded == 1
     assert not rule_pictures.has_work()
     assert rule.state == "without threshold"
+    assert "reds: waiting for a threshold" in " ".join(each.detail for each in diagnose())
     assert first(RED) != "plate"
     Rule.objects.update(threshold=0.9, threshold_space=get_embedder().space)
     assert first(RED) == "plate"

@@ -4,7 +4,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -86,12 +85,12 @@ def test_a_rule_may_hold_for_chosen_filters():
 def test_a_rule_by_looks_fires_in_its_own_space_alone_and_needs_vectors_and_a_threshold():
     [look] = get_embedder().embed([Query(image=Image.new("RGB", (16, 16), RED))])
     asked = Asked(look=look, space="one")
-    rule = {"trigger": "looks", "looks": np.stack([look]), "space": "one", "threshold": 0.9}
+    rule = {"trigger": "looks", "look": look, "space": "one", "threshold": 0.9}
     assert fires(asked, **rule)
-    assert not fires(asked, **rule | {"looks": np.stack([-look])})
+    assert not fires(asked, **rule | {"look": -look})
     assert not fires(asked, **rule | {"space": "other"})
     assert not fires(asked, **rule | {"threshold": None})
-    assert not fires(asked, **rule | {"looks": None})
+    assert not fires(asked, **rule | {"look": None})
     assert not fires(Asked(texts=("red",), space="one"), **rule)
 
 
