@@ -74,6 +74,7 @@ def test_by_keyboard_alone(shopper, box):
     assert shopper.evaluate("localStorage.getItem('shopsearch-recent')") is None
 
 
+@pytest.mark.nightly
 def test_nothing_is_asked_while_a_word_is_composed_nor_below_two_characters_and_late_answers_are_dropped(
     shopper, box
 ):
@@ -109,6 +110,7 @@ def test_nothing_is_asked_while_a_word_is_composed_nor_below_two_characters_and_
     expect(options(shopper).first).to_have_text(re.compile("blue"))
 
 
+@pytest.mark.nightly
 def test_a_browser_that_keeps_nothing_and_a_shop_that_suggests_nothing_are_no_trouble(shopper, box):
     shopper.evaluate(
         "() => { Storage.prototype.getItem = Storage.prototype.setItem = () => { throw new Error(); }; }"

@@ -272,7 +272,7 @@ class TestWithoutJavaScript:
         return {**browser_context_args, "java_script_enabled": False}
 
     def test_words_are_found_under_an_address(self, shopper):
-        box = header(shopper).get_by_role("combobox", name="Search by words")
+        box = header(shopper).get_by_role("searchbox")
         box.fill("blue")
         box.press("Enter")
         expect(shopper).to_have_url(re.compile(r"/search/\?q=blue$"))

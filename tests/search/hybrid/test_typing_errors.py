@@ -69,6 +69,45 @@ def test_a_word_that_the_shop_has_is_not_corrected_nor_is_one_of_the_language_no
     assert SPELLING.corrected(typed) == ""
 
 
+TITLES = ("beard trimmer 7000", "shadow black snowboard", "show boots", "tartan tote bag pink", "blue mug")
+IN_TITLES = Spelling(
+    words={
+        word: 9 - place
+        for place, title in enumerate(TITLES[::-1])
+        for word in title.split()
+        if word.isalpha()
+    },
+    language="en",
+    stand_together=lambda word, others: any({word, *others} <= set(title.split()) for title in TITLES),
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("bead trimmer 7000", "beard trimmer 7000"),  # a word of the language, which the shop lacks
+        ("Shdow black snowboard", "Shadow black snowboard"),  # "show" is as near, and more frequent
+        ("shdow boots", "show boots"),
+        ("tartan toe bag, pink", "tartan tote bag, pink"),
+        ("tartan tote bag pnk", "tartan tote bag pink"),
+        ("bead trimmer", ""),  # one other word is too little
+        ("buy a tartan toe bag", ""),  # it says something else that no title says
+        ("bead", ""),
+        ("toe mug blue", ""),
+    ],
+)
+def test_an_error_is_corrected_to_what_a_title_says_beside_the_other_words(typed, meant):
+    assert IN_TITLES.corrected(typed) == meant
+
+
+@pytest.mark.django_db
+def test_titles_are_asked_whatever_the_words_endings(declare):
+    declare()
+    product(GREEN, title="Tartan tote bag, pink")
+    index_everything()
+    assert spelling.spelling_of(IMAGES, "en").corrected("tartan toe bags") == "tartan tote bags"
+
+
 @pytest.mark.django_db
 @pytest.mark.usefixtures("shoes")
 def test_the_answer_says_what_was_searched_for_and_takes_it_back(client):
