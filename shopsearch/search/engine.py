@@ -20,6 +20,7 @@ from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
 from shopsearch.search import calibration, examples, reranking, retrieval, sorting
+from shopsearch.search.diversity import LEADING, diversified
 from shopsearch.search.examples import Example, KnownExample
 from shopsearch.search.facets import facet_names, facets, number_of_products
 from shopsearch.search.request import SearchAnswer, SearchRequest
@@ -308,6 +309,9 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None]
         return Found(), None, None
     own = {each.product.pk for each in asked.examples if each.product is not None}
     wanted = settings.SORTED_RESULTS if asked.sort else asked.end + 1
+    is_diversified = settings.DIVERSITY > 0 and not asked.sort
+    if is_diversified:
+        wanted = max(wanted, LEADING)
     while True:
         collection = retrieval.live(index)
         if collection is not None:
@@ -320,12 +324,20 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None]
                 index, collection, asked.query, vector, asked.condition, asked.words, weak_below=weak_below
             )
             found = retrieval.products(target, wanted=wanted, without=own)
+            if is_diversified:
+                found = replace(found, ranked=_diversified(found.ranked, collection))
             among = None
             if asked.facets is not None and found.has_match:
                 among = result_set(replace(target, condition=None))
             return found, weak_below, among
         except Replaced:
             continue
+
+
+def _diversified(ranked: Sequence[Hit], collection: Collection) -> list[Hit]:
+    with timed("store"):
+        held = get_vector_store().fetch(collection.name, [hit.id for hit in ranked[:LEADING]])
+    return diversified(ranked, {each.id: each.vector for each in held}, settings.DIVERSITY)
 
 
 def _check_filters(asked: Understood, collection: Collection) -> None:
