@@ -19,7 +19,7 @@ def diversified(ranked: Sequence[Hit], vectors: Mapping[str, Vector], diversity:
 
     Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998): the next is always the one with the highest
     (1 - diversity) * relevance - diversity * similarity, the earlier one of two. Relevance falls evenly from 1 with the
-    place, as scores of words and of vectors cannot be compared. Similarity is the highest cosine with one that was chosen
+    place, as scores of words and of vectors cannot be compared. Similarity is the highest cosine with one chosen
     before, from 0 for the median of all pairs to 1: in some models all pictures of a shop are alike. The first stays
     the first. ``vectors`` has them by ``Hit.id``; a hit without one resembles nothing.
     """
