@@ -62,6 +62,7 @@ def main() -> None:
     search_quality.stock(options)
     _examples(options.queries, options.seed)
     _latency()
+    _diversity()
     _scenes(options.scenes, options.seed)
 
 
@@ -183,6 +184,44 @@ def _latency(runs: int = 300) -> None:
     print(f"similar products: {similar * 1000:.1f} ms of processor time, 24 results")
     for count in (2, 5):
         print(f"  with {count} examples: {median(taken[count]) / similar:.2f} times as much")
+
+
+# Diversity
+
+
+def _diversity(queries: int = 200, copies: int = 6) -> None:
+    """A shop in which each product stands six times, nearly the same: how many different ones a page shows."""
+    from demo_project.catalog.models import Product
+    from shopsearch.backends import get_vector_store
+    from shopsearch.registry import get_index
+    from shopsearch.search import retrieval
+    from shopsearch.search.diversity import LEADING, diversified
+    from shopsearch.types import Hit
+
+    live = retrieval.live(get_index())
+    assert live is not None
+    store, known = get_vector_store(), Product.objects.in_bulk()
+    held = store.fetch(live.name, list(store.ids(live.name)))
+    products = [known[int(each.product_id)] for each in held]
+    vectors = np.stack([each.vector for each in held])
+    noise = np.random.default_rng(1).normal(size=(copies, *vectors.shape)) / vectors.shape[1] ** 0.5
+    copied = (0.97 * vectors + (1 - 0.97**2) ** 0.5 * noise).reshape(-1, vectors.shape[1])
+    copied /= np.linalg.norm(copied, axis=1, keepdims=True)
+    asked = Random("diversity").choices(range(len(products)), k=queries)
+    print(f"each product {copies} times, first nine of what is like one: different products, mean grade of 2")
+    for diversity in (0, 0.1, 0.3, 0.5, 0.7):
+        different, grades = [], []
+        for place in asked:
+            nearest = np.argsort(-(copied @ vectors[place]))[:LEADING]
+            ranked = [Hit(id=str(row), image_id="", product_id="", score=0) for row in nearest]
+            order = diversified(ranked, {str(row): copied[row] for row in nearest}, diversity)
+            shown = [int(hit.id) % len(products) for hit in order[:FIRST]]
+            different.append(len(set(shown)))
+            a = products[place]
+            grades += [
+                sum(_has(field, a)(products[each]) for field in ("category", "pattern")) for each in shown
+            ]
+        print(f"  {diversity:4}{mean(different):6.2f}{mean(grades):6.2f}")
 
 
 # A part of a picture

@@ -90,6 +90,8 @@ class Defaults:
     MAX_RESULTS: int = 1_000
     # How many of the most relevant results are sorted by price, date and the like.
     SORTED_RESULTS: int = 100
+    # How far results that look like one before them move down, from 0 (not at all) to 1.
+    DIVERSITY: float = 0.0
     # How many products or images are read at most to count a facet that the database cannot count by itself.
     FACET_LIMIT: int = 5_000
     MAX_QUERY_CHARACTERS: int = 1_000

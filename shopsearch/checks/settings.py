@@ -33,6 +33,7 @@ MAY_BE_ZERO = {
     "WORDS_WEIGHT",
     "COMPOSED_WORDS_WEIGHT",
     "QUERY_CACHE_SECONDS",
+    "DIVERSITY",
     "RERANK_WEIGHT",
     "RERANK_LIFT",
     "RERANK_CACHE_SECONDS",
@@ -173,7 +174,7 @@ def _check_classes(key: str, value: Any) -> tuple[bool, str]:
 def _check_number(key: str, value: Any) -> tuple[bool, str]:
     default = DEFAULTS[key]
     whole = isinstance(default, int) and not key.endswith(("_SECONDS", "_DAYS"))
-    least, most = (0, 1 if key == "RERANK_WEIGHT" or key.endswith("_SHARE") else math.inf)
+    least, most = (0, 1 if key in ("DIVERSITY", "RERANK_WEIGHT") or key.endswith("_SHARE") else math.inf)
     fits = (
         isinstance(value, int if whole else (int, float))
         and not isinstance(value, bool)

@@ -20,6 +20,7 @@ from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
 from shopsearch.search import calibration, examples, reranking, retrieval, rules, sorting
+from shopsearch.search.diversity import LEADING, diversified
 from shopsearch.search.examples import Example, KnownExample
 from shopsearch.search.facets import Facet, Number, facet_names, facets, facets_of
 from shopsearch.search.request import SearchAnswer, SearchRequest
@@ -326,6 +327,9 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None,
         return Found(), None, None, ()
     own = {each.product.pk for each in asked.examples if each.product is not None}
     wanted = settings.SORTED_RESULTS if asked.sort else asked.end + 1
+    is_diversified = settings.DIVERSITY > 0 and not asked.sort
+    if is_diversified:
+        wanted = max(wanted, LEADING)
     while True:
         collection = retrieval.live(index)
         if collection is not None:
@@ -342,6 +346,8 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None,
             effect = rules.effect_of(fired)
             sought = wanted + effect.reach
             found = retrieval.products(lists, wanted=sought, without=own | effect.hidden)
+            if is_diversified:
+                found = _diversified(found, collection)
             among = None
             if asked.facets is not None and found.has_match:
                 is_whole = asked.condition is None
@@ -380,6 +386,14 @@ def _fired(asked: Understood, collection: Collection, vector: Vector) -> Sequenc
             space=collection.space,
         ),
     )
+
+
+def _diversified(found: Found, collection: Collection) -> Found:
+    with timed("store"):
+        held = get_vector_store().fetch(collection.name, [hit.id for hit in found.ranked[:LEADING]])
+    ranked = diversified(found.ranked, {each.id: each.vector for each in held}, settings.DIVERSITY)
+    keys = dict(zip((hit.id for hit in found.ranked), found.keys, strict=True))
+    return replace(found, ranked=ranked, keys=[keys[hit.id] for hit in ranked])
 
 
 def _check_filters(asked: Understood, collection: Collection) -> None:
