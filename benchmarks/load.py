@@ -21,7 +21,7 @@ def measure(quick: bool) -> list[Row]:
     storm.PICTURES_SHARE = 0.0
     storm.GREEDY_SHARE = 0.0
     seconds = 10.0 if quick else 60.0
-    demo = Demo(FOLDER)
+    demo = Demo(FOLDER, DEMO_PROXIES="1")
     try:
         demo.wait_until_ready()
         alone, together = asyncio.run(_asked(storm.Shoppers(demo.port), seconds))

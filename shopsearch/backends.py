@@ -10,9 +10,8 @@ from typing import Any, TypeVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
-from shopsearch.conf import settings
+from shopsearch.conf import build, settings
 from shopsearch.embedders.adapted import FITTED, AdaptedEmbedder
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.cached import CachedEmbedder
@@ -28,19 +27,6 @@ Backend = TypeVar("Backend", Embedder, VectorStore, Reranker)
 _lock = threading.Lock()
 _instances: dict[tuple[int, str], Any] = {}
 """Keyed by process id too: after a fork, a child cannot use its parent's model or connection."""
-
-
-def build(setting: str, base: type[Backend]) -> Backend:
-    """A new instance of what the setting names. Raises ImproperlyConfigured, saying what is wrong with the setting."""
-    spec = getattr(settings, setting)
-    try:
-        backend_class = import_string(spec["BACKEND"])
-        instance = backend_class(**spec.get("OPTIONS", {}))
-    except (ImportError, KeyError, TypeError) as error:
-        raise ImproperlyConfigured(f"SHOPSEARCH[{setting!r}] cannot be built: {error}") from error
-    if not isinstance(instance, base):
-        raise ImproperlyConfigured(f"SHOPSEARCH[{setting!r}]: {spec['BACKEND']} is not a {base.__name__}.")
-    return instance
 
 
 def _the(setting: str, base: type[Backend], use: str = "") -> Backend:

@@ -1,15 +1,18 @@
-"""The SHOPSEARCH setting: its defaults and how to read it; and which of the optional packages are installed."""
+"""The SHOPSEARCH setting: its defaults, and how to read it and build what it names; which extras are installed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+Backend = TypeVar("Backend")
 
 
 class BackendSetting(TypedDict, total=False):
@@ -122,6 +125,8 @@ class Defaults:
     FETCH_IMAGE_SECONDS: float = 5.0
     # Indexing.
     INDEX_QUEUE: str = "shopsearch-index"
+    # What carries the message that workers have something to do: Celery, or Django's own tasks framework.
+    WAKE_UP: BackendSetting = {"BACKEND": "shopsearch.broker.celery.CeleryWakeUp", "OPTIONS": {}}
     BATCH_SIZE: int = 64
     LEASE_SECONDS: float = 60
     MAX_BACKOFF_SECONDS: float = 30
@@ -205,3 +210,16 @@ class Settings(_Typed):
 
 
 settings = Settings()
+
+
+def build(setting: str, base: type[Backend]) -> Backend:
+    """A new instance of what the setting names. Raises ImproperlyConfigured, saying what is wrong with the setting."""
+    spec = getattr(settings, setting)
+    try:
+        backend_class = import_string(spec["BACKEND"])
+        instance = backend_class(**spec.get("OPTIONS", {}))
+    except (ImportError, KeyError, TypeError) as error:
+        raise ImproperlyConfigured(f"SHOPSEARCH[{setting!r}] cannot be built: {error}") from error
+    if not isinstance(instance, base):
+        raise ImproperlyConfigured(f"SHOPSEARCH[{setting!r}]: {spec['BACKEND']} is not a {base.__name__}.")
+    return instance

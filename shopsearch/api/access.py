@@ -25,6 +25,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
+from PIL.Image import Image
 from rest_framework.exceptions import APIException, Throttled
 from rest_framework.metadata import SimpleMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -38,6 +39,7 @@ from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
 from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
+from shopsearch.images import decode, normalised
 from shopsearch.search.engine import answer
 from shopsearch.search.examples import Box, Example
 from shopsearch.search.request import SearchAnswer, SearchRequest
@@ -47,7 +49,7 @@ from shopsearch.telemetry.outages import Outage
 logger = logging.getLogger(__name__)
 Scope = Literal["search", "suggest", "image", "rerank"]
 SCOPES = get_args(Scope)
-Kind = Literal["text", "image"]
+Kind = Literal["text", "image", "decoding"]
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PAUSE_SECONDS = 5.0
 """How long the cache is not asked after it failed: one that hangs delays one request, not each."""
@@ -93,6 +95,11 @@ def visit(
         request = replace(request, examples=(picture, *request.examples))
     if request.wants_rerank and not may_rerank(visitor):
         request = replace(request, wants_rerank=False)
+    if request.image is not None and not isinstance(request.image, Image):
+        # Likewise: the largest picture takes as long to decode as many searches by words take.
+        refuse_if_full(has_picture=True)
+        with admitted("decoding"):
+            request = replace(request, image=normalised(decode(request.image)))
     with admitted(kind):
         answered = answer(request)
         if collect:
@@ -360,6 +367,7 @@ class Places:
     """A semaphore with a short queue: MAX_SEARCHES places, of which pictures may have MAX_IMAGE_SEARCHES.
 
     Whoever finds no place waits in the queue, words before pictures, and is turned away where the queue is full.
+    Another MAX_IMAGE_SEARCHES places are for decoding pictures, so that no word search waits for a decoder.
     """
 
     def __init__(self) -> None:
@@ -381,10 +389,11 @@ class Places:
                 self._taken[kind] -= 1
                 self._condition.notify_all()
 
-    def refuse_if_full(self) -> None:
+    def refuse_if_full(self, *kinds: Kind) -> None:
         with self._condition:
-            if not self._is_free("text") and self._is_queue_full("text"):
-                self._turn_away("text")
+            for kind in kinds:
+                if not self._is_free(kind) and self._is_queue_full(kind):
+                    self._turn_away(kind)
 
     def _wait(self, kind: Kind) -> None:
         if self._is_queue_full(kind):
@@ -398,7 +407,9 @@ class Places:
             self._turn_away(kind)
 
     def _is_free(self, kind: Kind) -> bool:
-        if self._taken.total() >= settings.MAX_SEARCHES:
+        if kind == "decoding":
+            return self._taken[kind] < settings.MAX_IMAGE_SEARCHES
+        if self._taken["text"] + self._taken["image"] >= settings.MAX_SEARCHES:
             return False
         is_free_for_pictures = (
             self._taken["image"] < settings.MAX_IMAGE_SEARCHES and not self._waiting["text"]
@@ -410,7 +421,7 @@ class Places:
         return self._waiting[kind] >= QUEUE * places
 
     def _turn_away(self, kind: Kind) -> None:
-        metrics.count_shed(kind)
+        metrics.count_shed("text" if kind == "text" else "image")
         if time.monotonic() - self._logged_at >= QUIET_SECONDS:
             self._logged_at = time.monotonic()
             logger.warning("There are more searches than this process can answer; some get a 503.")
@@ -421,16 +432,17 @@ _places = Places()
 
 
 def admitted(kind: Kind) -> AbstractContextManager[None]:
-    """One of this process's places while inside: ``text`` for words alone, ``image`` for what has a picture.
+    """One of this process's places while inside: ``text`` for words alone, ``image`` for what has a picture, and
+    ``decoding`` for a picture that is decoded before.
 
     Raises Busy, at once or after MAX_WAIT_SECONDS, where none is free.
     """
     return _places.admitted(kind)
 
 
-def refuse_if_full() -> None:
-    """Raises Busy where even words would be turned away: before a request has cost anything."""
-    _places.refuse_if_full()
+def refuse_if_full(*, has_picture: bool) -> None:
+    """Raises Busy where a search of this kind would be turned away: before it has cost anything."""
+    _places.refuse_if_full(*(("image", "decoding") if has_picture else ("text",)))
 
 
 def _after_fork() -> None:

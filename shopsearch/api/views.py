@@ -111,7 +111,7 @@ class SearchView(GuardedView):
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """In a storm, turning away must cost next to nothing: it is done before REST framework begins."""
         try:
-            refuse_if_full()
+            refuse_if_full(has_picture=request.content_type == "multipart/form-data")
         except Busy as error:
             return turned_away(error)
         return super().dispatch(request, *args, **kwargs)

@@ -9,7 +9,6 @@ from django.core.checks import Tags, register
 from shopsearch.checks.database import check_milvus_lite
 from shopsearch.checks.deployment import (
     check_cache,
-    check_celery,
     check_embedder,
     check_extras,
     check_proxies,
@@ -31,7 +30,6 @@ for _check in (
     check_indexes,
     check_unloaded,
     check_urls,
-    check_celery,
     check_saves,
     check_uploads,
     check_extras,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -25,41 +24,10 @@ ADDRESSES = (
     *(("api-health-live", ()), ("api-health-ready", ()), ("api-metrics", ())),
 )
 """Views of shopsearch.urls, with arguments, whose addresses may have another owner."""
-JSON = {"json", "application/json"}
 PER_PROCESS_CACHES = {
     "django.core.cache.backends.locmem.LocMemCache",
     "django.core.cache.backends.dummy.DummyCache",
 }
-
-
-def check_celery(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    from celery import current_app
-
-    return list(_check_celery(current_app.conf))
-
-
-def _check_celery(conf: Any) -> Iterator[CheckMessage]:
-    if not conf.broker_write_url:
-        yield CheckWarning(
-            "Celery has no broker, so no worker hears of a saved image.",
-            hint="Make a Celery app that reads the project's settings, import it in the project's __init__.py, "
-            "and set CELERY_BROKER_URL = 'redis://…'. Until then, `manage.py shopsearch_reindex --here` indexes.",
-            id="shopsearch.W001",
-        )
-    accepted = {*conf.accept_content, *(conf.result_accept_content or ()), conf.task_serializer}
-    if others := sorted(accepted - JSON):
-        yield CheckWarning(
-            f"Celery takes messages that are not JSON: {', '.join(others)}. Whoever can write to the broker may be "
-            "able to run code in the workers.",
-            hint="Set CELERY_ACCEPT_CONTENT = ['json'] and CELERY_TASK_SERIALIZER = 'json', the defaults.",
-            id="shopsearch.W003",
-        )
-    if conf.task_always_eager and not django_settings.DEBUG:
-        yield CheckWarning(
-            "Celery runs tasks where they are sent from, so saving an image waits for the embedder.",
-            hint="Remove CELERY_TASK_ALWAYS_EAGER outside of development.",
-            id="shopsearch.W004",
-        )
 
 
 def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:

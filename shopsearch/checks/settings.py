@@ -21,9 +21,9 @@ from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 
-from shopsearch import backends
 from shopsearch.api.access import SCOPES
-from shopsearch.conf import DEFAULTS, settings
+from shopsearch.broker.base import WakeUp
+from shopsearch.conf import DEFAULTS, build, settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.rerankers.base import Reranker
 from shopsearch.vector_stores.base import VectorStore
@@ -229,6 +229,7 @@ def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         "QUERY_EMBEDDER": Embedder,
         "VECTOR_STORE": VectorStore,
         "RERANKER": Reranker,
+        "WAKE_UP": WakeUp,
     }
     return [
         message
@@ -240,7 +241,7 @@ def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 def _check_backend(setting: str, base: type[Any]) -> list[CheckMessage]:
     try:
-        messages: list[CheckMessage] = backends.build(setting, base).check()
+        messages: list[CheckMessage] = build(setting, base).check()
     except (ImproperlyConfigured, ValueError) as error:
         return [Error(str(error), hint=_backend_hint(setting), id="shopsearch.E003")]
     return messages

@@ -10,17 +10,23 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.backends import wants_gpu
+from shopsearch.broker.base import WakeUp
+from shopsearch.broker.celery import CeleryWakeUp
 from shopsearch.checks.settings import is_readable
-from shopsearch.conf import settings
+from shopsearch.conf import build, settings
 
 
 def check_workers(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    from celery import current_app
-
-    if not is_readable() or not current_app.conf.broker_write_url:
-        return []  # E006 and W001 say so
+    if not is_readable():
+        return []  # E006 says so
+    try:
+        wake_up = build("WAKE_UP", WakeUp)
+    except ImproperlyConfigured:
+        return []  # E003 says so
+    if not isinstance(wake_up, CeleryWakeUp) or not wake_up.app.conf.broker_write_url:
+        return []  # W001 says so
     checks = (_check_pool, _check_routes, _check_queues, _check_prefetch, _check_visibility)
-    return [message for check in checks for message in check(current_app)]
+    return [message for check in checks for message in check(wake_up.app)]
 
 
 def _line() -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from celery import current_app
 from django.db.models import Count, Min
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from shopsearch import registry
+from shopsearch.broker import get_wake_up
 from shopsearch.conf import settings
 from shopsearch.indexing import rebuild
 from shopsearch.models import Change, Collection, IndexEntry, RelatedChange
@@ -108,5 +108,4 @@ def trouble(indexes: Sequence[ImageIndex]) -> str:
             return troubled.error
     if any(rows.filter(state=State.CLAIMED).exists() for rows in entries):
         return f"A worker has taken them; if it died, another does after {settings.LEASE_SECONDS} seconds."
-    project = current_app.main or "yourproject"
-    return f"Is a worker running?  celery -A {project} worker -P solo -Q {settings.INDEX_QUEUE}"
+    return f"Is a worker running?  {get_wake_up().worker_line}"

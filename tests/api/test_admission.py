@@ -102,6 +102,29 @@ def test_a_search_that_fails_gives_its_place_back(client, monkeypatch):
     assert search(client, API, "image").status_code == 200
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("url", [API, PAGE])
+def test_pictures_that_are_being_decoded_keep_other_pictures_waiting_and_no_words(client, url):
+    with ExitStack() as places:
+        for _ in range(2):
+            places.enter_context(admitted("decoding"))
+        assert is_busy(search(client, url, "image"))
+        for _ in range(3):
+            places.enter_context(admitted("text"))
+        assert not is_busy(search(client, url, "text"))
+    assert not is_busy(search(client, url, "image"))
+
+
+@pytest.mark.django_db
+def test_no_picture_is_decoded_that_would_be_turned_away_afterwards(client, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(access, "decode", lambda *args: decoded.append(True))
+    monkeypatch.setattr(access, "QUEUE", 0)
+    with admitted("image"), admitted("image"):
+        assert is_busy(search(client, API, "image"))
+    assert not decoded
+
+
 def test_a_storm_leaves_no_more_inside_than_there_are_places(monkeypatch):
     """200 searches of 40 threads: each is admitted or turned away, never five at once, never three pictures."""
     monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 30)
@@ -170,14 +193,14 @@ def test_the_queue_is_bounded_and_whoever_finds_it_full_is_turned_away_at_once(v
     with ExitStack() as places:
         for _ in range(4):
             places.enter_context(admitted("text"))
-        access.refuse_if_full()  # there is still room in the queue
+        access.refuse_if_full(has_picture=False)  # there is still room in the queue
         for _ in range(4 * QUEUE):
             visitors.start("text")
         wait_until(lambda: waiting["text"] == 4 * QUEUE, "the queue is full")
         with pytest.raises(Busy), admitted("text"):
             pass
         with pytest.raises(Busy):
-            access.refuse_if_full()
+            access.refuse_if_full(has_picture=False)
     visitors.leave.set()
     wait_until(lambda: len(visitors.came) == 4 * QUEUE, "whoever waited was admitted")
     assert waiting["text"] == 0

@@ -9,8 +9,8 @@ from PIL import Image
 
 from shopsearch import broker
 from shopsearch.backends import get_vector_store
+from shopsearch.broker import celery as celery_wake_up
 from shopsearch.indexing import batch
-from shopsearch.management.commands import shopsearch_status
 from shopsearch.models import ProductImage
 from tests.shop.models import Product
 
@@ -23,7 +23,7 @@ def picture(colour, name="picture.png"):
 
 @pytest.fixture(autouse=True)
 def _fresh_store(monkeypatch):
-    monkeypatch.setattr(shopsearch_status, "PING_SECONDS", 0.05)  # nobody answers on a broker in memory
+    monkeypatch.setattr(celery_wake_up, "PING_SECONDS", 0.05)  # nobody answers on a broker in memory
     get_vector_store().clear()
     yield
     get_vector_store().clear()

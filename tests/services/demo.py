@@ -28,9 +28,9 @@ def environment_of(folder):
 
 
 class Demo:
-    """One run of the launcher."""
+    """One run of the launcher, with these variables in its environment."""
 
-    def __init__(self, folder, *arguments, port=0):
+    def __init__(self, folder, *arguments, port=0, **variables):
         self.folder = Path(folder)
         self.port = port or free_port()
         self.address = f"http://127.0.0.1:{self.port}/"
@@ -39,7 +39,7 @@ class Demo:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "demo", "--port", str(self.port), *arguments],
                 cwd=ROOT,
-                env=environment_of(folder),
+                env=environment_of(folder) | variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

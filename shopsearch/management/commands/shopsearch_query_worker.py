@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from PIL import Image
 
 from shopsearch import backends
-from shopsearch.conf import settings
+from shopsearch.conf import build, settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.embedders.remote.worker import QueryWorker
@@ -67,7 +67,7 @@ class Command(BaseCommand):
             self.stderr.write(f"Redis is away, and the worker waits for it: {error}")
 
     def _remote(self, embedder: Embedder) -> WorkerEmbedder:
-        remote = None if settings.QUERY_EMBEDDER is None else backends.build("QUERY_EMBEDDER", Embedder)
+        remote = None if settings.QUERY_EMBEDDER is None else build("QUERY_EMBEDDER", Embedder)
         if not isinstance(remote, WorkerEmbedder):
             raise CommandError(
                 "There is nothing to do: the web processes embed queries themselves. To change that, set "

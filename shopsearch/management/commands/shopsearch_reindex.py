@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from celery import current_app
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
@@ -177,7 +176,8 @@ class Command(BaseCommand):
 
     def _wake(self) -> None:
         """Send the wake-up from this thread: a process that ends at once would take the sending thread with it."""
-        if current_app.conf.task_always_eager or not current_app.conf.broker_write_url:
+        wake_up = broker.get_wake_up()
+        if wake_up.runs_here or not wake_up.has_workers:
             broker.wake()
             return
         try:

@@ -17,9 +17,9 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from shopsearch import broker as wakeups
 from shopsearch import registry
 from shopsearch.backends import get_embedder, get_vector_store
+from shopsearch.broker import get_wake_up
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress, rebuild
@@ -34,7 +34,6 @@ MODEL_SECONDS = 30.0
 STORE_SECONDS = 10.0
 BROKER_SECONDS = 4.0
 """The longest that each is waited for, whatever the deadlines of its client are."""
-PING_SECONDS = 1.0
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 FAILURES_SHOWN = 3
 Answer = TypeVar("Answer")
@@ -132,9 +131,11 @@ def collect() -> Status:
     if database.reachable:
         counts = {name: index.states for name, index in indexes.items() if index.states is not None}
         problems = database.ask(lambda: diagnosis.diagnose(ask_store=store.reachable, counts=counts)) or []
-    broker.ask(lambda: _connect(broker), BROKER_SECONDS)
+    broker.ask(lambda: _ask(broker), BROKER_SECONDS)
     workers = Service(name=settings.INDEX_QUEUE)
-    answering = workers.ask(_answering_workers, BROKER_SECONDS) if broker.reachable else None
+    answering = None
+    if broker.reachable:
+        answering = workers.ask(lambda: get_wake_up().count_workers(), BROKER_SECONDS)
     return Status(
         healthy=all(part.reachable and not part.error for part in (database, model, store, broker))
         and all(problem.level == "note" for problem in problems),
@@ -218,23 +219,10 @@ def _how_to_start_it() -> str:
     return f" Nothing answers at {address}: is `manage.py shopsearch_milvus_lite` running?"
 
 
-def _connect(broker: Service) -> None:
-    from celery import current_app
-
-    if not current_app.conf.broker_write_url:
-        raise ImproperlyConfigured("Celery has no broker: manage.py check says how to set one (W001).")
-    with wakeups.connection_of(current_app) as wire:
-        broker.name = wire.as_uri()  # without the password
-        wakeups.probe(wire)
-
-
-def _answering_workers() -> int:
-    """How many workers of the index queue answer a ping. Not every broker can ask: memory and SQL ones cannot."""
-    from celery import current_app
-
-    with current_app.connection_for_write(connect_timeout=1) as wire:
-        queues = current_app.control.inspect(timeout=PING_SECONDS, connection=wire).active_queues() or {}
-    return sum(any(queue["name"] == settings.INDEX_QUEUE for queue in each) for each in queues.values())
+def _ask(broker: Service) -> None:
+    wake_up = get_wake_up()
+    broker.name = wake_up.name
+    wake_up.ask()
 
 
 def lines_of(status: Status) -> Iterator[str]:
@@ -250,8 +238,8 @@ def lines_of(status: Status) -> Iterator[str]:
     elif status.broker.reachable:
         yield from _entry(
             "Workers",
-            f"busy or none on the queue {status.workers['queue']}: none answers, and a solo worker does so only "
-            "between two batches",
+            f"busy or none on the queue {status.workers['queue']}: none answers, and many can only between two "
+            "batches, or not at all",
         )
     for index in status.indexes:
         yield from ("", index.name)

@@ -1,4 +1,4 @@
-"""Celery's way in: one batch at a time, so that other tasks of the same worker get their turn."""
+"""The workers' tasks: one batch at a time, so that other tasks of the same worker get their turn."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from celery import current_app
 from shopsearch import broker as wakeups
 from shopsearch import tasks
 from shopsearch.api import health
+from shopsearch.broker import celery
 from shopsearch.models import Change, IndexEntry
 from tests import ROOT
 from tests.services.milvus import free_port
@@ -117,8 +118,8 @@ def test_a_password_that_the_broker_refuses_is_told_in_the_log_without_being_sho
 def test_a_broker_that_refuses_is_tried_once_and_then_left_in_peace(broker, sender, monkeypatch, caplog):
     broker(f"redis://127.0.0.1:{free_port()}/0")
     tried = []
-    connection = wakeups.connection_of
-    monkeypatch.setattr(wakeups, "connection_of", lambda app: tried.append(True) or connection(app))
+    connection = celery.connection_of
+    monkeypatch.setattr(celery, "connection_of", lambda app: tried.append(True) or connection(app))
     wakeups.wake()
     wait_until(lambda: "No wake-up could be sent" in caplog.text, "the failure is logged")
     for _ in range(100):
