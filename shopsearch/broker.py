@@ -27,8 +27,8 @@ TASK = "shopsearch.index"
 RERANK_TASK = "shopsearch.rerank"
 CALIBRATE_TASK = "shopsearch.calibrate"
 PROBE_QUEUE = "shopsearch-probe"
-PAUSE_SECONDS = 15
-"""How long no wake-up is tried after one that could not be sent."""
+RETRY_SECONDS = 15
+"""How long to wait after a wake-up that could not be sent before the next attempt."""
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 EXIT_SECONDS = 2.0
@@ -49,7 +49,7 @@ def wake_rerankers() -> None:
 
 
 def wake_calibrator() -> None:
-    """Have a worker that indexes measure which scores are weak, likewise."""
+    """Have an indexing worker calibrate, in the same way."""
     _wake(_calibrate_inline, _calibrate_sender)
 
 
@@ -77,7 +77,7 @@ def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> 
 
 @atexit.register
 def finish() -> None:
-    """Wait for wake-ups that are being sent: else a short process, such as a cron job, would end before them."""
+    """Wait for wake-ups that are being sent: otherwise a short process, such as a cron job, would end too early."""
     for sender in (_sender, _rerank_sender, _calibrate_sender):
         sender.finish()
 
@@ -85,7 +85,7 @@ def finish() -> None:
 def send(task: str = TASK) -> bool:
     """Send one wake-up now, unless one is already waiting in the queue. Returns whether it was sent.
 
-    Takes at most about two seconds, whatever the broker does. Raises what the broker's client raises.
+    Takes at most about two seconds, whatever the broker does. Raises whatever the broker's client raises.
     """
     with connection_of(current_app) as connection:
         return _send(task, current_app, connection)
@@ -111,7 +111,7 @@ def _send(task: str, app: Celery, connection: Connection) -> bool:
 def connection_of(app: Celery) -> Connection:
     """A connection to the application's broker that gives up within about two seconds.
 
-    It is our own, so that the project's broker settings, made for its own tasks, stay as they are.
+    It is shopsearch's own connection, so that the project's broker settings, made for its own tasks, stay as they are.
     """
     connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
     # A broker may have several addresses; try each once.
@@ -130,7 +130,7 @@ def connection_of(app: Celery) -> Connection:
 def ask() -> None:
     """Probe the broker, unless Celery works eagerly. Raises ImproperlyConfigured if Celery has no broker.
 
-    Raises what ``probe`` raises.
+    Raises whatever ``probe`` raises.
     """
     if current_app.conf.task_always_eager:
         return
@@ -143,7 +143,7 @@ def ask() -> None:
 def probe(connection: Connection) -> None:
     """Write a message to the broker and take it back: a full broker can be reached and still refuses writes.
 
-    Raises what the broker's client raises.
+    Raises whatever the broker's client raises.
     """
     # Try each address once, as a wake-up does. By default kombu would pause for two seconds between tries.
     connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0)
@@ -183,7 +183,7 @@ class _Sender(BackgroundThread):
                 self.outage.failed(error)
             self.wanted.task_done()
             if self.outage.is_on:
-                threading.Event().wait(PAUSE_SECONDS)
+                threading.Event().wait(RETRY_SECONDS)
 
     def finish(self) -> None:
         """Wait up to EXIT_SECONDS until the wake-up is sent; do not wait for a broker that is known to be away."""
@@ -207,7 +207,7 @@ class _Sender(BackgroundThread):
 
 
 class _Inline:
-    """Runs the task in this thread, and again when it wakes itself, in a loop instead of recursion."""
+    """Runs the task in this thread. If the task wakes itself, runs it again, in a loop instead of by recursion."""
 
     def __init__(self, task: str = TASK) -> None:
         self.task = task

@@ -1,4 +1,4 @@
-"""The admin: how search is, images with their states, outbox, collections, reranks, queries to judge, and synonyms."""
+"""The admin: the state of search, images, outbox, collections, reranks, queries to judge, and synonyms."""
 
 from django.contrib import admin
 

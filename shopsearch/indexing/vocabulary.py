@@ -1,9 +1,9 @@
-"""The vocabulary of an index: follows its products as they are written, and is counted anew by a reindex.
+"""The vocabulary of an index: words are added as products are indexed, and a reindex counts all of them again.
 
 A word is added in the same step that writes a product to the vector store, so no word of a product is ever taken for a
-typing error. Counts would need what a product said before, and rows that all workers want at once; they are taken in
-one pass over the products instead, by ``shopsearch_reindex`` and the daily reconcile, which also drops words that are
-gone. Until then such a word is only one that is not corrected.
+typing error. Counts cannot be kept up to date in that step: that would need the product's earlier words, and all
+workers would write to the same rows. Instead ``shopsearch_reindex`` and the daily reconcile count in one pass over the
+products, and drop words that are gone. Until then, such a word is merely not corrected.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from shopsearch.registry.relations import with_related
 
 logger = logging.getLogger(__name__)
 MAX_WORDS = 100_000
-"""The most frequent words of an index are kept, up to so many."""
+"""How many words of an index are kept: the most frequent ones."""
 ROWS = 1_000
 
 
-def follow(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
-    """Add the words of the products of these images. Never raises: they are added by the next count as well."""
+def add_words(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
+    """Add the words of the products of these images. Never raises: if it fails, the next count adds them."""
     if not is_wanted(index):
         return
     try:
         products = {
             product.pk: product for image in images if (product := index.get_product(image)) is not None
         }
-        words = {word for product in products.values() for word in _said(index, product)}
+        words = {word for product in products.values() for word in _words_of(index, product)}
         rows = VocabularyWord.objects.of(index, using)
         new = sorted(words - set(rows.filter(word__in=words).values_list("word", flat=True)))
         if new and rows.count() < MAX_WORDS:
@@ -43,13 +43,13 @@ def follow(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
                     [VocabularyWord(index=index.name, word=word) for word in new], ignore_conflicts=True
                 )
     except Exception as error:
-        logger.warning("%s: the vocabulary misses words until it is counted anew: %r", index.name, error)
+        logger.warning("%s: words are missing in the vocabulary until the next count: %r", index.name, error)
 
 
-def count_anew(index: ImageIndex) -> int:
+def recount(index: ImageIndex) -> int:
     """Count the words of all products that the shop shows. Returns how many words there are.
 
-    Searches go on with the old counts meanwhile, and words that are added meanwhile stay.
+    During the count, searches use the old counts. Words that are added during the count stay.
     """
     rows = VocabularyWord.objects.of(index)
     if not is_wanted(index):
@@ -64,7 +64,7 @@ def count_anew(index: ImageIndex) -> int:
             product = index.get_product(image)
             if product is not None and product.pk not in seen:
                 seen.add(product.pk)
-                counts.update(_said(index, product))
+                counts.update(_words_of(index, product))
     wanted = dict(counts.most_common(MAX_WORDS))
     gone = [word for word in before if word not in wanted]
     changed = {word: count for word, count in wanted.items() if before.get(word, 0) != count}
@@ -89,6 +89,6 @@ def is_wanted(index: ImageIndex) -> bool:
     return bool(index.words_field) and settings.CORRECT_TYPING
 
 
-def _said(index: ImageIndex, product: Any) -> list[str]:
-    """The words of the product's texts; of those that are its name too, twice."""
+def _words_of(index: ImageIndex, product: Any) -> list[str]:
+    """The words of the product's texts. Words of its name are in the list twice."""
     return analyzer.written_words(index.words_of(product))

@@ -89,4 +89,4 @@ def test_what_comes_later_and_a_page_of_the_shops_own_made_from_this_one_are_no_
 
 def test_below_a_part_that_varies_is_W014(urls):
     urls(path("<slug:shop>/", include("shopsearch.urls")))
-    assert 'no "<part>/"' in found()["shopsearch.W014"].hint
+    assert 'such as "<shop>/"' in found()["shopsearch.W014"].hint
