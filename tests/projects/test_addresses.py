@@ -77,7 +77,7 @@ def test_another_view_that_has_an_address_of_the_search_is_W016(urls):
     urls(path("search/", another), path("api/<path:rest>", another), OURS)
     messages = [each.msg for each in run_checks(tags=["shopsearch"]) if each.id == "shopsearch.W016"]
     assert messages[0].startswith(
-        "/search/ is shopsearch's address, and tests.projects.test_addresses.another"
+        "/search/ is shopsearch's address, but tests.projects.test_addresses.another"
     )
     assert len(messages) == 7
 
