@@ -134,14 +134,14 @@ def shops(shop: Shop) -> str:
 def weak_matches(shop: Shop) -> Iterator[str]:
     """Of searches for what is sold and for what is not, how many are called weak, alone and fitted."""
     from shopsearch.embedders.adapted import AdaptedEmbedder
-    from shopsearch.evaluation.calibrator import SAMPLE, Sample, measure
+    from shopsearch.evaluation.calibrator import SAMPLE_SIZE, Sample, measure
     from shopsearch.evaluation.fitting import WEIGHT, fit
     from shopsearch.types import Query
 
     adapted = AdaptedEmbedder(embedder=shop.embedder, numbers=fit(shop.titled), weight=WEIGHT)
     images = {"alone": shop.titled.images, "fitted": adapted.adapt(shop.titled.images)}
     sold, unsold = sold_queries(shop.rows), unsold_queries(shop.rows)
-    chosen = Random("calibration").sample(range(len(shop.pictures)), min(SAMPLE, len(shop.pictures)))
+    chosen = Random("calibration").sample(range(len(shop.pictures)), min(SAMPLE_SIZE, len(shop.pictures)))
     owners = shop.titled.owners
     stored = [terms_of(row) for row in shop.rows]
     yield "| called weak | 200 searches for what is sold | 200 for what is not |"

@@ -106,12 +106,12 @@ def fill(products: int) -> None:
         [ProductImage(product=each, image=f"{each.pk}.jpg") for each in Product.objects.all()],
         batch_size=1_000,
     )
-    wall, processor = timed(lambda: vocabulary.count_anew(get_index()))
+    wall, processor = timed(lambda: vocabulary.recount(get_index()))
     print(
         f"{products:,} products counted the first time in {wall:.0f} s ({processor:.0f} s of the processor):"
     )
     print(f"  {Suggestion.objects.count():,} suggestions")
-    wall, _ = timed(lambda: vocabulary.count_anew(get_index()))
+    wall, _ = timed(lambda: vocabulary.recount(get_index()))
     print(f"  and once more, when nothing changed, in {wall:.0f} s")
     from django.db import connection
 

@@ -1,4 +1,4 @@
-"""The admin: how search is, images, outbox, collections, reranks, queries to judge, synonyms and rules."""
+"""The admin: the state of search, images, outbox, collections, reranks, queries to judge, synonyms and rules."""
 
 from django.contrib import admin
 

@@ -1,4 +1,4 @@
-"""The admin of collections: which one answers, how far a new one is, and what may be done about it."""
+"""The admin of collections: which one is live, how far a new one has got, and buttons to act on them."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ State = Collection.State
 
 @dataclass(frozen=True, slots=True)
 class CollectionOrder:
-    """What may be done about a collection in one of these states."""
+    """Something that staff can do with a collection in one of these states."""
 
     title: Promise | str
     explanation: Promise | str
     states: tuple[str, ...]
     carry_out: Callable[[ImageIndex], object]
     needs: str = ""
-    """A state that another collection of the index must be in for the order to make sense."""
+    """If set, another collection of the index must be in this state."""
     clashes: tuple[str, ...] = ()
-    """States that no other collection of the index may be in."""
+    """No other collection of the index may be in one of these states."""
 
 
 ORDERS = {
@@ -54,7 +54,7 @@ ORDERS = {
         _("Rebuild"),
         _(
             "A new collection is filled beside this one, for the model and the filters that the settings name now. "
-            "This one answers until the new one has everything."
+            "This one answers until the new one is complete."
         ),
         (State.LIVE,),
         rebuild.begin,
@@ -62,14 +62,14 @@ ORDERS = {
     ),
     "prune": CollectionOrder(
         _("Drop the earlier ones"),
-        _("The collections that are kept for a rollback are dropped, and such as nothing knows of any more."),
+        _("Drops the collections that are kept for a rollback, and any that the database no longer lists."),
         (State.LIVE,),
         rebuild.prune,
         needs=State.RETIRED,
     ),
     "pause": CollectionOrder(
         _("Pause"),
-        _("This collection is filled no further until it is resumed. Searches and changes go on."),
+        _("Stops filling this collection until it is resumed. Searches and changes go on."),
         (State.BUILDING,),
         rebuild.pause,
     ),
@@ -78,13 +78,15 @@ ORDERS = {
     ),
     "cancel": CollectionOrder(
         _("Cancel the rebuild"),
-        _("This collection is dropped, and what was embedded for it is lost. The live one goes on as ever."),
+        _("Drops this collection, with what was embedded for it. The live collection is not affected."),
         (State.BUILDING, State.PAUSED),
         rebuild.cancel,
     ),
     "roll-back": CollectionOrder(
         _("Roll back"),
-        _("This collection catches up with what has changed since, and answers again as soon as it has."),
+        _(
+            "Brings this collection up to date with what has changed since. As soon as it is, searches use it again."
+        ),
         (State.RETIRED,),
         rebuild.roll_back,
         clashes=(State.BUILDING, State.PAUSED),
@@ -93,7 +95,7 @@ ORDERS = {
 
 
 class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
-    """Which collection of an index answers, and how far the one is that is filled beside it; nobody edits them."""
+    """The collections: which one of an index is live, and how far a new one has got. Read-only, with orders."""
 
     list_display = ("name_shown", "state_and_error", "orders", "progress", "went_live")
     list_display_links = None
@@ -113,7 +115,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
     @admin.display(description=_("collection"), ordering="name")
     def name_shown(self, collection: Collection) -> SafeString:
-        """It is long: a line may end at any of its underscores."""
+        """The name, which is long, so it may wrap after any of its underscores."""
         return breakable(collection.name)
 
     @admin.display(description=_("state"), ordering="state")
@@ -148,7 +150,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
     @admin.display(description=_("orders"))
     def orders(self, collection: Collection) -> SafeString | str:
-        """Those that make sense now."""
+        """Links to the orders that are possible now."""
         if find_index(collection.index) is None:
             return "–"
         others = Collection.objects.filter(index=collection.index).exclude(pk=collection.pk)
@@ -177,7 +179,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         ]
 
     def order_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
-        """Asks first; on POST does it."""
+        """Ask for confirmation; on POST, carry out the order."""
         if not self.has_reindex_permission(request):
             raise PermissionDenied
         order, collection = ORDERS.get(name), self.get_queryset(request).filter(pk=pk).first()
@@ -205,7 +207,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         self, request: HttpRequest, order: CollectionOrder, collection: Collection, index: ImageIndex
     ) -> None:
         if collection.state not in order.states:
-            messages.error(request, _("The collection has another state by now; nothing was done."))
+            messages.error(request, _("The collection's state has changed since; nothing was done."))
             return
         try:
             order.carry_out(index)
@@ -217,7 +219,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
 
 class AdapterAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """What was fitted to the shop's titles, and what was proven of it; nobody edits them."""
+    """The adapters that were fitted to the shop's titles, with what they gain. Read-only."""
 
     list_display = ("space_shown", "index", "is_chosen", "products", "gained", "created_at")
     list_display_links = None
@@ -227,13 +229,13 @@ class AdapterAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def space_shown(self, adapter: Adapter) -> SafeString:
         return breakable(adapter.space)
 
-    @admin.display(description=_("gained, on products kept aside"))
+    @admin.display(description=_("gained, on held-out products"))
     def gained(self, adapter: Adapter) -> str:
         return ", ".join(f"{name} {each['gained']:+.3f}" for name, each in adapter.figures.items())
 
 
 def _describe(filling: Filling) -> str:
-    """“1,200 of 20,000”, and the rate and the time left where they can be told."""
+    """“1,200 of 20,000”, with the rate and the time left where they are known."""
     text = _("%(done)s of %(total)s") % {"done": f"{filling.done:,}", "total": f"{filling.total:,}"}
     if filling.ends_at is None:
         return text

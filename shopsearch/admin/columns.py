@@ -1,4 +1,4 @@
-"""What the admin shows of an image and of its row of the outbox, and how either is marked again."""
+"""Admin columns that show an image and its index entry, and how images are marked to be reindexed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STYLE = "shopsearch/admin.css"
 
 
 def find_entries(images: Iterable[Any]) -> None:
-    """Afterwards each image has its row of the outbox, or None, as ``index_entry``: two queries for all of them."""
+    """Set ``index_entry`` on each image: its index entry, or None. Makes two queries for all of them."""
     images = list(images)
     entries: dict[str, IndexEntry] = {}
     if images and (index := _index_of(type(images[0]))):
@@ -36,13 +36,13 @@ def find_entries(images: Iterable[Any]) -> None:
         entries = {entry.image_id: entry for entry in rows}
         for image_id in Change.objects.noted_among(index, keys):
             entries.setdefault(image_id, IndexEntry(index=index.name, image_id=image_id))
-            wait(entries[image_id])
+            show_as_pending(entries[image_id])
     for image in images:
         image.index_entry = entries.get(str(image.pk))
 
 
-def wait(entry: IndexEntry) -> None:
-    """Have it shown as it will be when its changes are folded."""
+def show_as_pending(entry: IndexEntry) -> None:
+    """Show the entry as it will be when its changes are folded. Saves nothing."""
     if entry.state in (IndexEntry.State.INDEXED, IndexEntry.State.FAILED):
         entry.state, entry.error = IndexEntry.State.PENDING, ""
 
@@ -66,7 +66,7 @@ def state_label(entry: IndexEntry | Rerank | Collection | None) -> SafeString:
 
 
 def breakable(name: str) -> SafeString:
-    """A long name whose lines may end at any of its underscores."""
+    """A long name that may wrap after any of its underscores."""
     return format_html_join(SafeString("_<wbr>"), "{}", ((part,) for part in name.split("_")))
 
 
@@ -79,14 +79,14 @@ def ago(moment: datetime) -> SafeString:
 
 
 class ReindexPermission:
-    """Grants actions that say ``permissions=["reindex"]`` to whoever "Can reindex images"."""
+    """Allows actions with ``permissions=["reindex"]`` for users with the permission "Can reindex images"."""
 
     def has_reindex_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("shopsearch.reindex")
 
 
 class ImageColumns:
-    """Columns that show an image of a registered model: its picture, and what the search knows of it."""
+    """Columns for images of a registered model: the picture, its index state and its error."""
 
     @property
     def media(self) -> forms.Media:
@@ -113,7 +113,7 @@ class ImageColumns:
 
 
 def wake() -> None:
-    """Wake the workers once what was marked is committed."""
+    """Wake the workers once the marked images are committed."""
     for using in registry.databases():
         broker.wake_after_commit(using)
 

@@ -1,4 +1,4 @@
-"""The admin of the outbox: to be read, and to be set going again."""
+"""The admin of the outbox: its entries, read-only, with actions to reindex them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from shopsearch.admin.columns import (
     ago,
     breakable,
     say_marked,
+    show_as_pending,
     state_label,
-    wait,
     wake,
 )
 from shopsearch.admin.permissions import ReadOnly
@@ -36,7 +36,7 @@ else:
 
 
 class EntryChangeList(ChangeList):
-    """A page of the outbox: a row with a change that is not folded yet waits."""
+    """A page of the outbox; an entry with a change that is not folded yet is shown as pending."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -48,12 +48,12 @@ class EntryChangeList(ChangeList):
             images |= {(index.name, image_id) for image_id in noted}
         for entry in entries:
             if (entry.index, entry.image_id) in images:
-                wait(entry)
+                show_as_pending(entry)
         self.result_list = entries
 
 
 class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
-    """The outbox: to be read, and to be set going again; nobody edits it."""
+    """The outbox: read-only, with actions to reindex images and to retry failed ones."""
 
     list_display = ("image_link", "index_name", "state_and_error", "attempts", "changed", "indexed")
     list_display_links = None
@@ -134,7 +134,7 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         return super().changelist_view(request, extra)
 
     def reindex_everything(self, request: HttpRequest) -> HttpResponse:
-        """Asks first; on POST marks every image of every index."""
+        """Ask for confirmation; on POST, mark every image of every index."""
         if not self.has_reindex_permission(request):
             raise PermissionDenied
         if request.method == "POST":

@@ -32,7 +32,7 @@ class ImageChangeList(ChangeList):
 
 
 class ProductImageAdminMixin(ReindexPermission, ImageColumns):
-    """Shows thumbnails and index states in the admin of any registered image model, and reindexes the selected.
+    """Shows thumbnails and index states in the admin of any registered image model, with an action to reindex images.
 
     With a model of your own::
 
@@ -72,7 +72,7 @@ class ImageAdmin(ProductImageAdminMixin, ModelAdmin):
         return list(product_admin.search_fields) if product_admin else []
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
-        """What the product's own admin searches by, and the image's words."""
+        """The search fields of the product's own admin, and the image's words."""
         return ["alternative_text", "image", *(f"product__{name}" for name in self._product_search_fields())]
 
     def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
@@ -102,6 +102,6 @@ class ProductImageInline(ImageColumns, TabularInline):
     readonly_fields = ("thumbnail", "index_state")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The picture first: it is what one looks for."""
+        """The picture first, as it is what people look for."""
         fields = [name for name in super().get_fields(request, obj) if name not in self.readonly_fields]
         return ["thumbnail", *fields, "index_state"]

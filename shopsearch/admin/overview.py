@@ -1,4 +1,4 @@
-"""The admin's page "Shop search": whether search works, what is indexed, and what shoppers look for."""
+"""The admin's page "Shop search": whether search works, what is indexed, and what shoppers search for."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 PART_SECONDS = 1.0
-"""How long the store and the broker are waited for."""
+"""How long to wait for the store and for the broker."""
 DAYS, RERANK_DAYS = 30, 7
 QUERIES_SHOWN = REASONS_SHOWN = 10
 ERRORS_READ = 1_000
-"""Of so many different errors the groups are made."""
+"""How many different errors are read to group them."""
 RERANKS_READ = 10_000
 _PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[\d/]\S*")
-"""What differs from image to image: names, paths, numbers."""
+"""The parts of an error that differ from image to image: names, paths, numbers."""
 
 State = IndexEntry.State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The store, the broker or the model; ``error`` says what is wrong, and ``remedy`` what to do."""
+    """The state of the store, the broker or the model; ``error`` says what is wrong, and ``remedy`` what to do."""
 
     name: str
     what: str
@@ -61,8 +61,8 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """Why images failed, and how many of them."""
+class FailureReason:
+    """Why images failed, and how many failed for this reason."""
 
     text: str
     count: int
@@ -70,8 +70,8 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """A day of the plot of searches, in its own units: 30 days wide, 100 high."""
+class DayBar:
+    """A day in the plot of searches, in the plot's units: 30 days wide, 100 high."""
 
     day: datetime.date
     searches: int
@@ -80,8 +80,8 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """What the page says of one index."""
+class IndexPanel:
+    """The page's section about one index."""
 
     index: ImageIndex
     title: str
@@ -89,21 +89,21 @@ class Panel:
     indexed: int
     waiting: int
     failed: int
-    reasons: Sequence[Reason]
+    reasons: Sequence[FailureReason]
     failed_address: str
     building: Collection | None
     filling: progress.Filling | None
     orders: Sequence[tuple[str, str]]
-    """Links to what may be done about the rebuild: an address and what is on the button."""
+    """Links to the rebuild's orders: the address, and the text of the button."""
     queries: Sequence[EvaluationQuery]
     unanswered: Sequence[EvaluationQuery]
-    bars: Sequence[Bar]
+    bars: Sequence[DayBar]
     most: int
     searches: int
 
 
 class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
-    """One page for whoever may view it; what it links to is for those who may."""
+    """A page for staff with the view permission. The pages that it links to check their own permissions."""
 
     class Media:
         css = {"all": (STYLE,)}
@@ -134,13 +134,13 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/shopsearch/overview.html", context)
 
-    def panel(self, request: HttpRequest, index: ImageIndex, states: Mapping[str, int]) -> Panel:
+    def panel(self, request: HttpRequest, index: ImageIndex, states: Mapping[str, int]) -> IndexPanel:
         building = Collection.objects.of(index).unfinished().first()
         may_read = request.user.has_perm("shopsearch.view_evaluationquery")
         asked = EvaluationQuery.objects.by_shoppers().filter(index=index.name).defer("picture")
         weak = asked.filter(times_weak__gt=0)
         bars = self.bars(index) if may_read else []
-        return Panel(
+        return IndexPanel(
             index=index,
             title=str(index.model._meta.verbose_name_plural).capitalize(),
             live=Collection.objects.of(index).live().first(),
@@ -159,8 +159,8 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             searches=sum(bar.searches for bar in bars),
         )
 
-    def reasons(self, index: ImageIndex) -> list[Reason]:
-        """Errors that differ by a name or a number only are one reason."""
+    def reasons(self, index: ImageIndex) -> list[FailureReason]:
+        """The most frequent reasons. Errors that differ only in names, paths or numbers are one reason."""
         rows = IndexEntry.objects.of(index).failed().order_by()
         grouped: Counter[str] = Counter()
         for error, count in (
@@ -168,7 +168,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         ):
             grouped[_PARTICULAR.sub("…", error)[:200]] += count
         return [
-            Reason(text=text, count=count, address=self.entries_address(index, _longest(text)))
+            FailureReason(text=text, count=count, address=self.entries_address(index, _longest(text)))
             for text, count in grouped.most_common(REASONS_SHOWN)
         ]
 
@@ -188,20 +188,20 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             if (address := _address(f"{self.admin_site.name}:shopsearch_collection_order", building.pk, name))
         ]
 
-    def bars(self, index: ImageIndex) -> list[Bar]:
+    def bars(self, index: ImageIndex) -> list[DayBar]:
         today = datetime.date.today()
         days = [today - datetime.timedelta(days=back) for back in reversed(range(DAYS))]
         rows = SearchDay.objects.filter(index=index.name, day__gte=days[0])
         counted = dict(rows.values_list("day", "searches"))
         most = max(counted.values(), default=0) or 1
         return [
-            Bar(day=day, searches=counted.get(day, 0), x=place, height=100 * counted.get(day, 0) / most)
+            DayBar(day=day, searches=counted.get(day, 0), x=place, height=100 * counted.get(day, 0) / most)
             for place, day in enumerate(days)
         ]
 
 
 def parts_of() -> list[Service]:
-    """The store, the broker and the model, each waited for PART_SECONDS at most. No model is loaded."""
+    """The states of the store, the broker and the model. Waits at most PART_SECONDS for each; loads no model."""
     return [
         _asked(
             _("Vector store"),
@@ -214,7 +214,8 @@ def parts_of() -> list[Service]:
             _("wakes the workers"),
             broker.ask,
             _(
-                "Searches go on; new pictures wait until the workers look by themselves. Is it running, and not full?"
+                "Searches go on; new pictures wait until the workers next look for work. Is the broker running, "
+                "and not full?"
             ),
         ),
         _asked(
@@ -229,13 +230,13 @@ def parts_of() -> list[Service]:
 def _asked(name: str, what: str, question: Callable[[], object], remedy: str) -> Service:
     try:
         within(PART_SECONDS, question)
-    except Exception as error:  # clients raise what they like; whatever it is, the page is to be shown
+    except Exception as error:  # clients may raise anything; the page must be shown all the same
         return Service(name=name, what=what, error=str(error) or type(error).__name__, remedy=remedy)
     return Service(name=name, what=what)
 
 
 def reranks() -> dict[str, Any]:
-    """Of the last RERANK_DAYS: how many ended, the share that is done, and the median time until then."""
+    """For the last RERANK_DAYS: how many reranks ended, the share that succeeded, and their median time."""
     recent = Rerank.objects.ended().filter(created_at__gte=Now() - datetime.timedelta(days=RERANK_DAYS))
     states = dict(recent.order_by().values_list("state").annotate(Count("pk")))
     ended, done = sum(states.values()), states.get(Rerank.State.DONE, 0)
@@ -254,7 +255,7 @@ def reranks() -> dict[str, Any]:
 
 
 def _longest(text: str) -> str:
-    """The longest run of words that is the same in every error of the group, to find them by."""
+    """The longest text that all errors of the group have in common, to search for them."""
     return max((part.strip() for part in text.split("…")), key=len)
 
 

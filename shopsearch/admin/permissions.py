@@ -1,4 +1,4 @@
-"""What may be done in the admin to rows that shopsearch alone writes."""
+"""The permissions in the admin for rows that only shopsearch writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 
 class ReadOnly:
-    """Rows may be looked at by those who may view them, and written by nobody."""
+    """Users with the view permission may read the rows; nobody may add, change or delete them."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

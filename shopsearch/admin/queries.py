@@ -1,4 +1,4 @@
-"""The admin of queries to judge: which there are, and the page where their results are graded."""
+"""The admin of queries to judge: their list, and the page where their results are graded."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ else:
 SHOWN_SIDE = 480
 """The longest side, in pixels, of a query's picture as staff see it."""
 GRADE, BEFORE = "grade-", "before-"
-"""With a product's id they name its grade in the form, and that which the form began with."""
+"""Prefixes of a product's id: the form fields of its grade, and of the grade that the form began with."""
 
 
 class LanguageFilter(admin.AllValuesFieldListFilter):
-    """Its link for queries of no language has a name, too."""
+    """A filter whose link for queries without a language has a name, too."""
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         for choice in super().choices(changelist):
@@ -72,7 +72,7 @@ class QueryForm(ModelForm):
             return None
         content: bytes = upload.read(settings.MAX_IMAGE_BYTES + 1)
         try:
-            # As a shopper's is looked at: no larger, and without the place that a camera notes in it.
+            # Like a shopper's picture: no larger, and without the location that a camera records in it.
             return jpeg(normalised(decode(content)), settings.QUERY_IMAGE_SIDE, quality=95)
         except ImageError as error:
             raise forms.ValidationError(str(error)) from error
@@ -86,7 +86,7 @@ class QueryForm(ModelForm):
             raise forms.ValidationError(_("Write some words, choose a picture, or both."))
         key = EvaluationQuery.key_of(cleaned["index"], cleaned["text"], picture)
         if EvaluationQuery.objects.filter(key=key).exclude(pk=self.instance.pk).exists():
-            raise forms.ValidationError(_("This query is there already."))
+            raise forms.ValidationError(_("This query exists already."))
         self.instance.picture = picture
         return cleaned
 
@@ -104,7 +104,7 @@ class JudgedFilter(admin.SimpleListFilter):
 
 
 class EvaluationQueryAdmin(ModelAdmin):
-    """Queries that search is judged by; whoever "Can judge results" grades what each one finds."""
+    """Queries for evaluation. Staff with the permission "Can judge results" grade the results of each."""
 
     form = QueryForm
     list_display = ("asked", "judged", "times", "source", "language", "index_name")
@@ -169,7 +169,7 @@ class EvaluationQueryAdmin(ModelAdmin):
         return (*asked, *upload, "language", *kept)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """What was judged stays as it is: its judgements are about these words."""
+        """A judged query keeps its index and its words: the judgements are about these words."""
         kept = ("picture_now", "source", "times_asked", "asked_on", "created_on")
         return (*kept, "index", "text") if obj and obj.judged else kept
 
@@ -209,7 +209,7 @@ class EvaluationQueryAdmin(ModelAdmin):
         return query
 
     def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """A query's picture, small and without what a camera notes in it."""
+        """A query's picture, small and without a camera's metadata."""
         query = self._visible(request, pk)
         if not query.picture:
             raise Http404
@@ -264,7 +264,7 @@ class EvaluationQueryAdmin(ModelAdmin):
 
 
 def _changes(posted: QueryDict) -> dict[str, int | None]:
-    """The grades that were changed in this form, by product: what a colleague changed meanwhile stays."""
+    """By product: the grades that were changed in this form. Grades that a colleague has changed stay otherwise."""
     known = {str(grade.value) for grade in Judgement.Grade}
     changes: dict[str, int | None] = {}
     for name, grade in posted.items():

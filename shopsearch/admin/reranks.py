@@ -1,4 +1,4 @@
-"""The admin of reranks: receipts, to be read."""
+"""The admin of reranks: their receipts, read-only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MISSING = "lightgrey"
 
 
 class RerankAdmin(ReadOnly, ModelAdmin):
-    """What was asked of the reranker about which candidates, what it said, and what came of it; nobody edits it."""
+    """The receipts of reranks: the query, the candidates, the model's answer and the final order. Read-only."""
 
     list_display = ("asked", "state_and_error", "model_name", "seconds", "repaired", "created")
     list_display_links = ("asked",)
@@ -70,7 +70,7 @@ class RerankAdmin(ReadOnly, ModelAdmin):
 
     @admin.display(description=_("seconds"))
     def seconds(self, rerank: Rerank) -> str:
-        """From the request to its end, as the shopper waited."""
+        """From the request to the end of the rerank: the time that the shopper waited."""
         if rerank.finished_at is None:
             return "–"
         return f"{(rerank.finished_at - rerank.created_at).total_seconds():.1f}"
@@ -100,7 +100,7 @@ class RerankAdmin(ReadOnly, ModelAdmin):
     @admin.display(description=_("final order"))
     def final_order(self, rerank: Rerank) -> str:
         if not rerank.order:
-            return str(_("As above: nothing came of it.")) if rerank.is_final else "–"
+            return str(_("As above: the rerank ended without an order.")) if rerank.is_final else "–"
         by_product = {json.dumps(each["product"]): each for each in rerank.candidates}
         ordered = [by_product.get(json.dumps(product)) for product in rerank.order]
         return self._candidates(rerank, [each for each in ordered if each is not None])
@@ -112,13 +112,13 @@ class RerankAdmin(ReadOnly, ModelAdmin):
             reverse(f"{self.admin_site.name}:shopsearch_rerank_collage", args=[rerank.pk]),
             _("The candidates' pictures, numbered in retrieval's order"),
             _(
-                "As a model that looks at all of them at once is shown them, made anew from the shop's pictures as "
-                "they are now. The query's picture, which such a model sees beside them, is not kept."
+                "As a model sees them that looks at all of them at once, made from the shop's current pictures. Such "
+                "a model also sees the query's picture, which is not kept."
             ),
         )
 
     def _candidates(self, rerank: Rerank, candidates: list[dict[str, Any]]) -> SafeString:
-        """A row of thumbnails; each says its number in retrieval's order."""
+        """A row of thumbnails, each with its number in retrieval's order."""
         index, rows = _rows(rerank)
         numbers = {each["image"]: number for number, each in enumerate(rerank.candidates, start=1)}
         cells = (
@@ -154,7 +154,7 @@ class RerankAdmin(ReadOnly, ModelAdmin):
         return [path("<uuid:pk>/collage/", view, name="shopsearch_rerank_collage"), *super().get_urls()]
 
     def collage_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        """The candidates' pictures as one, in retrieval's order; for staff who may see receipts."""
+        """The candidates' pictures in one image, in retrieval's order, for staff with the view permission."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         rerank = self.get_queryset(request).filter(pk=pk).first()
@@ -168,7 +168,7 @@ class RerankAdmin(ReadOnly, ModelAdmin):
 
 
 def _rows(rerank: Rerank) -> tuple[ImageIndex | None, dict[str, Any]]:
-    """The receipt's index, if there still is one, and the candidates' images by key, hidden ones included."""
+    """The receipt's index, if it still exists, and the candidates' images by key, hidden ones included."""
     index = find_index(rerank.index)
     if index is None:
         return None, {}

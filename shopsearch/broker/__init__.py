@@ -27,7 +27,7 @@ RERANK_TASK = "shopsearch.rerank"
 CALIBRATE_TASK = "shopsearch.calibrate"
 TASKS = (TASK, RERANK_TASK, CALIBRATE_TASK)
 PAUSE_SECONDS = 15
-"""How long no wake-up is tried after one that could not be sent."""
+"""How long to wait after a wake-up that could not be sent before the next attempt."""
 EXIT_SECONDS = 2.0
 """How long an ending process waits for a wake-up that is being sent."""
 _instances: dict[int, WakeUp] = {}
@@ -65,7 +65,7 @@ def wake_rerankers() -> None:
 
 
 def wake_calibrator() -> None:
-    """Have a worker that indexes measure which scores are weak, likewise."""
+    """Have an indexing worker calibrate, in the same way."""
     _wake(_calibrate_inline, _calibrate_sender)
 
 
@@ -91,7 +91,7 @@ def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> 
 
 @atexit.register
 def finish() -> None:
-    """Wait for wake-ups that are being sent: else a short process, such as a cron job, would end before them."""
+    """Wait for wake-ups that are being sent: otherwise a short process, such as a cron job, would end too early."""
     for sender in (_sender, _rerank_sender, _calibrate_sender):
         sender.finish()
 

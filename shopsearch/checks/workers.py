@@ -1,4 +1,4 @@
-"""Checks of Celery's settings against the documented worker line, `celery worker -P solo -c 1 -Q …`: W040 to W045."""
+"""Checks that Celery's settings fit the documented command, `celery worker -P solo -c 1 -Q …`: W040 to W045."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def _check_pool(app: Any) -> Iterator[CheckMessage]:
         return  # E003 says so
     if pool not in (None, "solo"):
         yield CheckWarning(
-            f"The models run on a graphics card, and CELERY_WORKER_POOL is {pool!r}: a model cannot "
-            "be used across a fork, and threads share one card without gaining by it.",
+            f"The models run on a GPU, but CELERY_WORKER_POOL is {pool!r}: a GPU cannot be used across a fork, and "
+            "threads that share a GPU gain nothing.",
             hint=f"Start the worker of shopsearch with `{_line()}`, one for each card, and remove the setting.",
             id="shopsearch.W040",
         )
     if (concurrency or 1) > 1:
         yield CheckWarning(
-            f"The models run on a graphics card, and CELERY_WORKER_CONCURRENCY is {concurrency}: "
-            "every process of a pool would load the models once more onto it.",
+            f"The models run on a GPU, but CELERY_WORKER_CONCURRENCY is {concurrency}: every process of the pool "
+            "would load the models onto it again.",
             hint=f"Start the worker of shopsearch with `{_line()}`, one for each card, and remove the setting.",
             id="shopsearch.W041",
         )
 
 
 def _written(conf: Any, name: str) -> Any:
-    """What the project wrote for a setting of Celery's; None where it left it to Celery, and to the worker's line."""
+    """The project's own value of a Celery setting; None where it has none, so that the command line decides."""
     names = (name, f"{conf.prefix or ''}{name}".upper())
     found = (source[key] for source in conf.maps[:-1] for key in names if key in source)
     return next(found, None)
@@ -72,7 +72,8 @@ def _check_routes(app: Any) -> Iterator[CheckMessage]:
         if (queue is None or queue in ours) and not {"exchange", "routing_key"} & route.keys():
             continue
         yield CheckWarning(
-            f"CELERY_TASK_ROUTES sends {task} elsewhere than to {' and '.join(sorted(ours))}, where its workers wait.",
+            f"CELERY_TASK_ROUTES sends {task} to another queue than {' or '.join(sorted(ours))}, from which its "
+            "workers take tasks.",
             hint="Leave shopsearch.* out of CELERY_TASK_ROUTES, and name the queues by SHOPSEARCH['INDEX_QUEUE'] and "
             "SHOPSEARCH['RERANK_QUEUE'].",
             id="shopsearch.W042",
@@ -85,8 +86,8 @@ def _check_queues(app: Any) -> Iterator[CheckMessage]:
     declared = {getattr(queue, "name", queue) for queue in app.conf.task_queues or ()}
     if missing := sorted({settings.INDEX_QUEUE, settings.RERANK_QUEUE} - declared):
         yield CheckWarning(
-            f"Celery is not to make queues that CELERY_TASK_QUEUES lacks, and it lacks {' and '.join(missing)}: no "
-            "worker can be woken.",
+            f"CELERY_TASK_QUEUES lacks {' and '.join(missing)}, and Celery may not create missing queues: no worker "
+            "can be woken.",
             hint=f"Add kombu.Queue({missing[0]!r}) to CELERY_TASK_QUEUES, or remove "
             "CELERY_TASK_CREATE_MISSING_QUEUES = False.",
             id="shopsearch.W043",
@@ -97,8 +98,8 @@ def _check_prefetch(app: Any) -> Iterator[CheckMessage]:
     if app.conf.worker_prefetch_multiplier == 1:
         return
     yield CheckWarning(
-        f"CELERY_WORKER_PREFETCH_MULTIPLIER is {app.conf.worker_prefetch_multiplier}: a busy worker keeps wake-ups to "
-        "itself that an idle one would answer at once.",
+        f"CELERY_WORKER_PREFETCH_MULTIPLIER is {app.conf.worker_prefetch_multiplier}: a busy worker reserves wake-ups "
+        "that an idle one would answer at once.",
         hint="Set CELERY_WORKER_PREFETCH_MULTIPLIER = 1, or start the worker of shopsearch with "
         "`--prefetch-multiplier 1` and silence this check.",
         id="shopsearch.W044",
@@ -111,9 +112,9 @@ def _check_visibility(app: Any) -> Iterator[CheckMessage]:
     if not app.conf.task_acks_late or seconds is None or seconds >= longest:
         return
     yield CheckWarning(
-        f"With CELERY_TASK_ACKS_LATE a broker sends a task once more after visibility_timeout, {seconds:g} seconds, "
-        f"though one may take {longest:g}: workers are then woken for what is being done.",
-        hint="Remove CELERY_TASK_ACKS_LATE, as a lost message does no harm to shopsearch, or raise visibility_timeout "
+        f"With CELERY_TASK_ACKS_LATE, a broker sends a task again after visibility_timeout, {seconds:g} seconds, but a "
+        f"task may take {longest:g}: workers are then woken for work that another one is doing.",
+        hint="Remove CELERY_TASK_ACKS_LATE, as a lost message does not harm shopsearch, or raise visibility_timeout "
         "in CELERY_BROKER_TRANSPORT_OPTIONS above LEASE_SECONDS and RERANK_DEADLINE_SECONDS.",
         id="shopsearch.W045",
     )

@@ -1,1 +1,1 @@
-"""Ready-made indexes for other people's shops."""
+"""Ready-made indexes for existing shop packages."""

@@ -1,4 +1,4 @@
-"""Search quality in numbers: judged queries through the live search, beside baselines, with intervals."""
+"""Measure search quality: run judged queries through the live search and baselines, with confidence intervals."""
 
 from shopsearch.evaluation.query_files import JudgedQuery
 

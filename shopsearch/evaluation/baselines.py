@@ -1,4 +1,4 @@
-"""What search has to beat: chance, colours and words, on the same queries and the same products."""
+"""Baselines that search has to beat, on the same queries and products: chance, colours and words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BINS = 8
 
 @dataclass(kw_only=True)
 class Chance:
-    """Any products, in any order; the same ones in each run."""
+    """Random products in random order; the same in each run."""
 
     name: str = "chance"
     _products: dict[str, None] = field(default_factory=dict, init=False)
@@ -46,7 +46,7 @@ class Chance:
 
 @dataclass(kw_only=True)
 class ColourHistogram:
-    """How much a picture has of each of 512 colours: 8 steps of red, green and blue each."""
+    """Compares how much of each of 512 colours two pictures have: 8 steps each of red, green and blue."""
 
     name: str = "colour histogram"
     _nearest: Nearest = field(default_factory=Nearest, init=False)
@@ -61,7 +61,7 @@ class ColourHistogram:
 
 
 def _histogram(picture: Image) -> npt.NDArray[np.float32]:
-    """Unit length, by the square roots of the shares: so the cosine is Bhattacharyya's coefficient."""
+    """The square roots of the shares, a vector of unit length, so that the cosine is Bhattacharyya's coefficient."""
     pixels = np.asarray(picture.resize((_SIDE, _SIDE)), np.int64).reshape(-1, 3) * _BINS // 256
     counts = np.bincount(pixels @ np.array([_BINS * _BINS, _BINS, 1]), minlength=_BINS**3)
     shares: npt.NDArray[np.float64] = counts / counts.sum()
@@ -70,7 +70,7 @@ def _histogram(picture: Image) -> npt.NDArray[np.float32]:
 
 @dataclass(kw_only=True)
 class SharedWords:
-    """The words that the query shares with what the index says of a product; rare words count more (TF-IDF)."""
+    """Ranks by the words that the query shares with the index's text of a product; rare words count more (TF-IDF)."""
 
     name: str = "shared words"
     _lengths: dict[str, int] = field(default_factory=dict, init=False)

@@ -1,9 +1,9 @@
-"""Calibrating: which scores are weak, measured on queries that the shop can answer and on queries that it cannot.
+"""Calibrating: find which scores mean a weak match, from queries that the shop can answer and queries that it cannot.
 
-A score means nothing by itself: one model gives 0.3 to what belongs together and another 0.8, words score lower than
-pictures, and some queries are near everything. So queries are made of the shop's own products, once as a shopper might
-ask for them and once for what no shop of the kind sells; the threshold is where only few of the first would be flagged,
-or lower, halfway to the others, where the two lie apart.
+A score means nothing by itself: for a good match one model gives 0.3 and another 0.8, words score lower than pictures,
+and some queries are near everything. So queries are made from the shop's own products: some as a shopper might ask for
+them, and some for things that no such shop sells. At the threshold, only a few of the first would be called weak. Where
+the scores of the two lie apart, the threshold is lower: halfway between them.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ if TYPE_CHECKING:
     Scores = npt.NDArray[np.float64]
 
 logger = logging.getLogger(__name__)
-SAMPLE = 200
-"""Images to measure with: each makes six queries, so a minute or less on a processor."""
-FEWEST = 20
-"""Fewer products say nothing about a share of 2 in 100."""
+SAMPLE_SIZE = 200
+"""How many images to measure with: each makes six queries, so it takes a minute or less on a processor."""
+MIN_IMAGES = 20
+"""Fewer say nothing about a share of 2 in 100."""
 HITS = 50
-"""To find the best of another product, however many pictures a product has."""
-PAUSE_SECONDS = 600
-"""So long nobody else calibrates an index, and so long a failure is left alone."""
+"""How many hits are fetched to find the best one of another product, although a product may have many pictures."""
+RETRY_SECONDS = 600
+"""For this long no other process calibrates the index, and after a failure none tries again."""
 SHARE = 0.02
-"""How many of the queries that the shop can answer may be called weak."""
+"""The share of the queries that the shop can answer that may be called weak."""
 UNSOLD_SHARE = 0.9
-"""How many of the queries that the shop cannot answer are to be called weak, where none that it can answer would be."""
+"""The share of the queries that the shop cannot answer to call weak, where none that it can answer would be."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BINS, BAR = 20, 32
 MAX_PHRASE_WORDS = 4
-"""Words that a shopper types, where not the whole title."""
+"""How many words a shopper types at most, if not the whole title."""
 
 FOREIGN_WORDS = tuple(
     """
@@ -72,43 +72,43 @@ FOREIGN_WORDS = tuple(
     vacuna, volcán, yate de lujo
     """.replace("\n", " ").split(",")
 )
-"""What a shop hardly sells. Those that are among its own words are left out."""
+"""Things that a shop hardly ever sells. Those with words that the shop itself uses are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A product to make queries of."""
+    """A product to make queries from."""
 
     product_id: str
     text: str
     image: Image
     vector: Vector
-    """Its own, as the collection has it."""
+    """The image's vector, as the collection has it."""
 
 
-class _Asked(NamedTuple):
-    """A query that belongs to a product of the shop, or to none."""
+class _TrialQuery(NamedTuple):
+    """A query that a product of the shop answers, or that none does."""
 
     kind: QueryKind
     belongs: bool
     query: Query | None
-    """None where a vector is asked with that is known."""
+    """None where ``vector`` is used instead, because it is known already."""
     vector: Vector | None = None
     without: str = ""
-    """The product that does not count."""
+    """The product that is left out of the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One kind of query: what was measured, and the calibration that follows."""
+    """What was measured for one kind of query, and the calibration that follows from it."""
 
     calibration: Calibration
     sold: Scores
-    """Of queries that the shop can answer: the best score, less the weight times the typical score."""
+    """For queries that the shop can answer: the best score, less the weight times the typical score."""
     unsold: Scores
-    """The same of queries that it cannot."""
+    """The same for queries that it cannot answer."""
     found_by_words: bool = False
-    """Whether those that the shop can answer are good matches by their words alone."""
+    """Whether the queries that the shop can answer are good matches by their words alone."""
 
     @property
     def flagged_sold(self) -> float:
@@ -120,7 +120,7 @@ class Measured:
 
 
 Best = Callable[["Vectors", Sequence[str]], "Scores"]
-"""The best score of each query in the collection, where products of these ids do not count ("" is of none)."""
+"""The best score of each query in the collection, without the product of the id given for it ("" leaves out none)."""
 
 
 def measure(
@@ -136,12 +136,12 @@ def measure(
 ) -> list[Measured]:
     """One calibration for each kind of query; the same for the same samples. ``typical`` is the images' mean vector.
 
-    Where the index finds by words, a product that has all the words of a query is no weak match, whatever its score.
-    The threshold is for the other queries, of which most ask for what is not sold, and may be as high as half of the
-    scores of what is sold.
+    Where the index finds by words, a product that has all the words of a query is never a weak match, whatever its
+    score. The threshold then only matters for the other queries. Most of these ask for things that are not sold, so the
+    threshold may be as high as the median score of what is sold.
 
-    For queries by picture alone those for what is not sold are the samples' own pictures, with their product left out.
-    Raises what the embedder and the vector store raise.
+    For queries by picture alone, a query that the shop cannot answer is a sample's own picture, with its product left
+    out. Raises whatever the embedder and the vector store raise.
     """
     import numpy as np
 
@@ -186,12 +186,15 @@ def measure(
 
 def measure_index(
     index: ImageIndex,
-    size: int = SAMPLE,
+    size: int = SAMPLE_SIZE,
     *,
     share: float = SHARE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measured]:
-    """Raises Refused where there is too little to measure with, BackendError while a backend is away."""
+    """Measure the index as it is now, with up to ``size`` images.
+
+    Raises Refused where too few images are indexed, and BackendError while a backend is away.
+    """
     import numpy as np
 
     collection = Collection.objects.of(index).live().first()
@@ -202,9 +205,9 @@ def measure_index(
     keys = list(index.get_queryset().order_by("pk").values_list("pk", flat=True))
     chosen = Random("calibration").sample(keys, min(size, len(keys)))  # noqa: S311
     entities = store.fetch(name, [index.entity_id(key) for key in chosen])
-    if len(entities) < FEWEST:
+    if len(entities) < MIN_IMAGES:
         raise Refused(
-            f"{len(entities)} images of {index.name} are indexed; a calibration takes {FEWEST} at least."
+            f"{len(entities)} images of {index.name} are indexed; a calibration needs at least {MIN_IMAGES}."
         )
 
     def best(vectors: Vectors, without: Sequence[str]) -> Scores:
@@ -233,7 +236,7 @@ def _samples(index: ImageIndex, vectors: Mapping[str, Vector]) -> Iterator[Sampl
             with index.open_image(image) as file:
                 picture = decode(file)
         except (OSError, ValueError, ImageError):
-            continue  # what cannot be read any more is for shopsearch_reindex to say
+            continue  # shopsearch_reindex reports pictures that cannot be read
         yield Sample(
             product_id=str(product.pk),
             text=index.get_title(product),
@@ -243,25 +246,25 @@ def _samples(index: ImageIndex, vectors: Mapping[str, Vector]) -> Iterator[Sampl
 
 
 def uncalibrated() -> Iterator[ImageIndex]:
-    """Those that have everything indexed, and whose answers nobody can call good or weak yet."""
+    """The indexes that are completely indexed but not calibrated yet, so that no match can be called good or weak."""
     for index in get_indexes():
         live = Collection.objects.of(index).live().first()
         if (
             live is not None
             and not calibration.is_known(index.name, live.space)
             and not IndexEntry.objects.of(index).unfinished().exists()
-            and live.stored.count() >= FEWEST
+            and live.stored.count() >= MIN_IMAGES
         ):
             yield index
 
 
 def calibrate_new() -> None:
-    """Measure what ``uncalibrated`` finds, one process at a time; what is refused is tried again after a while."""
+    """Calibrate what ``uncalibrated`` finds, in one process at a time. After a failure it is tried again later."""
     for index in uncalibrated():
-        if cache.add(f"shopsearch:calibrating:{index.name}", 1, PAUSE_SECONDS):
+        if cache.add(f"shopsearch:calibrating:{index.name}", 1, RETRY_SECONDS):
             try:
                 calibration.save([each.calibration for each in measure_index(index)])
-                logger.info("%s: from now on answers say whether they are good matches.", index.name)
+                logger.info("%s is calibrated: answers now say whether they are good matches.", index.name)
             except (Refused, BackendError, ImproperlyConfigured) as error:
                 logger.warning("%s is not calibrated: %s", index.name, error)
             else:
@@ -274,33 +277,33 @@ def _at_weight(
     import numpy as np
 
     threshold = float(np.quantile(sold, share))
-    # Where hardly any score of what is not sold is near, halfway between: shoppers ask more than the shop's own words.
+    # Halfway between, if the scores of what is not sold are far lower: shoppers use other words than the shop does.
     middle = (threshold + float(np.quantile(unsold, 1 - share))) / 2
     return weight, min(threshold, middle), sold, unsold
 
 
 def _between(sold: float, unsold: float) -> float:
-    """Halfway, where hardly any score is: shoppers' words are shorter and odder than a shop's titles."""
+    """Halfway between the two, where hardly any scores are: shoppers' words are shorter and odder than titles."""
     return min(sold, (sold + unsold) / 2)
 
 
-def _queries(samples: Sequence[Sample]) -> Iterator[_Asked]:
+def _queries(samples: Sequence[Sample]) -> Iterator[_TrialQuery]:
     dice = Random("calibration")  # noqa: S311
     own = {word for sample in samples for word in _words(sample.text)}
     nouns = [noun for each in FOREIGN_WORDS if own.isdisjoint(_words(noun := " ".join(each.split())))]
     for sample in samples:
-        seen = normalised(_photographed_anew(sample.image, dice))
+        seen = normalised(_as_new_photograph(sample.image, dice))
         if words := _words(sample.text):
             phrase = " ".join(_phrase(words, dice))
-            yield _Asked("text", True, Query(text=dice.choice([sample.text, phrase])))
-            yield _Asked("composed", True, Query(text=phrase, image=seen))
+            yield _TrialQuery("text", True, Query(text=dice.choice([sample.text, phrase])))
+            yield _TrialQuery("composed", True, Query(text=phrase, image=seen))
             absent = [dice.choice(nouns)]
             shared = dice.choice([[], _phrase(words, dice)[: MAX_PHRASE_WORDS - 1]])
             asked = " ".join(dice.choice([shared + absent, absent + shared]))
-            yield _Asked("text", False, Query(text=asked))
-            yield _Asked("composed", False, Query(text=asked, image=seen))
-        yield _Asked("image", True, Query(image=seen))
-        yield _Asked("image", False, None, sample.vector, without=sample.product_id)
+            yield _TrialQuery("text", False, Query(text=asked))
+            yield _TrialQuery("composed", False, Query(text=asked, image=seen))
+        yield _TrialQuery("image", True, Query(image=seen))
+        yield _TrialQuery("image", False, None, sample.vector, without=sample.product_id)
 
 
 def _words(text: str) -> list[str]:
@@ -308,14 +311,14 @@ def _words(text: str) -> list[str]:
 
 
 def _phrase(words: Sequence[str], dice: Random) -> list[str]:
-    """A few words of it that follow one another."""
+    """A few consecutive words of the text."""
     length = dice.randint(1, min(MAX_PHRASE_WORDS, len(words)))
     start = dice.randint(0, len(words) - length)
     return list(words[start : start + length])
 
 
-def _photographed_anew(image: Image, dice: Random) -> Image:
-    """Nearer, off the middle, in another light."""
+def _as_new_photograph(image: Image, dice: Random) -> Image:
+    """The image as if photographed again: nearer, off centre, in another light."""
     width, height = image.size
     seen = dice.uniform(0.6, 0.95)
     left, top = dice.uniform(0, 1 - seen) * width, dice.uniform(0, 1 - seen) * height
@@ -339,7 +342,7 @@ def _chunks(
 
 
 def lines_of(measured: Sequence[Measured]) -> Iterator[str]:
-    """What was measured, for people, within 80 columns."""
+    """The measurements as text for people, at most 80 columns wide."""
     for each in measured:
         calibration = each.calibration
         yield (
@@ -354,7 +357,7 @@ def lines_of(measured: Sequence[Measured]) -> Iterator[str]:
 
 
 def _histogram(measured: Measured) -> Iterator[str]:
-    """Both distributions side by side, one line for each twentieth of their range."""
+    """Both distributions side by side, one line for each of BINS parts of their range."""
     import numpy as np
 
     both = np.concatenate([measured.sold, measured.unsold])

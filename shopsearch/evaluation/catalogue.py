@@ -1,4 +1,4 @@
-"""The index's pictures one after the other, for whatever looks at them without the vector store."""
+"""The index's pictures one after the other, for searchers that do not use the vector store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Listed:
 
     product_id: str
     words: str
-    """What the index says of the product."""
+    """The index's text of the product."""
     picture: Image
 
 
@@ -50,19 +50,19 @@ def listed(index: ImageIndex) -> Iterator[Listed | None]:
 
 
 class CatalogueSearcher(Searcher, Protocol):
-    """One that has to see the shop's pictures before it is asked."""
+    """A searcher that has to see the shop's pictures before it is asked."""
 
     def add(self, item: Listed) -> None:
-        """Take note of a picture."""
+        """Called with each picture."""
         ...
 
     def complete(self) -> None:
-        """There are no more pictures."""
+        """Called after the last picture."""
         ...
 
 
 def show(index: ImageIndex, searchers: Sequence[CatalogueSearcher], *, quiet: bool | None = None) -> int:
-    """Let the searchers see the shop's pictures, each of which is read once; returns how many cannot be read."""
+    """Show the shop's pictures to the searchers; each is read once. Returns how many cannot be read."""
     unreadable = 0
     total = index.get_queryset().count()
     for item in tqdm(listed(index), total=total, desc="Looking at the shop", unit=" pictures", disable=quiet):
@@ -78,7 +78,7 @@ def show(index: ImageIndex, searchers: Sequence[CatalogueSearcher], *, quiet: bo
 
 @dataclass(kw_only=True)
 class Nearest:
-    """Vectors in memory, each a product's, compared one by one; a product is as near as its nearest."""
+    """Exact search over products' vectors in memory; a product is ranked by its nearest vector."""
 
     products: list[str] = field(default_factory=list)
     rows: list[npt.NDArray[np.float32]] = field(default_factory=list)
@@ -103,7 +103,7 @@ class Nearest:
 
 @dataclass(kw_only=True)
 class OtherEmbedder:
-    """Another embedder over the same pictures, compared exactly: as good as a vector store could make it."""
+    """Another embedder over the same pictures, with exact search: no vector store could do better with it."""
 
     embedder: Embedder
     name: str

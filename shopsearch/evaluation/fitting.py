@@ -1,13 +1,13 @@
-"""Fitting: learn from a shop's own titles where its pictures and its words belong together, and prove it.
+"""Fitting: learn an adapter from the shop's own titles and pictures, and prove that it helps.
 
-Titles and pictures of the same products are the pairs that regularised canonical correlation analysis (Hotelling 1936;
-ridge as in Vinod 1976) finds two linear maps for, one of images and one of texts, after which both say the same. It is
-closed form, and takes seconds on a processor. What it gives is appended to a frozen model's vectors
-(``embedders.adapted``).
+The pairs are titles and pictures of the same products. Regularised canonical correlation analysis (Hotelling 1936;
+ridge as in Vinod 1976) finds two linear maps, one for images and one for texts, that make the two sides of a pair as
+similar as possible. It has a closed form, and takes seconds on a processor. Its result is appended to a frozen model's
+vectors (``embedders.adapted``).
 
-An adapter is only worth having where it helps with products that it has not seen. So each third of the products in turn
-is kept aside, together with all that are called nearly the same, and found by title among the whole shop, with the
-adapter of the other two thirds and without.
+An adapter is only useful if it helps with products that it has not seen. So this is cross-validated: each third of the
+products in turn is held out, together with all products with nearly the same title. The held-out products are searched
+for by title in the whole shop, with an adapter that was fitted to the other two thirds, and without one.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.float64]
 
 WEIGHT, RIDGE, RANK = 0.2, 3.0, 64
-"""Of the fitted part; of the ridge, in mean variances; the most directions."""
+"""The weight of the fitted part; the ridge, in mean variances; the maximum number of directions."""
 FOLDS, ROUNDS = 3, 3
-"""Who happens to be kept aside beside whom changes the figures: it is drawn anew in each round."""
-FEWEST, MOST = 40, 2_000
-"""Fewer products prove nothing; of more, so many are drawn."""
+"""The figures depend on how the products happen to be divided, so the folds are drawn again in each round."""
+MIN_PRODUCTS, MAX_PRODUCTS = 40, 2_000
+"""Fewer products prove nothing; from more, a sample of this size is drawn."""
 MAX_IMAGES = 4
-"""Of a product."""
+"""How many images of a product are used."""
 ALIKE = 0.5
-"""Titles that share more of their words than this are of siblings: a product in blue and in red, in two sizes."""
-MEASURES = ("R@1", "R@10", "MRR")
+"""Titles that share more than this part of their words belong to siblings: a product in blue and in red, in two sizes.
+"""
+PROOF_MEASURES = ("R@1", "R@10", "MRR")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +70,18 @@ class Titled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """How well titles find products that the fit has not seen, and what the adapter changes about it."""
+    """How well titles find products that the fit has not seen, without and with the adapter."""
 
     products: int
     before: Sequence[float]
-    """One number for each of MEASURES."""
+    """One number for each of PROOF_MEASURES."""
     after: Sequence[float]
     gained: Sequence[PairedDifference]
 
     @property
     def figures(self) -> dict[str, dict[str, float]]:
-        """By measure, for programs and people."""
-        numbers = zip(MEASURES, self.before, self.after, self.gained, strict=True)
+        """The numbers by measure, for programs and people."""
+        numbers = zip(PROOF_MEASURES, self.before, self.after, self.gained, strict=True)
         return {
             name: {"before": before, "after": after, "gained": each.mean, "low": each.low, "high": each.high}
             for name, before, after, each in numbers
@@ -88,25 +89,25 @@ class Proof:
 
     @property
     def is_better(self) -> bool:
-        """Whether titles gain for certain: the interval of MRR lies above zero, and no measure loses on average.
+        """Whether the gain is certain: the interval of MRR lies above zero, and no measure loses on average.
 
-        MRR decides, since it counts every place and a recall counts one.
+        MRR decides because it depends on every rank, while a recall depends on a single cut-off.
         """
         return self.gained[-1].low > 0 and min(each.mean for each in self.gained) >= 0
 
     @property
     def sentence(self) -> str:
-        """Why there is no adapter."""
+        """Why no adapter is made."""
         gained = self.gained[-1]
         return (
-            f"No adapter is made: for titles of {self.products} products that it has not seen MRR changes by "
-            f"{gained.mean:+.3f}, and by chance alone that may be from {gained.low:+.3f} to {gained.high:+.3f}. More "
-            "products, or titles that say more of what pictures show, may change that. What answers now stays."
+            f"No adapter is made: for titles of {self.products} products that it has not seen, MRR changes by "
+            f"{gained.mean:+.3f} (95 % interval {gained.low:+.3f} to {gained.high:+.3f}), which may be chance. More "
+            "products, or titles that say more of what the pictures show, may help. The live collection stays."
         )
 
     def lines(self) -> Iterator[str]:
         """A table for people."""
-        yield f"{self.products} products, each found by its title, as one that the adapter has not seen"
+        yield f"{self.products} products, each searched for by its title with an adapter that has not seen it"
         yield f"{'':<6}{'before':>8}{'after':>8}{'gained':>8}  95 % interval"
         for name, each in self.figures.items():
             numbers = f"{each['before']:8.3f}{each['after']:8.3f}{each['gained']:+8.3f}"
@@ -120,7 +121,7 @@ def prove(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Proof:
-    """What an adapter gains for products that it has not seen; the same for the same shop and seed."""
+    """What an adapter gains for products that it has not seen. The same shop and seed give the same result."""
     families = _families(shop.titles)
     dice = np.random.default_rng(seed)
     before = _measured(shop, shop.images, shop.texts, np.arange(len(shop.titles)))
@@ -142,7 +143,7 @@ def prove(
 
 
 def fit(shop: Titled, chosen: npt.NDArray[np.bool_] | None = None) -> Vectors:
-    """``AdaptedEmbedder.numbers``, from these products alone where some are chosen. Each counts the same."""
+    """``AdaptedEmbedder.numbers``, fitted to the chosen products, or to all. Every product has the same weight."""
     rows = np.flatnonzero(np.ones(len(shop.owners), bool) if chosen is None else chosen[shop.owners])
     owners = shop.owners[rows]
     shares = 1 / np.bincount(owners)[owners]
@@ -163,11 +164,11 @@ def fit(shop: Titled, chosen: npt.NDArray[np.bool_] | None = None) -> Vectors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Side:
-    """One of the two that are to agree: images or texts."""
+    """One of the two sides that the analysis aligns: images or texts."""
 
     mean: Numbers
     whitened: Numbers
-    """Rows in which no direction varies more than another, as far as the ridge lets them."""
+    """The rows after whitening: all directions vary equally, except for the ridge."""
     whitening: Numbers
 
     @classmethod
@@ -181,24 +182,24 @@ class _Side:
 
 
 def _measured(shop: Titled, images: Vectors, texts: Vectors, held: Places) -> Numbers:
-    """One row of MEASURES for each product that is looked for by its title; namesakes are as good."""
+    """A row of PROOF_MEASURES for each product in ``held``, searched for by its title. Namesakes count as found."""
     called: defaultdict[str, list[int]] = defaultdict(list)
     for place, title in enumerate(shop.titles):
         called[title.casefold()].append(place)
-    measured = np.zeros((len(held), len(MEASURES)))
+    measured = np.zeros((len(held), len(PROOF_MEASURES)))
     for row, place in enumerate(held):
         scores = np.full(len(shop.titles), -np.inf)
         np.maximum.at(scores, shop.owners, images @ texts[place])
         namesakes = called[shop.titles[place].casefold()]
         best = scores[namesakes].max()
         scores[namesakes] = -np.inf
-        rank = 1 + int((scores >= best).sum())  # of two that score the same, the other one may come first
+        rank = 1 + int((scores >= best).sum())  # with equal scores, the other product may come first
         measured[row] = rank == 1, rank <= 10, 1 / rank
     return measured
 
 
 def _folds(families: Sequence[int], dice: np.random.Generator) -> Places:
-    """A number below FOLDS for each product; the same one for a family."""
+    """A fold for each product, from 0 to FOLDS - 1; the same for all products of a family."""
     members: defaultdict[int, list[int]] = defaultdict(list)
     for place, family in enumerate(families):
         members[family].append(place)
@@ -211,7 +212,7 @@ def _folds(families: Sequence[int], dice: np.random.Generator) -> Places:
 
 
 def _families(titles: Sequence[str]) -> list[int]:
-    """For each title the first one of its family: those that are linked by titles of siblings. Colours do not count."""
+    """For each title, the first title of its family: all that are linked as siblings. Colour words are ignored."""
     words = [frozenset(plain(title).split()) - BY_WORD.keys() for title in titles]
     first = list(range(len(titles)))
 
@@ -228,7 +229,7 @@ def _families(titles: Sequence[str]) -> list[int]:
 
 
 def _sharing(words: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
-    """Pairs that may be siblings: two that share more than half of their words share one of their rarest halves."""
+    """Pairs that may be siblings: if two titles share more than half of their words, their rarer halves share one."""
     often = Counter(word for each in words for word in each)
     rare: defaultdict[str, list[int]] = defaultdict(list)
     for place, each in enumerate(words):
@@ -250,12 +251,12 @@ def titled(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Titled:
-    """The index's products, with the vectors that the collection holds: no picture is embedded, only titles are."""
+    """The index's products, with the vectors that the collection holds. Only titles are embedded, no pictures."""
     images = index.get_queryset().annotate(_product=index.product_key).order_by("pk")
     products: defaultdict[object, list[object]] = defaultdict(list)
     for image, product in images.values_list("pk", "_product"):
         products[product].append(image)
-    drawn = Random(seed).sample(sorted(products, key=str), min(MOST, len(products)))  # noqa: S311
+    drawn = Random(seed).sample(sorted(products, key=str), min(MAX_PRODUCTS, len(products)))  # noqa: S311
     adapter, places = adapted_of(collection.space), {}
     titles: list[str] = []
     vectors, owners = [], []
@@ -290,9 +291,9 @@ def prove_index(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Titled, Proof]:
-    """The index's products, and what an adapter over EMBEDDER gains beside EMBEDDER alone.
+    """The index's products, and what an adapter over EMBEDDER gains compared with EMBEDDER alone.
 
-    Raises Refused where there is nothing to fit to, or a rebuild is under way, and what a backend raises.
+    Raises Refused where there are too few products or a rebuild is under way, and whatever a backend raises.
     """
     embedder, live = get_embedder(), Collection.objects.of(index).live().first()
     if live is None or model_space(live.space) != embedder.space:
@@ -303,9 +304,10 @@ def prove_index(
     shop = titled(
         index, embedder, live, seed=seed, progress=lambda done, total: progress(done, total + rounds)
     )
-    if len(shop.titles) < FEWEST:
+    if len(shop.titles) < MIN_PRODUCTS:
         raise Refused(
-            f"{len(shop.titles)} products of {index.name} are indexed and have a title; a fit takes {FEWEST} at least."
+            f"{len(shop.titles)} products of {index.name} are indexed and have a title; a fit needs at least "
+            f"{MIN_PRODUCTS}."
         )
     count = len(shop.titles)
     return shop, prove(
@@ -314,10 +316,10 @@ def prove_index(
 
 
 def go_live(index: ImageIndex, shop: Titled, proof: Proof) -> Collection:
-    """Fit to all the products, keep the adapter, and begin to fill a collection with it: the workers go on.
+    """Fit to all the products, save the adapter, and begin a rebuild that uses it; the workers fill the collection.
 
-    Raises Refused where a rebuild was begun meanwhile, and what the vector store raises; no adapter is in use then that
-    was not before.
+    Raises Refused where another rebuild has begun, and whatever the vector store raises. The adapter that was in use
+    before then stays in use.
     """
     adapted = AdaptedEmbedder(embedder=get_embedder(), numbers=fit(shop), weight=WEIGHT)
     adapters = Adapter.objects.of(index)

@@ -1,4 +1,4 @@
-"""The page that people look at: bars with intervals, and the worst queries with their pictures; one file."""
+"""The report as an HTML page: bars with intervals, and the worst queries with their pictures, in one file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shopsearch import images
 from shopsearch.evaluation.intervals import Figure, PairedDifference
 from shopsearch.evaluation.measures import DEPTH, MEASURES
 from shopsearch.evaluation.report import GroupReport, Report
-from shopsearch.evaluation.run import Answer
+from shopsearch.evaluation.run import MeasuredAnswer
 from shopsearch.exceptions import ImageError
 from shopsearch.registry import ImageIndex
 
@@ -23,8 +23,8 @@ THUMBNAIL_SIDE = 176
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """A figure as a bar is drawn: parts of its hundred."""
+class FigureBar:
+    """A figure drawn as a bar; its CSS values are percentages of the full width."""
 
     name: str
     figure: Figure | None
@@ -43,12 +43,12 @@ class Bar:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
     title: str
-    bars: Sequence[Bar]
+    bars: Sequence[FigureBar]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """A difference as the page's table shows it."""
+    """A difference as a row of the page's table shows it."""
 
     before: Figure
     after: Figure
@@ -62,7 +62,7 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class ShownProduct:
     """A product on the page."""
 
     title: str
@@ -73,12 +73,12 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstQuery:
-    """One of the worst queries: what came first, and what would have been right."""
+    """One of the worst queries: what search ranked first, and what would have been right."""
 
-    answer: Answer
+    answer: MeasuredAnswer
     picture: str
-    first: Sequence[Shown]
-    right: Sequence[Shown]
+    first: Sequence[ShownProduct]
+    right: Sequence[ShownProduct]
     found_at: int | None
     """The rank of the first relevant product."""
 
@@ -93,7 +93,7 @@ class WorstQuery:
 
 
 def page(report: Report, index: ImageIndex) -> str:
-    """The report as one HTML file that needs nothing else: no script, no style sheet, no picture from elsewhere."""
+    """The report as one self-contained HTML file: no script, no style sheet, no picture from elsewhere."""
     search = report.evaluation.names[0]
     main = [len(MEASURES) - 1, 0]
     context = {
@@ -119,7 +119,7 @@ def page(report: Report, index: ImageIndex) -> str:
 
 def _by_searcher(report: Report, place: int) -> Chart:
     bars = [
-        Bar(
+        FigureBar(
             name=name,
             figure=None if values is None else values[place],
             role="search"
@@ -138,7 +138,7 @@ def _by_group(groups: Iterable[GroupReport], place: int, search: str) -> Chart:
     for row in groups:
         values = row.figures[search]
         figure = None if values is None else values[place]
-        bars.append(Bar(name=row.name, figure=figure, role="search" if row.group.by == "kind" else ""))
+        bars.append(FigureBar(name=row.name, figure=figure, role="search" if row.group.by == "kind" else ""))
     return Chart(title=MEASURES[place], bars=bars)
 
 
@@ -163,7 +163,7 @@ def _gains(row: GroupReport, name: str, search: str) -> tuple[str, Sequence[Gain
     return row.name, gains
 
 
-def _worst_query(answer: Answer, index: ImageIndex) -> WorstQuery:
+def _worst_query(answer: MeasuredAnswer, index: ImageIndex) -> WorstQuery:
     grades, found = answer.query.relevant, list(answer.products or ())
     right = sorted((each for each, grade in grades.items() if grade > 0), key=lambda each: -grades[each])
     first, right = found[:FIRST_SHOWN], right[:RIGHT_SHOWN]
@@ -177,17 +177,19 @@ def _worst_query(answer: Answer, index: ImageIndex) -> WorstQuery:
     )
 
 
-def _shown(index: ImageIndex, product_ids: Iterable[str], grades: Mapping[str, int]) -> dict[str, Shown]:
-    """Each product with one of its pictures, as far as the index shows it."""
+def _shown(
+    index: ImageIndex, product_ids: Iterable[str], grades: Mapping[str, int]
+) -> dict[str, ShownProduct]:
+    """Each product by id, with one of its pictures if the index shows it."""
     shown = {
-        each: Shown(title=f"{each}: not in the shop", picture="", grade=grades.get(each, 0))
+        each: ShownProduct(title=f"{each}: not in the shop", picture="", grade=grades.get(each, 0))
         for each in product_ids
     }
-    # The first picture of a product is the last that is written here.
+    # In reverse order, so that a product's first picture is written last and stays.
     for image in index.images_of(shown).order_by("-pk"):
         product = index.get_product(image)
         product_id = str(product.pk)
-        shown[product_id] = Shown(
+        shown[product_id] = ShownProduct(
             title=index.get_title(product),
             picture=_picture_of(index, image),
             grade=grades.get(product_id, 0),
@@ -204,7 +206,7 @@ def _picture_of(index: ImageIndex, image: Any) -> str:
 
 
 def _thumbnail(content: bytes | BinaryIO) -> str:
-    """A small JPEG as a data URI; "" where the file is no picture."""
+    """A small JPEG as a data URI; "" where the file is not a picture."""
     try:
         small = images.jpeg(images.decode(content), THUMBNAIL_SIDE, quality=78)
     except ImageError:

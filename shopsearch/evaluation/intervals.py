@@ -1,4 +1,4 @@
-"""How far a mean can be trusted: bootstrap intervals, and a paired test by randomisation."""
+"""How reliable a mean is: bootstrap intervals, and a paired test by randomisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Numbers = npt.NDArray[np.float64]
 RESAMPLES = 2_000
 FLIPS = 10_000
 SEED = 5
-"""Equal values have equal intervals in every run."""
+"""Fixed, so that the same values have the same interval in every run."""
 _NUMBERS_AT_ONCE = 4_000_000
 
 
@@ -27,14 +27,17 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedDifference(Figure):
-    """A mean of differences, query by query."""
+    """The mean of the differences between two searchers, query by query, with its interval."""
 
     p_value: float
-    """How often chance alone, by swapping the two at random in each query, makes a difference as large."""
+    """How often a difference as large arises by chance, when the two are swapped at random in each query."""
 
 
 def figures(values: Numbers) -> list[Figure]:
-    """One per column of ``values``, shape (queries, columns), at least one query; all columns are drawn together."""
+    """One figure per column of ``values``, shape (queries, columns), at least one query.
+
+    All columns use the same resamples.
+    """
     count = len(values)
     dice = np.random.default_rng(SEED)
     means = np.empty((RESAMPLES, values.shape[1]))
@@ -49,7 +52,7 @@ def figures(values: Numbers) -> list[Figure]:
 
 
 def differences(ours: Numbers, theirs: Numbers) -> list[PairedDifference]:
-    """By how much ours are better than theirs; shapes as in ``figures``, rows of the same queries."""
+    """How much better ours are than theirs; shapes as in ``figures``, with a row for the same query in both."""
     gained = ours - theirs
     return [
         PairedDifference(mean=each.mean, low=each.low, high=each.high, p_value=_p_value(column))
@@ -58,12 +61,12 @@ def differences(ours: Numbers, theirs: Numbers) -> list[PairedDifference]:
 
 
 def _p_value(gained: Numbers) -> float:
-    """Two-sided. No difference weighs more than another, so those that are 0 need not be flipped."""
+    """Two-sided. Flipping the sign of a difference of 0 changes nothing, so those are left out."""
     moved = gained[gained != 0]
     if not len(moved):
         return 1.0
     dice = np.random.default_rng(SEED)
-    # What rounding makes of equal sums is not to count as less.
+    # A tolerance, so that rounding does not make an equal sum count as smaller.
     least = abs(moved.sum()) * (1 - 1e-9)
     extreme, left = 0, FLIPS
     while left:

@@ -1,4 +1,4 @@
-"""Judgements: how well products answer queries, as people say, beside what search finds now."""
+"""Judgements: people's grades for how well products answer queries, beside what search finds now."""
 
 from __future__ import annotations
 
@@ -28,49 +28,51 @@ logger = logging.getLogger(__name__)
 MAX_TITLES = 200
 TITLES_AT_ONCE = 200
 PICTURES_AT_ONCE = 10
-"""Queries that are in memory together; each may have a picture of MAX_IMAGE_BYTES."""
+"""How many queries are in memory together; each may have a picture of MAX_IMAGE_BYTES."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledProduct:
-    """A product to be judged for a query, or judged before."""
+    """A product to judge for a query, or judged already."""
 
     id: str
     grade: int | None = None
     rank: int | None = None
-    """Its place in the results now; None where it is not among them."""
+    """Its rank in the results now; None where it is not among them."""
     description: Mapping[str, Any] = field(default_factory=dict)
-    """What the index's ``describe`` says; empty where the shop does not have the product any more."""
+    """What the index's ``describe`` returns; empty where the shop no longer has the product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """What search finds for a query now, and what was judged for it before and is not among that."""
+    """The products to judge for a query."""
 
     found: tuple[PooledProduct, ...] = ()
+    """What search finds now."""
     others: tuple[PooledProduct, ...] = ()
+    """Products that were judged before, and that search does not find now."""
     has_next: bool = False
     error: str = ""
-    """Why nothing is found now, as a sentence."""
+    """Why search finds nothing now, as a sentence."""
 
 
-def title_queries(index: ImageIndex, most: int = MAX_TITLES) -> Iterator[JudgedQuery]:
-    """Queries that nobody had to judge: what a product is called, answered by every product that is called so.
+def title_queries(index: ImageIndex, limit: int = MAX_TITLES) -> Iterator[JudgedQuery]:
+    """Queries that need no judging: the texts of products, each answered by every product that has this text.
 
-    The same ones of the same products, ``most`` of them.
+    The same products always give the same queries, at most ``limit``.
     """
     called: dict[str, dict[str, int]] = {}
     for image in index.get_queryset().order_by("pk").iterator(chunk_size=TITLES_AT_ONCE):
         product = index.get_product(image)
         if text := index.text_of(product).strip():
             called.setdefault(text, {})[str(product.pk)] = 1
-    chosen = sorted(called, key=lambda text: hashlib.sha256(text.encode()).digest())[:most]
+    chosen = sorted(called, key=lambda text: hashlib.sha256(text.encode()).digest())[:limit]
     for number, text in enumerate(chosen, start=1):
         yield JudgedQuery(id=str(number), text=text, kind="title", relevant=called[text])
 
 
 def judged_queries(index: ImageIndex) -> Iterator[JudgedQuery]:
-    """The index's queries that have judgements, in the order in which they were made, a few in memory at a time."""
+    """The index's queries that have judgements, oldest first, with a few in memory at a time."""
     queries = EvaluationQuery.objects.judged().filter(index=index.name).prefetch_related("judgements")
     for query in queries.order_by("pk").iterator(chunk_size=PICTURES_AT_ONCE):
         yield JudgedQuery(
@@ -83,19 +85,19 @@ def judged_queries(index: ImageIndex) -> Iterator[JudgedQuery]:
 
 
 def unjudged_queries() -> QuerySet[EvaluationQuery]:
-    """Those that have no judgement yet, those most asked first, without their pictures."""
+    """Queries without judgements, the most asked first. Their pictures are not loaded."""
     return EvaluationQuery.objects.unjudged().defer("picture").order_by("-times_asked", "pk")
 
 
 def next_query(after: EvaluationQuery) -> EvaluationQuery | None:
-    """The query to be judged after this one; from the end it goes on at the beginning. None when all are judged."""
+    """The query to judge after this one; the first again after the last. None when all are judged."""
     unjudged = unjudged_queries().exclude(pk=after.pk)
     less_asked = Q(times_asked__lt=after.times_asked) | Q(times_asked=after.times_asked, pk__gt=after.pk)
     return unjudged.filter(less_asked).first() or unjudged.first()
 
 
 def judge(query: EvaluationQuery, grades: Mapping[str, int | None], *, by: Any) -> None:
-    """Write these grades by product id, of that user; None takes a judgement back. Others stay as they are."""
+    """Record this user's grades by product id. None deletes a judgement; other products keep theirs."""
     with transaction.atomic(using=router.db_for_write(Judgement)):
         taken_back = [product_id for product_id, grade in grades.items() if grade is None]
         query.judgements.filter(product_id__in=taken_back).delete()
@@ -106,17 +108,17 @@ def judge(query: EvaluationQuery, grades: Mapping[str, int | None], *, by: Any) 
 
 
 def pool(query: EvaluationQuery, limit: int) -> Pool:
-    """The first ``limit`` results as of now, with their grades, and every product that is judged beside them.
+    """The first ``limit`` results now, with their grades, and every other product that was judged for the query.
 
-    Does not raise while a backend is away or the query cannot be answered: ``error`` says so, and what was judged is
-    there.
+    Does not raise while a backend is away or if the query cannot be answered: ``error`` says so, and the judged
+    products are there.
     """
     grades = dict(query.judgements.values_list("product_id", "grade"))
     index = find_index(query.index)
     found: list[PooledProduct] = []
     has_next, error = False, ""
     if index is None:
-        error = _("This shop has no index %(name)s any more.") % {"name": query.index}
+        error = _("This shop no longer has an index %(name)s.") % {"name": query.index}
     else:
         try:
             picture = _picture(query)
@@ -130,7 +132,9 @@ def pool(query: EvaluationQuery, limit: int) -> Pool:
             has_next = answered.has_next and limit < settings.MAX_PAGE_SIZE
         except BackendError as away:
             logger.warning("Search is unavailable: %s", away, exc_info=away)
-            error = _("Search is away for the moment; try again shortly. What was judged before is below.")
+            error = _(
+                "Search is away for the moment; try again shortly. Products that were judged before are below."
+            )
         except QueryError as refused:
             error = str(refused)
     shown = {product.id for product in found}
@@ -155,7 +159,7 @@ def _found(index: ImageIndex, result: Result, grades: Mapping[str, int]) -> Pool
 
 
 def _descriptions(index: ImageIndex, product_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """By id, those that the shop still has, whether it shows them or not."""
+    """By id, the descriptions of the products that the shop still has, whether it shows them or not."""
     descriptions: dict[str, Mapping[str, Any]] = {}
     for image in index.images_of(product_ids, index.model._default_manager.all()):
         product = index.get_product(image)

@@ -1,4 +1,4 @@
-"""How well one order of products answers one query: five numbers, each as trec_eval counts it."""
+"""How well an order of products answers a query: five measures, each computed as trec_eval does."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from shopsearch.evaluation.query_files import JudgedQuery
 
 MEASURES = ("R@1", "R@5", "R@10", "MRR", "nDCG@9")
-"""R@k: whether one of the first k is relevant (trec_eval's success_k, what image retrieval calls recall). MRR: one
-over the rank of the first relevant (recip_rank). nDCG@9: grades, discounted by rank, of the best there could be
-(ndcg_cut_9). All from 0 to 1."""
+"""R@k: whether one of the first k is relevant (trec_eval's success_k; image retrieval calls it recall). MRR: one over
+the rank of the first relevant product (recip_rank). nDCG@9: the grades, discounted by rank, as a share of the best
+possible order's (ndcg_cut_9). All from 0 to 1."""
 DEPTH = 100
-"""Products are looked at down to this rank, or SHOPSEARCH["MAX_RESULTS"] where that is less; MRR is 0 below."""
+"""Products count down to this rank, or SHOPSEARCH["MAX_RESULTS"] where that is less; below it MRR is 0."""
 
 Values = tuple[float, ...]
-"""One per measure."""
+"""One number per measure."""
 
 
 def measured(orders: Sequence[tuple[JudgedQuery, Sequence[str]]]) -> list[Values]:
-    """The values of each order of products, best first, for its query; the queries' ids differ."""
+    """The values of each order of products, best first, for its query. Every query needs its own id."""
     import ir_measures
     from ir_measures import RR, Success, nDCG
 
@@ -32,12 +32,12 @@ def measured(orders: Sequence[tuple[JudgedQuery, Sequence[str]]]) -> list[Values
 
 
 def scores_of(products: Sequence[str]) -> dict[str, float]:
-    """A score for each that falls with its rank: trec_eval sorts by scores, and knows no other order."""
+    """A score for each product that falls with its rank: trec_eval sorts by score, and reads no ranks."""
     return {product: 1 / rank for rank, product in enumerate(products, start=1)}
 
 
 def run_lines(query: JudgedQuery, products: Sequence[str], name: str) -> str:
-    """The order as TREC's run files have it. Raises ValueError for an id that cannot stand there."""
+    """The order as lines of a TREC run file. Raises ValueError for an id that such a file cannot hold."""
     for product in products:
         if product.split() != [product]:
             raise ValueError(f"The product id {product!r} has spaces; a run file cannot hold it.")
@@ -48,7 +48,7 @@ def run_lines(query: JudgedQuery, products: Sequence[str], name: str) -> str:
 
 
 def named(name: str) -> str:
-    """The measure as MEASURES writes it, whatever the case. Raises ValueError when it is none."""
+    """The measure as MEASURES spells it; upper or lower case does not matter. Raises ValueError for other names."""
     for measure in MEASURES:
         if measure.lower() == name.strip().lower():
             return measure

@@ -1,4 +1,4 @@
-"""Queries with judgements, read from a file one by one: JSON Lines, or topics and qrels as TREC has them."""
+"""Queries with judgements, read from a file one by one: JSON Lines, or TREC's topics and qrels."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 from shopsearch.conf import settings
 
 HIGHEST_GRADE = 1_000
-"""Nobody judges so finely; trec_eval counts in a table of grades."""
+"""More than anybody needs; limited because trec_eval counts in a table with a place for each grade."""
 
 
 class QueryFileError(ValueError):
-    """The file of queries or judgements cannot be read; the message says which line, and what is wrong with it."""
+    """The file of queries or judgements cannot be read; the message names the line and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedQuery:
-    """A query, and how well products answer it."""
+    """A query with its judgements."""
 
     id: str
     text: str = ""
     image: bytes | None = None
-    """The picture's file."""
+    """The content of the picture's file."""
     language: str = ""
     kind: str = ""
-    """What the figures are grouped by, beside the language: text, image or composed unless a name is given."""
+    """What the figures are grouped by, besides the language: text, image or composed unless another name is given."""
     relevant: Mapping[str, int]
-    """Grades by ``str(product.pk)``, higher is better; 0, or not to be in it, is not relevant."""
+    """Grades by ``str(product.pk)``; higher is better. A product with grade 0, or without one, is not relevant."""
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -39,7 +39,7 @@ class JudgedQuery:
 
     @property
     def is_judged(self) -> bool:
-        """Whether any product answers it at all; nothing can be measured else."""
+        """Whether any product is relevant; otherwise nothing can be measured."""
         return any(grade > 0 for grade in self.relevant.values())
 
 
@@ -49,11 +49,11 @@ Grades = Mapping[str, Mapping[str, int]]
 
 @dataclass(kw_only=True)
 class QueryFile:
-    """The queries of a file, in order, as often as asked; only one of them is in memory at a time.
+    """The queries of a file, in order; can be iterated repeatedly, with one query in memory at a time.
 
-    ``.tsv`` is TREC's: an id and the words, with a tab between. Anything else is JSON Lines, with ``id``, ``text``,
-    ``image`` (a path from the file's folder), ``language``, ``kind`` and ``relevant``, grades by product; text, image,
-    or both. ``qrels`` takes the place of ``relevant``.
+    A ``.tsv`` file has TREC's topics: an id and the words, with a tab between. Any other file is JSON Lines, with
+    ``id``, ``text``, ``image`` (a path relative to the file's folder), ``language``, ``kind`` and ``relevant`` (grades
+    by product). A query needs text, image, or both. ``qrels`` replaces ``relevant``.
 
     Iterating raises QueryFileError.
     """
@@ -74,7 +74,7 @@ class QueryFile:
             try:
                 query = parse(line)
                 if query.id in seen:
-                    raise QueryFileError(f"its id is that of line {seen[query.id]}")
+                    raise QueryFileError(f"it has the same id as line {seen[query.id]}")
             except QueryFileError as error:
                 raise QueryFileError(f"{self.path.name}, line {number}: {error}.") from error.__cause__
             seen[query.id] = number
@@ -83,7 +83,7 @@ class QueryFile:
     def _from_topic(self, line: str) -> JudgedQuery:
         query_id, _, text = line.partition("\t")
         if not text.strip():
-            raise QueryFileError("not an id and words with a tab between")
+            raise QueryFileError("it is not an id and words with a tab between")
         return JudgedQuery(
             id=_id(query_id.strip()), text=text.strip(), relevant=self._grades(query_id.strip())
         )
@@ -93,7 +93,7 @@ class QueryFile:
         query_id = _id(query.get("id"))
         text, image = _text(query, "text"), self._picture(_text(query, "image"))
         if not text and image is None:
-            raise QueryFileError('neither "text" nor "image" says anything')
+            raise QueryFileError('it has neither "text" nor "image"')
         relevant = self._grades(query_id) if self.qrels is not None else _relevant(query.get("relevant"))
         language, kind = _text(query, "language"), _text(query, "kind")
         return JudgedQuery(
@@ -102,7 +102,7 @@ class QueryFile:
 
     def _grades(self, query_id: str) -> Mapping[str, int]:
         if self.qrels is None:
-            raise QueryFileError("topics say nothing of what is relevant; give the judgements with --qrels")
+            raise QueryFileError("topics do not say what is relevant; give the judgements with --qrels")
         return self.qrels.get(query_id, {})
 
     def _picture(self, path: str) -> bytes | None:
@@ -122,17 +122,17 @@ def read_qrels(path: Path) -> Grades:
         fields = line.split()
         try:
             query_id, _, product_id, grade = fields
-            # Below 0 is how some collections mark spam.
+            # Some test collections mark spam with a grade below 0.
             grades.setdefault(query_id, {})[product_id] = _grade(max(0, int(grade)))
         except (ValueError, QueryFileError) as error:
             raise QueryFileError(
-                f"{path.name}, line {number}: not a query, a 0, a product and its grade."
+                f"{path.name}, line {number}: it is not a query, a 0, a product and its grade."
             ) from error
     return grades
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """What is not blank, with its number."""
+    """The lines that are not blank, with their numbers."""
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):

@@ -1,4 +1,4 @@
-"""The query log: the words of searches whose shoppers allow it, counted for judging; nothing that says who asked."""
+"""The query log: the words that consenting shoppers searched for, counted for judging, without who asked."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 MAX_CHARACTERS = 200
-"""A longer text is a letter rather than a search, and may be about somebody."""
+"""A longer text is more like a letter than a search, and may be about a person."""
 MAX_QUERIES = 10_000
-"""So many of shoppers' queries may wait to be judged; further ones are not kept."""
+"""How many shoppers' queries may wait to be judged; further ones are not kept."""
 MAX_WAITING = 1_000
 _ADDRESS = re.compile(r"@|://|\bwww\.", re.IGNORECASE)
 _LONG_NUMBER = re.compile(r"\d(?:[\W_]*\d){6}")
-"""Seven digits or more with no letter between: phones, cards, accounts, customers."""
+"""Seven digits or more with no letter between: numbers of phones, cards, accounts, customers."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectedQuery:
-    """All that is kept of a search, but for the day."""
+    """All that is kept of a search, except the day."""
 
     index: str
     text: str
     language: str
     is_weak: bool = False
-    """Whether the best result was no good match."""
+    """Whether the best result was a weak match."""
 
 
 def collect(answer: SearchAnswer) -> None:
-    """Count a search by words alone, whose shopper has consented. Returns at once, never raises, keeps no picture.
+    """Count a search by words alone whose shopper has consented. Returns at once, never raises, keeps no picture.
 
-    A daemon thread writes; what it has not written when the process ends, or when it cannot keep up, is lost. Nothing
-    is counted without SHOPSEARCH["COLLECT_QUERIES"], nor are further pages of an answer.
+    A daemon thread writes. What it has not written when the process ends is lost, and so is what it cannot keep up
+    with. Nothing is counted without SHOPSEARCH["COLLECT_QUERIES"]; further pages of an answer are not counted.
     """
     try:
         if not settings.COLLECT_QUERIES or answer.query.kind != "text" or answer.offset:
@@ -61,7 +61,7 @@ def collect(answer: SearchAnswer) -> None:
 
 
 def may_be_kept(text: str) -> bool:
-    """Whether it has a letter, is short, and has neither an e-mail or web address nor a long number in it."""
+    """Whether the text is short, has a letter, and has no e-mail address, web address or long number in it."""
     return (
         len(text) <= MAX_CHARACTERS
         and any(each.isalpha() for each in text)
@@ -71,9 +71,9 @@ def may_be_kept(text: str) -> bool:
 
 
 def purge(*, everything: bool = False) -> int:
-    """Shoppers' queries that nobody judged, and nobody asked for COLLECT_KEEP_DAYS, go. Returns how many.
+    """Delete shoppers' queries without judgements that were not asked for COLLECT_KEEP_DAYS. Returns how many.
 
-    With ``everything`` all that shoppers asked goes, judged or not, and its judgements with it.
+    With ``everything``, delete all queries of shoppers, judged or not, with their judgements.
     """
     queries, days = EvaluationQuery.objects.by_shoppers(), SearchDay.objects.all()
     if not everything:
@@ -84,7 +84,7 @@ def purge(*, everything: bool = False) -> int:
 
 
 def wait() -> None:
-    """Return when all that was collected is written, or could not be; for tests."""
+    """Return when everything collected has been written, or has failed to be; for tests."""
     _writer.waiting.join()
 
 
@@ -106,7 +106,7 @@ def _write(batch: Counter[CollectedQuery]) -> None:
 
 
 class _Writer(BackgroundThread):
-    """Writes what waits. Started by the first query of a process."""
+    """Writes the waiting queries. Started by a process's first query."""
 
     def reset(self) -> None:
         self.waiting: Queue[CollectedQuery] = Queue(MAX_WAITING)
@@ -122,7 +122,7 @@ class _Writer(BackgroundThread):
             try:
                 _write(batch)
             except Exception as error:
-                # Its own words might repeat the shopper's.
+                # Not the error's message: it may repeat the shopper's words.
                 logger.warning("%d queries were not kept: %s", batch.total(), type(error).__name__)
             finally:
                 connections.close_all()
@@ -130,7 +130,7 @@ class _Writer(BackgroundThread):
                     self.waiting.task_done()
 
     def next_batch(self) -> Counter[CollectedQuery]:
-        """Waits for one, and takes what waits beside it."""
+        """Wait for a query, and take all that are waiting with it."""
         batch = Counter([self.waiting.get()])
         try:
             while True:

@@ -16,22 +16,22 @@ COLUMN_WIDTH = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """What a measure of the live search must not fall under."""
+class Minimum:
+    """The value that a measure of the live search must reach."""
 
     measure: str
-    least: float
+    value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReport:
-    """What a group of queries comes to."""
+    """The figures of a group of queries."""
 
     group: Group
     figures: Mapping[str, Sequence[Figure] | None]
     """By searcher, one per measure."""
     differences: Mapping[str, Sequence[PairedDifference]]
-    """By contender, one per measure: better than the live search by so much."""
+    """By contender, one per measure: how much better it is than the live search."""
 
     @property
     def name(self) -> str:
@@ -44,16 +44,16 @@ class GroupReport:
 
 @dataclass(kw_only=True)
 class Report:
-    """Everything that there is to tell of an evaluation of at least one query."""
+    """Everything to report about an evaluation of at least one query."""
 
     evaluation: Evaluation
     about: Mapping[str, Any]
-    """What was measured: index, space, file of queries and so on, as JSON takes it."""
+    """What was measured: index, space, query file and so on, as JSON values."""
     contenders: Sequence[str] = ()
-    """The searchers that are set against the live one, with a paired test."""
-    limits: Sequence[Limit] = ()
+    """The searchers that are compared with the live search, by a paired test."""
+    minimums: Sequence[Minimum] = ()
     notes: Sequence[str] = ()
-    """Sentences that whoever reads the figures should know."""
+    """Sentences that a reader of the figures should know."""
     groups: list[GroupReport] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,17 +72,17 @@ class Report:
 
     @property
     def search(self) -> Sequence[Figure]:
-        """The live search's, over all queries, one per measure."""
+        """The live search's figures over all queries, one per measure."""
         return self.overall.figures[self.evaluation.names[0]] or ()
 
     @property
     def missed(self) -> list[str]:
-        """A sentence for each limit that the live search stays under."""
+        """A sentence for each minimum that the live search does not reach."""
         means = dict(zip(MEASURES, self.search, strict=True))
         return [
-            f"{limit.measure} is {means[limit.measure].mean:.4f}, under {limit.least:g}."
-            for limit in self.limits
-            if means[limit.measure].mean < limit.least
+            f"{minimum.measure} is {means[minimum.measure].mean:.4f}, under {minimum.value:g}."
+            for minimum in self.minimums
+            if means[minimum.measure].mean < minimum.value
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Report:
         }
 
     def lines(self) -> Iterator[str]:
-        """At most 80 columns."""
+        """The table for a terminal, at most 80 columns wide."""
         search = self.evaluation.names[0]
         yield _heading(f"{self.overall.count:,} queries")
         for name, values in self.overall.figures.items():

@@ -1,4 +1,4 @@
-"""Judged queries through every searcher: the values of each, and what they come to by kind and by language."""
+"""Run judged queries through every searcher: the values of each query, and figures by kind and by language."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from shopsearch.exceptions import QueryError
 from shopsearch.types import Query
 
 MEASURED_AT_ONCE = 100
-"""Queries whose orders of products are held, until they are measured."""
+"""How many queries' results are held in memory before they are measured."""
 WORST_OF_A_KIND = 6
 _NOTHING = (np.nan,) * len(MEASURES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a searcher made of a query."""
+class MeasuredAnswer:
+    """A searcher's answer to a query, with its values."""
 
     query: JudgedQuery
     products: Sequence[str] | None
-    """None where it had nothing to go by."""
+    """Best first; None where the searcher cannot use this kind of query."""
     values: Values
 
 
@@ -42,30 +42,30 @@ class Group:
     by: Literal["all", "kind", "language"]
     name: str
     places: Sequence[int]
-    """Which of the evaluation's queries."""
+    """The positions of its queries in the evaluation."""
 
 
 @dataclass(kw_only=True)
 class Evaluation:
-    """The values of every query by every searcher. What is kept of a query is numbers, but for the worst few."""
+    """The values of every query by every searcher. Only numbers are kept of a query, except for the worst few."""
 
     searchers: Sequence[Searcher]
-    """The live search first."""
+    """The live search is the first."""
     kinds: list[str] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
     left_out: int = 0
-    """Queries without any relevant product: nothing can be measured."""
+    """How many queries had no relevant product, so that nothing could be measured."""
     _rows: list[Numbers] = field(default_factory=list, init=False)
-    _worst: dict[str, list[tuple[float, int, Answer]]] = field(default_factory=dict, init=False)
+    _worst: dict[str, list[tuple[float, int, MeasuredAnswer]]] = field(default_factory=dict, init=False)
 
     @property
     def names(self) -> list[str]:
         return [searcher.name for searcher in self.searchers]
 
-    def run(self, queries: Iterable[JudgedQuery]) -> Iterator[list[Answer]]:
-        """Put the queries to every searcher; yields the answers to each, one per searcher.
+    def run(self, queries: Iterable[JudgedQuery]) -> Iterator[list[MeasuredAnswer]]:
+        """Ask every searcher each query; yields the answers to each query, one per searcher.
 
-        Raises what reading the queries raises, QueryFileError for a query that search refuses, and BackendError.
+        Raises whatever reading the queries raises, QueryFileError for a query that search refuses, and BackendError.
         """
         queries = iter(queries)
         while batch := list(islice(queries, MEASURED_AT_ONCE)):
@@ -75,19 +75,19 @@ class Evaluation:
                 self._add(answers)
                 yield answers
 
-    def _add(self, answers: Sequence[Answer]) -> None:
+    def _add(self, answers: Sequence[MeasuredAnswer]) -> None:
         rows = [answer.values if answer.products is not None else _NOTHING for answer in answers]
         self._rows.append(np.array(rows))
         self.kinds.append(answers[0].query.kind)
         self.languages.append(answers[0].query.language)
         self._keep_if_bad(answers[0])
 
-    def _keep_if_bad(self, answer: Answer) -> None:
+    def _keep_if_bad(self, answer: MeasuredAnswer) -> None:
         value = answer.values[-1]
         if value == 1:
             return
         kept = self._worst.setdefault(answer.query.kind, [])
-        # The best of the worst comes first out of the heap; of equals the latest.
+        # The heap drops the best of the worst first; among equals, the latest.
         heapq.heappush(kept, (-value, -len(self._rows), answer))
         if len(kept) > WORST_OF_A_KIND:
             heapq.heappop(kept)
@@ -97,12 +97,12 @@ class Evaluation:
 
     @cached_property
     def _values(self) -> Numbers:
-        """(queries, searchers, measures); NaN where a searcher had nothing to go by."""
+        """Shape (queries, searchers, measures); NaN where a searcher cannot use that kind of query."""
         return np.stack(self._rows)
 
     @property
-    def worst(self) -> Mapping[str, Sequence[Answer]]:
-        """By kind, the live search's lowest values of the last measure, the lowest first."""
+    def worst(self) -> Mapping[str, Sequence[MeasuredAnswer]]:
+        """By kind of query: the live search's answers with the lowest values of the last measure, lowest first."""
         return {
             kind: [answer for *_, answer in sorted(kept, key=lambda each: (-each[0], -each[1]))]
             for kind, kept in self._worst.items()
@@ -110,7 +110,7 @@ class Evaluation:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """All queries first; by kind and by language where there are several."""
+        """First all queries; then by kind and by language, where there are several."""
         found = [Group(by="all", name="all queries", places=range(len(self)))]
         for by, names in (("kind", self.kinds), ("language", self.languages)):
             known = [name for name in dict.fromkeys(names) if name]
@@ -122,9 +122,9 @@ class Evaluation:
         return found
 
     def figures(self, group: Group) -> dict[str, list[Figure] | None]:
-        """By searcher, one per measure; None where it had nothing to go by in the whole group.
+        """By searcher, one figure per measure; None where it could answer no query of the group.
 
-        A query that it could not answer counts as 0: nothing was found.
+        A query that a searcher could not answer counts as 0.
         """
         chosen = self._values[list(group.places)]
         measured = figures(np.nan_to_num(chosen).reshape(len(chosen), -1))
@@ -136,12 +136,12 @@ class Evaluation:
         }
 
     def differences(self, group: Group, name: str) -> list[PairedDifference]:
-        """By how much this searcher is better than the live search, one per measure."""
+        """How much better this searcher is than the live search, one difference per measure."""
         chosen = np.nan_to_num(self._values[list(group.places)])
         return differences(chosen[:, self.names.index(name)], chosen[:, 0])
 
 
-def _answered(batch: Sequence[JudgedQuery], searchers: Sequence[Searcher]) -> Iterator[list[Answer]]:
+def _answered(batch: Sequence[JudgedQuery], searchers: Sequence[Searcher]) -> Iterator[list[MeasuredAnswer]]:
     found: list[list[Sequence[str] | None]] = [[] for _ in searchers]
     for judged in batch:
         try:
@@ -157,6 +157,6 @@ def _answered(batch: Sequence[JudgedQuery], searchers: Sequence[Searcher]) -> It
     ]
     for place, judged in enumerate(batch):
         yield [
-            Answer(query=judged, products=products[place], values=value[place])
+            MeasuredAnswer(query=judged, products=products[place], values=value[place])
             for products, value in zip(found, values, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""What is measured: whatever puts the shop's products in an order for a query."""
+"""Searchers: what an evaluation measures. A searcher orders the shop's products for a query."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Searcher(Protocol):
     name: str
 
     def find(self, query: Query) -> Sequence[str] | None:
-        """Products by ``str(pk)``, best first, DEPTH at most; None where it has nothing to go by.
+        """Products by ``str(pk)``, best first, at most DEPTH; None if the searcher cannot use this kind of query.
 
         Raises what ``shopsearch.search.search`` raises.
         """
@@ -33,7 +33,7 @@ class Searcher(Protocol):
 
 @dataclass(kw_only=True)
 class LiveSearch:
-    """The very path that shoppers take, but for rules of the house: what staff pin and hide is not search's merit."""
+    """The search as shoppers use it, without rules of the house: what staff pin and hide is not search's merit."""
 
     index: ImageIndex
     name: str = "search"
@@ -44,7 +44,7 @@ class LiveSearch:
         return [str(result.product.pk) for result in self.results(query).results]
 
     def results(self, query: Query) -> SearchAnswer:
-        """All that a shopper sees who asks for page after page. The same query object is not searched twice running."""
+        """All results that a shopper sees, page after page. The last query object is not searched again."""
         if self._results is None or query is not self._query:
             self._results, self._query = self._search(query), query
         return self._results
@@ -72,12 +72,12 @@ class LiveSearch:
 
 @dataclass(kw_only=True)
 class Reranked:
-    """The same search in the better order that a worker makes of its first page."""
+    """The same search with its first page reranked, as a worker does it."""
 
     live: LiveSearch
     name: str = "search + rerank"
     failed: int = 0
-    """Queries that kept retrieval's order because the reranker was away."""
+    """How many queries kept retrieval's order because the reranker was away."""
 
     def find(self, query: Query) -> Sequence[str] | None:
         found = self.live.results(query)

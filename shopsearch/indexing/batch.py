@@ -1,19 +1,19 @@
 """A batch: index entries that a worker has claimed, and their images on the way into the vector store.
 
-Four steps, each of which hands its values on to the next:
+Four steps, each of which passes its values to the next:
 
-plan     compare each image as the shop has it with what the collections hold of it; asks nothing of anybody
-embed    make the vectors that no collection and no cache has, each picture once in each space
+plan     compare each image as the shop has it with what the collections hold of it; a pure function, without I/O
+embed    make the vectors that neither a collection nor the cache has: each picture once per space
 write    upsert entities, one collection after the other
 settle   record in the outbox what the collections hold now
 
 What cannot be done now is tried again later. An image that can never be indexed is FAILED with a sentence, and does not
 keep the others from being indexed. One that cannot be read, because its file is missing or the shop's code cannot give
-its values, is FAILED too, and the collections keep what they hold of it: neither a mistake in a declaration nor a
-storage that is not mounted takes anything away from what answers.
+its values, is FAILED too, but the collections keep what they hold of it: neither a mistake in a declaration nor a
+storage that is not mounted removes anything from the results.
 
-A collection that does not answer holds up nothing: where the store refuses it, and is not away altogether, it is paused
-with the reason, and the images are written to the others.
+A collection that is not live never blocks the others: if the store refuses it, though the store itself is up, it is
+paused with the reason, and the images are written to the other collections.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 AWAY = (BackendError, ImproperlyConfigured, OperationalError, InterfaceError)
-"""Nothing is wrong with the images: whatever was not settled is tried again, for as long as it takes."""
+"""Errors for which the images are not to blame: what was not settled is tried again, for as long as it takes."""
 
 BYTES_AT_ONCE = 64 * 1024 * 1024
 """Files are held up to about this many bytes at a time."""
@@ -61,26 +61,26 @@ PIXELS_AT_ONCE = 16_000_000
 """Decoded pictures are held up to about this many pixels, 3 bytes each, until they are embedded."""
 
 KILLS = (
-    "Whenever this image was to be indexed, the worker died: {attempts} attempts, the last ones with this image alone. "
-    "The worker's log or the system's says why, memory as a rule. Save the picture anew as JPEG, or smaller, and "
-    "upload it again."
+    "The worker died each time it indexed this image: {attempts} attempts, the last ones with this image alone. "
+    "The worker's log or the system's log says why; usually it is memory. Save the picture again as a JPEG, or "
+    "smaller, and upload it again."
 )
 NO_MODEL = (
-    "The live collection was made by a model that the settings do not name any more: name it in "
-    "SHOPSEARCH['FORMER_EMBEDDER'], and have `manage.py shopsearch_reindex --rebuild` make a new one."
+    "The settings no longer name the model that made the live collection: name it in "
+    "SHOPSEARCH['FORMER_EMBEDDER'], and run `manage.py shopsearch_reindex --rebuild` to make a new collection."
 )
 Values = Mapping[str, FilterValue | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What became of the entries that were claimed at once; the other numbers add up to ``claimed``."""
+    """The outcome of the entries that were claimed together; the other numbers add up to ``claimed``."""
 
     claimed: int = 0
     embedded: int = 0
     """Written with a new vector."""
     updated: int = 0
-    """Written with a vector that was known: only the filter values or the collection were new, or it is shown again."""
+    """Written with a known vector: only its filter values or the collection were new, or the image is shown again."""
     unchanged: int = 0
     deleted: int = 0
     failed: int = 0
@@ -88,7 +88,7 @@ class Batch:
 
 
 def index_pending() -> Iterator[Batch]:
-    """Batch after batch, until nothing is due."""
+    """Index batch after batch, until nothing is due."""
     while (batch := index_batch()).claimed:
         yield batch
 
@@ -117,10 +117,10 @@ def _source(entry: IndexEntry) -> tuple[str, str]:
 
 def _index(claimed: _Claimed) -> None:
     index, using, entries = claimed.index, claimed.using, list(claimed.open.values())
-    # Deleted ones are asked for too: one may be there again, and two changes may be folded in the wrong order.
+    # Deleted images are looked up too: one may exist again, and two changes may have been folded in the wrong order.
     shown = shown_images(index, (entry.image_id for entry in entries), using=using)
     present = [entry for entry in entries if entry.image_id in shown]
-    # Read after the claim: whoever begins a collection now leaves these entries to us, and later workers see it.
+    # Read after the claim: a collection that begins later looks at these entries again by itself (see rebuild.py).
     known = list(Collection.objects.of(index, using))
     if present and not any(collection.is_live for collection in known):
         known.append(collections.begin_live(index, using))
@@ -140,40 +140,40 @@ def _index(claimed: _Claimed) -> None:
         vectors |= _embed(claimed, plans, vectors)
         _settle(claimed, _write(claimed, plans, vectors, destinations), known)
         written = (shown[each.entry.image_id] for each in plans if each.writes)
-        vocabulary.follow(index, written, using=using)
+        vocabulary.add(index, written, using=using)
     _remove(claimed, claimed.failed, known)
-    claimed.leave_unread()
+    claimed.settle_unreadable()
 
 
 class _Claimed:
-    """Entries of one index that were claimed together: those that nothing is decided about yet, and the counts."""
+    """Entries of one index that were claimed together: those that are still open, and the counts of the others."""
 
     def __init__(self, index: ImageIndex, using: str, entries: Sequence[IndexEntry]) -> None:
         self.index = index
         self.using = using
         self.open = {entry.pk: entry for entry in entries}
         self.failed: dict[IndexEntry, str] = {}
-        """Those that can never be indexed, and why; the store has still to forget them."""
-        self.unread: dict[IndexEntry, str] = {}
+        """Those that can never be indexed, and why; they have still to be deleted from the store."""
+        self.unreadable: dict[IndexEntry, str] = {}
         """Those that cannot be read, and why; the store keeps what it holds of them."""
         self.counts: Counter[str] = Counter()
         self._renewed_at = time.monotonic()
 
     def __contains__(self, entry: IndexEntry) -> bool:
-        return entry.pk in self.open and entry not in self.failed and entry not in self.unread
+        return entry.pk in self.open and entry not in self.failed and entry not in self.unreadable
 
     def renew(
         self, entries: Sequence[IndexEntry], written: Iterable[Collection] | None = None
     ) -> set[IndexEntry]:
-        """Those whose claims still hold, with a fresh lease; the others are left to whoever has them."""
+        """Those whose claims still hold, with a fresh lease; the others are left to the workers that claimed them."""
         held = set(outbox.renew(entries, written))
         if len(held) == len(self.open):
             self._renewed_at = time.monotonic()
         self._close("postponed", [entry for entry in entries if entry not in held])
         return held
 
-    def go_on(self) -> None:
-        """Renew all leases if a third of their time is over: called before each step that may take long."""
+    def renew_if_due(self) -> None:
+        """Renew all leases if a third of their time has passed: called before each step that may take long."""
         if time.monotonic() - self._renewed_at >= settings.LEASE_SECONDS / 3:
             self.renew(list(self.open.values()), ())
 
@@ -188,9 +188,9 @@ class _Claimed:
         except Exception:
             logger.exception("%s: entries are left to the end of their lease.", self.index.name)
 
-    def reject(self, entry: IndexEntry, error: Exception, *, is_unread: bool = False) -> None:
-        """Something is wrong with this image. Try it again later, unless that is no use."""
-        failed = self.unread if is_unread else self.failed
+    def reject(self, entry: IndexEntry, error: Exception, *, is_unreadable: bool = False) -> None:
+        """Postpone an image with which something is wrong, or mark it as failed where another attempt cannot help."""
+        failed = self.unreadable if is_unreadable else self.failed
         if isinstance(error, Unreadable | ImageError):
             failed[entry] = str(error)
         elif entry.attempts >= MAX_ATTEMPTS:
@@ -199,13 +199,13 @@ class _Claimed:
             logger.warning("%s: image %s is postponed: %s", self.index.name, entry.image_id, _message(error))
             self.postpone([entry], error)
 
-    def leave_unread(self) -> None:
-        """Those that cannot be read are FAILED, and every collection keeps what it holds of them."""
-        for entry, error in self.unread.items():
+    def settle_unreadable(self) -> None:
+        """Mark as FAILED the images that cannot be read; every collection keeps what it holds of them."""
+        for entry, error in self.unreadable.items():
             logger.warning("%s: image %s: %s", self.index.name, entry.image_id, error)
         self.settle(
             "failed",
-            [Settlement(entry=entry, stored={}, error=error) for entry, error in self.unread.items()],
+            [Settlement(entry=entry, stored={}, error=error) for entry, error in self.unreadable.items()],
         )
 
     def _close(self, outcome: str, entries: Iterable[IndexEntry]) -> None:
@@ -220,7 +220,7 @@ def _message(error: Exception) -> str:
 
 
 class Unreadable(Exception):
-    """The image cannot be read as it is, and trying again is no use; the message says why, and what to do."""
+    """The image cannot be read as it is, and another attempt cannot help; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,9 +237,9 @@ class Snapshot:
 
 
 def shown_images(index: ImageIndex, image_ids: Iterable[str], *, using: str) -> dict[str, Any]:
-    """Those of the images that the shop shows, by id, with the rows that the declared paths lead to.
+    """The images among these ids that the shop shows, by id, with the rows that the declared paths lead to.
 
-    An image without a file or without a product cannot be shown. Ids that the model's key cannot have are left out.
+    An image without a file or without a product cannot be shown. Ids that cannot be keys of the model are left out.
     """
     keys = keys_from(index.model, image_ids)
     found = with_related(index, index.get_queryset().using(using).filter(pk__in=keys)) if keys else ()
@@ -259,10 +259,10 @@ def _product_of(index: ImageIndex, image: Any) -> Any:
 
 
 def take_snapshot(index: ImageIndex, image: Any) -> Snapshot:
-    """The image with its file, which is read once, its product, its filter values and its words.
+    """The image with its file, its product, its filter values and its words. The file is read once.
 
-    Raises Unreadable where only people can mend it, and what the file storage and the database raise when they are
-    away.
+    Raises Unreadable where only a person can fix it, and whatever the file storage and the database raise when they
+    are away.
     """
     file = getattr(image, index.image_field)
     try:
@@ -298,19 +298,19 @@ def hash_fields(product_id: str, fields: Values) -> str:
 def _snapshots(
     claimed: _Claimed, entries: Iterable[IndexEntry], shown: Mapping[str, Any]
 ) -> Iterator[list[tuple[IndexEntry, Snapshot]]]:
-    """Snapshots of the images, as many at a time as have BYTES_AT_ONCE in their files."""
+    """Snapshots of the images, in lists whose files have about BYTES_AT_ONCE together."""
     taken: list[tuple[IndexEntry, Snapshot]] = []
     size = 0
     for entry in entries:
-        claimed.go_on()
-        if entry not in claimed:  # it is FAILED, or its claim was lost meanwhile
+        claimed.renew_if_due()
+        if entry not in claimed:  # it is FAILED, or its claim has been lost
             continue
         try:
             snapshot = take_snapshot(claimed.index, shown[entry.image_id])
         except AWAY:
             raise
-        except Exception as error:  # a remote storage's client raises what it likes
-            claimed.reject(entry, error, is_unread=True)
+        except Exception as error:  # a remote storage's client may raise anything
+            claimed.reject(entry, error, is_unreadable=True)
             continue
         taken.append((entry, snapshot))
         size += len(snapshot.content)
@@ -331,22 +331,22 @@ class Destination:
     has_model: bool
     """Whether the settings name the model of its space."""
     adapter: AdaptedEmbedder | None = None
-    """What its vectors have beside the model's own."""
+    """The adapter that its vectors were extended with, if any."""
     declared: frozenset[str]
-    """Those of its fields that are declared now with the same type."""
+    """Its fields that are still declared with the same type."""
 
     @property
     def space(self) -> str:
-        """The model's, in which pictures are embedded; the collection's has the adapter too."""
+        """The model's space, in which pictures are embedded; the collection's space includes the adapter."""
         return self.adapter.embedder.space if self.adapter else self.collection.space
 
     @property
     def is_complete(self) -> bool:
-        """Whether this process knows all that belongs into it; one that is older or newer does not."""
+        """Whether this process knows all fields and the model; one with older or newer code does not."""
         return self.has_model and len(self.declared) == len(self.collection.fields)
 
     def values_of(self, snapshot: Snapshot, stored: Stored | None) -> dict[str, FilterValue | None]:
-        """The image's values of its fields; those that are not declared now, or with another type, stay as stored."""
+        """The image's values for the collection's fields. Fields outside ``declared`` keep their stored values."""
         there = {} if stored is None else stored.fields
         return {
             name: snapshot.fields[name] if name in self.declared else there.get(name)
@@ -355,7 +355,7 @@ class Destination:
 
 
 def destinations_of(index: ImageIndex, collections: Iterable[Collection]) -> list[Destination]:
-    """Those of the index's collections that its changes are written to, the live one first."""
+    """The index's collections that changes are written to, the live one first."""
     types = index.field_types
     destinations = [
         Destination(
@@ -371,7 +371,7 @@ def destinations_of(index: ImageIndex, collections: Iterable[Collection]) -> lis
 
 
 def hashes_of(snapshot: Snapshot, values: Values) -> Hashes:
-    """Of an entity that is made from this snapshot with these values."""
+    """The hashes of an entity that is made from this snapshot with these values."""
     is_whole = values == snapshot.fields
     fields_hash = snapshot.fields_hash if is_whole else hash_fields(snapshot.product_id, values)
     return Hashes(snapshot.image_hash, fields_hash)
@@ -385,14 +385,14 @@ class Stored:
     is_current: bool
     """Whether the image was looked at since the collection's filling began."""
     space: str
-    """The model's."""
+    """The model's space."""
     vector: Vector
-    """In the model's space: what an adapter added is left out."""
+    """In the model's space: without what an adapter added."""
     fields: Values
 
 
 def model_space(space: str) -> str:
-    """The space of the model alone. A picture that has a vector in one space of a model is known in all of them."""
+    """The space of the model alone. A picture with a vector in one of the model's spaces has one in all of them."""
     adapter = adapted_of(space)
     return adapter.embedder.space if adapter else space
 
@@ -403,7 +403,7 @@ def _read_present(
     destinations: Sequence[Destination],
     known: Sequence[Collection],
 ) -> dict[int, dict[Collection, Stored]]:
-    """By entry: what the destinations hold of the image, or another collection of a space in which none holds it.
+    """By entry: what the destinations hold of the image, or another collection where no destination of its space does.
 
     So a picture that has a vector anywhere is not embedded again.
     """
@@ -419,7 +419,7 @@ def _read_stored(
     wanted: Sequence[Collection],
     others: Sequence[Collection],
 ) -> dict[int, dict[Collection, Stored]]:
-    """By entry: what these collections hold of the image for certain, and others of a model whose none does."""
+    """By entry: what the wanted collections are known to hold, and the others for a model whose vector is missing."""
     by_key = {collection.pk: collection for collection in (*wanted, *others)}
     rows: defaultdict[int, dict[int, StoredImage]] = defaultdict(dict)
     stored: dict[int, dict[Collection, Stored]] = {entry.pk: {} for entry in entries}
@@ -436,7 +436,7 @@ def _read_stored(
         try:
             found = get_vector_store().fetch(collection.name, list(by_id)) if by_id else []
         except REFUSALS as error:
-            collections.refused(collection, error)
+            collections.handle_refusal(collection, error)
             found = []
         for entity in found:
             row = by_id[entity.id]
@@ -456,7 +456,7 @@ def _read_cached(
     destinations: Sequence[Destination],
     stored: Mapping[int, Mapping[Collection, Stored]],
 ) -> Mapping[str, list[CachedVector]]:
-    """By image: the cached vectors of those that a destination lacks, in one query; in none where there are none."""
+    """By image: the cached vectors of images that a destination lacks. One query, or none if nothing is lacking."""
     lacking = [
         entry.image_id
         for entry in entries
@@ -473,18 +473,18 @@ def _read_cached(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlan:
-    """What is to be done about one image."""
+    """What to do with one image."""
 
     entry: IndexEntry
     snapshot: Snapshot
     unchanged: Mapping[Collection, Stored] = field(default_factory=dict)
-    """The collections that hold it as it is."""
+    """The collections that hold it as the shop has it."""
     writes: Mapping[Destination, Values] = field(default_factory=dict)
-    """Where it is to be written, with which values."""
+    """Where to write it, with which values."""
     left: Mapping[Collection, Hashes | None] = field(default_factory=dict)
-    """The collections that this process cannot bring up to date, with what they go on holding; None: not known."""
+    """The collections that this process cannot update, with the hashes they keep; None where those are unknown."""
     vectors: Mapping[str, Vector] = field(default_factory=dict)
-    """Those that are known of the picture, by space."""
+    """The picture's known vectors, by space."""
     cached: Sequence[CachedVector] = ()
 
     @property
@@ -498,9 +498,9 @@ class ImagePlan:
 
     @property
     def news(self) -> dict[Collection, Hashes | None]:
-        """What the collections hold of it when the plan is carried out, as far as the outbox does not know that."""
+        """What the outbox has to learn once the plan is carried out: the hashes that the collections hold then."""
         written = {each.collection: hashes_of(self.snapshot, values) for each, values in self.writes.items()}
-        # While one collection is written, nothing is known of the others either: see ``_write``.
+        # While one collection is written, what the others hold counts as unknown too: see ``_write``.
         same = {
             each: stored.hashes for each, stored in self.unchanged.items() if written or not stored.is_current
         }
@@ -528,7 +528,7 @@ def plan(
         if there and there.hashes == hashes_of(snapshot, values):
             unchanged[collection] = there
         elif not (collection.is_live or destination.is_complete):
-            # This process is older than the collection: the image is given to one that knows what belongs there.
+            # This process has other code than the collection needs: a process that knows its fields writes the image.
             left[collection] = None
         elif destination.has_model or destination.space in vectors:
             writes[destination] = values
@@ -559,7 +559,7 @@ def _embed(
     plans: Sequence[ImagePlan],
     known: Mapping[tuple[str, str], Vector | Exception],
 ) -> dict[tuple[str, str], Vector | Exception]:
-    """By space and file's hash: the vectors that the plans lack, or why there is none."""
+    """By space and file hash: the vectors that the plans lack, or the error where there is none."""
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for each in plans:
         wanted[each.hash] |= {space for space in each.unembedded if (space, each.hash) not in known}
@@ -569,7 +569,7 @@ def _embed(
     sides = [embedder.useful_side for space in spaces if (embedder := embedder_of(space))]
     side = max(sides) if sides and all(sides) else 0
     for decoded in _decoded(claimed, contents, side):
-        # Embedding may take long: nobody else is to embed meanwhile what is in our hands.
+        # Embedding may take long: the lease keeps other workers from embedding the same images.
         claimed.renew(list(claimed.open.values()), ())
         ours = {each.hash for each in plans if each.entry in claimed}
         for space in sorted({space for each in decoded.keys() & ours for space in wanted[each]}):
@@ -581,11 +581,11 @@ def _embed(
 def _decoded(
     claimed: _Claimed, contents: Mapping[str, bytes], side: int
 ) -> Iterator[dict[str, Image | Exception]]:
-    """The pictures or what is wrong with them, as many at once as the embedder and PIXELS_AT_ONCE allow."""
+    """The pictures, or what is wrong with them, in groups as large as the embedder and PIXELS_AT_ONCE allow."""
     decoded: dict[str, Image | Exception] = {}
     pixels = 0
     for image_hash, content in contents.items():
-        claimed.go_on()
+        claimed.renew_if_due()
         try:
             decoded[image_hash] = picture = images.decode(content, side=side)
             pixels += picture.width * picture.height
@@ -633,7 +633,7 @@ def _write(
     vectors: Mapping[tuple[str, str], Vector | Exception],
     destinations: Sequence[Destination],
 ) -> list[ImagePlan]:
-    """Write to one collection after the other. Returns the plans that were carried out."""
+    """Write the plans to one collection after the other. Returns the plans that were carried out."""
     plans = [each for each in plans if each.entry in claimed]
     for destination in destinations:
         faults = {
@@ -642,11 +642,11 @@ def _write(
             if destination.space in each.unembedded
             and isinstance(vector := vectors[destination.space, each.hash], Exception)
         }
-        plans = _without_refused(claimed, plans, destination, faults)
+        plans = _drop_refused(claimed, plans, destination, faults)
     for each in plans:
         if not each.unchanged and not each.writes:
             claimed.postpone([each.entry], EmbedderError(NO_MODEL))
-    # From here on nothing is known of what the destinations hold of these images.
+    # From here on, what the destinations hold of these images counts as unknown.
     changing = [each.entry for each in plans if each.writes]
     ours = claimed.renew(changing, [each.collection for each in destinations])
     plans = [each for each in plans if each.entry in (ours if each.writes else claimed)]
@@ -658,17 +658,21 @@ def _write(
                 get_vector_store().ensure_collection(collection.name, collection.schema)
                 refused = _upsert(collection.name, entities)
             except REFUSALS as error:
-                collections.refused(collection, error)
-                plans = [shorter for each in plans for shorter in _without(claimed, each, destination, error)]
+                collections.handle_refusal(collection, error)
+                plans = [
+                    shorter
+                    for each in plans
+                    for shorter in _drop_destination(claimed, each, destination, error)
+                ]
             else:
-                plans = _without_refused(claimed, plans, destination, refused)
+                plans = _drop_refused(claimed, plans, destination, refused)
     return plans
 
 
-def _without(
+def _drop_destination(
     claimed: _Claimed, plan: ImagePlan, destination: Destination, error: Exception
 ) -> Iterator[ImagePlan]:
-    """The plan without this destination; an image that no other one takes is tried again later."""
+    """The plan without this destination. An image that no other destination takes is tried again later."""
     shorter = without(plan, destination) if destination in plan.writes else plan
     if shorter.unchanged or shorter.writes:
         yield shorter
@@ -676,16 +680,16 @@ def _without(
         claimed.postpone([plan.entry], error)
 
 
-def _without_refused(
+def _drop_refused(
     claimed: _Claimed,
     plans: Iterable[ImagePlan],
     destination: Destination,
     errors: Mapping[int, Exception],
 ) -> list[ImagePlan]:
-    """What is left of the plans when these images, given by entry, cannot be written to this destination.
+    """The plans that remain when these images, given by entry, cannot be written to this destination.
 
-    They are tried again later. What only a collection that is being filled refuses for good, pauses the filling: the
-    live one goes on, and no image is lost to a model that is not in use yet.
+    They are tried again later. If only a collection that is being filled refuses an image for good, the filling is
+    paused: the live one still gets the image, and no image is lost because of a model that is not in use yet.
     """
     rest = []
     for each in plans:
@@ -700,7 +704,7 @@ def _without_refused(
             claimed.reject(each.entry, error)
         else:
             collections.pause(destination.collection, f"Image {each.entry.image_id}: {_message(error)}")
-            rest += _without(claimed, each, destination, error)
+            rest += _drop_destination(claimed, each, destination, error)
     return rest
 
 
@@ -725,7 +729,7 @@ def _entity(
 
 
 def _upsert(collection: str, entities: Mapping[int, Entity]) -> dict[int, Exception]:
-    """Those that the store refuses, with its reason."""
+    """Upsert the entities. Returns those that the store refuses, with its error."""
     try:
         get_vector_store().upsert(collection, list(entities.values()))
     except AWAY:
@@ -755,9 +759,9 @@ def _settle(claimed: _Claimed, plans: Sequence[ImagePlan], known: Iterable[Colle
 
 
 def _outdated(plan: ImagePlan, known: Iterable[Collection]) -> list[int]:
-    """The image's cached vectors that nobody needs any more.
+    """The image's cached vectors that no collection needs any more.
 
-    Others are needed by a collection that lacks the image, even if it is only kept for a rollback.
+    A vector is needed while a collection of its space lacks the image, even one that is only kept for a rollback.
     """
     has = {each.space for each in plan.unchanged.values()} | {each.space for each in plan.writes}
     needed = {model_space(each.space) for each in known} - has
@@ -765,20 +769,20 @@ def _outdated(plan: ImagePlan, known: Iterable[Collection]) -> list[int]:
 
 
 def _remove(claimed: _Claimed, entries: Mapping[IndexEntry, str], known: Sequence[Collection]) -> None:
-    """Have the store forget these images: they are gone or hidden, or FAILED where a reason is given."""
+    """Delete these images from the store: they are gone or hidden, or FAILED where a reason is given."""
     if not entries:
         return
-    index, ours = claimed.index, _let_go(claimed, entries, known)
+    index, ours = claimed.index, _cache_hidden(claimed, entries, known)
     ids = [index.entity_id(entry.image_id) for entry in ours]
-    # All collections of the index: an older one may still be searched elsewhere, or be rolled back to.
+    # From all collections of the index: another process may still search an older one, or a rollback may use it.
     prefix, by_name = collections.prefix_of(index), {each.name: each for each in known}
     for name in get_vector_store().collections() if ids else ():
         if name.startswith(prefix):
             try:
                 get_vector_store().delete(name, ids)
             except REFUSALS as error:
-                if name in by_name:  # one that has no row is nobody's
-                    collections.refused(by_name[name], error)
+                if name in by_name:  # a collection without a row is not in use
+                    collections.handle_refusal(by_name[name], error)
     claimed.settle("deleted", [Settlement(entry=entry) for entry in ours if not entries[entry]])
     failed = [Settlement(entry=entry, error=entries[entry]) for entry in ours if entries[entry]]
     claimed.settle("failed", failed)
@@ -786,8 +790,10 @@ def _remove(claimed: _Claimed, entries: Mapping[IndexEntry, str], known: Sequenc
         logger.warning("%s: image %s: %s", index.name, each.entry.image_id, each.error)
 
 
-def _let_go(claimed: _Claimed, entries: Iterable[IndexEntry], known: Sequence[Collection]) -> set[IndexEntry]:
-    """Those that are still ours to delete. The vectors of images that the shop still has go to the cache."""
+def _cache_hidden(
+    claimed: _Claimed, entries: Iterable[IndexEntry], known: Sequence[Collection]
+) -> set[IndexEntry]:
+    """The entries that are still ours to delete. The vectors of images that the shop still has go to the cache."""
     index, using = claimed.index, claimed.using
     alive = [entry for entry in entries if entry.state != IndexEntry.State.DELETING]
     existing = index.existing([entry.image_id for entry in alive], using=using)
@@ -803,7 +809,7 @@ def _let_go(claimed: _Claimed, entries: Iterable[IndexEntry], known: Sequence[Co
         for pk, held in _read_stored(claimed, hidden, (), known).items()
         for collection, stored in held.items()
     ]
-    # In one step: whoever looks at these entries next finds their vectors in a collection or in the cache.
+    # In one transaction: the next worker with these entries finds their vectors in a collection or in the cache.
     with transaction.atomic(using=using):
         ours = claimed.renew(list(entries))
         ids = {entry.image_id for entry in ours}

@@ -1,7 +1,7 @@
 """Make a collection in the vector store, and pause its filling.
 
-The database says which collection answers, in one row that changes in one step. A search chooses the collection and the
-model that embeds its query by the same row, so vectors of two models never meet, not even in the moment of a switch.
+The database says which collection answers, in one row that changes in one step. A search takes both the collection and
+the model for its query from that row, so vectors of two models are never compared, not even at the moment of a switch.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from shopsearch.registry import ImageIndex
 logger = logging.getLogger(__name__)
 State = Collection.State
 REFUSALS = (VectorStoreError, ImproperlyConfigured)
-"""What a store raises that does not take a collection: its disk is full, it has no rights, another one has the name."""
+"""What a store raises when it refuses a collection: its disk is full, a right is missing, the name is taken."""
 
 
 def is_current(index: ImageIndex, collection: Collection) -> bool:
-    """Whether it was made for the model, the adapter, the filters and the words that are in use now."""
+    """Whether the collection was made for the model, adapter, filters and words that are in use now."""
     made_for = (collection.space, collection.dimension, collection.fields)
     embedder = embedder_for(index)
     return made_for == (embedder.space, embedder.dimension, schema_of(index).fields)
 
 
 def begin_live(index: ImageIndex, using: str) -> Collection:
-    """An index's first collection, which answers from the beginning: there is no older one to search in."""
+    """Make the index's first collection, which is live from the beginning: there is no older one to search."""
     try:
         collection = create(index, State.LIVE, using)
     except IntegrityError:  # another worker was faster
@@ -51,7 +51,7 @@ def create(index: ImageIndex, state: str, using: str, **values: int) -> Collecti
     """
     store, embedder = get_vector_store(), embedder_for(index)
     schema = replace(schema_of(index), dimension=embedder.dimension)
-    taken = set(store.collections())  # so a store that is away is known before there is a row
+    taken = set(store.collections())  # asked first: if the store is away, no row is left behind
     with transaction.atomic(using=using):
         collection = Collection.objects.using(using).create(
             index=index.name,
@@ -62,56 +62,56 @@ def create(index: ImageIndex, state: str, using: str, **values: int) -> Collecti
             state=state,
             **values,
         )
-        # No key is used twice, so no name is either: what a process that does not know yet still writes to a dropped
-        # collection never lands in a new one.
+        # Keys are never reused, so names are not either: a process that has not heard that a collection was dropped,
+        # and still writes to it, never writes into a new one.
         version = collection.pk
         kind = f"{embedder.space}_{_digest(schema.fields)}"
         while (name := f"{prefix_of(index)}{kind}_v{version}") in taken:
             version += 1
         collection.name = name
         collection.save(update_fields=("name",), using=using)
-    # Whoever lists the store's collections first and the rows afterwards finds a row for each of them.
+    # The row exists before the collection does, so ``prune``, which reads the store first, finds a row for each.
     try:
         store.ensure_collection(name, schema)
     except REFUSALS:
         if state != State.LIVE:
-            collection.row.delete()  # nothing was begun
+            collection.row.delete()  # so no rebuild has begun
         raise
     return collection
 
 
 def pause(collection: Collection, error: str = "") -> bool:
-    """Stop filling it; changes are still written to it. Returns whether it was being filled."""
+    """Stop filling the collection; changes are still written to it. Returns whether it was being filled."""
     if paused := bool(collection.row.building().update(state=State.PAUSED, error=error)):
         logger.log(logging.WARNING if error else logging.INFO, "%s is paused. %s", collection.name, error)
     return paused
 
 
-def refused(collection: Collection, error: Exception) -> None:
-    """The store does not take this collection: where it does not answer searches, it is paused, and the rest goes on.
+def handle_refusal(collection: Collection, error: Exception) -> None:
+    """Pause a collection that the store refuses, so that the others go on.
 
-    Raises the error where it does answer, and what the store raises where it is away altogether.
+    Raises the error if the collection is live, and whatever the store raises while the whole store is away.
     """
     if not collection.is_live:
         get_vector_store().collections()
-        # Whoever paused it has kept it from answering before what it lacks now is looked at again.
-        if pause(collection, refusal(collection, error)) or not collection.row.live().exists():
+        # A paused collection cannot become live before it is resumed, and then it is checked for what it lacks.
+        if pause(collection, refusal_message(collection, error)) or not collection.row.live().exists():
             return
     raise error
 
 
-def refusal(collection: Collection, error: Exception) -> str:
-    """What is said of a collection that the store does not take."""
+def refusal_message(collection: Collection, error: Exception) -> str:
+    """What to tell people about a collection that the store refuses."""
     return (
         f"The store refuses {collection.name}: {str(error).rstrip('.')}. The live collection goes on answering, and "
-        "changes go on being written to it. Mend that, then `manage.py shopsearch_reindex --resume` goes on, and "
-        "--cancel gives up."
+        "changes are still written to it. Fix that, then run `manage.py shopsearch_reindex --resume` to go on, or "
+        "--cancel to give up."
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityCount:
-    """How many entities a collection holds, and between which numbers the rows say."""
+    """How many entities a collection holds, and the least and the most that it should hold by the rows."""
 
     found: int
     least: int
@@ -123,14 +123,14 @@ class EntityCount:
 
 
 def count_entities(collection: Collection) -> EntityCount:
-    """The store beside the rows. Raises BackendError while the store is away."""
+    """Count the entities in the store and in the rows. Raises BackendError while the store is away."""
     using = collection._state.db or "default"
-    # Not the entries that are INDEXED: of an image that cannot be read the collection may hold what it had before.
+    # Not the INDEXED entries: the collection may still hold an image that has FAILED because it cannot be read.
     rows = StoredImage.objects.using(using).filter(collection=collection)
     moving = IndexEntry.objects.using(using).filter(index=collection.index).unfinished()
 
     def counted() -> tuple[int, int]:
-        # Few are unfinished as a rule, and there is an index on the state: cheaper than joining every row.
+        # Usually few are unfinished, and the state has a database index: cheaper than joining every row.
         return rows.count() - rows.filter(entry__in=moving.values("pk")).count(), moving.count()
 
     before = counted()
@@ -145,12 +145,12 @@ def count_entities(collection: Collection) -> EntityCount:
 
 
 def prefix_of(index: ImageIndex) -> str:
-    """What the names of all the index's collections begin with."""
+    """The beginning of the names of all the index's collections."""
     return f"{settings.COLLECTION_PREFIX}_{index.name}_"
 
 
 def point_alias(index: ImageIndex, collection: Collection) -> None:
-    """Let ``<prefix>_<index>`` be a second name of the collection, for people and tools that read the store directly.
+    """Make ``<prefix>_<index>`` a second name of the collection, for people and tools that read the store directly.
 
     Nothing here depends on it, so a store that is away is only logged.
     """

@@ -1,12 +1,12 @@
 """The outbox as workers use it: fold changes into entries, claim entries, and record what came of them.
 
-Two rules keep it right whatever dies when. First, a change is noted in the transaction that makes it (see
-``shopsearch.models.outbox``), and folded into its index entry in one transaction, so nothing is forgotten. Second, what
-the rows say of the store is only written by the worker that holds the entry's claim, after the store has been written.
-Every comparison of time uses the database's clock, so workers need not agree on theirs.
+Two rules keep it correct, whichever process dies at whichever moment. First, a change is noted in the transaction that
+makes it (see ``shopsearch.models.outbox``), and folded into its index entry in one transaction, so no change is lost.
+Second, only the worker that holds the entry's claim records what the store holds, and only after it has written to the
+store. Every comparison of times uses the database's clock, so the workers' clocks may differ.
 
-Only workers write these rows, in short transactions that lock entries in the order of their keys: nobody waits for
-long, and no two wait for each other. A database with a single writer refuses to turn a reader into a writer, so each
+Only workers write these rows, in short transactions that lock entries in the order of their keys: locks are held
+briefly, and there are no deadlocks. A database with a single writer refuses to turn a reader into a writer, so each
 transaction begins with a write.
 """
 
@@ -30,19 +30,19 @@ from shopsearch.models import CachedVector, Change, Collection, Hashes, IndexEnt
 
 State = IndexEntry.State
 MAX_ATTEMPTS = 10
-"""An image is FAILED after so many attempts, whether they ended in an error or in the death of the worker."""
+"""An image is FAILED after this many attempts, whether they ended in an error or in the death of the worker."""
 FOLDED_AT_ONCE = 1_000
-FOLDS = 10
-"""How often FOLDED_AT_ONCE changes are folded before entries are claimed: enough not to fall behind."""
+MAX_FOLDS = 10
+"""How many times FOLDED_AT_ONCE changes are folded before entries are claimed: enough not to fall behind."""
 
 _RELEASED = Case(When(state=State.CLAIMED, then=Value(State.PENDING)), default=F("state"))
-"""The state of an entry that is due again: a change or a deletion noted meanwhile stays."""
+"""The state of an entry that is given back: it keeps a change or a deletion that was noted during the claim."""
 
 
 def has_due(*, beyond: int = 0) -> bool:
-    """Whether a worker would find something to do now; with ``beyond``, more than so many entries or changes.
+    """Whether a worker would find something to do now; with ``beyond``, more than that many entries or changes.
 
-    A related row counts as more: it may have any number of images.
+    One related row is always enough: it may have any number of images.
     """
     return any(
         model.objects.using(using).due()[first : first + 1].exists()
@@ -55,16 +55,16 @@ def has_due(*, beyond: int = 0) -> bool:
 
 
 def fold(limit: int = FOLDED_AT_ONCE) -> int:
-    """Turn up to so many due changes of each database into due entries, and as many images of a related row.
+    """Turn up to ``limit`` due changes of each database into due entries, and up to ``limit`` images of related rows.
 
-    Returns how many. Safe beside other workers that do the same, and beside transactions that note more.
+    Returns how many were folded. Safe beside other workers that fold, and beside transactions that note more changes.
     """
     return sum(_fold(using, limit) + _fold_related(using, limit) for using in registry.databases())
 
 
 def _fold(using: str, limit: int) -> int:
     every = Change.objects.using(using)
-    if not every.due().exists():  # asked outside of a transaction: one that only reads waits for nobody
+    if not every.due().exists():  # read outside of the transaction, so that it never waits for a lock
         return 0
     token = uuid.uuid4()
     with transaction.atomic(using=using):
@@ -81,7 +81,7 @@ def _fold(using: str, limit: int) -> int:
 
 
 def _fold_related(using: str, limit: int) -> int:
-    """Fold up to so many images of related rows, the oldest change first. Changes of images do not wait for them.
+    """Fold up to ``limit`` images of related rows, the oldest change first. Changes of images do not wait for them.
 
     A change without images counts as one.
     """
@@ -92,7 +92,7 @@ def _fold_related(using: str, limit: int) -> int:
 
 
 def _fold_slice(using: str, limit: int) -> int | None:
-    """Fold the next images of one related row, and remember how far that is, in one transaction. None without one."""
+    """Fold the next images of one related row, and record how far it got, in one transaction. None if no row is due."""
     every = RelatedChange.objects.using(using)
     if not every.due().exists():
         return None
@@ -103,7 +103,7 @@ def _fold_slice(using: str, limit: int) -> int | None:
         else:
             every.filter(pk__in=every.due().values("pk")[:1]).update(token=token)
             related = every.filter(token=token).first()
-        if related is None:  # others have them all
+        if related is None:  # other workers hold all of them
             return None
         if not related.reached:
             _drop_repetitions(using, related)
@@ -121,9 +121,9 @@ def _fold_slice(using: str, limit: int) -> int | None:
 
 
 def _drop_repetitions(using: str, related: RelatedChange) -> None:
-    """Drop the later changes of a row whose images are about to be read for the first time: it will do for them too.
+    """Drop the later changes of a row whose images are about to be read for the first time: this read covers them.
 
-    One that is half-way is left to finish, or a row that is saved again and again would never be done with.
+    A change that is folded half-way is not dropped: otherwise a row that is saved again and again never gets finished.
     """
     same = (
         RelatedChange.objects.using(using)
@@ -139,7 +139,7 @@ def _drop_repetitions(using: str, related: RelatedChange) -> None:
 def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID) -> set[tuple[str, str]]:
     """Make the entries of these images, given by index and id, due. Returns those that were written.
 
-    First the new rows in one order, then the locks in another: no two workers wait for each other.
+    Rows are inserted in the order of their ids and then locked in the order of their keys, so there are no deadlocks.
     """
     every = IndexEntry.objects.using(using)
     ids: defaultdict[str, set[str]] = defaultdict(set)
@@ -152,14 +152,14 @@ def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID)
         ignore_conflicts=True,
     )
     pks = [pk for rows in wanted.values() for pk in rows.values_list("pk", flat=True)]
-    # The change of an entry that another worker removed in between stays, and is folded next time.
+    # If another worker has removed an entry since it was read, its change stays and is folded next time.
     locked = {
         row.pk: (row.index, row.image_id)
         for row in every.filter(pk__in=pks).order_by("pk").select_for_update().only("index", "image_id")
     }
     for is_deletion, state in ((False, State.PENDING), (True, State.DELETING)):
-        # A claim and its lease stay: the worker that has it sees the new version when it settles. So do the attempts
-        # of a worker that may be dead.
+        # A claim and its lease stay: the worker that has it sees the new version when it settles. Its attempts stay
+        # too, as that worker may be dead.
         every.filter(pk__in=[pk for pk, image in locked.items() if images[image] is is_deletion]).update(
             version=token,
             state=state,
@@ -176,12 +176,13 @@ def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID)
 
 
 def claim(limit: int) -> list[IndexEntry]:
-    """Take up to so many due entries for LEASE_SECONDS; no other worker gets them in that time. Folds changes first.
+    """Take up to ``limit`` due entries for LEASE_SECONDS; no other worker gets them in that time. Folds changes first.
 
     An entry that is to be deleted keeps its state; every other is CLAIMED. An entry whose worker died can be claimed
-    again when its lease has run out; see ``_taken``. One that ``has_killed`` its workers is not to be tried any more.
+    again when its lease has run out; see ``_claimed_together``. One that ``has_killed`` its workers must not be tried
+    again.
     """
-    for _ in range(FOLDS):
+    for _ in range(MAX_FOLDS):
         if fold() < FOLDED_AT_ONCE:
             break
     aliases = registry.databases()
@@ -191,7 +192,7 @@ def claim(limit: int) -> list[IndexEntry]:
 
 def _claim(using: str, limit: int) -> list[IndexEntry]:
     every = IndexEntry.objects.using(using)
-    if not every.due().exists():  # asked outside of a transaction: one that only reads waits for nobody
+    if not every.due().exists():  # read outside of the transaction, so that it never waits for a lock
         return []
     token = uuid.uuid4()
     with transaction.atomic(using=using):
@@ -200,7 +201,7 @@ def _claim(using: str, limit: int) -> list[IndexEntry]:
             due = due.select_for_update(skip_locked=True)
         else:
             every.filter(pk__in=due.values("pk")[:1]).update(claim=F("claim"))
-        taken = _taken(list(due[:limit]), limit)
+        taken = _claimed_together(list(due[:limit]), limit)
         every.filter(pk__in=[entry.pk for entry in taken]).update(
             state=Case(When(state=State.DELETING, then=F("state")), default=Value(State.CLAIMED)),
             claim=token,
@@ -214,12 +215,12 @@ def _claim(using: str, limit: int) -> list[IndexEntry]:
     return claimed
 
 
-def _taken(due: Sequence[IndexEntry], limit: int) -> Sequence[IndexEntry]:
-    """Those of the due entries that are claimed together.
+def _claimed_together(due: Sequence[IndexEntry], limit: int) -> Sequence[IndexEntry]:
+    """Choose which of the due entries are claimed together.
 
-    An entry that is due although it has a claim was in the hands of a worker that died, perhaps of this very image.
-    Such entries are claimed apart from others, half as many after each attempt. The last attempt of any entry is made
-    alone.
+    An entry that is due although it has a claim belonged to a worker that died, perhaps because of this image. Such
+    entries are claimed separately from the others, and half as many after each attempt. The last attempt at any entry
+    is made with that entry alone.
     """
     suspects = [entry for entry in due if entry.claim or entry.attempts >= MAX_ATTEMPTS - 1]
     if not suspects:
@@ -230,9 +231,9 @@ def _taken(due: Sequence[IndexEntry], limit: int) -> Sequence[IndexEntry]:
 
 
 def _has_killed(due: IndexEntry) -> bool:
-    """Whether a worker died in the last attempt, when it had nothing but this image.
+    """Whether a worker died in the last attempt, when it had only this image.
 
-    An image that was changed since, and is PENDING for that reason, gets another attempt.
+    An image that has changed since, and is therefore PENDING, gets another attempt.
     """
     return bool(due.claim) and due.attempts >= MAX_ATTEMPTS and due.state != State.PENDING
 
@@ -241,30 +242,30 @@ def _lease_end() -> Any:
     return Now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
-# What a worker records of entries of one database that it claimed together.
+# What a worker records about entries of one database that it claimed together.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What came of an entry."""
+    """The outcome of an entry."""
 
     entry: IndexEntry
     stored: Mapping[Collection, Hashes | None] | None = None
-    """What these collections hold of the image now, and None for what is not known; of others nothing has changed.
+    """The image's hashes as these collections hold them now; None where that is unknown. The others are unchanged.
 
     None instead of a mapping: no collection holds the image any more.
     """
     error: str = ""
-    """Why the image FAILED. With a mapping in ``stored``, what collections hold of it stays there."""
+    """Why the image FAILED. With a mapping in ``stored``, the collections keep what they hold of it."""
     outdated: Several[int] = ()
-    """The keys of cached vectors that nobody needs any more."""
+    """The keys of cached vectors that no collection needs any more."""
 
 
 def renew(entries: Sequence[IndexEntry], collections: Iterable[Collection] | None = None) -> list[IndexEntry]:
     """The entries whose claims still hold, with a fresh lease: call it right before writing to the store.
 
-    From here until they are settled nothing is known of what these collections, or all of them without any being
-    named, hold of the images.
+    From here until the entries are settled, the rows say "unknown" for what these collections hold of the images; for
+    all collections where ``collections`` is None.
     """
     if not entries:
         return []
@@ -282,8 +283,8 @@ def renew(entries: Sequence[IndexEntry], collections: Iterable[Collection] | Non
 def settle(settlements: Sequence[Settlement]) -> None:
     """Record what the store holds of these images now.
 
-    An entry that was changed meanwhile is due again at once. If a claim was lost, our write may have replaced a newer
-    one: that image is indexed again, and nothing that the rows say of it is believed.
+    An entry that changed since it was claimed is due again at once. If a claim was lost, our write may have replaced a
+    newer one: what the rows say about that image is discarded, and it is indexed again.
     """
     if not settlements:
         return
@@ -304,10 +305,11 @@ def settle(settlements: Sequence[Settlement]) -> None:
 
 
 def postpone(entries: Sequence[IndexEntry], error: str, *, is_outage: bool = False) -> None:
-    """Try these again later: after 1, 2, 4 … MAX_BACKOFF_SECONDS, by attempts. The error says why meanwhile.
+    """Try these again later: after 1, 2, 4 … MAX_BACKOFF_SECONDS, by attempts. Until then ``error`` says why they wait.
 
-    An outage is no attempt, however long it lasts: these wait as long again as since they changed, within the same
-    bounds. An entry whose claim was lost is indexed again: the store may have done what was answered by an error.
+    An outage does not count as an attempt, however long it lasts: the wait is then the time since the entry changed,
+    within the same bounds. An entry whose claim was lost is indexed again: the store may have carried out a write that
+    it answered with an error.
     """
     if not entries:
         return
@@ -337,7 +339,7 @@ def _database_of(entries: Sequence[IndexEntry]) -> str:
 
 
 def _held(using: str, entries: Sequence[IndexEntry]) -> dict[int, uuid.UUID]:
-    """The present versions of the entries whose claims still hold, locked until the transaction ends."""
+    """The current versions of the entries whose claims still hold, locked until the transaction ends."""
     claim = entries[0].claim
     rows = IndexEntry.objects.using(using).filter(pk__in=[entry.pk for entry in entries], claim=claim)
     if connections[using].features.has_select_for_update:
@@ -372,7 +374,7 @@ def _record_stored(using: str, settlements: Sequence[Settlement]) -> None:
 
 
 def _finish(using: str, settlements: Sequence[Settlement]) -> None:
-    """Bring entries to rest that nobody has changed since they were claimed."""
+    """Bring to rest the entries that have not changed since they were claimed."""
     rows = IndexEntry.objects.using(using)
     rest: dict[str, Any] = {"claim": None, "available_at": Now()}
     indexed = [each.entry.pk for each in settlements if each.stored is not None and not each.error]
@@ -393,14 +395,14 @@ def _release(using: str, pks: Several[int], **values: Any) -> None:
 
 
 def _ages(using: str, entries: Iterable[IndexEntry]) -> dict[int, float]:
-    """How many seconds ago they changed, by the database's clock."""
+    """By key: how many seconds ago the entry changed, by the database's clock."""
     rows = IndexEntry.objects.using(using).filter(pk__in=[entry.pk for entry in entries])
     aged = rows.annotate(age=ExpressionWrapper(Now() - F("changed_at"), DurationField()))
     return {pk: age.total_seconds() for pk, age in aged.values_list("pk", "age")}
 
 
 def _void(using: str, entry: IndexEntry) -> None:
-    """Void whatever claim there is now, and have the image indexed again: we do not know whose write came last."""
+    """Void any claim on the image, and have it indexed again: we do not know whose write came last."""
     rows = IndexEntry.objects.using(using).filter(index=entry.index, image_id=entry.image_id)
     marks: dict[str, Any] = {"state": State.PENDING, "attempts": 0, "error": "", "changed_at": Now()}
     with transaction.atomic(using=using):
@@ -411,11 +413,11 @@ def _void(using: str, entry: IndexEntry) -> None:
         cached.filter(index=entry.index, image_id=entry.image_id).delete()
 
 
-# What a rebuild and reconciling ask of entries that nobody has claimed.
+# What rebuilding and reconciling do with entries that no worker has claimed.
 
 
 def look_again(using: str, pks: Iterable[int]) -> int:
-    """Make those of the entries due that are at rest; the others are looked at anyway. Returns how many were."""
+    """Make the entries that are at rest due; the others are due already. Returns how many were at rest."""
     with transaction.atomic(using=using):
         rows = IndexEntry.objects.using(using).filter(pk__in=_lock(using, pks)).at_rest()
         return rows.update(
@@ -428,8 +430,8 @@ def look_again(using: str, pks: Iterable[int]) -> int:
         )
 
 
-def forget(collection: Collection, pks: Iterable[int]) -> None:
-    """The collection does not hold these images as the rows say: those that are at rest are looked at again."""
+def discard_stored(collection: Collection, pks: Iterable[int]) -> None:
+    """Discard what the rows say the collection holds of the INDEXED ones of these images, and index those again."""
     using = collection._state.db or "default"
     token = uuid.uuid4()
     with transaction.atomic(using=using):
@@ -440,7 +442,7 @@ def forget(collection: Collection, pks: Iterable[int]) -> None:
 
 
 def _lock(using: str, pks: Iterable[int]) -> list[int]:
-    """Lock those of the entries that are still there, until the transaction ends."""
+    """Lock the entries that still exist until the transaction ends, and return their keys."""
     if not connections[using].features.has_select_for_update:
         return list(pks)
     rows = IndexEntry.objects.using(using).filter(pk__in=list(pks)).order_by("pk").select_for_update()

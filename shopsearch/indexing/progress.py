@@ -1,4 +1,4 @@
-"""How far indexing is, as commands, the admin and metrics tell it."""
+"""How far indexing has got, for commands, the admin and metrics."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ State = IndexEntry.State
 
 
 def counts() -> dict[str, dict[str, int]]:
-    """How many images of each index are in each state; every registered index and every state is there.
+    """How many images of each index are in each state; has a number for every registered index and every state.
 
-    An image with a change that is not folded yet is pending, whatever its entry says. So is a related row, which counts
-    as one image until its images are known.
+    An image with a change that is not folded yet counts as pending, whatever its entry says. So does a related row,
+    which counts as one image until its images are known.
     """
     table = {index.name: dict.fromkeys(State.values, 0) for index in registry.get_indexes()}
 
@@ -58,7 +58,7 @@ def waiting(indexes: Iterable[ImageIndex]) -> int:
 
 
 def waiting_since() -> dict[str, datetime]:
-    """By index: when the image changed that waits longest; without the indexes in which none waits."""
+    """By index: when the image that has waited longest changed. Indexes in which none waits are left out."""
     since: dict[str, datetime] = {}
     for using in registry.databases():
         entries = IndexEntry.objects.using(using).unfinished().order_by().values_list("index")
@@ -73,14 +73,14 @@ def waiting_since() -> dict[str, datetime]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filling:
-    """How far the filling of a collection is."""
+    """How far the filling of a collection has got."""
 
     done: int
     total: int
     rate: float
-    """Images a second since it began or went on; 0 where that cannot be told."""
+    """Images a second since the filling began or was resumed; 0 where that is unknown."""
     ends_at: datetime | None
-    """When it will be done at this rate."""
+    """When the filling will be done at this rate."""
 
 
 def filling(collection: Collection) -> Filling:
@@ -107,5 +107,5 @@ def trouble(indexes: Sequence[ImageIndex]) -> str:
         if troubled := rows.exclude(error="").first():
             return troubled.error
     if any(rows.filter(state=State.CLAIMED).exists() for rows in entries):
-        return f"A worker has taken them; if it died, another does after {settings.LEASE_SECONDS} seconds."
+        return f"A worker has claimed them; if it died, another does after {settings.LEASE_SECONDS} seconds."
     return f"Is a worker running?  {get_wake_up().worker_line}"

@@ -1,14 +1,14 @@
-"""Rebuilds: fill a new collection beside the live one, and let it answer in one step when it has everything.
+"""Rebuilds: fill a new collection beside the live one, and switch to it in one step when it is complete.
 
-Operators begin, pause, resume, cancel and take back a rebuild at any time, while workers and shoppers go on. From the
-beginning on every change is written to the new collection too. Workers fill it with the rest, a few images at a time,
-so that no shopper's change waits behind millions and a pause takes effect at once. What is left to do is in the
-database alone: if a worker is killed, the next one goes on.
+Operators can begin, pause, resume, cancel and roll back a rebuild at any time, while workers and shoppers go on. From
+the beginning, every change is written to the new collection too. Workers fill it with the rest, a few images at a time,
+so that no change of the shop waits behind millions of images, and a pause takes effect at once. What is left to do is
+recorded in the database only: if a worker is killed, the next one goes on.
 
-Nothing is missed, although a worker may have asked for the index's collections before the new one was there. Workers
-ask after they have claimed their entries, so such an entry was there when the collection was made: its key is at most
-``ceiling``, the highest one at that time, and its settlement says nothing of the new collection. The switch waits until
-no entry up to the ceiling is missing from the new collection; one that is when it comes to rest is looked at again.
+Nothing is missed, although a worker may have read the index's collections before the new one existed. Workers read them
+after they have claimed their entries, so such an entry existed when the collection was made: its key is at most
+``ceiling``, the highest key at that time, and its settlement does not mention the new collection. The switch waits
+until the new collection lacks no entry up to the ceiling; an entry that comes to rest and is missing is indexed again.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from shopsearch.registry.keys import chunks_of, keys_of
 logger = logging.getLogger(__name__)
 State = Collection.State
 FEED = 4
-"""At most this many batches of an index wait because of its rebuild."""
+"""A rebuild keeps at most this many batches of an index waiting."""
 COUNTS = 5
-"""How often the store is counted before a difference is believed: the shop's changes go on meanwhile."""
+"""How many times the store is counted before a difference is believed: the shop's changes go on during the count."""
 _EVERY = 2**63 - 1
 """A ceiling above every key."""
 _UNDER_WAY = "{}: a rebuild is under way already; --resume, --cancel or --pause it."
 
 
 class Refused(Exception):
-    """What was asked for cannot be done now; the message says why, and what to do."""
+    """The operation cannot be done now; the message says why, and what to do."""
 
 
-# What operators ask for.
+# What operators do.
 
 
 def begin(index: ImageIndex) -> Collection:
-    """Make a collection for the present settings, and begin to fill it. The live one answers until it is full.
+    """Make a collection for the current settings, and begin to fill it. The live one answers until it is complete.
 
-    Raises Refused where there is nothing to rebuild, or a rebuild is under way.
+    Raises Refused where there is nothing to rebuild, or a rebuild is under way already.
     """
     if not Collection.objects.of(index).live().exists():
         raise Refused(f"{index.name}: nothing is indexed yet; `manage.py shopsearch_reindex` does it.")
@@ -68,10 +68,10 @@ def begin(index: ImageIndex) -> Collection:
 
 
 def roll_back(index: ImageIndex) -> Collection:
-    """Have the collection that was live before catch up with what changed since, and answer again.
+    """Bring the collection that was live before up to date, and switch back to it.
 
-    What it holds already is not embedded again. Raises Refused where none is kept, its model is not in the settings,
-    its filters are not declared any more, or a rebuild is under way.
+    What it holds already is not embedded again. Raises Refused where no such collection is kept, its model is not in
+    the settings, its filters are no longer declared, or a rebuild is under way.
     """
     former = Collection.objects.of(index).retired().first()
     if former is None:
@@ -79,16 +79,16 @@ def roll_back(index: ImageIndex) -> Collection:
     if embedder_of(former.space) is None:
         raise Refused(
             f"{index.name}: the earlier collection's model (space {former.space}) is not in the settings; set it as "
-            "SHOPSEARCH['EMBEDDER'] again, and the present one as FORMER_EMBEDDER."
+            "SHOPSEARCH['EMBEDDER'] again, and the current one as FORMER_EMBEDDER."
         )
     if not former.fields.items() <= index.field_types.items():
         raise Refused(
-            f"{index.name}: the earlier collection has filters or words that are not declared any more."
+            f"{index.name}: the earlier collection has filters or words that are no longer declared."
         )
     filling = {"state": State.BUILDING, "cursor": 0, "ceiling": _EVERY, "begun_with": 0, "error": ""}
     try:
         with transaction.atomic(using=index.database):
-            # In a new generation nothing was looked at yet, so everything will be.
+            # In a new generation no image has been looked at yet, so all of them will be.
             former.row.retired().update(generation=F("generation") + 1, begun_at=Now(), **filling)
     except IntegrityError as error:
         raise Refused(_UNDER_WAY.format(index.name)) from error
@@ -104,7 +104,7 @@ def pause(index: ImageIndex) -> Collection:
 
 
 def resume(index: ImageIndex) -> Collection:
-    """Go on filling. If a difference was found, look first for what the new collection lost."""
+    """Go on filling. If an error paused the filling, first find what the new collection has lost."""
     collection = _unfinished(index)
     if collection.error:
         _forget_lost(index, collection)
@@ -115,7 +115,7 @@ def resume(index: ImageIndex) -> Collection:
 
 
 def cancel(index: ImageIndex) -> Collection:
-    """Drop the new collection; the live one has answered and been written to all the while."""
+    """Drop the new collection. The live one has answered and received every change all the time."""
     collection = _unfinished(index)
     collection.row.delete()
     try:
@@ -129,11 +129,11 @@ def cancel(index: ImageIndex) -> Collection:
 
 
 def prune(index: ImageIndex) -> list[str]:
-    """Drop the collections that no search reads and no change is written to: earlier ones, and any without a row.
+    """Drop the collections that are neither searched nor written to: earlier ones, and those without a row.
 
-    Returns their names. Afterwards there is no rollback.
+    Returns their names. Afterwards a rollback is impossible.
     """
-    # The store first: what is made after this has its row by the time that rows are read.
+    # The store first: a collection that is made later has its row by the time the rows are read.
     names = [name for name in get_vector_store().collections() if _is_ours(index, name)]
     Collection.objects.of(index).retired().delete()
     _clean_up(index)
@@ -158,7 +158,7 @@ def _unfinished(index: ImageIndex) -> Collection:
 
 
 def _start(index: ImageIndex, collection: Collection) -> Collection:
-    """Record how much there is to do, and the ceiling: only after the collection is committed."""
+    """Record how much there is to do, and the ceiling. Only called after the collection is committed."""
     entries = IndexEntry.objects.of(index)
     highest = entries.aggregate(highest=Max("pk"))["highest"] or 0
     collection.row.update(ceiling=highest, total=entries.count())
@@ -173,7 +173,7 @@ def _is_ours(index: ImageIndex, name: str) -> bool:
 
 
 def _clean_up(index: ImageIndex) -> None:
-    """Delete what is known of collections that were dropped, a few rows at a time."""
+    """Delete the rows that belong to dropped collections, a few at a time."""
     stored = StoredImage.objects.using(index.database)
     for pks in keys_of(stored.orphaned()):
         stored.filter(pk__in=pks).delete()
@@ -184,13 +184,13 @@ def _clean_up(index: ImageIndex) -> None:
 
 
 def _forget_lost(index: ImageIndex, collection: Collection) -> None:
-    """Look again at images that the rows say are stored and the store lacks, and delete entities that no row has."""
+    """Index again the images that are stored by the rows but missing in the store; delete entities without a row."""
     store, entries = get_vector_store(), IndexEntry.objects.of(index)
     indexed = entries.filter(state=IndexEntry.State.INDEXED, stored__in=collection.stored)
     for pks in keys_of(indexed):
         by_id = {index.entity_id(entry.image_id): entry.pk for entry in entries.filter(pk__in=pks)}
         found = {entity.id for entity in store.fetch(collection.name, list(by_id))}
-        outbox.forget(collection, [pk for key, pk in by_id.items() if key not in found])
+        outbox.discard_stored(collection, [pk for key, pk in by_id.items() if key not in found])
     for ids in chunks_of(store.ids(collection.name)):
         image_ids = {entity.image_id: entity.id for entity in store.fetch(collection.name, ids)}
         alive = entries.filter(~Q(state=IndexEntry.State.FAILED) | Q(stored__collection=collection))
@@ -202,9 +202,9 @@ def _forget_lost(index: ImageIndex, collection: Collection) -> None:
 
 
 def advance() -> bool:
-    """Give the workers what new collections still lack, and let those answer that lack nothing.
+    """Give the workers what new collections still lack, and switch to those that lack nothing.
 
-    Cheap where there is none. Returns whether there is something for the workers to do now.
+    Cheap where no collection is being filled. Returns whether there is something for the workers to do now.
     """
     fed = False
     for index, collection in _building():
@@ -232,7 +232,7 @@ def _advance(index: ImageIndex, collection: Collection) -> bool:
 
 
 def may_fill(index: ImageIndex, collection: Collection) -> bool:
-    """Whether this process knows what belongs into it; during a deployment an older one does not."""
+    """Whether this process knows the collection's model and fields; during a deployment, an older one does not."""
     [destination] = destinations_of(index, [collection])
     return destination.is_complete
 
@@ -242,7 +242,7 @@ def _entries_of(index: ImageIndex, collection: Collection) -> IndexEntryQuerySet
 
 
 def _feed(index: ImageIndex, collection: Collection) -> bool:
-    """Have the next few images looked at that it lacks. Returns whether there were any."""
+    """Have the next few images indexed that the collection lacks. Returns whether there were any."""
     missing = _entries_of(index, collection).missing_from(collection).filter(pk__gt=collection.cursor)
     pks = list(missing.at_rest().order_by("pk").values_list("pk", flat=True)[: FEED * settings.BATCH_SIZE])
     if not pks:
@@ -253,7 +253,7 @@ def _feed(index: ImageIndex, collection: Collection) -> bool:
 
 
 def _finish(index: ImageIndex, collection: Collection) -> bool:
-    """Let it answer if it has everything. Returns whether there is something to feed once more."""
+    """Switch to the collection if it is complete. Returns whether something has to be fed again."""
     missing = _entries_of(index, collection).missing_from(collection)
     indexed = missing.filter(state=IndexEntry.State.INDEXED).order_by("pk")
     if (missed := indexed.values_list("pk", flat=True).first()) is not None:
@@ -271,10 +271,10 @@ def _finish(index: ImageIndex, collection: Collection) -> bool:
 
 
 def _shortfall(index: ImageIndex, collection: Collection) -> str:
-    """Why it would answer with fewer images than the live one does; "" where it has enough of them."""
+    """Why too many images are missing compared with the live collection; "" where there are enough."""
     live = Collection.objects.of(index, str(collection._state.db)).live().first()
     new = Q(collection=collection, generation=collection.generation)
-    # In one query, so that both are counted in the same moment.
+    # In one query, so that both are counted at the same moment.
     rows = StoredImage.objects.using(collection._state.db).filter(new | Q(collection=live))
     counted = rows.aggregate(written=Count("pk", filter=new), held=Count("pk", filter=Q(collection=live)))
     written, held = counted["written"], counted["held"]
@@ -284,33 +284,33 @@ def _shortfall(index: ImageIndex, collection: Collection) -> str:
     first = failed.order_by("pk").first()
     reason = f" The first that failed: {first.error.rstrip('.')}." if first else ""
     return (
-        f"Only {written:,} images could be written to {collection.name}, and the live collection holds {held:,}: it "
-        f"goes on answering.{reason} Mend that, then `manage.py shopsearch_reindex --resume` goes on, and --cancel "
-        "gives up."
+        f"Only {written:,} images could be written to {collection.name}, but the live collection holds {held:,}; it "
+        f"goes on answering.{reason} Fix that, then run `manage.py shopsearch_reindex --resume` to go on, or --cancel "
+        "to give up."
     )
 
 
 def _difference(collection: Collection) -> str:
-    """What is wrong with the number of entities; "" where it fits the rows."""
+    """How the number of entities in the store differs from the rows; "" where it matches them."""
     for _ in range(COUNTS):
         try:
             get_vector_store().ensure_collection(collection.name, collection.schema)
             counted = collections.count_entities(collection)
         except collections.REFUSALS as error:
-            get_vector_store().collections()  # raises where the store is away altogether: it is waited for
-            return collections.refusal(collection, error)
+            get_vector_store().collections()  # raises while the whole store is away: then the rebuild waits
+            return collections.refusal_message(collection, error)
         if counted.fits:
             return ""
     least, most = counted.least, counted.most
     wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     return (
-        f"The new collection holds {counted.found:,} entities where {wanted} are expected, and does not answer. "
+        f"The new collection holds {counted.found:,} entities where {wanted} are expected, so it is not live yet. "
         "`manage.py shopsearch_reindex --resume` finds what is missing, and goes on."
     )
 
 
 def _switch(index: ImageIndex, collection: Collection) -> bool:
-    """Let it answer, in one step. Returns whether it was this process that did it."""
+    """Make the collection live, in one transaction. Returns whether this process did it."""
     try:
         with transaction.atomic(using=collection._state.db):
             live = Collection.objects.of(index, str(collection._state.db)).live()
@@ -327,10 +327,10 @@ class _NotOurs(Exception):
 
 
 def obstacle(index: ImageIndex, collection: Collection) -> str:
-    """What keeps it from being filled, as a sentence; "" where nothing does."""
+    """What keeps the collection from being filled, as a sentence; "" where nothing does."""
     if collection.error or may_fill(index, collection):
         return collection.error
     return (
-        f"{collection.name} is for another model or other filters than these settings name. If those of no worker do "
-        "either, `manage.py shopsearch_reindex --cancel` drops it."
+        f"{collection.name} was made for another model or other filters than these settings name. If no worker has "
+        "settings that name them, `manage.py shopsearch_reindex --cancel` drops it."
     )

@@ -1,4 +1,4 @@
-"""Images, products and related rows that are saved or deleted -> changes noted in the same transaction."""
+"""Signal receivers: note a change, in the same transaction, when an image, product or related row changes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ logger = logging.getLogger(__name__)
 
 
 class Receivers:
-    """What an index does when its images, their products, and what those are related to change.
+    """The receivers of one index: for its images, their products, and the rows that those are related to.
 
-    A fixture's rows count too.
+    Rows that are loaded from a fixture count too.
     """
 
     def __init__(self, index: ImageIndex) -> None:
         self.index = index
 
     def image_saved(self, instance: Model, using: str, **kwargs: object) -> None:
-        if instance.pk is not None:  # of a child whose parent's row is being written
+        if (
+            instance.pk is not None
+        ):  # None: a child's row, of which only the parent's row has been written yet
             self._note([instance.pk], using)
 
     def image_deleted(self, instance: Model, using: str, **kwargs: object) -> None:
@@ -48,7 +50,7 @@ class Receivers:
             self._with_each_save(self.index.product_model, self.product_changed)
             key: Any = self.index.model._meta.get_field(self.index.product_field)
             if key.remote_field.on_delete is not CASCADE:
-                # The images stay, without a product to show; after the deletion nobody knows which they were.
+                # The images stay, without a product to show; after the deletion it is unknown which they were.
                 self._connect(pre_delete, self.product_changed, self.index.product_model)
         for relation in relations_of(self.index):
             self._follow(relation)
@@ -77,7 +79,7 @@ class Receivers:
                 ends = [instance.pk] if begins_here else []
                 ends += pk_set if both or not begins_here else []
                 self._note_related(using, relation.source, ends)
-            elif action == "pre_clear":  # afterwards nobody knows which they were
+            elif action == "pre_clear":  # afterwards it is unknown which they were
                 self._note_images(using, relation.source if begins_here else relation.lookup, [instance.pk])
 
         name = relation.lookup
@@ -98,7 +100,7 @@ class Receivers:
     def _with_each_save(
         self, model: type[Model], receiver: Any, name: str = "", *, before: Any = None
     ) -> None:
-        saves.follow(model, f"{self.index.name}:{receiver.__name__}:{name}", receiver, before)
+        saves.add_follower(model, f"{self.index.name}:{receiver.__name__}:{name}", receiver, before)
 
     def _connect(self, signal: ModelSignal, receiver: Any, model: type[Model], name: str = "") -> None:
         for sender in saves.kin_of(model):
@@ -106,8 +108,8 @@ class Receivers:
             signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
 
     def _note_related(self, using: str, lookup: str, pks: Iterable[object]) -> None:
-        """Note the images whose ``lookup`` leads to one of these rows: workers look for them, as there may be many."""
-        if lookup in self.index.product_lookups:  # a product has few
+        """Note the rows. Workers find the images whose ``lookup`` leads to them later, as there may be many."""
+        if lookup in self.index.product_lookups:  # a product has few images
             return self._note_images(using, lookup, pks)
         pks = [pk for pk in pks if pk is not None]
         if pks and self._can_note(using):
@@ -115,7 +117,7 @@ class Receivers:
             wake(using)
 
     def _note_images(self, using: str, lookup: str, pks: Iterable[object]) -> None:
-        """Note them at once, in chunks and in constant memory: nobody can tell afterwards which images they were."""
+        """Note the images themselves, now, in chunks and constant memory: later it is unknown which they were."""
         pks = [pk for pk in pks if pk is not None]
         if pks and self._can_note(using):
             for keys in keys_of(images_at(self.index, lookup, pks, using)):
@@ -128,25 +130,25 @@ class Receivers:
             wake(using)
 
     def _can_note(self, using: str) -> bool:
-        """Whether the project's routers let the images and what is noted of them be in this database.
+        """Whether the project's routers allow both the images and their changes in this database.
 
-        Where they do not, there are no such tables, and the shop's save must not fail by that.
+        Where they do not, the tables are missing, and the shop's save must not fail because of that.
         """
         if all(router.allow_migrate_model(using, model) for model in (Change, self.index.model)):
             return True
-        _complain(self.index.name, using)
+        _log_once(self.index.name, using)
         return False
 
 
 @cache
-def _complain(index: str, using: str) -> None:
-    """Once in a process, not with each save."""
+def _log_once(index: str, using: str) -> None:
+    """Log it once per process, not with each save."""
     logger.error(
         "%s: changes in the database %r cannot be noted; `manage.py check` says why (E008).", index, using
     )
 
 
 def connect() -> None:
-    """Follow every registered index. May be called again: nothing is connected twice."""
+    """Connect the receivers of every registered index. May be called again: nothing is connected twice."""
     for index in get_indexes():
         Receivers(index).connect()

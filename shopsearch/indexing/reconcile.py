@@ -1,9 +1,9 @@
-"""Compare the shop with what search holds of it, and have what differs put right.
+"""Compare the shop with what search holds of it, and have the differences repaired.
 
-The outbox needs no such thing: whatever dies, the workers finish. ``reconcile`` reads the live collection itself and
-finds what the outbox cannot know of: changes that nobody noted (raw SQL, a file that was replaced under its name), a
-store that was restored from a backup, and an answer of the store that came after its worker had given up and died.
-``outstanding`` compares with the rows of the outbox alone.
+The outbox alone never needs this: whichever process dies, the workers finish. ``reconcile`` reads the live collection
+itself and finds what the outbox cannot know about: changes that were not noted (raw SQL, a file that was replaced under
+its name), a store that was restored from a backup, and a write that the store carried out after its worker had given up
+and died. ``outstanding`` compares the shop with the rows of the outbox only.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from shopsearch.types import Entity
 
 logger = logging.getLogger(__name__)
 Kind = Literal["lost", "ghost", "stale"]
-"""Shown and not in the store; in the store and not shown; in the store with other values or another picture."""
+"""Shown but not in the store; in the store but not shown; in the store with other values or another picture."""
 KINDS: tuple[Kind, ...] = ("lost", "ghost", "stale")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """An image that the shop and the live collection do not agree about."""
+    """An image on which the shop and the live collection do not agree."""
 
     image_id: str
     kind: Kind
@@ -48,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portion:
-    """What was found among so many images or entities."""
+    """The differences among ``looked_at`` images or entities."""
 
     looked_at: int
     differences: Sequence[Difference]
@@ -63,9 +63,9 @@ def total(index: ImageIndex) -> int:
 def reconcile(index: ImageIndex, *, fix: bool = False) -> Iterator[Portion]:
     """Every difference between the shop and the live collection; reads each image's file, and embeds nothing.
 
-    Memory does not grow with the catalogue. Safe beside live traffic: an image that changes while it is looked at is
-    left to the workers, and a difference counts when it was found twice. With ``fix`` the workers index what differs,
-    and cached vectors of images that are gone are dropped. Raises VectorStoreError while the store is away.
+    Memory does not grow with the catalogue. Safe beside live traffic: an image that changes during the comparison is
+    left to the workers, and a difference only counts when it is found twice. With ``fix``, the workers index what
+    differs, and cached vectors of images that are gone are dropped. Raises VectorStoreError while the store is away.
     """
     if fix:
         CachedVector.objects.drop_unneeded(index)
@@ -83,13 +83,13 @@ def reconcile(index: ImageIndex, *, fix: bool = False) -> Iterator[Portion]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """Some images as they were in a moment in which none of them was about to change."""
+    """Some images at a moment at which none of them was about to change."""
 
     entries: Mapping[str, IndexEntry]
     stored: Mapping[int, Hashes]
     shown: Mapping[str, Any]
-    kept: Set[int]
-    """The entries that FAILED and of which the collection keeps what it had."""
+    failed_but_stored: Set[int]
+    """The FAILED entries whose images the collection still holds as they were before."""
     entities: Mapping[str, Entity]
 
 
@@ -104,7 +104,7 @@ class _Comparison:
         )
 
         self.unreadable: set[str] = set()
-        """Images that cannot be read now: the store keeps what it holds of them, and the rows say so."""
+        """Images that cannot be read now: the store keeps what it holds of them, and so do the rows."""
 
     def portion(self, image_ids: Sequence[str], looked_at: int, *, fix: bool) -> Portion:
         first = self._differences(image_ids)
@@ -122,7 +122,7 @@ class _Comparison:
             entries=entries,
             stored=stored,
             shown=shown,
-            kept=self._unread(entries.values()),
+            failed_but_stored=self._failed_but_stored(entries.values()),
             entities=self._entities(before),
         )
         found = [difference for image_id in before if (difference := self._compare(image_id, look))]
@@ -134,8 +134,8 @@ class _Comparison:
         ]
 
     def _at_rest(self, image_ids: Sequence[str]) -> dict[str, IndexEntry | None]:
-        """Those that nobody is about to change, with their entries as far as they have any."""
-        # Changes first: one that is folded meanwhile has made its entry move.
+        """The images that no worker is about to change, each with its entry, or None where it has none."""
+        # Changes first: a change that is folded after this query shows in the state of its entry.
         noted = Change.objects.noted_among(self.index, image_ids)
         entries = IndexEntry.objects.of(self.index).filter(image_id__in=image_ids)
         rows = {entry.image_id: entry for entry in entries}
@@ -145,7 +145,7 @@ class _Comparison:
             if each not in noted and (each not in rows or rows[each].state not in IndexEntry.UNFINISHED)
         }
 
-    def _unread(self, entries: Iterable[IndexEntry]) -> set[int]:
+    def _failed_but_stored(self, entries: Iterable[IndexEntry]) -> set[int]:
         if self.live is None or not (failed := [each for each in entries if each.state == each.State.FAILED]):
             return set()
         rows = StoredImage.objects.using(self.index.database).filter(collection=self.live, entry__in=failed)
@@ -160,7 +160,7 @@ class _Comparison:
     def _compare(self, image_id: str, look: _Look) -> Difference | None:
         entity, entry = look.entities.get(image_id), look.entries.get(image_id)
         has_failed = entry is not None and entry.state == IndexEntry.State.FAILED
-        if entry is not None and has_failed and entry.pk in look.kept and image_id in look.shown:
+        if entry is not None and has_failed and entry.pk in look.failed_but_stored and image_id in look.shown:
             return None
         if image_id not in look.shown or has_failed:
             reason = "it cannot be indexed" if image_id in look.shown else "it is not shown"
@@ -181,7 +181,7 @@ class _Comparison:
             logger.warning("%s: image %s cannot be read: %s", self.index.name, image.pk, error)
             return ""
         if self.destination is None or known is None:
-            return "the outbox knows nothing of it"
+            return "the outbox does not know it"
         if known.image != snapshot.image_hash:
             return "it has another picture now"
         stored = Stored(
@@ -192,8 +192,8 @@ class _Comparison:
             fields=entity.fields,
         )
         wanted = self.destination.values_of(snapshot, stored)
-        if entity.product_id != snapshot.product_id or _kept(entity.fields) != _kept(wanted):
-            return "its product or its filter values are others"
+        if entity.product_id != snapshot.product_id or _as_stored(entity.fields) != _as_stored(wanted):
+            return "its product or its filter values have changed"
         return ""
 
     def _fix(self, image_ids: Sequence[str]) -> None:
@@ -201,13 +201,13 @@ class _Comparison:
         entries = IndexEntry.objects.of(self.index).filter(image_id__in=image_ids)
         if self.live:
             readable = entries.exclude(image_id__in=self.unreadable.intersection(image_ids))
-            outbox.forget(self.live, list(readable.values_list("pk", flat=True)))
+            outbox.discard_stored(self.live, list(readable.values_list("pk", flat=True)))
         Change.objects.note(self.index, image_ids)
         wake(self.index.database)
 
 
 def _stored_hashes(entries: Iterable[IndexEntry], collection: Collection | None) -> dict[int, Hashes]:
-    """By entry: what the outbox says for certain that the collection holds of the image."""
+    """By entry: the hashes that the collection holds of the image by the outbox; without those that are unknown."""
     if collection is None:
         return {}
     rows = StoredImage.objects.using(collection._state.db).known().filter(collection=collection)
@@ -218,8 +218,8 @@ def _version(entry: IndexEntry | None) -> Any:
     return entry.version if entry else None
 
 
-def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as the store keeps them: it may cut a long text or a long list."""
+def _as_stored(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as the store returns them: it may cut a long text or a long list."""
     return {name: get_vector_store().stored(value) for name, value in fields.items()}
 
 
@@ -232,14 +232,14 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outstanding:
-    """An image that indexing would do something about, and why."""
+    """An image that still has to be indexed or removed, and why."""
 
     image_id: str
     reason: Reason
 
 
 def outstanding(index: ImageIndex) -> Iterator[Outstanding]:
-    """Every image that indexing would do something about, by the outbox. Reads each file, embeds nothing.
+    """Every image that still has to be indexed or removed, by the outbox. Reads each file, embeds nothing.
 
     Memory does not grow with the catalogue.
     """
@@ -258,7 +258,7 @@ def outstanding(index: ImageIndex) -> Iterator[Outstanding]:
 
 
 def gone(index: ImageIndex) -> Iterator[Outstanding]:
-    """Each entry whose image is not in the index's queryset any more."""
+    """Each entry whose image is no longer in the index's queryset."""
     entries = IndexEntry.objects.of(index)
     for pks in keys_of(entries):
         known = list(entries.filter(pk__in=pks).values_list("image_id", flat=True))
@@ -282,10 +282,10 @@ def _reason(
     try:
         snapshot: Snapshot = take_snapshot(index, image)
     except (Unreadable, OSError):
-        return "with another picture"  # one that cannot be read: the worker says so in the entry
+        return "with another picture"  # it cannot be read: the worker records that in the entry
     for destination, hashes in stored.items():
         wanted = hashes_of(snapshot, destination.values_of(snapshot, None))
-        # A collection that is being filled and does not have it yet will be given it.
+        # A collection that is being filled and lacks the image will still get it.
         if (known := hashes.get(entry.pk)) and known != wanted:
             return "with another picture" if known.image != wanted.image else "with other fields"
     return None

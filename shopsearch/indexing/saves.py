@@ -1,15 +1,14 @@
-"""Tell followers of each row that is saved, in the transaction that writes it.
+"""Call followers for each row that is saved, in the transaction that writes it.
 
-Django's own signal, post_save, is not enough: Django opens no transaction for a save outside of one, and sends
-post_save when the row is committed already. A process that is killed in between leaves a change that is noted nowhere.
-A transaction around the whole save is too much: the shop's own receivers would run in it, and an IntegrityError that
-one of them swallows would take the product back without a word. So the one step between is wrapped:
-``Model._save_table``.
+Django's own signal, post_save, is not enough: outside of a transaction, Django commits the row first and sends
+post_save afterwards. If the process is killed in between, the change is lost. A transaction around the whole save is
+too much: the shop's own receivers would run in it, and an IntegrityError that one of them swallows would silently roll
+the product back. So only the step that writes the row is wrapped: ``Model._save_table``.
 
-That method is private in Django, and no other module knows of it. Its parameters are compared at start-up: where they
-are others, followers are told by pre_save and post_save, with a warning (W007).
+That method is private in Django, and no other module here uses it. Its parameters are compared at start-up: if they
+differ, followers are called by pre_save and post_save instead, with a warning (W007).
 
-post_save is followed in any case. Some apps write with ``update()`` and send it themselves, as django-oscar's
+post_save is always connected, because some apps write with ``update()`` and send it themselves, as django-oscar's
 ``StockRecord.allocate()`` does.
 """
 
@@ -29,24 +28,24 @@ from django.db.models.signals import post_save, pre_save
 
 logger = logging.getLogger(__name__)
 Follower = Callable[..., None]
-"""Called with the row, and by name with ``using`` and ``update_fields``, which is None where all fields are saved."""
+"""Called with the row, and with ``using`` and ``update_fields`` by name; None means that all fields are saved."""
 
 PARAMETERS = ("self", "raw", "cls", "force_insert", "force_update", "using", "update_fields")
 OUTSIDE = "This Django saves rows in a way that shopsearch does not know: a change is noted after its row is committed."
 _TOLD = "_shopsearch_told"
-"""Set on a row from the moment that its followers were told until Django sends post_save for the same save."""
+"""Set on a row after its followers are called, until Django sends post_save for the same save."""
 
 
 def is_wrappable() -> bool:
-    """Whether this Django's ``_save_table`` is the one that is known here."""
+    """Whether this Django's ``_save_table`` has the parameters that are expected here."""
     known = getattr(Model, "_save_table", None)
     return known is not None and tuple(inspect.signature(known).parameters) == PARAMETERS
 
 
-def follow(model: type[Model], name: str, after: Follower, before: Follower | None = None) -> None:
-    """Call ``after`` when a row of this model is written, and ``before`` just before it.
+def add_follower(model: type[Model], name: str, after: Follower, before: Follower | None = None) -> None:
+    """Call ``after`` when a row of this model is written, and ``before`` just before that.
 
-    A row of a proxy, a child or a parent counts as well. A second call with the same name replaces the first.
+    Rows of its proxies, children and parents count as well. A second call with the same name replaces the first.
     """
     for table in tables_of(model):
         followers = _followers(table)
@@ -67,7 +66,7 @@ def tables_of(model: type[Model]) -> set[type[Model]]:
 
 
 def kin_of(model: type[Model]) -> Iterator[type[Model]]:
-    """The model, its proxies, children and parents: Django sends a signal in the name of the class at hand."""
+    """The model, its proxies, children and parents: Django sends a signal for the class that is saved, and no other."""
     concrete = model._meta.concrete_model or model
     for each in {model, *apps.get_models()}:
         if issubclass(each, concrete) or issubclass(concrete, each):
@@ -76,7 +75,7 @@ def kin_of(model: type[Model]) -> Iterator[type[Model]]:
 
 @dataclass(slots=True)
 class Followers:
-    """Who is told of each row that is written to a table, by name."""
+    """By name: who is called for each row that is written to a table."""
 
     before: dict[str, Follower] = field(default_factory=dict)
     after: dict[str, Follower] = field(default_factory=dict)
@@ -123,7 +122,7 @@ def _wrap(table: type[Model], followers: Followers) -> None:
 def _saved(
     sender: type[Model], instance: Model, using: str = "", update_fields: Any = None, **kwargs: object
 ) -> None:
-    """Of a save that was not told in its transaction: the app wrote the row itself, or this Django is unknown."""
+    """Call the followers after a save that ``_save_table`` did not report: an app's ``update()``, or another Django."""
     if not instance.__dict__.pop(_TOLD, False):
         using = using or router.db_for_write(sender, instance=instance)
         followers = {name: each for table in _followed(instance) for name, each in table.after.items()}

@@ -1,4 +1,4 @@
-"""Visibility that changes with time: where an index says when, what it shows is compared with the outbox then."""
+"""Visibility that changes with time: at the moments that an index names, compare what it shows with the outbox."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ from shopsearch.registry.keys import chunks_of
 
 logger = logging.getLogger(__name__)
 _looked_at: dict[str, datetime] = {}
-"""By index, when this process looked last."""
+"""By index: when this process last compared."""
 
 
-def follow() -> float | None:
-    """Note the images that time alone has shown or hidden. Returns the seconds until that happens again, if it will.
+def note_due() -> float | None:
+    """Note the images that have appeared or disappeared because time passed. Returns the seconds until the next time.
 
-    The first time in a process, everything is looked at: nobody may have looked for days.
+    Returns None where no such time is known. The first call in a process compares everything: the last comparison may
+    be days ago.
     """
-    return min((each for index in get_indexes() for each in _follow(index)), default=None)
+    return min((each for index in get_indexes() for each in _note_due(index)), default=None)
 
 
-def _follow(index: ImageIndex) -> Iterator[float]:
+def _note_due(index: ImageIndex) -> Iterator[float]:
     if type(index).changes_at is ImageIndex.changes_at:
         return
     now, last = timezone.now(), _looked_at.get(index.name)
     try:
-        # Asked anew: what was saved since the last look may have changed since then too.
+        # Asked again from the last comparison: since then a row may have been saved whose time has already come.
         changed = now if last is None else index.changes_at(last)
         if changed is not None and changed <= now:
-            note(index)
+            note_differences(index)
         upcoming = index.changes_at(now)
     except Exception:  # the shop's own code, or its database
-        logger.exception("%s: it cannot be told when it changes.", index.name)
+        logger.exception(
+            "%s: changes_at failed, so images that appear or disappear with time wait.", index.name
+        )
         return
     _looked_at[index.name] = now
     if upcoming is not None:
         yield max(0.0, (upcoming - now).total_seconds())
 
 
-def note(index: ImageIndex) -> int:
-    """Note each image that the index shows and the outbox does not know, and the other way round. How many."""
+def note_differences(index: ImageIndex) -> int:
+    """Note each image that the index shows and the outbox does not know, and the other way round. Returns how many."""
     noted = Change.objects.note_new(index)
     for chunk in chunks_of(each.image_id for each in gone(index)):
         noted += Change.objects.note(index, chunk, using=index.database)

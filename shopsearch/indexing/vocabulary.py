@@ -1,10 +1,10 @@
-"""The vocabulary of an index: follows its products as they are written, and is counted anew by a reindex.
+"""The vocabulary of an index: words are added as products are indexed, and a reindex counts all of them again.
 
 A word is added in the same step that writes a product to the vector store, so no word of a product is ever taken for a
-typing error; the title by which it is suggested is replaced then. Counts would need what a product said before, and
-rows that all workers want at once; they are taken in one pass over the products instead, by ``shopsearch_reindex`` and
-the daily reconcile, which also drops words, titles and values that are gone. Until then such a word is only one that is
-not corrected, and no product that the shop hides is ever suggested.
+typing error; the title by which it is suggested is replaced in that step, too. Counts cannot be kept up to date there:
+that would need the product's earlier words, and all workers would write to the same rows. Instead
+``shopsearch_reindex`` and the daily reconcile count in one pass over the products, and drop words, titles and values
+that are gone. Until then, such a word is merely not corrected; a product that the shop hides is never suggested.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shopsearch.registry.relations import with_related
 
 logger = logging.getLogger(__name__)
 MAX_WORDS = 100_000
-"""The most frequent words of an index are kept, up to so many."""
+"""How many words of an index are kept: the most frequent ones."""
 MAX_VALUES = 5_000
 """The same of the filters' values that are suggested."""
 MAX_CHARACTERS = 255
@@ -45,8 +45,8 @@ def has_words(index: ImageIndex) -> bool:
     return bool(index.words_field) and (settings.CORRECT_TYPING or settings.SUGGESTIONS)
 
 
-def follow(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
-    """Add what the products of these images say. Never raises: it is added by the next count as well."""
+def add(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
+    """Add the words and titles of the products of these images. Never raises: if it fails, the next count adds them."""
     if not is_wanted(index):
         return
     try:
@@ -57,7 +57,7 @@ def follow(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
         }
         if has_words(index):
             _add_words(
-                index, {word for product, _ in by_key.values() for word in _said(index, product)}, using
+                index, {word for product, _ in by_key.values() for word in _words_of(index, product)}, using
             )
         if settings.SUGGESTIONS:
             _replace(
@@ -67,13 +67,13 @@ def follow(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
                 index, dict(value for _, image in by_key.values() for value in _values(index, image)), using
             )
     except Exception as error:
-        logger.warning("%s: the vocabulary misses words until it is counted anew: %r", index.name, error)
+        logger.warning("%s: words are missing in the vocabulary until the next count: %r", index.name, error)
 
 
-def count_anew(index: ImageIndex) -> int:
+def recount(index: ImageIndex) -> int:
     """Count the words of all products that the shop shows. Returns how many words there are.
 
-    Searches go on with the old counts meanwhile, and what is added meanwhile stays.
+    During the count, searches use the old counts. Words that are added during the count stay.
     """
     using = index.database
     words, suggestions = VocabularyWord.objects.of(index), Suggestion.objects.of(index)
@@ -99,7 +99,7 @@ def count_anew(index: ImageIndex) -> int:
                     continue
                 seen.add(str(product.pk))
                 if has_words(index):
-                    word_counts.update(_said(index, product))
+                    word_counts.update(_words_of(index, product))
                 if settings.SUGGESTIONS:
                     starts[str(product.pk)] = _starts(index, product)
                     own = dict(_values(index, image))
@@ -115,8 +115,8 @@ def count_anew(index: ImageIndex) -> int:
 # Words
 
 
-def _said(index: ImageIndex, product: Any) -> list[str]:
-    """The words of the product's texts; of those that are its name too, twice."""
+def _words_of(index: ImageIndex, product: Any) -> list[str]:
+    """The words of the product's texts. Words of its name are in the list twice."""
     return analyzer.written_words(index.words_of(product))
 
 

@@ -1,4 +1,4 @@
-"""Watching: see images being indexed and collections being filled, by workers or by this process."""
+"""Watching: show the progress of indexing and rebuilding, by workers or by this process."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from shopsearch.registry import ImageIndex
 
 POLL_SECONDS = 0.5
 STALL_SECONDS = 15.0
-"""After so long without an image done, one is told how to start a worker."""
-SHARE = 0.1
-"""Of the time, at most, that goes into asking the database how far it is."""
+"""After this long without progress, print how to start a worker."""
+POLL_SHARE = 0.1
+"""The largest share of the time that is spent asking the database for the progress."""
 
 Rebuilds = Sequence[tuple[ImageIndex, Collection]]
 
 
 @dataclass(kw_only=True)
 class Watcher:
-    """Shows a bar until the work is done. Ctrl-C ends the watching, with exit code 130, and not the work."""
+    """Shows a progress bar until the work is done. Ctrl-C ends the watching, with exit code 130, not the work."""
 
     command: BaseCommand
     here: bool
-    """Do the work in this process meanwhile."""
+    """Do the work in this process."""
     quiet: bool
 
     def watch_indexing(self, indexes: Sequence[ImageIndex], noted: int) -> None:
-        """Until nothing of these waits; with ``here``, or until nothing can be done here at the moment.
+        """Watch until no image of these indexes waits; with ``here``, or until nothing can be done at the moment.
 
-        Raises CommandError where something waits then all the same. Others' changes may come all the while.
+        Raises CommandError if images wait even then. New changes of the shop may arrive all the time.
         """
         started = time.monotonic()
         total = max(noted, progress.waiting(indexes))
@@ -62,7 +62,7 @@ class Watcher:
         self._say_done(total, time.monotonic() - started)
 
     def watch_rebuilds(self, rebuilds: Rebuilds) -> None:
-        """Until the new collections answer. Raises CommandError where one is paused or cancelled meanwhile."""
+        """Watch until the new collections are live. Raises CommandError if one is paused or cancelled before that."""
         started = time.monotonic()
         indexes = [index for index, _ in rebuilds]
         total, had = sum(collection.total for _, collection in rebuilds), _done(rebuilds)
@@ -79,11 +79,11 @@ class Watcher:
                 raise CommandError(f"{index.name}: the rebuild was cancelled.")
             if now.state == Collection.State.PAUSED:
                 raise CommandError(f"{index.name}: the rebuild is paused. {now.error}".strip())
-            self.command.stdout.write(f"{index.name}: {now.name} answers.")
+            self.command.stdout.write(f"{index.name}: {now.name} is live.")
         self._say_done(max(0, total - had), time.monotonic() - started)
 
     def _fill(self, left: Callable[[], int], indexes: Sequence[ImageIndex]) -> Iterator[int]:
-        """Do what workers do; where something waits for another's lease or for its next try, wait with it."""
+        """Do what workers do. Where an image waits for another worker's lease or for its next attempt, wait too."""
         for undone in self._poll(left, indexes, pause=False):
             yield undone
             until = time.monotonic() + POLL_SECONDS
@@ -95,7 +95,7 @@ class Watcher:
     def _poll(
         self, left: Callable[[], int], indexes: Sequence[ImageIndex], *, pause: bool = True
     ) -> Iterator[int]:
-        """How much is left, again and again until nothing is; tells once how to help when nothing moves."""
+        """Yields how much is left, repeatedly, until nothing is. Prints once what to do if there is no progress."""
         before, moved_at = -1, time.monotonic()
         while True:
             asked_at = time.monotonic()
@@ -110,7 +110,7 @@ class Watcher:
                 self.command.stderr.write(problem)
                 moved_at = math.inf
             if pause:
-                time.sleep(max(POLL_SECONDS, (time.monotonic() - asked_at) / SHARE))
+                time.sleep(max(POLL_SECONDS, (time.monotonic() - asked_at) / POLL_SHARE))
 
     def _bar(self, title: str, total: int, initial: int = 0) -> Any:
         return tqdm(

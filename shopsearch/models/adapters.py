@@ -1,4 +1,4 @@
-"""Adapters: what was fitted to a shop's own titles over a model's vectors, and which one is to be used."""
+"""Adapters: what was fitted to a shop's own titles and a model's vectors, and which one is in use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AdapterQuerySet(IndexedQuerySet["Adapter"]):
-    """Adapters of an index. At most one is chosen: the collections that are made from now on have it."""
+    """Adapters of an index. At most one is chosen: new collections are made with it."""
 
     def chosen(self) -> Adapter | None:
         return self.filter(is_chosen=True).first()
@@ -30,13 +30,13 @@ class AdapterQuerySet(IndexedQuerySet["Adapter"]):
             rows.filter(space=space).update(is_chosen=True)
 
     def drop_unneeded(self, index: ImageIndex) -> None:
-        """Drop those that are not chosen, and that no collection of the index was made with."""
+        """Drop the adapters that are not chosen and that no collection of the index was made with."""
         spaces = list(Collection.objects.of(index).values_list("space", flat=True))
         self.of(index).filter(is_chosen=False).exclude(space__in=spaces).delete()
 
 
 class Adapter(models.Model):
-    """One fit of ``shopsearch_fit``: ``embedders.adapted`` says what its numbers are. Its numbers never change."""
+    """One result of ``shopsearch_fit``. Its numbers never change; ``embedders.adapted`` says what they mean."""
 
     index = models.CharField(_("index"), max_length=100)
     base_space = models.CharField(_("the model's space"), max_length=255)
@@ -46,7 +46,7 @@ class Adapter(models.Model):
     """float32, little-endian, shape (2, dimension, 1 + rank)."""
     weight = models.FloatField(_("weight"))
     figures = models.JSONField(_("figures"), default=dict)
-    """What it changes for products that it has not seen, by measure: before, after, gained, low, high."""
+    """By measure, for products that it has not seen: before, after, gained, and the gain's interval, low and high."""
     products = models.PositiveIntegerField(_("products"))
     is_chosen = models.BooleanField(_("in use"), default=False)
     created_at = models.DateTimeField(_("fitted at"), db_default=Now())

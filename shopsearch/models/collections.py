@@ -1,4 +1,4 @@
-"""Collections: which ones an index has in the vector store, which one answers, and what each holds."""
+"""Collections: which ones an index has in the vector store, which one is live, and what each holds."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ class Collection(models.Model):
     space = models.CharField(_("space"), max_length=255)
     dimension = models.PositiveIntegerField(_("dimension"))
     fields = models.JSONField(_("fields"), default=dict)
-    """The filters that it was made for: name -> type."""
+    """The fields that it was made with: name -> type."""
     state = models.CharField(_("state"), max_length=10, choices=State.choices)
     total = models.PositiveIntegerField(_("total"), default=0)
-    """How many images there were when its filling began."""
+    """How many images the index had when the filling began."""
     cursor = models.BigIntegerField(_("cursor"), default=0)
     """The entries up to this key have been handed to the workers, to be written to this collection too."""
     ceiling = models.BigIntegerField(_("ceiling"), default=0)
     """A worker that takes an entry above this key already knows of this collection."""
     generation = models.PositiveIntegerField(_("generation"), default=1, editable=False)
-    """How often it was filled. A rollback raises it, so that every image is checked again."""
+    """How many times it has been filled. A rollback increments it, so that every image is checked again."""
     error = models.TextField(_("error"), blank=True)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     begun_at = models.DateTimeField(_("begun at"), db_default=Now())
@@ -96,7 +96,10 @@ class Collection(models.Model):
 
     @property
     def schema(self) -> CollectionSchema:
-        """As it is made anew where the store has lost it; which filters have few values is as it is declared now."""
+        """The schema by which a store that has lost the collection makes it again.
+
+        Which filters have few values is taken from the current declaration.
+        """
         index = registry.find_index(self.index)
         declared = index.filter_fields.items() if index else ()
         few_values = frozenset(name for name, field in declared if field.few_values and name in self.fields)
@@ -108,7 +111,7 @@ class Collection(models.Model):
 
     @property
     def stored(self) -> StoredImageQuerySet:
-        """What it holds: the images that were checked since its filling began."""
+        """The images that it holds, as far as they were checked since its filling began."""
         rows = StoredImage.objects.using(self._state.db)
         return rows.filter(collection=self, generation=self.generation)
 
@@ -147,8 +150,8 @@ class StoredImageQuerySet(models.QuerySet["StoredImage"]):
 class StoredImage(models.Model):
     """What a collection holds of an image. Only the worker that has claimed the entry writes it.
 
-    While the entity is being written, the hashes are empty, which means unknown: a worker that dies meanwhile leaves
-    no hash that belongs to another picture.
+    While the entity is being written, the hashes are empty, which means unknown: a worker that dies at that moment
+    leaves no hash that belongs to another picture.
     """
 
     entry = models.ForeignKey("shopsearch.IndexEntry", models.CASCADE, related_name="stored")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EvaluationQueryQuerySet(models.QuerySet["EvaluationQuery"]):
-    """Queries by source, and by whether anybody judged their results."""
+    """Queries by source, and by whether they have judgements."""
 
     def by_shoppers(self) -> Self:
         return self.filter(source=EvaluationQuery.Source.SHOPPER)
@@ -35,7 +35,7 @@ class EvaluationQueryQuerySet(models.QuerySet["EvaluationQuery"]):
 
 
 class EvaluationQuery(models.Model):
-    """A query for evaluation. A shopper's query has words, a count and days, and nothing about the shopper."""
+    """A query for evaluation. A shopper's query is stored with counts and dates, but with nothing about the shopper."""
 
     class Source(models.TextChoices):
         STAFF = "staff", _("staff")
@@ -49,7 +49,7 @@ class EvaluationQuery(models.Model):
     source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.STAFF)
     times_asked = models.PositiveIntegerField(_("times asked"), default=0)
     times_weak = models.PositiveIntegerField(_("without a good match"), default=0)
-    """How many of the times it was asked, the best result was a weak match."""
+    """How many times the best result was a weak match."""
     asked_on = models.DateField(_("asked on"), null=True, blank=True)
     created_on = models.DateField(_("created on"), default=datetime.date.today)
 
@@ -81,7 +81,7 @@ class EvaluationQuery(models.Model):
 
 
 class SearchDay(models.Model):
-    """How many searches of an index were collected on a day: searches by words, of shoppers who allow it."""
+    """How many searches of an index were collected on a day: searches by words of consenting shoppers."""
 
     index = models.CharField(_("index"), max_length=100)
     day = models.DateField(_("day"))

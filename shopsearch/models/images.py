@@ -17,7 +17,7 @@ PRODUCT_MODEL = getattr(settings, "SHOPSEARCH_PRODUCT_MODEL", "shopsearch.IndexE
 
 
 class ProductImageQuerySet(QuerySet[Any]):
-    """Product images that can be reindexed, for changes that send no signals. Your own manager may be made from it."""
+    """Product images with ``reindex``, for changes that send no signals. Your own manager may be made from it."""
 
     def reindex(self) -> int:
         """Index these images again, like ``shopsearch.reindex()``. Returns how many there are."""
@@ -45,7 +45,7 @@ class AbstractProductImage(models.Model):
 
 
 class ProductImage(AbstractProductImage):
-    """shopsearch's own: a picture of a product, whose model SHOPSEARCH_PRODUCT_MODEL names."""
+    """shopsearch's own image model. SHOPSEARCH_PRODUCT_MODEL names the model of the product."""
 
     product = models.ForeignKey(
         PRODUCT_MODEL, models.CASCADE, related_name="images", verbose_name=_("product")

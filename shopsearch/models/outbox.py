@@ -67,8 +67,8 @@ class IndexEntry(models.Model):
     """The index state of one image of one index, which workers keep.
 
     A row is due if its state is unfinished and ``available_at`` has passed. Claiming it moves ``available_at`` to the
-    end of the lease. A change made meanwhile gives the row a new ``version`` but leaves the lease, so that two workers
-    never write one image at once. Settling compares the version: see ``shopsearch.indexing.outbox``.
+    end of the lease. A change during the lease gives the row a new ``version`` but leaves the lease, so that two
+    workers never write one image at once. Settling compares the version: see ``shopsearch.indexing.outbox``.
     """
 
     class State(models.TextChoices):
@@ -101,7 +101,7 @@ class IndexEntry(models.Model):
         verbose_name_plural = _("index entries")
         permissions = (("reindex", "Can reindex images"),)
         constraints = (models.UniqueConstraint(fields=("index", "image_id"), name="shopsearch_entry_unique"),)
-        # It has all that counting by index and state reads, too.
+        # It also covers the counts by index and state.
         indexes = (models.Index(fields=("state", "index", "available_at"), name="shopsearch_entry_due"),)
 
     def __str__(self) -> str:
@@ -121,7 +121,7 @@ class NotedQuerySet(IndexedQuerySet[Noted]):
 
 
 class ChangeQuerySet(NotedQuerySet["Change"]):
-    """Changes, and how they are noted. Each is part of the present transaction, if there is one."""
+    """Changes, and how they are noted. Each is part of the current transaction, if there is one."""
 
     def note(
         self, index: ImageIndex, image_ids: Iterable[object], *, is_deletion: bool = False, using: str = ""
@@ -143,7 +143,7 @@ class ChangeQuerySet(NotedQuerySet["Change"]):
         return noted
 
     def note_all(self, index: ImageIndex) -> int:
-        """Note every image that the index shows, and every one that has an entry, so that ghosts go too."""
+        """Note every image that the index shows, and every image with an entry, so that ghosts are removed too."""
         return self._note_entries(index, IndexEntry.objects.of(index)) + self.note_new(index)
 
     def note_new(self, index: ImageIndex, using: str = "") -> int:
@@ -161,7 +161,7 @@ class ChangeQuerySet(NotedQuerySet["Change"]):
         return self._note_entries(index, IndexEntry.objects.of(index).failed())
 
     def noted_among(self, index: ImageIndex, image_ids: Iterable[str], using: str = "") -> set[str]:
-        """Those of the images that have a change, their own or a related row's, which is not folded yet."""
+        """The images among these that have a change, their own or a related row's, that is not folded yet."""
         image_ids = list(image_ids)
         if not image_ids:
             return set()
@@ -206,13 +206,13 @@ class Change(models.Model):
 
 
 class RelatedChangeQuerySet(NotedQuerySet["RelatedChange"]):
-    """Changes of related rows. Each is part of the present transaction, if there is one."""
+    """Changes of related rows. Each is part of the current transaction, if there is one."""
 
     def note(self, index: ImageIndex, lookup: str, row_ids: Iterable[object], using: str) -> None:
-        """The images whose ``lookup`` leads to one of these rows may have changed. Wakes nobody.
+        """Note that the images whose ``lookup`` leads to one of these rows may have changed. Does not wake the workers.
 
-        One row each, however many images there are. Workers look for the images later, so this is not for a row that
-        is about to be deleted or to go over to another product: note its images themselves.
+        Inserts one change per row, however many images there are. Workers look for the images later, so for a row that
+        is about to be deleted, or moved to another product, note its images instead.
         """
         later = _while_paused(using)
         self.using(using).bulk_create(
@@ -221,22 +221,22 @@ class RelatedChangeQuerySet(NotedQuerySet["RelatedChange"]):
 
 
 class RelatedChange(models.Model):
-    """A row that images are related to, such as their category, was saved. The transaction that did it inserts this.
+    """A row that images are related to, such as their category, was saved: inserted by the transaction that did it.
 
-    Workers note its images, a slice at a time. ``reached`` moves in the transaction that notes a slice, so whoever
+    Workers note its images, a slice at a time. ``reached`` moves in the transaction that notes a slice, so if a worker
     dies in between, another goes on from there.
     """
 
     index = models.CharField(max_length=100)
     lookup = models.TextField()
-    """Leads from the image to the row, such as ``product__category``."""
+    """The path from the image to the row, such as ``product__category``."""
     row_id = models.TextField()
     reached = models.TextField(blank=True)
     """The key of the last image that is noted; "" before the first."""
     available_at = models.DateTimeField(db_default=Now(), db_index=True)
     """Later than now while ``shopsearch.paused()`` lasts."""
     token = models.UUIDField(null=True, editable=False, db_index=True)
-    """Of the pause that holds the change, or of the worker that took it last."""
+    """The id of the pause that holds the change, or of the worker that took it last."""
 
     objects = RelatedChangeQuerySet.as_manager()
 
@@ -257,7 +257,7 @@ class RelatedChange(models.Model):
 def _images_at(index: ImageIndex, lookup: str, row_ids: Iterable[str], using: str) -> QuerySet[Any, Any]:
     """The keys of the images whose lookup leads to one of these rows, in order.
 
-    All images of the index where the lookup cannot be followed: the process that noted the change had an older or a
+    All images of the index if the lookup cannot be followed: then the process that noted the change had an older or a
     newer declaration.
     """
     try:
@@ -296,7 +296,7 @@ _pause: ContextVar[_Pause | None] = ContextVar("shopsearch_pause", default=None)
 
 
 def _while_paused(using: str) -> dict[str, Any]:
-    """What a change noted now has to say of the pause, if there is one."""
+    """The fields that hold back a change until the pause ends; empty without a pause."""
     pause = _pause.get()
     if pause is None:
         return {}
@@ -329,7 +329,7 @@ def _end(pause: _Pause, using: str) -> None:
         for model in (Change, RelatedChange):
             model.objects.using(using).filter(token=pause.token).update(available_at=Now(), token=None)
     except DatabaseError as error:
-        # Either the transaction will be rolled back, with all that was noted in it, or the database is away.
+        # Either the transaction is being rolled back, with every change noted in it, or the database is away.
         logger.warning("The changes of the pause are indexed only after %s seconds: %s", PAUSE_SECONDS, error)
     else:
         broker.wake_after_commit(using)

@@ -71,7 +71,7 @@ class Rerank(models.Model):
     model = models.CharField(_("model"), max_length=255)
     prompt_version = models.CharField(_("prompt version"), max_length=20, blank=True)
     language = models.CharField(_("language"), max_length=20, blank=True)
-    """Of the page that asked: the caption and the reason are in it, where the reranker knows it."""
+    """The language of the page that asked. The caption and the reason are in it, if the reranker knows it."""
     request_id = models.CharField(_("request"), max_length=128, blank=True)
     """The id of the web request that asked first; the worker's log lines carry it."""
     error = models.TextField(_("error"), blank=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CachedVectorQuerySet(IndexedQuerySet["CachedVector"]):
-    """Cached vectors, and how to drop those that nobody needs."""
+    """Cached vectors, and how to drop those that are no longer needed."""
 
     def drop_unneeded(self, index: ImageIndex) -> None:
         """Drop vectors of spaces that no collection of the index has, and of images that are gone.
@@ -27,7 +27,7 @@ class CachedVectorQuerySet(IndexedQuerySet["CachedVector"]):
         """
         rows = self.of(index)
         spaces = set(Collection.objects.of(index).values_list("space", flat=True))
-        # Of a picture in a space with an adapter, the model's own vector is cached.
+        # In a space with an adapter, the vector of the model alone is cached.
         spaces |= set(Adapter.objects.of(index).filter(space__in=spaces).values_list("base_space", flat=True))
         for pks in keys_of(rows.exclude(space__in=spaces)):
             rows.filter(pk__in=pks).delete()

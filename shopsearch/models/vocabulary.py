@@ -1,4 +1,4 @@
-"""The vocabulary: the words and titles of an index's products, for corrections and for suggestions while typing."""
+"""The vocabulary: the words and titles of an index's products, used to correct typing errors and to suggest."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LAST_CHARACTER = "\U0010ffff"
 
 
 class VocabularyWord(models.Model):
-    """A word as it is written, and how often the products' texts have it.
+    """A word as it is written, and how often it occurs in the products' texts.
 
-    A word is here from the moment that a product with it is written to the vector store. How often it is said, and that
-    it is gone, is known when the index's words are counted anew: see ``indexing.vocabulary``.
+    A word is added when a product with it is written to the vector store. Counts are updated, and words that are gone
+    are deleted, when the index's words are next counted: see ``indexing.vocabulary``.
     """
 
     index = models.CharField(_("index"), max_length=100)

@@ -1,4 +1,4 @@
-"""The workers' tasks: one batch at a time, so that other tasks of the same worker get their turn."""
+"""The Celery tasks: each handles one batch or one rerank, so that other tasks of the same worker get their turn."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name=broker.TASK, ignore_result=True)
 def index() -> None:
-    """Index one batch; where there is more, have another worker begin with it now, and go on with the rest later.
+    """Index one batch. If there is more to do, wake another worker first, and go on by another wake-up afterwards.
 
-    At most one wake-up waits in the queue: however many workers, one message brings them all to work, one by one.
+    At most one wake-up waits in the queue: each worker that takes it wakes the next, until all are at work.
     """
     if outbox.has_due(beyond=settings.BATCH_SIZE):
         broker.wake()
@@ -47,32 +47,32 @@ def index() -> None:
 
 @shared_task(name="shopsearch.reconcile", ignore_result=True)
 def reconcile() -> None:
-    """Compare the shop with the vector store itself, and have put right what differs: for beat, once a day."""
+    """Compare the shop with the vector store itself, and have the differences repaired: for beat, once a day."""
     for index in get_indexes():
         for portion in reconciling.reconcile(index, fix=True):
             for each in portion.differences:
                 logger.warning("%s: image %s is %s: %s", index.name, each.image_id, each.kind, each.reason)
-        vocabulary.count_anew(index)
+        vocabulary.recount(index)
 
 
 @shared_task(name=broker.RERANK_TASK, ignore_result=True)
 def rerank() -> None:
-    """Answer the rerank that has waited longest; where more wait, have them answered next."""
+    """Answer the rerank that has waited longest. If more wait, wake a worker for the next one."""
     if reranking.answer_next() and reranking.has_queued():
         broker.wake_rerankers()
 
 
 @shared_task(name=broker.CALIBRATE_TASK, ignore_result=True)
 def calibrate() -> None:
-    """Measure which scores are weak where everything is indexed and nothing says so yet."""
+    """Calibrate the indexes that are completely indexed and have no calibration yet."""
     calibrator.calibrate_new()
 
 
 @shared_task(name="shopsearch.fit", ignore_result=True)
 def fit() -> None:
-    """Fit every index to its titles as they are now, and let what is proven better go live: for beat, once a month.
+    """Fit every index to its current titles, and make an adapter live if it is proven better: for beat, once a month.
 
-    Of the earlier collections one is kept, for a rollback.
+    One earlier collection is kept, for a rollback.
     """
     for index in get_indexes():
         try:
@@ -87,9 +87,9 @@ def fit() -> None:
 
 
 class Sweeper(BackgroundThread):
-    """Wakes the workers, at once and then every SWEEP_SECONDS, whenever something is due.
+    """Checks at the start and then every SWEEP_SECONDS whether something is due, and wakes the workers.
 
-    It heals what a wake-up cannot: one that was lost, a lease that ran out, a wait that is over.
+    It finds work for which no wake-up arrives: after a lost wake-up, at the end of a lease or of a waiting time.
     """
 
     def reset(self) -> None:
@@ -97,14 +97,14 @@ class Sweeper(BackgroundThread):
         self._now = threading.Event()
 
     def start(self) -> None:
-        """Begin to sweep; if that has begun already, sweep now."""
+        """Begin to sweep; if the thread is running already, sweep now."""
         self._now.set()
         if not self.is_running:
             self._stopping.clear()
         super().start()
 
     def stop(self) -> None:
-        """Sweep no more. Does not wait for a sweep under way; may be called from a signal handler."""
+        """Stop sweeping. Does not wait for a sweep that is running; may be called from a signal handler."""
         self._stopping.set()
         self._now.set()
 
@@ -118,13 +118,13 @@ class Sweeper(BackgroundThread):
 
 
 def sweep() -> float | None:
-    """Wake the workers if anything is due, and end the reranks whose time is over. Never raises.
+    """Wake the workers if anything is due, and end the reranks whose deadline has passed. Never raises.
 
-    Returns the seconds until an index shows other images by itself, where that is known.
+    Returns the seconds until time alone makes an index show other images, or None where that is unknown.
     """
     upcoming = None
     try:
-        upcoming = visibility.follow()
+        upcoming = visibility.note_due()
         if rebuild.advance() or outbox.has_due() or rule_pictures.has_work():
             broker.wake()
         elif any(calibrator.uncalibrated()):
@@ -138,7 +138,7 @@ def sweep() -> float | None:
         logger.warning("The outbox could not be swept: %s", error)
     finally:
         if threading.current_thread() is not threading.main_thread():
-            # Idle for long, and in the parent of forks: no connection is kept.
+            # The thread is idle for long, and in a process that may fork: so it keeps no connection open.
             connections.close_all()
     return upcoming
 
@@ -148,7 +148,7 @@ sweeper = Sweeper("shopsearch-sweeper")
 
 @worker_ready.connect(dispatch_uid="shopsearch")
 def ready(sender: Any, **kwargs: object) -> None:
-    """A worker has connected to its broker, for the first time or again."""
+    """Prepare a worker that has connected to its broker, for the first time or again."""
     ours = {settings.INDEX_QUEUE, settings.RERANK_QUEUE} & set(sender.app.amqp.queues.consume_from)
     if not ours:
         return
@@ -175,7 +175,7 @@ def shutting_down(**kwargs: object) -> None:
 
 def _load_model() -> None:
     try:
-        # Words and picture together: some models read no words alone.
+        # Words and picture together: some models cannot embed words alone.
         get_embedder().embed([Query(text="warm up", image=Image.new("RGB", (64, 64)))])
     except Exception as error:
         logger.warning("The embedder is not ready yet: %s", error)

@@ -51,7 +51,7 @@ def test_orders_that_make_no_sense_are_not_offered(admin_client):
 
 def test_a_rebuild_is_begun_after_a_confirmation_and_its_progress_is_a_bar(admin_client):
     asked = admin_client.get(order("rebuild", live())).content.decode()
-    assert "answers until the new one has everything" in asked
+    assert "answers until the new one is complete" in asked
     assert states() == ["live"]
     admin_client.post(order("rebuild", live()))
     assert states() == ["live", "building"]
@@ -84,7 +84,7 @@ def test_what_has_another_state_by_now_is_left_alone(admin_client):
     new = rebuild.begin(IMAGES)
     rebuild.pause(IMAGES)
     said = admin_client.post(order("pause", new), follow=True).content.decode()
-    assert "another state by now" in said
+    assert "state has changed since" in said
 
 
 def test_a_refusal_is_shown(admin_client):

@@ -57,7 +57,7 @@ def test_staff_write_a_query_with_a_picture_and_judge_it_at_once(admin_client, m
     ("given", "sentence"),
     [
         ({"text": "  "}, "Write some words, choose a picture, or both."),
-        ({"text": " Red  MUG"}, "This query is there already."),
+        ({"text": " Red  MUG"}, "This query exists already."),
         ({"text": "x", "upload": SimpleUploadedFile("x.png", b"no picture")}, "not a picture"),
     ],
 )

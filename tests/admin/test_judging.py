@@ -124,7 +124,7 @@ def test_a_query_of_an_index_that_is_gone_is_a_sentence(admin_client):
     asked = query(index="shop_umbrella")
     judgements.judge(asked, {"7": 3}, by=None)
     html = page(admin_client, JUDGE, asked.pk)
-    assert "no index shop_umbrella any more" in html
+    assert "no longer has an index shop_umbrella" in html
     assert shown(html) == {"7": "3"}
 
 

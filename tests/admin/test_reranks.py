@@ -81,7 +81,7 @@ def test_a_rerank_that_failed_says_why_and_that_the_order_stayed(admin_client, r
     monkeypatch.setattr(LastFirst, "is_broken", True)
     reranking.answer_next()
     assert "The model is out of order." in page(admin_client, LIST)
-    assert "nothing came of it" in page(admin_client, DETAIL, rerank.pk)
+    assert "the rerank ended without an order" in page(admin_client, DETAIL, rerank.pk)
 
 
 def test_what_a_model_wrote_is_shown_as_text(admin_client, rerank):

@@ -14,7 +14,7 @@ from shopsearch.search import spelling
 def box(shopper, monkeypatch):
     """The header's box, in a shop whose words are known."""
     monkeypatch.setattr(type(get_index()), "words", ("title",))
-    vocabulary.count_anew(get_index())
+    vocabulary.recount(get_index())
     spelling.forget()
     return shopper.get_by_role("search").first.get_by_role("combobox")
 

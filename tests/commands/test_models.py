@@ -106,14 +106,14 @@ def test_a_download_asks_for_the_models_files_only_and_says_what_to_set(download
 def test_a_download_may_be_of_one_commit(downloads, tmp_path):
     run("download", "bge-vl-base", tmp_path, "--revision", "0123abc")
     assert [revision for *_, revision in downloads] == ["0123abc"]
-    with pytest.raises(CommandError, match="several repositories, which have no commit in common"):
+    with pytest.raises(CommandError, match="several repositories, so there is no single commit"):
         run("download", "visualized-bge-base", tmp_path, "--revision", "0123abc")
 
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("bge-vl-bass", "known are bundled, photos, visualized-bge-base"),
+        ("bge-vl-bass", "the models are bundled, photos, visualized-bge-base"),
         ("bundled", "comes with shopsearch"),
         ("magiclens-base", "gsutil cp"),
     ],

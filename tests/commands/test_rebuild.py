@@ -25,14 +25,14 @@ def shop(settings, red, blue, no_workers):
 def test_a_rebuild_fills_a_new_collection_and_says_which_one_answers():
     old = live()
     said = reindex("--rebuild", "--here")
-    assert f"{live().name} is filled beside {old.name}, which answers until then." in said
-    assert f"{INDEX}: {live().name} answers." in said
+    assert f"{live().name} is being filled beside {old.name}, which answers until then." in said
+    assert f"{INDEX}: {live().name} is live." in said
     assert states() == ["retired", "live"]
 
 
 def test_a_plain_reindex_for_another_model_rebuilds_and_says_why(settings):
     use(settings, MIRROR, settings.SHOPSEARCH["EMBEDDER"])
-    assert "2 images would be written to a new collection, and embedded anew" in reindex("--dry-run")
+    assert "2 images would be written to a new collection, and embedded again" in reindex("--dry-run")
     assert "The settings name another model or other filters" in reindex("--here")
     assert live().space == "mirror"
     assert get_embedder().embedded == 2
@@ -126,7 +126,7 @@ def test_a_rebuild_for_a_model_that_the_settings_do_not_name_any_more_says_how_i
     reindex("--rebuild", "--no-wait")
     use(settings, colour)
     new = Collection.objects.of(IMAGES).unfinished().first()
-    assert f"{new.name} is for another model" in " ".join(status()[0].split())
+    assert f"{new.name} was made for another model" in " ".join(status()[0].split())
     assert "shopsearch_reindex --cancel" in progress.trouble([IMAGES])
     reindex("--cancel")
     assert "another model" not in status()[0] + progress.trouble([IMAGES])

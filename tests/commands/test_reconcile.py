@@ -41,7 +41,7 @@ def test_a_difference_is_named_and_ends_with_1_until_it_is_put_right(red, blue):
     assert code == 1
     assert f"{red.pk} is ghost: it is not shown" in said
     said, code = reconcile("--fix")
-    assert (code, "The workers put it right" in said) == (0, True)
+    assert (code, "The workers repair the differences" in said) == (0, True)
     work()
     assert reconcile()[1] == 0
 

@@ -132,7 +132,7 @@ def test_a_dry_run_counts_and_writes_nothing(red, blue, no_workers):
     before = list(IndexEntry.objects.order_by("pk").values())
     assert f"{INDEX}: 1 image would be looked at: 1 gone" in reindex("--dry-run")
     every = reindex("--dry-run", "--all")
-    assert f"{INDEX}: 1 image would be looked at, and 1 that are gone forgotten" in every
+    assert f"{INDEX}: 1 image would be looked at, and 1 that are gone would be removed" in every
     assert "0 images that failed would be tried again" in reindex("--dry-run", "--failed")
     assert list(IndexEntry.objects.order_by("pk").values()) == before
 

@@ -54,7 +54,7 @@ def test_it_is_downloaded_measured_beside_the_present_one_and_said_how_to_switch
     shop, hub, published, tmp_path
 ):
     said = use(tmp_path / "model")
-    assert "over what products are called; nobody has judged queries yet" in said
+    assert "over the products' own texts; no queries have been judged yet" in said
     assert "3 queries" in said
     assert f"{NAME[:18]}, better by" in said
     setting = json.loads(said.partition("SHOPSEARCH = ")[2])["EMBEDDER"]

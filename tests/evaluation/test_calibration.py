@@ -14,7 +14,7 @@ from demo_project.rendering.vocabulary import (
     PATTERN_ADJECTIVES,
     PATTERN_NOUNS,
 )
-from shopsearch.evaluation.calibrator import FOREIGN_WORDS, SAMPLE, Sample, measure
+from shopsearch.evaluation.calibrator import FOREIGN_WORDS, SAMPLE_SIZE, Sample, measure
 from shopsearch.types import Query
 
 pytestmark = [pytest.mark.quality, pytest.mark.nightly]  # a worker that calibrates takes most of a minute
@@ -25,7 +25,7 @@ QUERIES = 200
 @pytest.fixture(scope="module")
 def weak(catalogue):
     """The share of the queries whose best result is a weak match, as a worker calibrates the shop by itself."""
-    chosen = Random("calibration").sample(range(len(catalogue.articles)), SAMPLE)
+    chosen = Random("calibration").sample(range(len(catalogue.articles)), SAMPLE_SIZE)
     samples = [
         Sample(
             product_id=str(place),

@@ -88,7 +88,7 @@ def test_what_is_wrong_is_said_with_its_line(write, line, fault):
 
 def test_an_id_that_comes_twice_is_refused(write):
     line = {"id": "a", "text": "mug", "relevant": {}}
-    with pytest.raises(QueryFileError, match="line 2: its id is that of line 1"):
+    with pytest.raises(QueryFileError, match="line 2: it has the same id as line 1"):
         read(write([line, line]))
 
 

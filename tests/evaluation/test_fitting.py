@@ -153,7 +153,7 @@ def test_a_shop_that_is_too_small_or_not_indexed_is_told_so(settings):
         call_command("shopsearch_fit")
     product("red")
     work()
-    with pytest.raises(CommandError, match=r"1 products of .* a fit takes 40 at least"):
+    with pytest.raises(CommandError, match=r"1 products of .* a fit needs at least 40"):
         call_command("shopsearch_fit")
 
 

@@ -237,13 +237,13 @@ class Schedule:
             patch(broker, "wake", self.wake)
             patch(noting, "_end", self.end_of_pause(noting._end))
             patch(outbox, "renew", self.interruptible(outbox.renew, is_writing=writes))
-            patch(batch._Claimed, "go_on", self.renewing(batch._Claimed.go_on))
+            patch(batch._Claimed, "renew_if_due", self.renewing(batch._Claimed.renew_if_due))
             patch(outbox, "FOLDED_AT_ONCE", FOLDED_AT_ONCE)
             patch(outbox, "fold", self.interruptible(in_slices(outbox.fold)))
             for name in ("settle", "postpone"):
                 patch(outbox, name, self.interruptible(getattr(outbox, name), is_writing=lambda *_: False))
             for owner, name in (
-                *((outbox, "claim"), (outbox, "look_again"), (outbox, "forget")),
+                *((outbox, "claim"), (outbox, "look_again"), (outbox, "discard_stored")),
                 *(
                     (rebuild, "_switch"),
                     (collections, "create"),

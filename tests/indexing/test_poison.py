@@ -64,7 +64,7 @@ def test_the_batch_is_halved_until_the_image_stands_alone(worker):
     assert len(worker.held) == MAX_ATTEMPTS
     assert worker.held[-3:] == [1, 1, 1]
     [poison] = IndexEntry.objects.failed()
-    assert poison.error.startswith("Whenever this image was to be indexed, the worker died: 10 attempts")
+    assert poison.error.startswith("The worker died each time it indexed this image: 10 attempts")
     assert IndexEntry.objects.filter(state=State.INDEXED).count() == 38
     assert len(entities()) == 38
     assert poison.image_id not in entities()

@@ -39,7 +39,7 @@ def followed():
         for name in ("_save_table", "shopsearch_followers"):
             kept[model, name] = model.__dict__[name]
             delattr(model, name)
-        saves.follow(
+        saves.add_follower(
             model,
             "test",
             lambda row, **kwargs: told.append(("after", row, kwargs)),
@@ -88,7 +88,7 @@ def test_an_image_whose_post_save_is_sent_by_the_app_is_noted(shoe):
 def test_followers_are_told_in_the_transaction_that_writes_the_row(followed):
     inside = []
     followed(Product)
-    saves.follow(
+    saves.add_follower(
         Product, "test", lambda row, **kw: inside.append(transaction.get_connection().in_atomic_block)
     )
     Product.objects.create(title="mug")

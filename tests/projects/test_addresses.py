@@ -77,7 +77,7 @@ def test_another_view_that_has_an_address_of_the_search_is_W016(urls):
     urls(path("search/", another), path("api/<path:rest>", another), OURS)
     messages = [each.msg for each in run_checks(tags=["shopsearch"]) if each.id == "shopsearch.W016"]
     assert messages[0].startswith(
-        "/search/ is shopsearch's address, and tests.projects.test_addresses.another"
+        "/search/ is shopsearch's address, but tests.projects.test_addresses.another"
     )
     assert len(messages) == 7
 
@@ -89,4 +89,4 @@ def test_what_comes_later_and_a_page_of_the_shops_own_made_from_this_one_are_no_
 
 def test_below_a_part_that_varies_is_W014(urls):
     urls(path("<slug:shop>/", include("shopsearch.urls")))
-    assert 'no "<part>/"' in found()["shopsearch.W014"].hint
+    assert 'such as "<shop>/"' in found()["shopsearch.W014"].hint

@@ -1,4 +1,4 @@
-"""The app, whose label leaves "oscar" to django-oscar."""
+"""The app's configuration; its label leaves "oscar" free for django-oscar."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _

@@ -1,4 +1,4 @@
-"""How the pictures of django-oscar's catalogue are searched."""
+"""The image index of django-oscar's catalogue."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from shopsearch.registry.relations import with_related
 
 
 def purchase_info(product: Any, request: Any = None) -> Any:
-    """What Oscar's strategy says of the product: its price and availability; without a request, those for anybody.
+    """The product's price and availability by Oscar's strategy; without a request, those for an anonymous shopper.
 
-    No query where stockrecords, product class and children were read with the product.
+    Makes no query if stockrecords, product class and children were prefetched with the product.
     """
     strategy = getattr(request, "strategy", None) or get_class("partner.strategy", "Selector")().strategy(
         request=request
@@ -28,7 +28,7 @@ def purchase_info(product: Any, request: Any = None) -> Any:
 
 
 def price_of(product: Any) -> Decimal | None:
-    """With tax where Oscar knows it; None for what has no price."""
+    """The price, with tax where Oscar knows it; None for a product without a price."""
     return _amount(purchase_info(product).price)
 
 
@@ -45,9 +45,9 @@ def _amount(price: Any) -> Decimal | None:
 
 
 class OscarImageIndex(ImageIndex):
-    """Public products with the pictures, titles and UPCs of their variants; price and stock as the strategy has them.
+    """Public products with the pictures, titles and UPCs of their variants; price and stock are the strategy's.
 
-    The categories are all those of the product, whether the shop shows them or not.
+    All categories of the product count, whether the shop shows them or not.
     """
 
     image_field = "original"

@@ -1,4 +1,4 @@
-"""manage.py shopsearch_calibrate: measure below which score an answer is a weak match."""
+"""manage.py shopsearch_calibrate: measure the score below which a match is weak."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from shopsearch.evaluation.calibrator import SAMPLE, SHARE, lines_of, measure_index
+from shopsearch.evaluation.calibrator import SAMPLE_SIZE, SHARE, lines_of, measure_index
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.registry import ImageIndex, get_index
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
 
 class Command(BaseCommand):
     help = (
-        "Measure on the shop's own products which scores are weak, so that a search for what it does not sell says so. "
-        "A worker does it after the first indexing and for each new model; do it again when the assortment has changed."
+        "Measure with the shop's own products which scores mean a weak match, so that a search for something the shop "
+        "does not sell says so. A worker does it after the first indexing and for each new model; run it again when "
+        "the assortment has changed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--index", default="", help="This index, such as catalog_productimage.")
+        parser.add_argument("--index", default="", help="The index, such as catalog_productimage.")
         parser.add_argument(
-            "--sample", type=int, default=SAMPLE, help=f"How many images to measure with; {SAMPLE}."
+            "--sample", type=int, default=SAMPLE_SIZE, help=f"How many images to measure with; {SAMPLE_SIZE}."
         )
         parser.add_argument(
             "--share",
             type=float,
             default=SHARE,
-            help="How many of the searches for what is sold may be called weak; 0.02.",
+            help="The share of searches for things the shop sells that may be called weak; 0.02.",
         )
         parser.add_argument(
             "--json", action="store_true", help="Print one JSON object, for programs to read."
@@ -44,7 +45,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 < options["share"] < 1:
-            raise CommandError("--share is a part of 1, such as 0.02.")
+            raise CommandError("--share is a number between 0 and 1, such as 0.02.")
         try:
             index = get_index(options["index"])
             with tqdm(unit="query", disable=None, dynamic_ncols=True) as bar:

@@ -1,4 +1,4 @@
-"""manage.py shopsearch_evaluate: how well search answers judged queries, beside baselines."""
+"""manage.py shopsearch_evaluate: measure how well search answers judged queries, compared with baselines."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from shopsearch.evaluation.catalogue import CatalogueSearcher, OtherEmbedder, sh
 from shopsearch.evaluation.html import page
 from shopsearch.evaluation.measures import MEASURES, named, run_lines
 from shopsearch.evaluation.query_files import JudgedQuery, QueryFile, QueryFileError, read_qrels
-from shopsearch.evaluation.report import Limit, Report
-from shopsearch.evaluation.run import Answer, Evaluation
+from shopsearch.evaluation.report import Minimum, Report
+from shopsearch.evaluation.run import Evaluation, MeasuredAnswer
 from shopsearch.evaluation.searchers import LiveSearch, PictureAlone, Reranked, Searcher, WordsAlone
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress
@@ -44,33 +44,33 @@ class Command(BaseCommand):
             "queries",
             nargs="?",
             type=Path,
-            help="JSON Lines with judgements, or TREC topics (.tsv) with --qrels; the shop's own judgements "
-            "in the database without it.",
+            help="JSON Lines with judgements, or TREC topics (.tsv) with --qrels; by default the shop's own "
+            "judgements in the database.",
         )
-        parser.add_argument("--qrels", type=Path, metavar="FILE", help="The judgements, as TREC writes them.")
-        parser.add_argument("--index", default="", help="This index, such as catalog_productimage.")
+        parser.add_argument("--qrels", type=Path, metavar="FILE", help="The judgements, in TREC's format.")
+        parser.add_argument("--index", default="", help="The index, such as catalog_productimage.")
         parser.add_argument(
-            "--rerank", action="store_true", help="Measure the better order too, and what it gains."
+            "--rerank", action="store_true", help="Measure the reranked order too, and what it gains."
         )
         parser.add_argument(
             "--compare",
             metavar="NAME",
-            help="Measure another index of the same products, or another embedder by its dotted path, beside it.",
+            help="Also measure another index of the same products, or another embedder, given by its dotted path.",
         )
         parser.add_argument(
             "--compare-options", type=_options, default={}, metavar="JSON", help="That embedder's OPTIONS."
         )
-        parser.add_argument("--no-baselines", action="store_true", help="Read no pictures of the shop.")
+        parser.add_argument("--no-baselines", action="store_true", help="Do not read the shop's pictures.")
         parser.add_argument(
             "--fail-under",
-            type=_limit,
+            type=_minimum,
             action="append",
             default=[],
             metavar="MEASURE=LEAST",
-            help="Exit with 1 when search is worse, as in ndcg@9=0.8; may be repeated.",
+            help="Exit with 1 if search is worse than this, as in ndcg@9=0.8; may be repeated.",
         )
         parser.add_argument("--json", type=Path, metavar="FILE", help="Write every figure, for programs.")
-        parser.add_argument("--run", type=Path, metavar="FILE", help="Write what was found, as a TREC run.")
+        parser.add_argument("--run", type=Path, metavar="FILE", help="Write the results as a TREC run.")
         parser.add_argument("--html", type=Path, metavar="FILE", help="Write a page with the worst queries.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -114,7 +114,7 @@ class Command(BaseCommand):
             baselines = [PictureAlone(live=live), WordsAlone(live=live)]
             baselines += [ColourHistogram(), SharedWords(), Chance()]
         quiet = options["verbosity"] == 0 or None
-        # The reranked order follows the search that it is made of, which is then not searched again.
+        # Reranked comes right after the live search, so that it uses the same results without another search.
         searchers = [live, *contenders, *baselines]
         _show_catalogue(index, searchers, notes, quiet=quiet)
         evaluation = Evaluation(searchers=searchers)
@@ -126,7 +126,7 @@ class Command(BaseCommand):
                 if run is not None:
                     _write(run, answers[0])
         if not len(evaluation):
-            raise CommandError("There is no query with a relevant product, so there is nothing to measure.")
+            raise CommandError("No query has a relevant product, so there is nothing to measure.")
         return Report(
             evaluation=evaluation,
             about={
@@ -136,7 +136,7 @@ class Command(BaseCommand):
                 "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             },
             contenders=[contender.name for contender in contenders],
-            limits=options["fail_under"],
+            minimums=options["fail_under"],
             notes=[*notes, *_notes_after(evaluation, contenders)],
         )
 
@@ -151,10 +151,10 @@ def _options(text: str) -> dict[str, Any]:
     return value
 
 
-def _limit(text: str) -> Limit:
-    measure, _, least = text.partition("=")
+def _minimum(text: str) -> Minimum:
+    measure, _, value = text.partition("=")
     try:
-        return Limit(measure=named(measure), least=float(least))
+        return Minimum(measure=named(measure), value=float(value))
     except ValueError as error:
         raise ArgumentTypeError(
             f"{text!r} is not a measure ({', '.join(MEASURES)}) and a number, as in ndcg@9=0.8"
@@ -162,12 +162,12 @@ def _limit(text: str) -> Limit:
 
 
 def _queries(index: ImageIndex, options: dict[str, Any]) -> tuple[Iterable[JudgedQuery], str]:
-    """The judged queries, and where they come from."""
+    """The judged queries, and the name of their source."""
     path, qrels = options["queries"], options["qrels"]
     if path is not None:
         return QueryFile(path=path, qrels=read_qrels(qrels) if qrels else None), path.name
     if qrels is not None:
-        raise CommandError("--qrels judges queries; name their file too.")
+        raise CommandError("--qrels needs the file of the queries too.")
     from shopsearch.evaluation.judgements import judged_queries
 
     return judged_queries(index), "the shop's own judgements"
@@ -176,12 +176,14 @@ def _queries(index: ImageIndex, options: dict[str, Any]) -> tuple[Iterable[Judge
 def _contender(index: ImageIndex, name: str, options: dict[str, Any]) -> Searcher:
     if other := find_index(name):
         if other.product_model._meta.concrete_model is not index.product_model._meta.concrete_model:
-            raise CommandError(f"--compare: {name} shows other products, which nobody has judged here.")
+            raise CommandError(
+                f"--compare: {name} shows other products, for which there are no judgements here."
+            )
         return LiveSearch(index=other, name=name)
     try:
         embedder = import_string(name)(**options)
     except (ImportError, TypeError) as error:
-        raise CommandError(f"--compare: {name} is no index, and cannot be built: {error}") from error
+        raise CommandError(f"--compare: {name} is not an index, and cannot be built: {error}") from error
     if not isinstance(embedder, Embedder):
         raise CommandError(f"--compare: {name} is neither an index nor an embedder.")
     return OtherEmbedder(embedder=embedder, name=name.rpartition(".")[2])
@@ -190,14 +192,14 @@ def _contender(index: ImageIndex, name: str, options: dict[str, Any]) -> Searche
 def _show_catalogue(
     index: ImageIndex, searchers: list[Searcher], notes: list[str], *, quiet: bool | None
 ) -> None:
-    """Let those that need them see the shop's pictures, each of which is read once."""
+    """Show the shop's pictures to the searchers that need them. Each picture is read once."""
     looking = [cast(CatalogueSearcher, each) for each in searchers if hasattr(each, "add")]
     if looking and (unreadable := show(index, looking, quiet=quiet)):
-        notes.append(f"{unreadable:,} pictures cannot be read; the baselines do without them.")
+        notes.append(f"{unreadable:,} pictures cannot be read; the baselines are without them.")
 
 
 def _notes_on(index: ImageIndex) -> Iterator[str]:
-    """What makes search look worse than its model."""
+    """Notes on what makes search look worse than its model is."""
     states = progress.counts().get(index.name, {})
     if waiting := sum(states.values()) - states.get(IndexEntry.State.INDEXED, 0):
         yield f"{waiting:,} pictures are not indexed: manage.py shopsearch_status says why."
@@ -211,7 +213,7 @@ def _notes_after(evaluation: Evaluation, contenders: list[Searcher]) -> Iterator
             yield f"{failed:,} queries kept retrieval's order: the reranker could not answer."
 
 
-def _write(run: TextIO, answer: Answer) -> None:
+def _write(run: TextIO, answer: MeasuredAnswer) -> None:
     try:
         run.write(run_lines(answer.query, answer.products or (), "shopsearch"))
     except ValueError as error:

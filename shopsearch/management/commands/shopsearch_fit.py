@@ -1,4 +1,4 @@
-"""manage.py shopsearch_fit: fit the model's vectors to the shop's own titles, if that is proven to help."""
+"""manage.py shopsearch_fit: fit an adapter to the shop's own titles, and use it if it is proven to help."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from shopsearch.registry import get_index
 
 class Command(BaseCommand):
     help = (
-        "Fit a small adapter to the shop's own titles over the vectors that are there, without embedding a picture. "
-        "It goes live by a rebuild if titles are proven to find products better that it has not seen; "
-        "`shopsearch_reindex --rollback` takes it back."
+        "Fit a small adapter to the shop's own titles and stored vectors; no picture is embedded. If titles are proven "
+        "to find products better that the adapter has not seen, a rebuild makes it live; "
+        "`shopsearch_reindex --rollback` undoes that."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--index", default="", help="This index, such as catalog_productimage.")
+        parser.add_argument("--index", default="", help="The index, such as catalog_productimage.")
         parser.add_argument(
-            "--dry-run", action="store_true", help="Say what would be gained, and do nothing."
+            "--dry-run", action="store_true", help="Print what would be gained, and change nothing."
         )
-        parser.add_argument("--seed", type=int, default=0, help="Another number keeps other products aside.")
+        parser.add_argument("--seed", type=int, default=0, help="Another number holds out other products.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -49,8 +49,8 @@ class Command(BaseCommand):
                 new = go_live(index, shop, proof)
                 broker.wake()
                 self.stdout.write(
-                    f"{new.name} is filled with the vectors that are there, each with what was fitted, and then "
-                    "answers. `shopsearch_reindex` shows how far it is, and --rollback takes it back."
+                    f"{new.name} is being filled with the stored vectors and the adapter, and then goes live. "
+                    "`shopsearch_reindex` shows the progress, and --rollback undoes it."
                 )
         except (BackendError, ImproperlyConfigured, Refused) as error:
             raise CommandError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Serve Milvus Lite: the vector store of a shop that has no Milvus server."""
+"""manage.py shopsearch_milvus_lite: serve Milvus Lite, the vector store of a shop without a Milvus server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--data-dir",
             default=Path(getattr(settings, "BASE_DIR", "")) / "milvus",
-            help="Where the collections live, by default %(default)s; made where missing.",
+            help="The directory of the collections, by default %(default)s; created if missing.",
         )
         parser.add_argument(
             "--host", default="127.0.0.1", help="The address to listen on; there is no password."
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             type=int,
             nargs="?",
             const=os.getppid(),
-            help="Stop when this process, by default the one that starts the server, is not its parent any more.",
+            help="Stop when this process, by default the one that starts the server, is no longer its parent.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""manage.py shopsearch_models: which models there are, and how to get one."""
+"""manage.py shopsearch_models: list the known models, and download, measure or convert one."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ GIGABYTE = 1_000
 
 class Command(BaseCommand):
     help = (
-        "Lists the models that are known to work; downloads one and measures it on this shop, or converts its "
-        "authors' file."
+        "List the models that are known to work; download one and measure it on this shop, or convert its authors' "
+        "file."
     )
     requires_system_checks = ()
 
@@ -49,9 +49,9 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", title="verbs", metavar="")
         use = verbs.add_parser(
             "use",
-            help="Download a model of the list, measure it beside the present one on this shop, and say how to switch.",
+            help="Download a model of the list, compare it with the current one on this shop, and print how to switch.",
         )
-        use.add_argument("name", help="as the list names it")
+        use.add_argument("name", help="the model's name in the list")
         use.add_argument(
             "folder", nargs="?", type=Path, help="where its files go; the user's cache unless given"
         )
@@ -60,26 +60,26 @@ class Command(BaseCommand):
         download = verbs.add_parser(
             "download", help="Download a model of the list from the Hugging Face hub."
         )
-        download.add_argument("name", help="as the list names it")
+        download.add_argument("name", help="the model's name in the list")
         download.add_argument("folder", type=Path, help="where its files go")
         download.add_argument("--revision", default="", help="the commit on the hub; the newest unless given")
         prepare = verbs.add_parser(
             "prepare",
-            help="Check and convert a model that came inside packages from PyPI, before its first use.",
+            help="Check and convert a model that is installed as packages from PyPI, before its first use.",
         )
         prepare.add_argument("name", choices=["photos"])
         prepare.add_argument(
-            "folder", nargs="?", default="", help="where it goes; the user's cache unless given"
+            "folder", nargs="?", default="", help="where its files go; the user's cache unless given"
         )
         prepare.add_argument("--language", choices=get_args(Language), default="english")
-        convert = verbs.add_parser("convert", help="Make a folder that loads fast of the authors' file.")
+        convert = verbs.add_parser("convert", help="Convert the authors' file to a folder that loads fast.")
         convert.add_argument("family", choices=["magiclens", "visualized-bge"])
         convert.add_argument("source", type=Path, help="the authors' .pkl or .pth")
         convert.add_argument("folder", type=Path, help="the folder to make")
         convert.add_argument(
             "--tokenizer",
             default="openai/clip-vit-base-patch16",
-            help="MagicLens: a CLIP whose tokenizer.json to take, a folder or a name on the hub",
+            help="MagicLens: the CLIP whose tokenizer.json to use, a folder or a name on the hub",
         )
         convert.add_argument(
             "--text-model",
@@ -119,7 +119,7 @@ class Command(BaseCommand):
         self.print_setting(model.backend, options)
 
     def measure(self, index: ImageIndex, embedder: Embedder, name: str) -> None:
-        """Set it against the present model: vectors alone, the same pictures, the same queries."""
+        """Compare it with the current model: by vectors alone, on the same pictures and the same queries."""
         if sentence := conf.missing_packages("ir_measures"):
             self.stdout.write(f"Not measured: {sentence}")
             return
@@ -139,12 +139,12 @@ class Command(BaseCommand):
         for _ in tqdm(evaluation.run(queries), desc="Searching", unit=" queries"):
             pass
         if not len(evaluation):
-            self.stdout.write("Not measured: no product has words to search it with.")
+            self.stdout.write("Not measured: no product has words to search for it with.")
             return
         source = (
             "the shop's own judgements"
             if judged
-            else "what products are called; nobody has judged queries yet"
+            else "the products' own texts; no queries have been judged yet"
         )
         report = Report(evaluation=evaluation, about={}, contenders=[searchers[1].name])
         self.stdout.write("\n".join([f"Vectors alone, over {source}.", "", *report.lines(), ""]))
@@ -162,7 +162,9 @@ class Command(BaseCommand):
         if not model.repositories:
             raise CommandError(f"{model.name} comes with shopsearch.")
         if revision and len(model.repositories) > 1:
-            raise CommandError(f"{model.name} is in several repositories, which have no commit in common.")
+            raise CommandError(
+                f"{model.name} is in several repositories, so there is no single commit to name."
+            )
         for repository, patterns in model.repositories.items():
             self.stdout.write(f"{repository} …")
             try:
@@ -180,7 +182,7 @@ class Command(BaseCommand):
             embedder.prepare()
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Its weights are in {embedder.folder}, and their licences beside them.")
+        self.stdout.write(f"Its weights are in {embedder.folder}, with their licences.")
         self.print_setting(PHOTOS, options)
 
     def convert(self, *, family: str, source: Path, folder: Path, **options: Any) -> None:
@@ -210,12 +212,14 @@ class Command(BaseCommand):
 def _named(name: str) -> KnownModel:
     model = known(name)
     if model is None:
-        raise CommandError(f"There is no {name}; known are {', '.join(each.name for each in MODELS)}.")
+        raise CommandError(
+            f"There is no model {name}; the models are {', '.join(each.name for each in MODELS)}."
+        )
     return model
 
 
 def _python(value: dict[str, Any]) -> str:
-    """A setting, as one writes it."""
+    """A setting, as it is written in a settings file."""
     return json.dumps(value, indent=4, ensure_ascii=False)
 
 

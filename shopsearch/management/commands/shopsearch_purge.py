@@ -1,4 +1,4 @@
-"""manage.py shopsearch_purge: delete what shoppers left behind, when it is due or at once."""
+"""manage.py shopsearch_purge: delete what is kept of shoppers' searches, when it is due or at once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from shopsearch.search import reranking
 
 class Command(BaseCommand):
     help = (
-        "Delete what was kept of shoppers' searches for as long as the settings say: receipts of reranks, and "
-        "collected queries that nobody judged. The workers' sweep does the same by itself."
+        "Delete what has been kept of shoppers' searches as long as the settings allow: receipts of reranks, and "
+        "collected queries without judgements. The workers' sweep does the same automatically."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--all",
             action="store_true",
-            help="Whatever its age, judged queries of shoppers and their judgements included.",
+            help="Delete all of it, whatever its age, including shoppers' judged queries and their judgements.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,5 +33,5 @@ class Command(BaseCommand):
         left = Rerank.objects.open().count()
         if options["all"] and left:
             self.stdout.write(
-                f"Reranks under way: {left}. They end within RERANK_DEADLINE_SECONDS; run this again then."
+                f"Reranks still running: {left}. They end within RERANK_DEADLINE_SECONDS; run this again then."
             )

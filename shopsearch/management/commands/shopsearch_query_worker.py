@@ -1,4 +1,4 @@
-"""Run a worker that embeds shoppers' queries, so that web processes hold no model."""
+"""manage.py shopsearch_query_worker: embed shoppers' queries, so that web processes need not hold the model."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from shopsearch.types import Query
 
 class Command(BaseCommand):
     help = (
-        "Embed the queries of SHOPSEARCH['QUERY_EMBEDDER'] with SHOPSEARCH['EMBEDDER'], one model in this process, "
-        "until SIGTERM or Ctrl-C: what is in hand is answered first. Several may run side by side."
+        "Embed the queries of SHOPSEARCH['QUERY_EMBEDDER'] with SHOPSEARCH['EMBEDDER'], loaded once in this process. "
+        "On SIGTERM or Ctrl-C it first answers the queries that it has taken. Several workers may run side by side."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--former",
             action="store_true",
-            help="With SHOPSEARCH['FORMER_EMBEDDER'] instead, for as long as its collection answers.",
+            help="Use SHOPSEARCH['FORMER_EMBEDDER'] instead, as long as its collection is live.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,8 +42,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Loading {type(embedder).__name__} ...")
         self.stdout.flush()
         try:
-            # Together, since the first picture makes a model prepare as much as the first words do, and some models
-            # read no words alone.
+            # Words and picture together: the first of each is slow, and some models cannot embed words alone.
             embedder.embed([Query(text="warm up", image=Image.new("RGB", (64, 64)))])
             worker = QueryWorker(embedder=embedder, requests=remote.requests, batch_size=remote.batch_size)
         except (EmbedderError, ImproperlyConfigured) as error:
@@ -64,7 +63,7 @@ class Command(BaseCommand):
         try:
             remote.requests.client.ping()
         except (redis.RedisError, OSError) as error:
-            self.stderr.write(f"Redis is away, and the worker waits for it: {error}")
+            self.stderr.write(f"Redis is away; the worker waits for it: {error}")
 
     def _remote(self, embedder: Embedder) -> WorkerEmbedder:
         remote = None if settings.QUERY_EMBEDDER is None else build("QUERY_EMBEDDER", Embedder)

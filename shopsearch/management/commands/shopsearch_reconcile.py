@@ -1,4 +1,4 @@
-"""manage.py shopsearch_reconcile: compare the shop with the vector store itself, both ways."""
+"""manage.py shopsearch_reconcile: compare the shop with the vector store itself, in both directions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from shopsearch.indexing.reconcile import KINDS, Difference
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 
 SHOWN = 5
-"""So many differences of each index are told one by one."""
+"""How many differences of each index are listed."""
 
 
 class Command(BaseCommand):
     help = (
-        "Compare the shop with the vector store itself, both ways: what is lost, what is there and should not be, and "
-        "what is there otherwise than it is. Exit code 1 when something differs and is not put right."
+        "Compare the shop with the vector store itself, in both directions, and find images that are missing in the "
+        "store, should not be in it, or are out of date. Exit code 1 if something differs and --fix is not given."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--index", default="", help="Only this index, such as catalog_productimage.")
-        parser.add_argument("--fix", action="store_true", help="Have the workers put right what differs.")
+        parser.add_argument("--fix", action="store_true", help="Have the workers repair the differences.")
         parser.add_argument("--json", action="store_true", help="Print one object for programs.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             if not options["fix"]:
                 sys.exit(1)
             if not options["json"]:
-                self.stdout.write("The workers put it right; shopsearch_status shows how far they are.")
+                self.stdout.write("The workers repair the differences; shopsearch_status shows the progress.")
 
     def _compare(self, index: ImageIndex, *, fix: bool, is_quiet: bool) -> dict[str, Any]:
         counts: Counter[str] = Counter()

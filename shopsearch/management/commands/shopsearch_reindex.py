@@ -1,4 +1,4 @@
-"""manage.py shopsearch_reindex: have images indexed again or collections rebuilt, and watch it being done."""
+"""manage.py shopsearch_reindex: have images indexed or collections rebuilt, and watch the progress."""
 
 from __future__ import annotations
 
@@ -28,33 +28,35 @@ ORDERS = ("failed", "all", "rebuild", "rollback", "resume", "pause", "cancel", "
 
 class Command(BaseCommand):
     help = (
-        "Have what is new, changed, gone or failed indexed by the workers, and watch. Where the settings name another "
-        "model or other filters than the live collection was made for, fill a new one beside it. "
-        "Exit code 1 when images failed."
+        "Have the workers index every image that is new, changed, gone or failed, and watch the progress. If the "
+        "settings name another model or other filters than the live collection was made for, fill a new collection "
+        "beside it. Exit code 1 if images failed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--index", default="", help="Only this index, such as catalog_productimage.")
         what = parser.add_mutually_exclusive_group()
-        what.add_argument("--failed", action="store_true", help="Only what failed before.")
+        what.add_argument("--failed", action="store_true", help="Only images that failed before.")
         what.add_argument("--all", action="store_true", help="Have the workers look at every image.")
         what.add_argument(
             "--rebuild",
             action="store_true",
-            help="Fill a new collection beside the live one, then let it answer.",
+            help="Fill a new collection beside the live one, then switch to it.",
         )
-        what.add_argument("--pause", action="store_true", help="Fill the new collection no further.")
+        what.add_argument("--pause", action="store_true", help="Stop filling the new collection.")
         what.add_argument("--resume", action="store_true", help="Go on filling the new collection.")
         what.add_argument("--cancel", action="store_true", help="Drop the new collection.")
         what.add_argument(
             "--rollback",
             action="store_true",
-            help="Let the collection answer that did before, when it has caught up.",
+            help="Bring the earlier collection up to date, then switch back to it.",
         )
         what.add_argument(
             "--prune", action="store_true", help="Drop the collections that are kept for a rollback."
         )
-        parser.add_argument("--dry-run", action="store_true", help="Say what would be done, and do nothing.")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Print what would be done, and do nothing."
+        )
         how = parser.add_mutually_exclusive_group()
         how.add_argument("--here", action="store_true", help="Do the work in this process, without workers.")
         how.add_argument("--no-wait", action="store_true", help="Leave it to the workers and do not watch.")
@@ -84,11 +86,11 @@ class Command(BaseCommand):
         noted = sum(self._note(index, order) for index in plain)
         if order in ("", "all", "rebuild"):
             for index in filter(vocabulary.is_wanted, indexes):
-                self.stdout.write(f"{index.name}: the products say {vocabulary.count_anew(index):,} words")
+                self.stdout.write(f"{index.name}: {vocabulary.recount(index):,} words in the vocabulary")
         if not options["here"]:
             self._wake()
         if options["no_wait"]:
-            self.stdout.write("The workers go on by themselves; shopsearch_status shows how far they are.")
+            self.stdout.write("The workers go on by themselves; shopsearch_status shows the progress.")
             return
         watcher = Watcher(command=self, here=options["here"], quiet=options["verbosity"] == 0)
         if plain:
@@ -98,7 +100,7 @@ class Command(BaseCommand):
         self._report_failures(indexes)
 
     def _rebuild(self, index: ImageIndex, order: str) -> Collection | None:
-        """The new collection, begun now or before; None where none is needed, or nothing is indexed yet."""
+        """The new collection, begun now or earlier; None where none is needed, or nothing is indexed yet."""
         live, unfinished = (
             Collection.objects.of(index).live().first(),
             Collection.objects.of(index).unfinished().first(),
@@ -120,14 +122,14 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         why = {False: "", True: " The settings name another model or other filters than it was made for."}
         self.stdout.write(
-            f"{index.name}: {new.name} is filled beside {live.name}, which answers until then."
+            f"{index.name}: {new.name} is being filled beside {live.name}, which answers until then."
             + why[not collections.is_current(index, live)]
         )
         new.refresh_from_db()
         return new
 
     def _each(self, indexes: Sequence[ImageIndex], verb: Callable[[ImageIndex], object]) -> None:
-        """Do it for each index that it can be done for. Raises CommandError where that is none."""
+        """Call ``verb`` for each index. Raises CommandError if it is refused for all of them."""
         refusals = []
         for index in indexes:
             try:
@@ -147,7 +149,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{index.name}: dropped {', '.join(rebuild.prune(index)) or 'nothing'}")
 
     def _note(self, index: ImageIndex, order: str) -> int:
-        """Have the images looked at; returns how many."""
+        """Have the images looked at. Returns how many."""
         if order == "failed":
             noted = Change.objects.note_failed(index)
         elif order == "all" or self._has_lost(index):
@@ -175,7 +177,7 @@ class Command(BaseCommand):
         return found < held
 
     def _wake(self) -> None:
-        """Send the wake-up from this thread: a process that ends at once would take the sending thread with it."""
+        """Send the wake-up from this thread: if the process ends at once, a sending thread would end with it."""
         wake_up = broker.get_wake_up()
         if wake_up.runs_here or not wake_up.has_workers:
             broker.wake()
@@ -183,8 +185,8 @@ class Command(BaseCommand):
         try:
             broker.send()
         except Exception as error:
-            # Whatever the broker's client raises: the work is in the outbox all the same.
-            self.stderr.write(f"The broker is away ({error}); the workers look by themselves after a while.")
+            # Whatever the broker's client raises, the work is in the outbox.
+            self.stderr.write(f"The broker is away ({error}); the workers find the work at their next sweep.")
 
     def _report_failures(self, indexes: list[ImageIndex]) -> None:
         failed = [IndexEntry.objects.of(index).failed() for index in indexes]
@@ -197,7 +199,7 @@ class Command(BaseCommand):
 
 
 def _plan(index: ImageIndex, order: str) -> str:
-    """What would be done, in words."""
+    """A sentence that says what would be done."""
     if order == "failed":
         failed = IndexEntry.objects.of(index).failed().count()
         return f"{images(failed)} that failed would be tried again"
@@ -207,7 +209,7 @@ def _plan(index: ImageIndex, order: str) -> str:
         what = (
             "with the vectors they have"
             if model_space(live.space) == get_embedder().space
-            else "and embedded anew"
+            else "and embedded again"
         )
         return f"{images(count)} would be written to a new collection, {what}"
     if order == "prune":
@@ -220,7 +222,7 @@ def _plan(index: ImageIndex, order: str) -> str:
     if order == "all":
         return (
             f"{images(index.get_queryset().count())} would be looked at, "
-            f"and {sum(1 for _ in gone(index)):,} that are gone forgotten"
+            f"and {sum(1 for _ in gone(index)):,} that are gone would be removed"
         )
     concerned = (
         Collection.objects.of(index).retired().first()

@@ -33,29 +33,29 @@ from shopsearch.threads import within
 MODEL_SECONDS = 30.0
 STORE_SECONDS = 10.0
 BROKER_SECONDS = 4.0
-"""The longest that each is waited for, whatever the deadlines of its client are."""
+"""The longest wait for each of these, whatever the deadlines of its client are."""
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 FAILURES_SHOWN = 3
 Answer = TypeVar("Answer")
 
 
 @dataclass(kw_only=True)
-class Service:
-    """Something that can be away. ``error`` says what is wrong with it, "" where nothing is."""
+class ServiceStatus:
+    """A part that can be away. ``error`` says what is wrong with it, "" where nothing is."""
 
     name: str
     reachable: bool = False
     error: str = ""
 
     def ask(self, question: Callable[[], Answer], seconds: float | None = None) -> Answer | None:
-        """The answer; or None, and the error is kept. With ``seconds``, never waits longer than that."""
+        """The answer; None after an error, which is kept in ``error``. Waits at most ``seconds``, where given."""
         try:
             answer = question() if seconds is None else within(seconds, question)
         except (BackendError, DatabaseError, ImproperlyConfigured, OSError) as error:
             self.error = str(error) or type(error).__name__
             return None
         except Exception as error:
-            # Broker clients raise what they like; whatever it is, the status is to be printed.
+            # Broker clients may raise anything; the status must be printed all the same.
             self.error = f"{type(error).__name__}: {error}"
             return None
         self.reachable = True
@@ -64,18 +64,18 @@ class Service:
 
 @dataclass(kw_only=True)
 class IndexStatus:
-    """One index: its rows of the outbox by state, and its collection. None where that cannot be told."""
+    """One index: its outbox rows by state, and its collection. None where a value is unknown."""
 
     name: str
     states: dict[str, int] | None = None
     oldest_waiting_seconds: int | None = None
     collection: str | None = None
-    """The one that answers; "" before anything was indexed."""
+    """The live collection; "" before anything is indexed."""
     space: str | None = None
     retrieval: str | None = None
-    """What finds its products: hybrid, or vectors."""
+    """How its products are found: hybrid, or vectors."""
     building: list[dict[str, Any]] = field(default_factory=list)
-    """What is filled beside it."""
+    """The collection that is being filled beside the live one, if any."""
     entities: int | None = None
     failures: list[dict[str, str]] = field(default_factory=list)
 
@@ -86,9 +86,9 @@ class Status:
 
     healthy: bool
     model: dict[str, Any]
-    database: Service
-    vector_store: Service
-    broker: Service
+    database: ServiceStatus
+    vector_store: ServiceStatus
+    broker: ServiceStatus
     workers: dict[str, Any]
     indexes: list[IndexStatus]
     problems: list[Problem]
@@ -96,7 +96,9 @@ class Status:
 
 
 class Command(BaseCommand):
-    help = "What is indexed, what waits, what failed and what is away. Exit code 1 when something is wrong."
+    help = (
+        "Print what is indexed, what waits, what failed and what is away. Exit code 1 if something is wrong."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -105,7 +107,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        status = collect()
+        status = read_status()
         if options["json"]:
             self.stdout.write(json.dumps(asdict(status), indent=2))
         else:
@@ -114,12 +116,12 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def collect() -> Status:
-    """Asks every part how it is. Raises nothing when some are away, and ends within seconds."""
+def read_status() -> Status:
+    """Ask every part for its state. Does not raise if some are away, and returns within seconds."""
     indexes = {index.name: IndexStatus(name=index.name) for index in get_indexes()}
-    model = Service(name=settings.EMBEDDER["BACKEND"])
-    store = Service(name=settings.VECTOR_STORE["BACKEND"])
-    database, broker = Service(name=connection.vendor), Service(name="")
+    model = ServiceStatus(name=settings.EMBEDDER["BACKEND"])
+    store = ServiceStatus(name=settings.VECTOR_STORE["BACKEND"])
+    database, broker = ServiceStatus(name=connection.vendor), ServiceStatus(name="")
     database.ask(lambda: _read_database(indexes))
     identity = model.ask(_identify, MODEL_SECONDS) or {"space": None, "dimension": None}
     if model.reachable and database.reachable:
@@ -132,7 +134,7 @@ def collect() -> Status:
         counts = {name: index.states for name, index in indexes.items() if index.states is not None}
         problems = database.ask(lambda: diagnosis.diagnose(ask_store=store.reachable, counts=counts)) or []
     broker.ask(lambda: _ask(broker), BROKER_SECONDS)
-    workers = Service(name=settings.INDEX_QUEUE)
+    workers = ServiceStatus(name=settings.INDEX_QUEUE)
     answering = None
     if broker.reachable:
         answering = workers.ask(lambda: get_wake_up().count_workers(), BROKER_SECONDS)
@@ -160,7 +162,7 @@ def _read_database(indexes: dict[str, IndexStatus]) -> None:
 
 def _read_outbox(indexes: dict[str, IndexStatus]) -> None:
     for name, states in progress.counts().items():
-        # Rows may be left of an index that is no longer registered.
+        # There may be rows left of an index that is no longer registered.
         indexes.setdefault(name, IndexStatus(name=name)).states = states
     for name, since in progress.waiting_since().items():
         indexes[name].oldest_waiting_seconds = max(0, round((timezone.now() - since).total_seconds()))
@@ -209,7 +211,7 @@ def _count_entities(indexes: dict[str, IndexStatus]) -> None:
 
 
 def _how_to_start_it() -> str:
-    """For a store that is to run on this machine, and may not have been started."""
+    """A hint for a store that should run on this machine, and may not have been started."""
     try:
         address = getattr(get_vector_store(), "uri", "")
     except ImproperlyConfigured:
@@ -219,7 +221,7 @@ def _how_to_start_it() -> str:
     return f" Nothing answers at {address}: is `manage.py shopsearch_milvus_lite` running?"
 
 
-def _ask(broker: Service) -> None:
+def _ask(broker: ServiceStatus) -> None:
     wake_up = get_wake_up()
     broker.name = wake_up.name
     wake_up.ask()
@@ -238,8 +240,8 @@ def lines_of(status: Status) -> Iterator[str]:
     elif status.broker.reachable:
         yield from _entry(
             "Workers",
-            f"busy or none on the queue {status.workers['queue']}: none answers, and many can only between two "
-            "batches, or not at all",
+            f"none on the queue {status.workers['queue']}, or busy: none answers, and a solo worker answers only "
+            "between two batches",
         )
     for index in status.indexes:
         yield from ("", index.name)

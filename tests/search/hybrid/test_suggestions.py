@@ -107,7 +107,7 @@ def test_it_follows_titles_and_is_counted_anew_without_what_is_gone(sell):
     kept.save()
     index_everything()
     assert (titles("red"), titles("gree")) == ([], ["Green plate"])
-    vocabulary.count_anew(IMAGES)
+    vocabulary.recount(IMAGES)
     assert set(Suggestion.objects.products().values_list("start", flat=True)) == {
         "green plate",
         "plate | green",
@@ -120,7 +120,7 @@ def test_it_follows_titles_and_is_counted_anew_without_what_is_gone(sell):
         1,
     )
     before = list(Suggestion.objects.order_by("pk").values())
-    vocabulary.count_anew(IMAGES)
+    vocabulary.recount(IMAGES)
     assert list(Suggestion.objects.order_by("pk").values()) == before  # nothing was written
 
 

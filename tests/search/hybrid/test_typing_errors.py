@@ -135,7 +135,7 @@ def test_the_vocabulary_follows_the_shop_and_is_counted_anew():
     found = search("plimsols")
     assert (found.corrected, found.results[0].product.title) == ("", "Plimsols")
     Product.objects.filter(title="Plimsols").delete()
-    assert vocabulary.count_anew(IMAGES) == VocabularyWord.objects.of(IMAGES).count() == 4
+    assert vocabulary.recount(IMAGES) == VocabularyWord.objects.of(IMAGES).count() == 4
     assert dict(VocabularyWord.objects.of(IMAGES).values_list("word", "count"))["boots"] == 2
     spelling.forget()
     assert search("plimsols").corrected == "plimsolls"
@@ -146,7 +146,7 @@ def test_the_vocabulary_follows_the_shop_and_is_counted_anew():
 def test_its_words_are_read_in_the_indexs_language_whichever_is_active(monkeypatch):
     monkeypatch.setattr(type(IMAGES), "get_words", lambda index, product: [f"in {get_language()}"])
     with translation.override("es"):
-        vocabulary.count_anew(IMAGES)
+        vocabulary.recount(IMAGES)
     words = set(VocabularyWord.objects.of(IMAGES).values_list("word", flat=True))
     assert any(word.startswith("en") for word in words)
     assert "es" not in words
@@ -166,10 +166,10 @@ def test_another_process_reads_new_words_before_long(monkeypatch):
 @pytest.mark.usefixtures("shoes")
 def test_where_errors_are_not_corrected_no_word_is_kept_nor_read(settings, django_assert_num_queries):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, "CORRECT_TYPING": False, "SUGGESTIONS": False}
-    assert vocabulary.count_anew(IMAGES) == 0
+    assert vocabulary.recount(IMAGES) == 0
     assert not VocabularyWord.objects.exists()
     with django_assert_num_queries(0):
-        vocabulary.follow(IMAGES, ProductImage.objects.none(), using="default")
+        vocabulary.add(IMAGES, ProductImage.objects.none(), using="default")
 
 
 def test_of_200_typing_errors_in_the_demos_titles_nine_in_ten_are_corrected_and_no_title_is_rewritten():
