@@ -97,10 +97,11 @@ def measured(rule: dict[str, Any], line: dict[str, Any], asked: dict[str, Any]) 
         other_shares[theme] = float((others >= threshold).mean())
     worst = sorted(own_shares, key=own_shares.__getitem__)[:3]
     told = ", ".join(f"{theme} {own_shares[theme]:.0%}/{other_shares[theme]:.1%}" for theme in worst)
+    good = sum(share >= 0.95 and other_shares[theme] <= 0.01 for theme, share in own_shares.items())
     return (
         float(np.mean(list(own_shares.values()))),
         float(np.mean(list(other_shares.values()))),
-        f"worst {told}",
+        f"both aims for {good} of {len(rule)} themes, worst {told}",
     )
 
 
