@@ -25,7 +25,6 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
-from PIL.Image import Image
 from rest_framework.exceptions import APIException, Throttled
 from rest_framework.metadata import SimpleMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -39,7 +38,6 @@ from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
 from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
-from shopsearch.images import decode, normalised
 from shopsearch.search.engine import answer
 from shopsearch.search.examples import Box, Example
 from shopsearch.search.request import SearchAnswer, SearchRequest
@@ -95,11 +93,11 @@ def visit(
         request = replace(request, examples=(picture, *request.examples))
     if request.wants_rerank and not may_rerank(visitor):
         request = replace(request, wants_rerank=False)
-    if request.image is not None and not isinstance(request.image, Image):
+    if any(each.is_encoded for each in request.examples):
         # Likewise: the largest picture takes as long to decode as many searches by words take.
         refuse_if_full(has_picture=True)
         with admitted("decoding"):
-            request = replace(request, image=normalised(decode(request.image)))
+            request = replace(request, examples=tuple(each.decoded() for each in request.examples))
     with admitted(kind):
         answered = answer(request)
         if collect:

@@ -248,9 +248,7 @@ def _known(index: ImageIndex, asked: Sequence[Example]) -> Iterable[KnownExample
     shown = index.get_queryset()
     for each in asked:
         if each.image is not None:
-            picture = each.image if isinstance(each.image, Image) else decode(each.image)
-            part = picture if each.box is None else each.box.cut(picture)
-            yield KnownExample(weight=each.weight, picture=normalised(part))
+            yield KnownExample(weight=each.weight, picture=each.picture())
             continue
         if each.product is not None:
             images = list(index.images_of([each.product], shown)[:MAX_IMAGES])

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from django.utils.translation import gettext as _
+from PIL.Image import Image
 
 from shopsearch.exceptions import QueryError
+from shopsearch.images import decode, normalised
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from shopsearch.types import Vector
 
 MAX_EXAMPLES = 5
@@ -85,6 +85,23 @@ class Example:
     """From -1 to 1; negative: less like this."""
     box: Box | None = None
     """The part of ``image`` that is meant; all of it unless given."""
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the picture has still to be decoded."""
+        return self.image is not None and not isinstance(self.image, Image)
+
+    def decoded(self) -> Example:
+        """The same with a picture that is decoded, cut to its part and made small. Raises ImageError and QueryError."""
+        picture = self.picture()
+        return self if picture is None else replace(self, image=picture, box=None)
+
+    def picture(self) -> Image | None:
+        """``image``, decoded, cut to the part that is meant, and made small. Raises ImageError and QueryError."""
+        if self.image is None:
+            return None
+        picture = self.image if isinstance(self.image, Image) else decode(self.image)
+        return normalised(picture if self.box is None else self.box.cut(picture))
 
     @property
     def is_wanted(self) -> bool:
