@@ -6,8 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from shopsearch.registry import ImageIndex
 from shopsearch.registry.index import follow, labels_of, typed
 from shopsearch.registry.keys import is_storable
 from shopsearch.registry.relations import with_related
-from shopsearch.search.columns import Column, column, finds_its_own_way, narrowed, place_of, products
+from shopsearch.search.columns import Column, Place, column, finds_its_own_way, narrowed, place_of, products
 from shopsearch.types import FilterValue
 
 Condition = AnyOf | Range
@@ -153,42 +153,46 @@ def readings(
 ) -> Readings:
     """The values of these filters, of the products that pass these conditions, or of those with these keys."""
     labels = {name: label for name in names if (label := index.filter_fields[name].label)}
-    with index.in_its_language():
-        read, is_complete = _read(index, names, labels, conditions, among)
-        language = get_language()
-    if labels and get_language() != language:  # what shoppers read is in theirs
-        shown = {each.product: each.labels for each in _read(index, names, labels, conditions, among)[0]}
-        read = [replace(each, labels=shown.get(each.product, each.labels)) for each in read]
-    return Readings(read=read, is_complete=is_complete)
-
-
-def _read(
-    index: ImageIndex,
-    names: Sequence[str],
-    labels: dict[str, str],
-    conditions: Sequence[Condition],
-    among: Collection[str] | None,
-) -> tuple[list[Reading], bool]:
-    """What is read, and whether that is everything."""
     limit = settings.FACET_LIMIT
-    found = narrowed(products(index, among), index, conditions)
-    read = _by_columns(index, found, names, labels, None if among is not None else limit + 1)
-    if read is not None:
-        return (read, True) if among is not None else (read[:limit], len(read) <= limit)
+    with index.in_its_language():
+        found = narrowed(products(index, among), index, conditions)
+    if (
+        read := _by_columns(index, found, names, labels, None if among is not None else limit + 1)
+    ) is not None:
+        return Readings(
+            read=read if among is not None else read[:limit],
+            is_complete=among is not None or len(read) <= limit,
+        )
     images = with_related(index, index.get_queryset().order_by("pk"))
     if conditions or among is not None:
         images = images.alias(shopsearch_product=index.product_key)
         images = images.filter(shopsearch_product__in=found.values("pk"))
-    read = []
-    count = 0
-    for count, image in enumerate(images[: limit + 1].iterator(chunk_size=1_000), start=1):
+    with index.in_its_language():
+        each_read = list(_by_images(index, images[: limit + 1], names, labels))
+        language = get_language()
+    if labels and get_language() != language:  # what shoppers read is in theirs
+        shown = {product: each for product, _, each in _by_images(index, images[: limit + 1], (), labels)}
+        each_read = [(product, values, shown.get(product, own)) for product, values, own in each_read]
+    read = [
+        Reading(
+            product=product,
+            values=values,
+            labels={name: labels_of(values.get(name), label) for name, label in shown_as.items()},
+        )
+        for product, values, shown_as in each_read[:limit]
+    ]
+    return Readings(read=read, is_complete=len(each_read) <= limit)
+
+
+def _by_images(
+    index: ImageIndex, images: QuerySet[Any], names: Sequence[str], labels: dict[str, str]
+) -> Iterator[tuple[object, dict[str, FilterValue | None], dict[str, Any]]]:
+    """Of each image its product's key, the values of these filters, and what is at the end of the labels' paths."""
+    for image in images.iterator(chunk_size=1_000):
         product = index.get_product(image)
-        if product is None or count > limit:
-            continue
-        values = (_known(index.filter_values, image) or {}) if names else {}
-        shown = {name: labels_of(values.get(name), follow(product, path)) for name, path in labels.items()}
-        read.append(Reading(product=product.pk, values=values, labels=shown))
-    return read, count <= limit
+        if product is not None:
+            values = (_known(index.filter_values, image) or {}) if names else {}
+            yield product.pk, values, {name: follow(product, path) for name, path in labels.items()}
 
 
 def _by_columns(
@@ -208,53 +212,63 @@ def _by_columns(
     paths = {name: fields[name].source or name for name in names}
     places = {name: place_of(index, path) for name, path in paths.items() if isinstance(path, str)}
     shown = {name: place_of(index, path) for name, path in labels.items()}
-    asked: dict[str, Any] = {}
-    texts: dict[str, list[Any]] = {}
+    values: dict[str, Any] = {}
+    texts: list[str] = []
     for name in names:
         place, label = places.get(name), shown.get(name)
         if place is None or (name in labels and label is None):
             return None
-        terms = [F(each.lookup) for each in (place, label) if each]
         if not place.is_several:
             if label and label.is_several:
                 return None
-            asked |= {
-                f"shopsearch_{kind}_{name}": term
-                for kind, term in zip(("value", "label"), terms, strict=False)
-            }
+            values[f"shopsearch_value_{name}"] = F(place.lookup)
             continue
         known = column(index, name)
         if known is None or limit:
             return None
         if known.kind == "strings":
-            texts[name] = terms
+            texts.append(name)
         else:
-            asked[f"shopsearch_value_{name}"] = known.expression
-    several = {name: _texts_by_product(found, terms) for name, terms in texts.items()}
+            values[f"shopsearch_value_{name}"] = known.expression
+    # By F, and labels in the shopper's language: django-modeltranslation puts a language's column in its place.
+    named = {
+        f"shopsearch_label_{name}": F(each.lookup)
+        for name, each in shown.items()
+        if each and name not in texts
+    }
+    with index.in_its_language():
+        rows = found.order_by("pk").annotate(**values)
+    several = {name: _texts_by_product(index, found, places[name], shown.get(name)) for name in texts}
     read = []
-    for row in found.order_by("pk").annotate(**asked).values("pk", *asked)[:limit]:
+    for row in rows.annotate(**named).values("pk", *values, *named)[:limit]:
         product = row["pk"]
-        values: dict[str, FilterValue | None] = {}
-        named: dict[str, dict[object, str]] = {}
+        own: dict[str, FilterValue | None] = {}
+        labelled: dict[str, dict[object, str]] = {}
         for name in names:
             if name in several:
-                own = several[name].get(product, {})
-                values[name], named[name] = tuple(own), dict(own.items())
+                those = several[name].get(product, {})
+                own[name], labelled[name] = tuple(those), dict(those.items())
                 continue
-            value = values[name] = _known(typed, fields[name].kind, row[f"shopsearch_value_{name}"])
+            value = own[name] = _known(typed, fields[name].kind, row[f"shopsearch_value_{name}"])
             if name in labels:
-                named[name] = {value: str(row[f"shopsearch_label_{name}"] or "")}
-        read.append(Reading(product=product, values=values, labels=named))
+                labelled[name] = {value: str(row[f"shopsearch_label_{name}"] or "")}
+        read.append(Reading(product=product, values=own, labels=labelled))
     return read
 
 
-def _texts_by_product(found: QuerySet[Any], terms: Sequence[F]) -> dict[object, dict[str, str]]:
+def _texts_by_product(
+    index: ImageIndex, found: QuerySet[Any], text: Place | None, label: Place | None
+) -> dict[object, dict[str, str]]:
     """By product the texts on its rows, each with its label."""
-    asked = {f"shopsearch_{place}": term for place, term in enumerate(terms)}
     texts: defaultdict[object, dict[str, str]] = defaultdict(dict)
-    for product, text, *label in found.annotate(**asked).values_list("pk", *asked):
-        if text is not None:
-            texts[product][text] = str(label[0] or "") if label else ""
+    if text is None:
+        return texts
+    with index.in_its_language():
+        rows = found.annotate(shopsearch_text=F(text.lookup))
+    rows = rows.annotate(shopsearch_label=F(label.lookup if label else text.lookup))
+    for product, value, name in rows.values_list("pk", "shopsearch_text", "shopsearch_label"):
+        if value is not None:
+            texts[product][value] = str(name or "") if label else ""
     return texts
 
 
