@@ -1,4 +1,7 @@
-"""What a shop does to its products and pictures, by chance: every way there is to change what should be found."""
+"""What a shop does to its products and pictures, by chance: every way there is to change what should be found.
+
+What sends no signal is noted in the same transaction, as the how-to says: an import may die in between.
+"""
 
 import io
 
@@ -120,8 +123,9 @@ class Keeper:
 
     def reprice_by_query(self):
         chosen = self.some_of(Product.objects)
-        Product.objects.filter(pk__in=chosen).update(price=self.dice.randrange(PRICES))
-        reindex(ProductImage.objects.filter(product__in=chosen))
+        with transaction.atomic():
+            Product.objects.filter(pk__in=chosen).update(price=self.dice.randrange(PRICES))
+            reindex(ProductImage.objects.filter(product__in=chosen))
 
     def hide_or_show(self):
         if changed := self.one_of(Product):
@@ -181,8 +185,9 @@ class Keeper:
             made = [ProductImage(product=owner, image=self.file()) for _ in range(self.dice.randint(1, 4))]
             for image in made:
                 image.image.save("picture.png", image.image.file, save=False)
-            ProductImage.objects.bulk_create(made)
-            reindex(ProductImage.objects.filter(pk__in=[image.pk for image in made]))
+            with transaction.atomic():
+                ProductImage.objects.bulk_create(made)
+                reindex(ProductImage.objects.filter(pk__in=[image.pk for image in made]))
 
     def bulk_update(self):
         changed = list(ProductImage.objects.filter(pk__in=self.some_of(ProductImage.objects)))
@@ -190,8 +195,9 @@ class Keeper:
         for image in changed:
             image.product = owner
         if changed and owner:
-            ProductImage.objects.bulk_update(changed, ["product"])
-            reindex(ProductImage.objects.filter(pk__in=[image.pk for image in changed]))
+            with transaction.atomic():
+                ProductImage.objects.bulk_update(changed, ["product"])
+                reindex(ProductImage.objects.filter(pk__in=[image.pk for image in changed]))
 
     def artwork(self):
         """Its key is its code, so one that was deleted may return."""

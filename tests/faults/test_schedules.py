@@ -29,6 +29,8 @@ def choose(settings):
             "FORMER_EMBEDDER": {"BACKEND": former},
             "VECTOR_STORE": {"BACKEND": "tests.faults.stand_ins.FaultyStore"},
             "BATCH_SIZE": 4,
+            # So long that only the schedule's dice end or renew a lease: a slow machine plays the same story.
+            "LEASE_SECONDS": 86_400,
         }
 
     return choose
