@@ -156,7 +156,7 @@ def report(options: argparse.Namespace) -> None:
     print(f"{options.database}, {options.requests:,} requests, {found / len(texts):.0%} with products; ms")
     if connection.vendor == "postgresql":
         whole = [own + server for own, server in zip(processors, answered, strict=True)]
-        told("processor, with the server's (to 10 ms)", whole)
+        told("processor, with the server's", whole)
     told("processor, of the web process", processors)
     told("wall clock", walls)
     worst = sorted(zip(processors, texts, strict=True))[-3:]
