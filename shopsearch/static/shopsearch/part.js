@@ -5,7 +5,7 @@
 
 const LEAST = 0.05; // of a side
 const STEP = 0.02;
-const LONGEST_SIDE = 1000; // pixels of the canvas
+const LONGEST_SIDE = 1000; // of the canvas, in pixels
 const PAUSE = 600; // milliseconds without a key before the part is said
 const SIDES = ["left", "top", "width", "height"];
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -60,7 +60,7 @@ async function open(dialog) {
   } catch {
     return; // a format that only the server reads
   }
-  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+  const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height); // a small picture is shown large
   const canvas = dialog.querySelector("canvas");
   [canvas.width, canvas.height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
