@@ -3,6 +3,7 @@
 # make test-services  with real servers and a browser, and what the bundled model finds
 # make test-nightly   what takes long: a thousand schedules of faults, and tests marked nightly
 # make test-matrix    Django 5.2 to 6.1 on every Python that is found
+# make test-newest    of it the newest pair and the tests that meet most of Django, as CI does
 # make lint   ruff, mypy, imports, requirements, bandit     make clean  forget the environment and the demo's data
 # make bench  every figure of docs/performance.md, on a machine that does nothing else; ARGS=--quick: five minutes
 # make docs   the pages of docs/ as a site, their links checked
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: demo bench docs demo-data demo-photos reference test test-services test-nightly test-matrix test-shuffled test-faults lint audit train clean system
+.PHONY: demo bench docs demo-data demo-photos reference test test-services test-nightly test-matrix test-newest test-shuffled test-faults lint audit train clean system
 
 demo: $(VENV)/.pip
 	@$(MAKE) -s -j2 $(VENV)/.demo .var/.drawn
@@ -87,6 +88,18 @@ PYENV := $(wildcard $(HOME)/.pyenv/versions/3.1*/bin/python3)
 
 test-matrix: $(VENV)/.dev
 	$(BIN)/tox run $(if $(PYENV),--discover $(PYENV)) $(ARGS)
+
+# Of that, what CI runs: the newest pair, where its Python is found, and the tests that meet most of Django.
+# Half a minute of a processor. ARGS=--notest installs only.
+NEWEST := py313-django61
+NEWEST_TESTS := tests/checks tests/broker tests/test_models.py tests/projects/test_settings.py \
+	tests/projects/test_addresses.py tests/registry/test_registry.py tests/indexing/test_outbox.py \
+	tests/indexing/test_receivers.py tests/api/test_search.py tests/admin/test_overview.py
+
+test-newest: $(VENV)/.dev
+	$(if $(findstring /3.13,$(PYENV))$(shell command -v python3.13),\
+		$(BIN)/tox run $(if $(PYENV),--discover $(PYENV)) -e $(NEWEST) $(ARGS) -- -n 1 $(NEWEST_TESTS),\
+		@echo "No Python 3.13 is found, so the newest pair is not tested.")
 
 # The same tests in another order and with other examples each time: finds what leans on an earlier test or on luck.
 test-shuffled: $(VENV)/.dev
