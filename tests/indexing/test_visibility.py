@@ -113,5 +113,5 @@ def test_an_index_that_cannot_tell_keeps_no_other_from_being_swept(clock, monkey
 
 
 def test_an_index_that_says_nothing_of_time_is_not_looked_at(monkeypatch):
-    monkeypatch.setattr(visibility, "note", lambda index: pytest.fail("looked"))
+    monkeypatch.setattr(visibility, "note_differences", lambda index: pytest.fail("looked"))
     assert visibility.note_due() is None
