@@ -28,6 +28,7 @@ INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "tests.shop"]
 del SHOPSEARCH_PRODUCT_MODEL
 """
 SESSION = """
+import os
 import django; django.setup()
 from django.core.management import call_command
 from shopsearch import registry
@@ -35,7 +36,8 @@ from shopsearch.indexing import batch
 from shopsearch.search import search
 import tests.services.celery
 call_command("check", "--fail-level", "WARNING", "--tag", "shopsearch")
-call_command("migrate", run_syncdb=True, verbosity=0)
+call_command("makemigrations", os.environ["SHOP"], verbosity=0)
+call_command("migrate", verbosity=0)
 
 def index_everything():
     for _ in batch.index_pending():
@@ -79,6 +81,7 @@ def live(folder, app, session, settings):
             **os.environ,
             "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
             "DJANGO_SETTINGS_MODULE": "shop_settings",
+            "SHOP": app,
         },
         capture_output=True,
         text=True,
