@@ -15,6 +15,7 @@ from shopsearch.api.access import QUEUE, Places, admitted
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import Busy, EmbedderError
 from shopsearch.models import Rerank
+from shopsearch.search import examples
 from shopsearch.testing import ColourEmbedder
 from shopsearch.types import Query
 from tests.services.waiting import wait_until
@@ -118,7 +119,7 @@ def test_pictures_that_are_being_decoded_keep_other_pictures_waiting_and_no_word
 @pytest.mark.django_db
 def test_no_picture_is_decoded_that_would_be_turned_away_afterwards(client, monkeypatch):
     decoded = []
-    monkeypatch.setattr(access, "decode", lambda *args: decoded.append(True))
+    monkeypatch.setattr(examples, "decode", lambda *args: decoded.append(True))
     monkeypatch.setattr(access, "QUEUE", 0)
     with admitted("image"), admitted("image"):
         assert is_busy(search(client, API, "image"))

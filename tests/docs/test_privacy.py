@@ -28,7 +28,7 @@ from shopsearch import tasks
 from shopsearch.embedders.remote.queue import QueryQueue
 from shopsearch.evaluation import query_log
 from shopsearch.models import EvaluationQuery, Judgement, Rerank
-from shopsearch.search import engine, reranking
+from shopsearch.search import engine, examples, reranking
 from shopsearch.telemetry import metrics
 from tests import ROOT
 from tests.hostile.pictures import noise, saved
@@ -76,13 +76,13 @@ def test_an_uploaded_picture_is_gone_when_the_request_ends(shop, client, tmp_pat
     shop.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
     large = saved(Image.effect_noise((1200, 1000), 90).convert("RGB"), "PNG")
     assert len(large) > shop.FILE_UPLOAD_MAX_MEMORY_SIZE
-    seen, normalised = [], engine.normalised
+    seen, normalised = [], examples.normalised
 
     def look(picture):
         seen.append(list(tmp_path.iterdir()))
         return normalised(picture)
 
-    monkeypatch.setattr(engine, "normalised", look)
+    monkeypatch.setattr(examples, "normalised", look)
     ask(client, large)
     ask(client, large, at="/search/")
     assert any(seen), "meanwhile it lay in a file"
@@ -180,7 +180,7 @@ def test_receipts_go_after_their_days_or_all_at_once(shop, client):
     assert Rerank.objects.count() == 2
     said = purged("--all")
     assert "receipts of reranks 1" in said
-    assert "under way: 1" in said
+    assert "running: 1" in said
     Rerank.objects.update(deadline_at=Now() - timedelta(seconds=1), created_at=Now() - timedelta(days=31))
     tasks.sweep()
     assert Rerank.objects.count() == 0

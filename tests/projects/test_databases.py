@@ -68,7 +68,7 @@ def test_a_router_that_forgets_search_is_E008_and_fails_no_save(settings, second
     assert named.keys() == {ProductImage, PosterImage, Artwork}
     assert "the router keeps shopsearch's tables out of 'second'" in named[PosterImage].msg
     assert (
-        "shop.Product is written to 'second', and shopsearch.ProductImage to 'default'"
+        "shop.Product is written to 'second', but shopsearch.ProductImage to 'default'"
         in named[ProductImage].msg
     )
     for message in named.values():
