@@ -493,5 +493,10 @@ def test_a_rule_says_whether_it_is_in_force_and_if_not_why(shop):
     shown.image.name = "another.png"
     shown.save()
     assert made.state == "without vectors"
+    made.filters = "colour=red"
+    assert made.state == "undeclared"
+    made.filters, made.index = "", "gone"
+    assert made.state == "undeclared"
+    made.index = INDEX.name
     made.actions.all().delete()
     assert made.state == "without actions"
