@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from django.db import IntegrityError
 
 from shopsearch import images
 from shopsearch.backends import embedder_of, get_vector_store
@@ -31,8 +34,8 @@ def has_work() -> bool:
 def embed() -> None:
     """Embed what lacks a vector, drop what no collection needs, and take thresholds along to a new model.
 
-    A file that cannot be used is told on its row and not tried again until it is replaced. While a backend is away this
-    is logged, and the next sweep tries again.
+    A file that cannot be used is told on its row and not tried again until it is replaced. While a backend or the
+    storage is away this is logged, and the next sweep tries again.
     """
     try:
         for picture, spaces in list(_missing()):
@@ -41,9 +44,10 @@ def embed() -> None:
             held = Collection.objects.filter(index=rule.index).values_list("space", flat=True)
             RuleVector.objects.filter(picture__rule=rule).exclude(space__in=list(held)).delete()
         for rule, old, new in list(_left_behind()):
-            rule.threshold = _carried_over(rule, old, new)
-            rule.threshold_space = new.space
-            rule.save(update_fields=["threshold", "threshold_space"])
+            threshold = _carried_over(rule, old, new)
+            # Not of one that staff have set or deleted meanwhile.
+            left = Rule.objects.filter(pk=rule.pk, threshold_space=old.space, threshold=rule.threshold)
+            left.update(threshold=threshold, threshold_space=new.space)
     except BackendError as error:
         logger.warning("The pictures of rules wait: %s", error)
 
@@ -77,20 +81,37 @@ def _missing() -> Iterator[tuple[RulePicture, set[str]]]:
 def _embed(picture: RulePicture, spaces: set[str]) -> None:
     try:
         with picture.image.open("rb") as file:
-            query = Query(image=images.decode(file.read(settings.MAX_IMAGE_BYTES + 1)))
-        for space in spaces:
-            [vector] = embedder_of(space).embed([query])  # type: ignore[union-attr]
+            content = file.read(settings.MAX_IMAGE_BYTES + 1)
+    except AWAY:
+        raise
+    except (FileNotFoundError, ValueError) as error:  # no file, or no name of one
+        _refuse(picture, error)
+        return
+    except Exception as error:  # a remote storage's client may raise anything, and it may pass
+        logger.warning("The picture %s of the rule %s cannot be read now: %s", picture, picture.rule, error)
+        return
+    try:
+        query = Query(image=images.decode(content))
+        vectors = {space: embedder_of(space).embed([query])[0] for space in spaces}  # type: ignore[union-attr]
+    except AWAY:
+        raise
+    except Exception as error:  # a file or a model's code: whatever it is, it comes again with the same file
+        _refuse(picture, error)
+        return
+    with suppress(IntegrityError):  # staff have deleted the picture meanwhile
+        for space, vector in vectors.items():
             RuleVector.objects.update_or_create(
                 picture=picture,
                 space=space,
                 defaults={"file": picture.image.name or "", "numbers": vector.astype("<f4").tobytes()},
             )
-    except AWAY:
-        raise
-    except Exception as error:  # a file or a model's code: whatever it is, it comes again with the same file
-        logger.warning("The picture %s of the rule %s has no vector: %s", picture, picture.rule, error)
-        picture.error, picture.error_of = str(error) or type(error).__name__, picture.image.name or ""
-        picture.save(update_fields=["error", "error_of"])
+
+
+def _refuse(picture: RulePicture, error: Exception) -> None:
+    logger.warning("The picture %s of the rule %s has no vector: %s", picture, picture.rule, error)
+    RulePicture.objects.filter(pk=picture.pk).update(
+        error=str(error) or type(error).__name__, error_of=picture.image.name or ""
+    )
 
 
 def _left_behind() -> Iterator[tuple[Rule, Collection, Collection]]:

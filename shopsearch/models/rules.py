@@ -43,6 +43,7 @@ class Rule(models.Model):
         OFF = "off", _("off")
         PLANNED = "planned", _("not yet valid")
         EXPIRED = "expired", _("expired")
+        UNDECLARED = "undeclared", _("its index or a filter is not declared any more")
         WITHOUT_ACTIONS = "without actions", _("has no actions")
         WITHOUT_PICTURES = "without pictures", _("waiting for pictures")
         WITHOUT_VECTORS = "without vectors", _("waiting for vectors")
@@ -131,6 +132,15 @@ class Rule(models.Model):
         parsed = parse(values, found.filter_types if found else {})
         return tuple(each for each in conditions(parsed) if isinstance(each, AnyOf))
 
+    @property
+    def is_declared(self) -> bool:
+        """Whether the shop still declares its index and its filters; a rule without them fires for nothing."""
+        try:
+            _checked = self.conditions
+        except FilterError:
+            return False
+        return registry.find_index(self.index) is not None
+
     def look_in(self, space: str) -> Vector | None:
         """What its pictures look like together: their mean vector. None unless all have one and it is by looks.
 
@@ -179,6 +189,8 @@ class Rule(models.Model):
             return self.State.OFF
         if self.valid_until and self.valid_until <= now:
             return self.State.EXPIRED
+        if not self.is_declared:
+            return self.State.UNDECLARED
         if not self.actions.all():
             return self.State.WITHOUT_ACTIONS
         if self.is_by_looks:
@@ -338,6 +350,7 @@ class RuleVector(models.Model):
 
 def is_allowed(address: str) -> bool:
     """Whether a rule may lead there: a page of this shop, or an address on a host of SHOPSEARCH["RULE_HOSTS"]."""
-    if not address.startswith(("/", "http://", "https://")):
+    # A line break cannot be in a header, and browsers pass over such characters: "/\t/other.example" is another site.
+    if not (address.isprintable() and address.startswith(("/", "http://", "https://"))):
         return False
     return url_has_allowed_host_and_scheme(address, allowed_hosts=set(settings.RULE_HOSTS))

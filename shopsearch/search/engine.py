@@ -346,13 +346,13 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None,
             found = retrieval.products(lists, wanted=sought, without=own | effect.hidden)
             if is_diversified:
                 found = _diversified(found, collection)
+            unfiltered = lists if asked.condition is None else HitLists(replace(target, condition=None))
             among = None
             if asked.facets is not None and found.has_match:
-                is_whole = asked.condition is None
-                among = result_set(lists if is_whole else HitLists(replace(target, condition=None)))
+                among = result_set(unfiltered, own)
             if effect.moves:
                 found = rules.applied(lists, found, effect, wanted=wanted, sought=sought, without=own)
-                among = rules.counted(among, effect)
+                among = rules.counted(among, unfiltered, effect, without=own)
             return found, weak_below, among, fired
         except Replaced:
             continue

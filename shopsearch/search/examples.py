@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -140,7 +139,7 @@ def check(examples: Sequence[Example]) -> None:
         given = [part for part in (each.image, each.product, each.image_id) if part is not None]
         if len(given) != 1:
             raise QueryError("An example is either a picture, a product, or an image of the shop.")
-        if not (math.isfinite(each.weight) and 0 < abs(each.weight) <= 1):
+        if not 0 < abs(each.weight) <= 1:  # nor is NaN
             raise QueryError("An example's weight is a number from -1 to 1, but not 0.")
         if each.box is not None and each.image is None:
             raise QueryError("Only a picture that is sent has a box; products of the shop count as a whole.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Kept(Generic[Key, Value]):
         self._lock = Lock()
         self._values: dict[Key, _Read[Value]] = {}
         setting_changed.connect(self.forget)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
 
     def get(self, key: Key) -> Value:
         """The value; raises what reading raises, and then keeps what there was."""
@@ -49,6 +52,9 @@ class Kept(Generic[Key, Value]):
 
     def _is_fresh(self, known: _Read[Value]) -> bool:
         return time.monotonic() < known.at + self._seconds()
+
+    def _after_fork(self) -> None:
+        self._lock = Lock()  # a thread that is not in the child may hold the parent's
 
     def forget(self, **kwargs: Any) -> None:
         """Read anew at the next search; happens by itself when SHOPSEARCH is overridden in a test."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from shopsearch.conf import settings
@@ -18,8 +19,9 @@ class ResultSet:
     """Else there are more: only SHOPSEARCH["MAX_RESULTS"] images were looked at by vector, and as many by words."""
 
 
-def result_set(lists: HitLists) -> ResultSet | None:
-    """The products that match, whatever filters are chosen: give the lists of a target without a condition.
+def result_set(lists: HitLists, without: Collection[object] = ()) -> ResultSet | None:
+    """The products that match, whatever filters are chosen, except those with the keys ``without``: give the lists of a
+    target without a condition.
 
     None where scores are not calibrated or everything is a weak match: then there is no such set. Raises Replaced and
     VectorStoreError.
@@ -31,6 +33,9 @@ def result_set(lists: HitLists) -> ResultSet | None:
     by_vectors = lists.by_vectors.first(most, until=target.is_weak)
     by_words = lists.by_words.first(most) if target.terms else []
     found = lists.wanted([*by_vectors, *by_words])
-    products = frozenset(hit.product_id for hit in found if lists.is_match(hit))
+    left_out = set(map(str, without))
+    products = frozenset(
+        hit.product_id for hit in found if hit.product_id not in left_out and lists.is_match(hit)
+    )
     is_whole = len(by_vectors) < most or target.is_weak(by_vectors[-1])
     return ResultSet(products=products, is_complete=is_whole and len(by_words) < most) if products else None

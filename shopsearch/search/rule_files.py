@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -45,7 +45,7 @@ def rules_of(content: bytes) -> list[tuple[Rule, list[RuleAction]]]:
                 )
                 action.full_clean(exclude=["rule"])
                 actions.append(action)
-        except (ValidationError, ValueError) as error:
+        except (ValidationError, ValueError, OverflowError) as error:
             problem = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
             raise Unusable(_("Line %(line)s: %(problem)s") % {"line": number, "problem": problem}) from error
     return [(rule, actions) for rule, actions, _line in found.values()]
@@ -123,7 +123,8 @@ def _moment(text: str) -> datetime | None:
     moment = parse_datetime(text)
     if moment is None:
         raise ValueError(_("%(text)r is no date and time, such as 2026-11-27 08:00.") % {"text": text})
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return aware.astimezone(UTC)  # raises OverflowError for what no database takes
 
 
 def _written(moment: datetime | None) -> str:

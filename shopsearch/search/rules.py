@@ -271,12 +271,17 @@ def applied(
     )
 
 
-def counted(among: ResultSet | None, effect: Effect) -> ResultSet | None:
-    """The result set that facets and the number of results count, as the rules want it."""
+def counted(
+    among: ResultSet | None, lists: HitLists, effect: Effect, *, without: Collection[Any]
+) -> ResultSet | None:
+    """The result set that facets and the number of results count, as the rules want it.
+
+    ``lists`` are those that it was made of.
+    """
     if among is None:
         return None
-    products = among.products - set(map(str, effect.hidden)) | set(map(str, effect.pins))
-    return replace(among, products=products)
+    pinned = set(map(str, effect.pins)) - set(map(str, without)) - lists.unwanted
+    return replace(among, products=among.products - set(map(str, effect.hidden)) | pinned)
 
 
 def pinned_hits(

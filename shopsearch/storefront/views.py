@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
+from django.utils.encoding import iri_to_uri
 from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -95,7 +96,8 @@ class SearchPage(View):
                     raise QueryError(_("That product is no longer in the shop. Search for something else."))
                 if query.redirect and not by_script:  # which follows it by itself
                     return HttpResponse(
-                        status=302, headers={"Location": query.redirect, "Cache-Control": "no-store"}
+                        status=302,
+                        headers={"Location": iri_to_uri(query.redirect), "Cache-Control": "no-store"},
                     )
                 return self.shown(request, query)
         except Throttled as error:

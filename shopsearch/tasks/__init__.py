@@ -125,9 +125,10 @@ def sweep() -> float | None:
     upcoming = None
     try:
         upcoming = visibility.note_due()
-        if rebuild.advance() or outbox.has_due() or rule_pictures.has_work():
+        is_due = rebuild.advance() or outbox.has_due()
+        if is_due or rule_pictures.has_work():
             broker.wake()
-        elif any(calibrator.uncalibrated()):
+        if not is_due and any(calibrator.uncalibrated()):
             broker.wake_calibrator()
         reranking.expire()
         if reranking.has_queued():

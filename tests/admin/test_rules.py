@@ -159,6 +159,8 @@ def test_rules_are_imported_whole_or_not_at_all_and_exported(staff, mugs):
     page = client.post(f"{ADDRESS}import/", csv(wrong.encode())).content.decode()
     assert "Line 3: The shop has no such product: 999." in page
     assert Rule.objects.count() == 1
+    late = f"{head}Sale,{INDEX},yes,0,,9999-12-31T23:59:59-12:00,any,,,,banner,,,20 % off,/sale/\r\n"
+    assert "Line 2: " in client.post(f"{ADDRESS}import/", csv(late.encode())).content.decode()
     sale = f'Sale,{INDEX},no,5,2026-11-27 08:00:00+00:00,,contains,"sale, deals",en,category=mugs'
     reds = f"reds,{INDEX},yes,0,,,looks,,,,hide,{red},,,\r\n"
     right = f"{head}{sale},banner,,,20 % off,/sale/\r\n{sale},pin,{red},3,,\r\n{reds}"

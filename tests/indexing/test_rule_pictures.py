@@ -1,6 +1,7 @@
 """The pictures of rules by looks: embedded by workers, by space, and taken along to a new model."""
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from PIL import Image
@@ -108,3 +109,27 @@ def test_a_new_model_embeds_the_pictures_anew_before_it_goes_live_and_takes_the_
     rebuild.prune(INDEX)
     tasks.index()
     assert [each.space for each in RuleVector.objects.all()] == [live().space]
+
+
+@pytest.mark.django_db(transaction=True)  # the database refuses at the commit
+@pytest.mark.parametrize("gone", [Rule, RulePicture])
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_deleted_while_a_worker_looks_at_it_is_no_error(rule, monkeypatch, gone, fails):
+    embed = type(get_embedder()).embed
+
+    def deleting(self, queries):
+        gone.objects.all().delete()
+        return None if fails else embed(self, queries)
+
+    monkeypatch.setattr(type(get_embedder()), "embed", deleting)
+    rule_pictures.embed()
+    assert not RulePicture.objects.exists()
+    assert not RuleVector.objects.exists()
+
+
+def test_a_picture_is_tried_again_when_the_storage_is_back(rule):
+    with patch("django.core.files.storage.FileSystemStorage._open", side_effect=ConnectionError("away")):
+        rule_pictures.embed()
+    assert rule_pictures.has_work()
+    rule_pictures.embed()
+    assert RuleVector.objects.exists()

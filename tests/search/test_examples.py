@@ -283,6 +283,8 @@ def test_the_api_cuts_the_part_of_a_picture(client, shop):
         ({"examples": '[{"product": [1]}]'}, "ids"),
         ({"examples": '[{"product": 1, "weight": "1"}]'}, "weight"),
         ({"examples": '[{"product": 1, "weight": NaN}]'}, "weight"),
+        ({"examples": '[{"product": 1, "weight": 1e999}]'}, "weight"),
+        ({"examples": f'[{{"product": 1, "weight": -{10**400}}}]'}, "weight"),
         ({"like": ["1"] * 6}, "at most 5"),
         ({"unlike": "1"}, "what you look for"),
         ({"q": "red", "box": "0,0,1,1"}, "send the picture"),

@@ -1,5 +1,7 @@
 """What a process keeps of the database for some seconds."""
 
+import os
+import signal
 from threading import Event, Thread
 
 import pytest
@@ -62,3 +64,27 @@ def test_while_one_thread_reads_anew_others_go_on_with_what_there_was():
     thread.join()
     seconds[0] = 60
     assert kept.get("a") == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_process_that_is_forked_while_a_thread_reads_reads_by_itself():
+    parent, reads, may_end = os.getpid(), Event(), Event()
+
+    def reading(key, before):
+        if os.getpid() == parent:
+            reads.set()
+            assert may_end.wait(30)
+        return "read"
+
+    kept = Kept(reading, lambda: 60)
+    thread = Thread(target=kept.get, args=["a"])
+    thread.start()
+    assert reads.wait(30)
+    child = os.fork()
+    if not child:
+        signal.alarm(10)  # ends a child that waits for ever
+        os._exit(kept.get("a") != "read")
+    assert os.waitpid(child, 0)[1] == 0
+    may_end.set()
+    thread.join()

@@ -255,6 +255,19 @@ def test_hidden_and_pinned_products_are_counted_as_they_are_shown(shop):
     assert mugs.count == counted.facets[0].values[0].count - 1
 
 
+@pytest.mark.parametrize("weight", [1, -1])
+def test_a_pinned_example_is_not_among_the_results_and_is_not_counted(shop, weight):
+    rule(on("pin", shop["plate"]))
+    with patch("shopsearch.search.calibration.weak_below", return_value=-1.0):
+        found = answer(
+            SearchRequest(
+                text="red", examples=[Example(product=shop["plate"].pk, weight=weight)], facets=[], limit=48
+            )
+        )
+    assert "plate" not in titles(found)
+    assert found.number.value == len(found.results)
+
+
 def test_an_order_that_the_shopper_chose_stays_and_hidden_products_stay_hidden(shop):
     rule(on("pin", shop["plate"]), on("hide", shop["mug 7"]))
     assert titles(search("red", sort="-price", limit=3)) == ["plate", "mug 6", "mug 5"]
@@ -480,5 +493,10 @@ def test_a_rule_says_whether_it_is_in_force_and_if_not_why(shop):
     shown.image.name = "another.png"
     shown.save()
     assert made.state == "without vectors"
+    made.filters = "colour=red"
+    assert made.state == "undeclared"
+    made.filters, made.index = "", "gone"
+    assert made.state == "undeclared"
+    made.index = INDEX.name
     made.actions.all().delete()
     assert made.state == "without actions"

@@ -54,6 +54,20 @@ def test_rules_that_lead_from_search_to_search_make_no_circle(client):
     assert client.get(response["Location"]).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("address", "location"),
+    [
+        ("/cafés/?q=東京", "/caf%C3%A9s/?q=%E6%9D%B1%E4%BA%AC"),
+        ("/a\r\nSet-Cookie: b", None),
+        ("/\t/other.example", None),
+    ],
+)
+def test_an_address_is_written_as_a_header_may_have_it_or_not_at_all(client, address, location):
+    rule("mug", kind="redirect", address=address)
+    response = client.get("/search/?q=mug")
+    assert (response.status_code, response.get("Location")) == (302 if location else 200, location)
+
+
 def test_no_shopper_is_led_to_another_site(client):
     rule("mug", kind="redirect", address="https://elsewhere.example/")
     assert client.get("/search/?q=mug").status_code == 200
