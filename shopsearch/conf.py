@@ -155,7 +155,7 @@ class Defaults:
     # Who may use the REST API: dotted paths of REST framework classes.
     AUTHENTICATION_CLASSES: Sequence[str] = ()
     PERMISSION_CLASSES: Sequence[str] = ("rest_framework.permissions.AllowAny",)
-    # How often a visitor may search, in DRF's notation; {"search": ..., "image": ..., "rerank": ...} for one each.
+    # How often a visitor may search, in DRF's notation; {"search": ..., "suggest": ..., ...} for one each.
     THROTTLE_RATE: str | Mapping[str, str | None] | None = "120/min"
     # How many searches a process answers at once, and how many of them by picture.
     MAX_SEARCHES: int = 2

@@ -13,6 +13,7 @@ from shopsearch import FilterField, ImageIndex, register
 from shopsearch.models import ProductImage
 
 from .models import Product
+from .templatetags.shop import price
 from .thumbnails import thumbnail_url
 
 SWATCHES = {
@@ -47,7 +48,7 @@ class ProductImageIndex(ImageIndex):
 
     def describe(self, product: Product, image: ProductImage, request: Any = None) -> dict[str, Any]:
         return super().describe(product, image, request) | {
-            "price": "" if product.price is None else str(product.price),
+            "price": price(product.price),
             "in_stock": product.in_stock,
             "category": product.category.name,
         }

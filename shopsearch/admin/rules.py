@@ -147,7 +147,7 @@ class PictureInline(PicturesInline):
     extra = 1
     fields = ("image", "shown", "state")
     readonly_fields = ("shown", "state")
-    verbose_name_plural = _("pictures of a rule that fires for looks")
+    verbose_name_plural = _("pictures of a rule by looks")
 
     @admin.display(description=_("as it is"))
     def shown(self, picture: RulePicture) -> str:
@@ -268,7 +268,7 @@ class RuleAdmin(ModelAdmin):
     @admin.display(description=_("threshold"))
     def threshold_now(self, rule: Rule) -> str:
         if not rule.is_by_looks:
-            return str(_("for rules that fire for looks"))
+            return str(_("only rules by looks have one"))
         return "–" if rule.threshold is None else f"{rule.threshold:.3f}"
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:

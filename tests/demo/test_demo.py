@@ -82,6 +82,7 @@ PATHS = (
     "/products/mug-29/",
     "/search/",
     "/search/?q=red",
+    "/api/suggest/?q=mug+3",
     "/api/schema/",
 )
 
@@ -146,6 +147,7 @@ def test_a_product_page_shows_products_that_look_alike(pages):
     page = pages["/products/mug-3/"]
     assert page["status"] == 200
     assert "$1,003.00" in page["html"]
+    assert json.loads(pages["/api/suggest/?q=mug+3"]["html"])["products"][0]["price"] == "$1,003.00"
     assert "only three left" in page["html"]
     assert titles(page) == [], "the page does not wait for search"
     similar = titles(pages["loaded later"])
@@ -193,6 +195,7 @@ def test_the_search_page_shows_results_with_the_shops_prices(pages):
     assert page["status"] == 200
     assert all(title.startswith("Red") for title in titles(page)[:9])
     assert "$1,003.00" in page["html"]
+    assert json.loads(pages["/api/suggest/?q=mug+3"]["html"])["products"][0]["price"] == "$1,003.00"
 
 
 def test_the_schema_of_the_api_names_the_search(pages):
@@ -237,6 +240,7 @@ def test_the_demo_starts_answers_stops_and_embeds_nothing_twice(start, mode):
     first.wait_until_ready()
     assert "Motley" in first.get("")
     assert len(first.search("red+mug")) == 24
+    assert json.loads(first.get("api/suggest/?q=mug"))["categories"][0]["count"] > 1, "words are counted"
     assert {state for _, state, _ in first.entries()} == {"indexed"}
     assert len(first.processes()) == (1 if mode == "--one-process" else 6)
     if mode == "--processes":

@@ -38,6 +38,13 @@ def test_every_page_is_in_the_sites_contents():
     assert sorted(listed) == sorted(page.stem for page in PAGES[2:] if page.stem != "index")
 
 
+def test_the_readme_leads_to_every_page_and_the_how_to_lists_every_section():
+    linked = set(re.findall(r"\]\(docs/([\w-]+)\.md", (ROOT / "README.md").read_text()))
+    assert {page.stem for page in PAGES[2:]} - linked == {"index", "contributing"}
+    how_to = (ROOT / "docs" / "how-to.md").read_text()
+    assert re.findall(r"^- \[(.+)\]\(#", how_to, re.M) == re.findall(r"^## (.+)$", how_to, re.M)
+
+
 @pytest.mark.parametrize("document", PAGES, ids=lambda document: document.name)
 def test_python_in_the_docs_is_python(document):
     for block in re.findall(r"```python\n(.*?) *```", document.read_text(), re.DOTALL):

@@ -28,7 +28,9 @@ from tqdm import tqdm
 from demo_project.addresses import forget_addresses, use_addresses, write_addresses
 from demo_project.supervisor import Processes, ServiceDied
 from demo_project.web import HOST
-from shopsearch.indexing import progress
+from shopsearch.indexing import progress, vocabulary
+from shopsearch.models import Suggestion
+from shopsearch.registry import get_indexes
 
 AT_REST = ("indexed", "failed")
 PAGE_SECONDS = 90
@@ -72,7 +74,8 @@ class Command(BaseCommand):
                 self.fill(options)
                 if not is_early:
                     self.services.start_workers()
-                self.index()
+                if self.index() or not Suggestion.objects.exists():
+                    self.count_words()
                 self.wait_for_answers(port)
                 self.serve(port, options)
             except ServiceDied as error:
@@ -103,12 +106,12 @@ class Command(BaseCommand):
         self.stdout.write(f"Starting: {self.services.description}")
         self.services.start_servers()
 
-    def index(self) -> None:
-        """Wait until the worker has nothing left to do, and show how far it is."""
+    def index(self) -> bool:
+        """Wait until the worker has nothing left to do, and show how far it is. Returns whether there was anything."""
         waiting, total = _waiting_and_total()
         if not waiting:
             self.stdout.write(f"Indexed: {total} pictures, nothing to do")
-            return
+            return False
         with tqdm(
             desc="Indexing",
             unit=" pictures",
@@ -128,6 +131,12 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{failed} pictures could not be indexed: manage.py shopsearch_status says why."
             )
+        return True
+
+    def count_words(self) -> None:
+        """As a shop's reindex does: until then every word counts the same, and "pho" is suggested before "phone"."""
+        for index in get_indexes():
+            vocabulary.recount(index)
 
     def wait_for_answers(self, port: int) -> None:
         """Until the page is up, and until the model is, within reason: better that we wait for it than a visitor."""
