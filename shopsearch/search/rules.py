@@ -193,6 +193,8 @@ def effect_of(rules: Iterable[Rule]) -> Effect:
     names: dict[Any, str] = {}
     for rule in rules:
         for action in rule.actions:
+            if action.kind not in RuleAction.OF_PRODUCTS:  # a newer version's, too
+                continue
             for key in action.products:
                 if key in names:
                     continue

@@ -131,6 +131,10 @@ def test_what_is_hidden_is_gone_and_what_is_unknown_changes_nothing():
     )
 
 
+def test_an_action_that_this_version_does_not_know_does_nothing():
+    assert order("ab", effect({"kind": "of a newer version", "products": ("a",)})) == "ab"
+
+
 def test_of_two_rules_that_disagree_the_first_one_counts():
     hide = rules.Rule(name="hide", actions=(Action(kind="hide", products=("a",)),))
     pin = rules.Rule(name="pin", actions=(Action(kind="pin", products=("a", "b"), place=1),))
