@@ -139,8 +139,8 @@ def _index(claimed: _Claimed) -> None:
         ]
         vectors |= _embed(claimed, plans, vectors)
         _settle(claimed, _write(claimed, plans, vectors, destinations), known)
-        written = (shown[each.entry.image_id] for each in plans if each.writes)
-        vocabulary.add(index, written, using=using)
+        # Those that stay as they are, too: a title that is suggested need not be among the words that are stored.
+        vocabulary.add(index, (shown[each.entry.image_id] for each in plans), using=using)
     _remove(claimed, claimed.failed, known)
     claimed.settle_unreadable()
 

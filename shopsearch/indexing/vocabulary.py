@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from shopsearch.conf import settings
 from shopsearch.models import Suggestion, VocabularyWord
 from shopsearch.registry import ImageIndex, analyzer
-from shopsearch.registry.keys import chunks_of, keys_of
+from shopsearch.registry.keys import chunks_of, is_storable, keys_of
 from shopsearch.registry.relations import with_related
 
 logger = logging.getLogger(__name__)
@@ -50,22 +51,12 @@ def add(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
     if not is_wanted(index):
         return
     try:
-        by_key = {
-            product.pk: (product, image)
-            for image in images
-            if (product := index.get_product(image)) is not None
-        }
+        read = [each for image in images if (each := _read(index, image)) is not None]
         if has_words(index):
-            _add_words(
-                index, {word for product, _ in by_key.values() for word in _words_of(index, product)}, using
-            )
+            _add_words(index, {word for each in read for word in each.words}, using)
         if settings.SUGGESTIONS:
-            _replace(
-                index, {str(key): _starts(index, product) for key, (product, _) in by_key.items()}, using
-            )
-            _add_values(
-                index, dict(value for _, image in by_key.values() for value in _values(index, image)), using
-            )
+            _replace(index, {each.key: each.starts for each in read}, using)
+            _add_values(index, {value: label for each in read for value, label in each.values.items()}, using)
     except Exception as error:
         logger.warning("%s: words are missing in the vocabulary until the next count: %r", index.name, error)
 
@@ -94,22 +85,50 @@ def recount(index: ImageIndex) -> int:
         starts: dict[str, list[str]] = {}
         with index.in_its_language():
             for image in with_related(index, images.filter(pk__in=keys)).order_by("pk"):
-                product = index.get_product(image)
-                if product is None or str(product.pk) in seen:
+                each = _read(index, image, seen)
+                if each is None:
                     continue
-                seen.add(str(product.pk))
-                if has_words(index):
-                    word_counts.update(_words_of(index, product))
+                seen.add(each.key)
+                word_counts.update(each.words)
                 if settings.SUGGESTIONS:
-                    starts[str(product.pk)] = _starts(index, product)
-                    own = dict(_values(index, image))
-                    labels |= own
-                    value_counts.update(own.keys())
+                    starts[each.key] = each.starts
+                    labels |= each.values
+                    value_counts.update(each.values.keys())
         _replace(index, starts, using)
     for gone in chunks_of(sorted(keys_before - seen)):
         suggestions.products().filter(key__in=gone).delete()
     _count_values(index, dict(value_counts.most_common(MAX_VALUES)), labels)
     return _count_words(index, dict(word_counts.most_common(MAX_WORDS)), words_before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Product:
+    """What is read of a product."""
+
+    key: str
+    words: list[str]
+    starts: list[str]
+    values: dict[Value, str]
+    """Each with what shoppers read for it."""
+
+
+def _read(index: ImageIndex, image: Any, seen: Collection[str] = ()) -> _Product | None:
+    """The image's product; None without one, for those of ``seen``, and where the shop's own code raises."""
+    try:
+        product = index.get_product(image)
+        if product is None or (key := str(product.pk)) in seen:
+            return None
+        return _Product(
+            key=key,
+            words=_words_of(index, product) if has_words(index) else [],
+            starts=_starts(index, product) if settings.SUGGESTIONS else [],
+            values=dict(_values(index, image)) if settings.SUGGESTIONS else {},
+        )
+    except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
+        raise
+    except Exception as error:
+        logger.warning("%s: image %s adds no words to the vocabulary: %r", index.name, image.pk, error)
+        return None
 
 
 # Words
@@ -155,7 +174,7 @@ def _starts(index: ImageIndex, product: Any) -> list[str]:
 def _values(index: ImageIndex, image: Any) -> Iterable[tuple[Value, str]]:
     """The values of the product's filters, each with what shoppers read for it."""
     for name, value, label in index.labelled_values_of(image):
-        if len(value) <= MAX_CHARACTERS:
+        if len(value) <= MAX_CHARACTERS and is_storable(value) and is_storable(label):
             yield (name, value), (label or value)[:MAX_CHARACTERS]
 
 

@@ -77,6 +77,14 @@ class Rule:
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     actions: tuple[Action, ...] = ()
+    _meant: dict[str, list[frozenset[str]]] = field(default_factory=dict, init=False, repr=False)
+
+    def meant(self, language: str) -> list[frozenset[str]]:
+        """The stems of each of ``words``, most of the time without making them anew."""
+        if language not in self._meant:
+            stems = (frozenset(analyzer.stems(each, language)) for each in self.words)
+            self._meant[language] = [each for each in stems if each]
+        return self._meant[language]
 
     @property
     def kinds(self) -> list[str]:
@@ -134,14 +142,15 @@ def _says(rule: Rule, asked: Asked) -> bool:
     language = analyzer.known_language(rule.language or asked.language)
     for text in asked.texts:
         said = _stems(text, language)
-        for words in rule.words:
-            meant = _stems(words, language)
-            if meant and (meant <= said if rule.trigger == Trigger.CONTAINS else meant == said):
+        if rule.trigger == Trigger.CONTAINS:
+            if any(meant <= said for meant in rule.meant(language)):
                 return True
+        elif said in rule.meant(language):
+            return True
     return False
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=100)
 def _stems(text: str, language: str) -> frozenset[str]:
     return frozenset(analyzer.stems(text, language))
 
@@ -184,6 +193,8 @@ def effect_of(rules: Iterable[Rule]) -> Effect:
     names: dict[Any, str] = {}
     for rule in rules:
         for action in rule.actions:
+            if action.kind not in RuleAction.OF_PRODUCTS:  # a newer version's, too
+                continue
             for key in action.products:
                 if key in names:
                     continue
@@ -332,13 +343,26 @@ def _scores(lists: HitLists, ids: Sequence[str]) -> dict[str, float]:
 class _Rows:
     """The rules that were read, and what was made of them for each index and space."""
 
+    state: Sequence[object]
+    """What they were read of: as long as that stays, they are not read anew."""
     rows: Sequence[models.Rule]
     made: dict[tuple[str, str], tuple[Rule, ...]] = field(default_factory=dict)
 
 
-def _read(_key: None, _before: object) -> _Rows:
-    parts = ("actions", "pictures__vectors")
-    return _Rows(rows=list(models.Rule.objects.filter(is_on=True).prefetch_related(*parts)))
+def _read(_key: None, before: _Rows | None) -> _Rows:
+    rules = models.Rule.objects.filter(is_on=True)
+    own = list(rules.values_list())
+    if not own:
+        return _Rows(state=(), rows=())
+    pictures = models.RulePicture.objects.order_by("pk", "vectors__pk")
+    state = [
+        own,
+        list(models.RuleAction.objects.order_by("pk").values_list()),
+        list(pictures.values_list("pk", "rule", "image", "vectors", "vectors__file", "vectors__space")),
+    ]
+    if before is not None and before.state == state:
+        return before
+    return _Rows(state=state, rows=list(rules.prefetch_related("actions", "pictures__vectors")))
 
 
 _kept = Kept(_read, lambda: KEPT_SECONDS)

@@ -139,7 +139,7 @@ def test_a_batch_in_which_nothing_changed_embeds_and_writes_nothing():
     with Costs() as costs:
         assert batch.index_batch().unchanged == PRODUCTS
     assert (costs["embedded"], costs["upserted"], costs["fetch"]) == (0, 0, 1)
-    assert costs["queries"] <= 27
+    assert costs["queries"] <= 29  # titles and values to suggest: 2, as they may have changed all the same
 
 
 @pytest.mark.usefixtures("shop")

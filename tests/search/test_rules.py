@@ -131,6 +131,10 @@ def test_what_is_hidden_is_gone_and_what_is_unknown_changes_nothing():
     )
 
 
+def test_an_action_that_this_version_does_not_know_does_nothing():
+    assert order("ab", effect({"kind": "of a newer version", "products": ("a",)})) == "ab"
+
+
 def test_of_two_rules_that_disagree_the_first_one_counts():
     hide = rules.Rule(name="hide", actions=(Action(kind="hide", products=("a",)),))
     pin = rules.Rule(name="pin", actions=(Action(kind="pin", products=("a", "b"), place=1),))
@@ -340,6 +344,33 @@ def test_without_rules_a_search_asks_nothing_more_and_the_table_is_read_once_in_
     assert queries() == queries(rules=())
     rules.forget()
     assert queries() == queries(rules=()) + 1
+
+
+def test_rules_are_made_anew_where_anything_of_them_has_changed_and_only_there(shop, monkeypatch):
+    monkeypatch.setattr(rules, "KEPT_SECONDS", 0)
+    made = rule(on("pin", shop["plate"]), trigger="looks")
+    space = get_embedder().space
+
+    def changes():
+        before, now = seen[-1], rules.in_force(INDEX, space)
+        seen.append(now)
+        return before is not now
+
+    seen = [rules.in_force(INDEX, space)]
+    assert not changes()
+    RuleAction.objects.update(place=2)
+    assert changes()
+    shown = RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
+    assert changes()
+    RuleVector.objects.create(picture=shown, space=space, file=shown.image.name, numbers=bytes(96 * 4))
+    assert changes()
+    assert seen[-1][0].look is not None
+    Rule.objects.update(threshold=0.5, threshold_space=space)
+    assert changes()
+    assert not changes()
+    Rule.objects.all().delete()
+    assert changes()
+    assert seen[-1] == ()
 
 
 def test_a_rule_is_in_force_a_few_seconds_after_it_is_saved(shop):

@@ -124,6 +124,44 @@ def test_it_follows_titles_and_is_counted_anew_without_what_is_gone(sell):
     assert list(Suggestion.objects.order_by("pk").values()) == before  # nothing was written
 
 
+def test_it_follows_titles_that_are_no_words_of_the_index():
+    [made] = [product(GREEN, title="Alpha mug")]
+    index_everything()
+    made.title = "Omega mug"
+    made.save()
+    index_everything()
+    assert (titles("omega"), titles("alpha")) == (["Omega mug"], [])
+
+
+@pytest.mark.parametrize("broken", ["words_of", "names_of", "labelled_values_of"])
+def test_a_product_whose_code_raises_takes_no_other_product_out(sell, monkeypatch, broken):
+    real = getattr(type(IMAGES), broken)
+
+    def raising(self, given):
+        if getattr(given, "product", given).title == "Alpha mug":
+            raise RuntimeError("the shop's own code")
+        return real(self, given)
+
+    monkeypatch.setattr(type(IMAGES), broken, raising)
+    sell("Alpha mug", "Omega mug")
+    assert titles("omega") == ["Omega mug"]
+    vocabulary.recount(IMAGES)
+    assert titles("omega") == ["Omega mug"]
+
+
+@pytest.mark.parametrize("text", ["half \ud800 mug", "nul \0 mug"])
+def test_a_value_that_no_database_takes_is_not_suggested_and_others_are(sell, monkeypatch, text):
+    values = [
+        ("category", text, "broken mug"),
+        ("category", "mugs", text),
+        ("category", "whole", "whole mug"),
+    ]
+    monkeypatch.setattr(type(IMAGES), "labelled_values_of", lambda self, image: values)
+    sell("Alpha")
+    vocabulary.recount(IMAGES)
+    assert [each.label for each in suggest("mug").categories] == ["whole mug"]
+
+
 def test_no_model_runs_and_no_store_is_asked_and_the_answer_is_bounded(sell, django_assert_max_num_queries):
     for number in range(6):
         category = Category.objects.create(name=f"red things {number}")
