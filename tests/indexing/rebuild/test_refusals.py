@@ -195,6 +195,26 @@ def test_a_rebuild_can_be_cancelled_while_the_store_refuses_and_what_is_left_is_
     assert shop_and_live_agree()
 
 
+def test_a_new_collection_that_cannot_be_counted_pauses_its_rebuild_with_the_reason(monkeypatch):
+    open_shop()
+    rebuild.begin(IMAGES)
+    count = RefusingStore.count
+
+    def refuse_the_new_one(self, collection):
+        if collection != live().name:
+            raise VectorStoreError(FULL)
+        return count(self, collection)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RefusingStore, "count", refuse_the_new_one)
+        work()
+        paused = Collection.objects.of(IMAGES).unfinished().get()
+        assert (paused.state, FULL in paused.error) == ("paused", True)
+    rebuild.resume(IMAGES)
+    work()
+    assert live() == paused
+
+
 def test_status_says_it_and_the_commands_mend_it(monkeypatch):
     from shopsearch import broker
 
