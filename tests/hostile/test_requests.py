@@ -7,6 +7,15 @@ import os
 
 import pytest
 from django.core.cache import cache
+from django.core.exceptions import (
+    BadRequest,
+    DisallowedHost,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.http import UnreadablePostError
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -186,6 +195,26 @@ def test_the_page_answers_results_or_a_sentence(client, method, asked):
     )
     if response.status_code == 400:
         assert b'role="alert"' in response.content
+
+
+RAISED = [
+    *(RequestDataTooBig("x"), TooManyFieldsSent("x"), TooManyFilesSent("x"), DisallowedHost("x")),
+    *(UnreadablePostError("x"), MultiPartParserError("x"), BadRequest("x"), RecursionError("x")),
+    *(ValueError("x"), UnicodeError("x"), LookupError("unknown encoding"), KeyError("x")),
+]
+"""What the parsers raise, in this release of Django or in another."""
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_whatever_the_parsers_raise_is_a_sentence(client, monkeypatch, error):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(MultiPartParser, "parse", fail)
+    api, page = client.post(API, {"q": "mug"}), client.post(PAGE, {"q": "mug"})
+    assert (api.status_code, page.status_code) == (400, 400)
+    assert is_sentence_of_the_api(api)
+    assert b'role="alert"' in page.content
 
 
 @pytest.mark.parametrize("name", ["category", "price", "q", "colour", "limit"])
