@@ -4,6 +4,7 @@ SHOPSEARCH_REQUESTS says how many are tried of each kind, 200 by default; 2,000 
 """
 
 import os
+from urllib.parse import quote
 
 import pytest
 from django.core.cache import cache
@@ -215,6 +216,8 @@ def test_whatever_the_parsers_raise_is_a_sentence(client, monkeypatch, error):
     assert (api.status_code, page.status_code) == (400, 400)
     assert is_sentence_of_the_api(api)
     assert b'role="alert"' in page.content
+    is_about_size = isinstance(error, RequestDataTooBig)
+    assert (api.json()["code"] == "image_too_large") is is_about_size
 
 
 @pytest.mark.parametrize("name", ["category", "price", "q", "colour", "limit"])
@@ -240,6 +243,8 @@ def test_every_name_of_utf_8_is_understood(client, charset):
     kind = f"application/x-www-form-urlencoded; charset={charset}"
     response = client.generic("POST", API, b"q=mug", kind)
     assert response.status_code == 200
+    page = client.generic("GET", f"{PAGE}?q={quote('лампа')}", b"", kind)
+    assert 'value="лампа"' in page.content.decode()
 
 
 @pytest.mark.parametrize("words", ["x" * 1_000, "杯" * 1_000, "🏺" * 1_000])
