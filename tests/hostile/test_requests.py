@@ -243,7 +243,7 @@ def test_every_name_of_utf_8_is_understood(client, charset):
     kind = f"application/x-www-form-urlencoded; charset={charset}"
     response = client.generic("POST", API, b"q=mug", kind)
     assert response.status_code == 200
-    page = client.generic("GET", f"{PAGE}?q={quote('лампа')}", b"", kind)
+    page = client.generic("GET", f"{PAGE}?q={quote('лампа')}", b"x", kind)
     assert 'value="лампа"' in page.content.decode()
 
 
