@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
@@ -17,7 +17,7 @@ from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
 from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from shopsearch.indexing import saves
-from shopsearch.search.addresses import address_of
+from shopsearch.search.addresses import address_of, are_included
 
 ADDRESSES = (
     *(("search", ()), ("api-search", ()), ("api-similar", ("1",)), ("api-rerank", ("1",))),
@@ -35,14 +35,7 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         addresses = [address_of(name, *arguments) for name, arguments in ADDRESSES]
         owners = [(address, _owner(address)) for address in addresses]
     except NoReverseMatch:
-        return [
-            CheckWarning(
-                "The search page and the REST API have no address, or one with a part that varies.",
-                hint='Add path("", include("shopsearch.urls")) to urlpatterns in ROOT_URLCONF. Another prefix or a '
-                'namespace is fine, but not a variable part such as "<shop>/".',
-                id="shopsearch.W014",
-            )
-        ]
+        return [_included_below_a_variable_part() if are_included() else _not_included()]
     except (ImportError, AttributeError):  # Django says what is wrong with ROOT_URLCONF
         return []
     return [
@@ -54,6 +47,24 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         for address, owner in owners
         if not owner.startswith("shopsearch.")
     ]
+
+
+def _included_below_a_variable_part() -> CheckMessage:
+    return Error(
+        'shopsearch.urls is included below a variable part of the address, such as "<slug:shop>/": every page with '
+        "the search box, and every search, would be answered with 500.",
+        hint='Include it below a fixed prefix: path("find/", include("shopsearch.urls")).',
+        id="shopsearch.E015",
+    )
+
+
+def _not_included() -> CheckMessage:
+    return CheckWarning(
+        "The search page and the REST API have no address.",
+        hint='Add path("", include("shopsearch.urls")) to urlpatterns in ROOT_URLCONF. Another prefix or a namespace '
+        "is fine.",
+        id="shopsearch.W014",
+    )
 
 
 def _owner(address: str) -> str:

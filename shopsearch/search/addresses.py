@@ -16,8 +16,17 @@ def address_of(name: str, *arguments: object) -> str:
     Their namespace may have another name, and lie below others. Raises NoReverseMatch where they are not included, or
     below a part of the address that varies.
     """
-    found = list(_namespaces(get_resolver(get_urlconf())))
+    found = _found()
     return reverse(f"{OWN if OWN in found or not found else found[0]}:{name}", args=arguments)
+
+
+def are_included() -> bool:
+    """Whether the project includes ``shopsearch.urls`` anywhere, also where its views have no address of their own."""
+    return bool(_found())
+
+
+def _found() -> list[str]:
+    return list(_namespaces(get_resolver(get_urlconf())))
 
 
 def _namespaces(resolver: URLResolver) -> Iterator[str]:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import threading
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import jsonschema
@@ -314,10 +315,12 @@ def test_the_indexes_are_counted_once_a_minute_and_the_answer_says_how_old_it_is
     monkeypatch.setattr(
         MemoryStore, "count", lambda store, collection: counted.append(collection) or count(store, collection)
     )
-    for _ in range(3):
-        part = client.get(READY).json()["parts"]["indexes"]
-        assert 0 <= part["age_seconds"] < health.DIAGNOSIS_SECONDS
-    assert len(counted) == 1
+    now = [1_000.0]
+    monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for seconds, age, times in ((0, 0, 1), (59, 59, 1), (61, 0, 2)):
+        now[0] = 1_000.0 + seconds
+        assert client.get(READY).json()["parts"]["indexes"]["age_seconds"] == age
+        assert len(counted) == times
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

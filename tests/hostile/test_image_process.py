@@ -215,6 +215,27 @@ def test_a_process_that_takes_too_long_is_ended(program, programs, monkeypatch):
     assert not sandbox._all
 
 
+BUSY = """
+import runpy, time
+from shopsearch.exceptions import ImageUnreadable
+from shopsearch.images import decoding, sandbox
+def decode(content, formats):
+    while time.process_time() < 2:
+        pass
+    raise ImageUnreadable("Nothing ended the decoder.")
+decoding.decode_here = decode
+sandbox.PROCESSOR_SECONDS = 0.05
+runpy.run_module("shopsearch.images", run_name="__main__")
+"""
+
+
+def test_the_system_ends_a_process_that_uses_too_much_of_the_processor(programs):
+    programs(BUSY)
+    with pytest.raises(ImageUnreadable, match="takes too long"):
+        decode(AVIF)
+    assert not sandbox._all
+
+
 def test_where_no_process_can_be_started_the_picture_cannot_be_read(no_decoders, monkeypatch):
     monkeypatch.setattr(sandbox, "_python", lambda: "/no/such/python")
     with pytest.raises(ImageUnreadable, match="cannot be read here"):

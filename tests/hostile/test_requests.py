@@ -4,9 +4,19 @@ SHOPSEARCH_REQUESTS says how many are tried of each kind, 200 by default; 2,000 
 """
 
 import os
+from urllib.parse import quote
 
 import pytest
 from django.core.cache import cache
+from django.core.exceptions import (
+    BadRequest,
+    DisallowedHost,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.http import UnreadablePostError
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -188,6 +198,28 @@ def test_the_page_answers_results_or_a_sentence(client, method, asked):
         assert b'role="alert"' in response.content
 
 
+RAISED = [
+    *(RequestDataTooBig("x"), TooManyFieldsSent("x"), TooManyFilesSent("x"), DisallowedHost("x")),
+    *(UnreadablePostError("x"), MultiPartParserError("x"), BadRequest("x"), RecursionError("x")),
+    *(ValueError("x"), UnicodeError("x"), LookupError("unknown encoding"), KeyError("x")),
+]
+"""What the parsers raise, in this release of Django or in another."""
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_whatever_the_parsers_raise_is_a_sentence(client, monkeypatch, error):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(MultiPartParser, "parse", fail)
+    api, page = client.post(API, {"q": "mug"}), client.post(PAGE, {"q": "mug"})
+    assert (api.status_code, page.status_code) == (400, 400)
+    assert is_sentence_of_the_api(api)
+    assert b'role="alert"' in page.content
+    is_about_size = isinstance(error, RequestDataTooBig)
+    assert (api.json()["code"] == "image_too_large") is is_about_size
+
+
 @pytest.mark.parametrize("name", ["category", "price", "q", "colour", "limit"])
 def test_a_file_named_like_a_filter_is_refused(client, name):
     content = f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="a"\r\n\r\n\xff\r\n--x--\r\n'
@@ -211,6 +243,8 @@ def test_every_name_of_utf_8_is_understood(client, charset):
     kind = f"application/x-www-form-urlencoded; charset={charset}"
     response = client.generic("POST", API, b"q=mug", kind)
     assert response.status_code == 200
+    page = client.generic("GET", f"{PAGE}?q={quote('лампа')}", b"x", kind)
+    assert 'value="лампа"' in page.content.decode()
 
 
 @pytest.mark.parametrize("words", ["x" * 1_000, "杯" * 1_000, "🏺" * 1_000])

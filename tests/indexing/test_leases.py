@@ -59,19 +59,22 @@ def test_a_worker_that_lost_its_images_to_a_quicker_one_does_not_embed_them_agai
     assert len(times) == 1 + 3, "the first picture twice, the others only by the quicker worker"
 
 
-def test_the_leases_are_renewed_while_pictures_are_decoded_however_long_each_takes(settings, monkeypatch):
+@pytest.mark.parametrize(("module", "step"), [(indexing, "take_snapshot"), (images, "decode")])
+def test_the_leases_are_renewed_while_pictures_are_read_and_decoded_however_long_each_takes(
+    settings, monkeypatch, module, step
+):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH}
     for colour in (RED, GREEN, BLUE):
         product(colour)
-    decode, ours, seconds = images.decode, [], [0]
+    work, ours, seconds = getattr(module, step), [], [0]
 
-    def slow(content, **options):
+    def slow(*arguments, **options):
         ours.append(IndexEntry.objects.filter(state="claimed", available_at__gt=Now()).count())
         seconds[0] += 30
         IndexEntry.objects.filter(state="claimed").update(available_at=Now())  # so long it took
-        return decode(content, **options)
+        return work(*arguments, **options)
 
     monkeypatch.setattr(indexing, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
-    monkeypatch.setattr(images, "decode", slow)
+    monkeypatch.setattr(module, step, slow)
     assert indexing.index_batch().embedded == 3
     assert ours == [3, 3, 3]

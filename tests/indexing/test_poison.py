@@ -38,6 +38,7 @@ def worker(settings, monkeypatch):
         def work(self):
             """What several of them do, each in the place of one that died, until nothing is due."""
             while outbox.has_due():
+                assert len(self.held) < 10 * MAX_ATTEMPTS, "this never ends"
                 try:
                     indexing.index_batch()
                 except Death:

@@ -5,10 +5,10 @@ from types import ModuleType
 
 import pytest
 from django.conf.urls.i18n import i18n_patterns
-from django.core.checks import run_checks
+from django.core.checks import ERROR, run_checks
 from django.http import HttpResponse
 from django.template import engines
-from django.urls import include, path
+from django.urls import NoReverseMatch, include, path, re_path
 
 from shopsearch.storefront.views import SearchPage
 
@@ -66,7 +66,7 @@ PLACES = {
 def test_included(client, urls, place):
     prefix, *patterns = place
     urls(*patterns)
-    assert not {"shopsearch.W014", "shopsearch.W016"} & found().keys()
+    assert not {"shopsearch.E015", "shopsearch.W014", "shopsearch.W016"} & found().keys()
     assert f'action="{prefix}/search/"' in client.get("/").content.decode()
     walk(client, prefix)
     page = client.get(f"{prefix}/search/", {"q": "red"}).content.decode()
@@ -87,6 +87,22 @@ def test_what_comes_later_and_a_page_of_the_shops_own_made_from_this_one_are_no_
     assert "shopsearch.W016" not in found()
 
 
-def test_below_a_part_that_varies_is_W014(urls):
-    urls(path("<slug:shop>/", include("shopsearch.urls")))
-    assert 'such as "<shop>/"' in found()["shopsearch.W014"].hint
+VARIABLE = {
+    "a path": path("<slug:shop>/", include("shopsearch.urls")),
+    "a regular expression": re_path(r"^(?P<shop>\w+)/", include("shopsearch.urls")),
+    "below a fixed part and a namespace": path("in/<int:shop>/", include(([OURS], "shop"))),
+}
+
+
+@pytest.mark.parametrize("variable", VARIABLE.values(), ids=VARIABLE)
+def test_below_a_part_that_varies_every_page_would_be_an_error_which_is_E015(client, urls, variable):
+    urls(variable)
+    assert "shopsearch.W014" not in found()
+    assert found()["shopsearch.E015"].level == ERROR
+    with pytest.raises(NoReverseMatch):
+        client.get("/")
+
+
+def test_not_included_is_W014_alone(urls):
+    urls()
+    assert {"shopsearch.W014"} == found().keys() & {"shopsearch.E015", "shopsearch.W014"}

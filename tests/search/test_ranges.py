@@ -1,5 +1,7 @@
 """Ranges: a few round ones, none empty, that hold every number."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,12 @@ def test_ranges_are_few_round_and_hold_every_number(numbers):
         ),
         (7, 7, []),
         (None, None, []),
+        (0, math.inf, []),
+        (-math.inf, math.inf, []),
+        (-1.5e308, 1.5e308, []),  # their difference is infinite
     ],
 )
 def test_the_edges_of_ranges_are_round(least, most, edges):
-    assert round_edges(least, most)[: len(edges)] == edges
+    found = round_edges(least, most)
+    assert found[: len(edges)] == edges
+    assert bool(found) == bool(edges)

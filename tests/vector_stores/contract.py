@@ -160,6 +160,12 @@ class VectorStoreContract(FilterContract, WordsContract):
         with pytest.raises(ValueError, match="no field colour"):
             store.upsert(collection, [entity(1, colour="red")])
 
+    @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, "inf"])
+    def test_a_number_that_is_not_finite_is_refused_and_nothing_is_written(self, store, collection, number):
+        with pytest.raises(ValueError, match="finite"):
+            store.upsert(collection, [entity(1), entity(2, price=number)])
+        assert store.count(collection) == 0
+
     @pytest.mark.parametrize(
         "wrong", ["", "1", "G" * 32, key(1).upper() + "A", f'{key(1)}"', '" or id != "', key(1) + "\n"]
     )

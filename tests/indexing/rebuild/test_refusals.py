@@ -165,6 +165,56 @@ def test_whichever_call_of_the_store_fails_the_rest_goes_on_and_the_rebuild_can_
     assert number > 10, "the story has that many calls"
 
 
+def test_an_alias_that_the_store_refuses_is_logged_and_stops_nothing(monkeypatch, caplog):
+    def refuse(self, alias, collection):
+        raise VectorStoreError(FULL)
+
+    monkeypatch.setattr(RefusingStore, "point_alias", refuse)
+    open_shop()
+    assert all_at_rest()
+    old = live()
+    rebuild.begin(IMAGES)
+    work()
+    assert live() != old
+    assert rebuild.prune(IMAGES) == [old.name]
+    said = [record.getMessage() for record in caplog.records if FULL in record.getMessage()]
+    assert len(said) == 3, "the first collection, the switch, and the pruning"
+    assert all("the alias of" in each for each in said)
+
+
+def test_a_rebuild_can_be_cancelled_while_the_store_refuses_and_what_is_left_is_pruned_later():
+    open_shop()
+    new = rebuild.begin(IMAGES)
+    refusals.begin("all but the live one", 1)
+    rebuild.cancel(IMAGES)
+    assert not Collection.objects.of(IMAGES).unfinished().exists()
+    refusals.end()
+    assert rebuild.prune(IMAGES) == [new.name]
+    work()
+    assert all_at_rest()
+    assert shop_and_live_agree()
+
+
+def test_a_new_collection_that_cannot_be_counted_pauses_its_rebuild_with_the_reason(monkeypatch):
+    open_shop()
+    rebuild.begin(IMAGES)
+    count = RefusingStore.count
+
+    def refuse_the_new_one(self, collection):
+        if collection != live().name:
+            raise VectorStoreError(FULL)
+        return count(self, collection)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RefusingStore, "count", refuse_the_new_one)
+        work()
+        paused = Collection.objects.of(IMAGES).unfinished().get()
+        assert (paused.state, FULL in paused.error) == ("paused", True)
+    rebuild.resume(IMAGES)
+    work()
+    assert live() == paused
+
+
 def test_status_says_it_and_the_commands_mend_it(monkeypatch):
     from shopsearch import broker
 
