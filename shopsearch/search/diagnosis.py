@@ -16,7 +16,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import collections, progress, rebuild
 from shopsearch.indexing.batch import NO_MODEL
-from shopsearch.models import Collection, IndexEntry, Rule, StoredImage
+from shopsearch.models import Collection, IndexEntry, Rule, StoredImage, Suggestion
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.search import calibration
 from shopsearch.search.retrieval import why_vectors_alone
@@ -106,6 +106,7 @@ class _Patient:
         yield from self.waiting()
         yield from self.rebuilding()
         yield from self.rules()
+        yield from self.suggestions()
         try:
             yield from self.model()
             if ask_store:
@@ -150,7 +151,7 @@ class _Patient:
             obstacle = rebuild.obstacle(self.index, new)
         except (BackendError, ImproperlyConfigured):  # no model can be had: it is said elsewhere
             obstacle = ""
-        remedy = "`manage.py shopsearch_reindex --resume` goes on, and --cancel gives up."
+        remedy = "Run `manage.py shopsearch_reindex --resume` to go on, or --cancel to give up."
         if new.state == Collection.State.PAUSED:
             yield self.problem("work" if obstacle else "note", "a rebuild is paused.", obstacle or remedy)
         elif obstacle:
@@ -173,6 +174,16 @@ class _Patient:
                     f"{rule.name}: {rule.state.label}. The admin's preview of the rule shows what it lacks."
                 )
                 yield self.problem("note", "a rule by looks does not fire.", detail)
+
+    def suggestions(self) -> Iterator[Problem]:
+        """None are there right after ``migrate`` in a shop that was indexed by an earlier version."""
+        is_indexed = bool(self.states[IndexEntry.State.INDEXED])
+        if settings.SUGGESTIONS and is_indexed and not Suggestion.objects.of(self.index).exists():
+            yield self.problem(
+                "note",
+                "nothing is suggested while shoppers type.",
+                "`manage.py shopsearch_reindex` reads the products' titles.",
+            )
 
     def model(self) -> Iterator[Problem]:
         if self.live is None:

@@ -153,7 +153,8 @@ def answer(request: SearchRequest) -> SearchAnswer:
         limit=asked.limit,
         has_next=asked.end < min(len(found.ranked), settings.MAX_RESULTS),
         weak_below=weak_below,
-        match=calibration.match_of(found.best, weak_below),
+        # What examples beside the query do to its scores was not measured.
+        match="unknown" if asked.is_steered else calibration.match_of(found.best, weak_below),
         retrieval=found.retrieval,
         is_named=found.is_named,
         examples=asked.examples,

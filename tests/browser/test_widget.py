@@ -304,7 +304,7 @@ def test_a_shopper_steers_by_pointing_at_cards_and_takes_it_back(shopper, live_s
     expect(shopper.get_by_role("status").first).to_contain_text("unlike red thing")
     shopper.get_by_role("link", name="More like").first.click()
     expect(examples).to_have_count(2)
-    header(shopper).get_by_role("searchbox").press("Enter")  # the box has them too
+    header(shopper).get_by_role("combobox").press("Enter")  # the box has them too
     expect(shopper).to_have_url(re.compile(r"\?dissimilar=\d+&similar=\d+&q=red$"))
     examples.last.click()
     expect(examples).to_have_count(1)
