@@ -2,7 +2,8 @@
 
 Pillow reads the blocks before a picture's data in Python, one by one, and joins or unpacks some of them: a file of
 10 MB could keep it busy for two minutes or take 400 MB. Here each block takes the same few steps, a file of more than
-MAX_BLOCKS is refused, and comments, profiles and Exif data never reach Pillow. Only the orientation is kept.
+MAX_BLOCKS, or a JPEG of more than MAX_SEGMENTS, is refused, and comments, profiles and Exif data never reach Pillow.
+Only the orientation is kept.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from shopsearch.exceptions import ImageUnreadable
 
 MAX_BLOCKS = 10_000
 """The most blocks before the picture's data, or in a whole PNG or WebP file. A usual PNG of 10 MB has 1,300."""
+
+MAX_SEGMENTS = 1_000
+"""The most segments of a JPEG before its first scan. A camera writes some dozens of up to 64 kB; a file of more is
+refused in milliseconds, so a flood of such files costs little."""
 
 MAX_ENTRIES = 1_000
 """Of a TIFF directory; a file of a microscope or a satellite has some dozens."""
@@ -75,8 +80,9 @@ class Scanned:
 def scan(content: bytes) -> Scanned:
     """The file without its metadata if it is a JPEG, PNG, GIF or WebP file; any other as it is.
 
-    Takes time in proportion to the file's size. Raises ImageUnreadable for more than MAX_BLOCKS blocks, and for a TIFF
-    file whose first directory has more than MAX_ENTRIES, or entries with more data than the file.
+    Takes time in proportion to the file's size. Raises ImageUnreadable for more than MAX_BLOCKS blocks or MAX_SEGMENTS
+    segments, and for a TIFF file whose first directory has more than MAX_ENTRIES, or entries with more data than the
+    file.
     """
     if content.startswith(b"\xff\xd8\xff"):
         return _jpeg(content)
@@ -107,8 +113,8 @@ def orientation_of(exif: bytes) -> int:
     return 1
 
 
-def _counted(blocks: Iterator[Block]) -> Iterator[Block]:
-    yield from islice(blocks, MAX_BLOCKS)
+def _counted(blocks: Iterator[Block], most: int) -> Iterator[Block]:
+    yield from islice(blocks, most)
     if next(blocks, None) is not None:
         raise ImageUnreadable(
             "The picture has too many comments or parts; save it as a new JPEG and try again."
@@ -117,7 +123,7 @@ def _counted(blocks: Iterator[Block]) -> Iterator[Block]:
 
 def _jpeg(content: bytes) -> Scanned:
     kept, exif, scan_at = [content[:2]], b"", len(content)
-    for kind, start, end in _counted(_jpeg_segments(content)):
+    for kind, start, end in _counted(_jpeg_segments(content), MAX_SEGMENTS):
         if kind == b"\xda":
             scan_at = start
         elif kind[0] in _JPEG_PIXELS:
@@ -148,7 +154,7 @@ def _jpeg_segments(content: bytes) -> Iterator[Block]:
 
 def _png(content: bytes) -> Scanned:
     kept, exif = [_PNG], b""
-    for kind, start, end in _counted(_png_chunks(content)):
+    for kind, start, end in _counted(_png_chunks(content), MAX_BLOCKS):
         if kind in _PNG_PIXELS:
             kept.append(content[start:end])
         elif kind == b"eXIf" and not exif:
@@ -171,7 +177,7 @@ def _gif(content: bytes) -> Scanned:
     flags = content[10] if len(content) > 10 else 0
     start = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     control, frame_at = b"", len(content)
-    for kind, begin, end in _counted(_gif_blocks(content, start)):
+    for kind, begin, end in _counted(_gif_blocks(content, start), MAX_BLOCKS):
         if kind == b",":
             frame_at = begin
         elif kind == b"\xf9":
@@ -203,7 +209,7 @@ def _gif_blocks(content: bytes, place: int) -> Iterator[Block]:
 def _webp(content: bytes) -> Scanned:
     """The file as it is, because libwebp reads its blocks itself."""
     exif = b""
-    for kind, start, end in _counted(_webp_chunks(content)):
+    for kind, start, end in _counted(_webp_chunks(content), MAX_BLOCKS):
         if kind == b"EXIF" and not exif:
             exif = content[start + 8 : end]
     return Scanned(content=content, orientation=orientation_of(exif))

@@ -56,9 +56,14 @@ def test_it_changes_no_pixel(kind, name):
     assert found.tobytes() == (picture.transpose(Image.Transpose.ROTATE_270) if turned else picture).tobytes()
 
 
+def limit_to(most, monkeypatch):
+    for name in ("MAX_BLOCKS", "MAX_SEGMENTS"):
+        monkeypatch.setattr(headers, name, most)
+
+
 @pytest.mark.parametrize(("kind", "name"), [each for each in KINDS if each not in WITHOUT_BLOCKS])
 def test_a_flood_of_blocks_is_refused_before_pillow_sees_it(kind, name, monkeypatch):
-    monkeypatch.setattr(headers, "MAX_BLOCKS", 200)
+    limit_to(200, monkeypatch)
     monkeypatch.setattr(Image, "open", lambda *args, **options: pytest.fail("Pillow saw it"))
     with pytest.raises(ImageUnreadable, match="too many comments or parts"):
         decode(flooded(kind, BLOCKS[kind][name], 201))
@@ -66,18 +71,18 @@ def test_a_flood_of_blocks_is_refused_before_pillow_sees_it(kind, name, monkeypa
 
 @pytest.mark.parametrize(("kind", "name"), KINDS)
 def test_no_more_is_looked_at_than_the_limit(kind, name, monkeypatch):
-    monkeypatch.setattr(headers, "MAX_BLOCKS", 200)
+    limit_to(200, monkeypatch)
     looked_at = 0
     counted = headers._counted
 
-    def count(blocks):
+    def count(blocks, most):
         def each():
             nonlocal looked_at
             for block in blocks:
                 looked_at += 1
                 yield block
 
-        return counted(each())
+        return counted(each(), most)
 
     monkeypatch.setattr(headers, "_counted", count)
     content = flooded(kind, BLOCKS[kind][name], 5_000)
