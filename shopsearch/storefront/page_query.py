@@ -250,7 +250,8 @@ class PageQuery:
         if not address or "followed" in self.parameters:
             return ""
         parts = urlsplit(address)
-        if parts.path != self.path:
+        # The search's own address may lack the language before it, to which Django then leads.
+        if parts.path == "/" or not self.path.endswith(parts.path):
             return address
         followed = QueryDict(parts.query, mutable=True)
         followed["followed"] = "1"

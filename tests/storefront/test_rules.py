@@ -1,6 +1,11 @@
 """The search page and rules of the house: a banner above the results, and an address that a search leads to."""
 
+import sys
+from types import ModuleType
+
 import pytest
+from django.conf.urls.i18n import i18n_patterns
+from django.urls import include, path
 
 from shopsearch.models import ProductImage, Rule, RuleAction
 from shopsearch.registry import index_for
@@ -52,6 +57,19 @@ def test_rules_that_lead_from_search_to_search_make_no_circle(client):
     response = client.get("/search/?q=cup")
     assert response["Location"] == "/search/?q=mug&category=tea&followed=1"
     assert client.get(response["Location"]).status_code == 200
+
+
+def test_nor_do_those_that_lead_to_the_search_without_its_language(client, settings, monkeypatch):
+    urls = ModuleType("urls_of_languages")
+    urls.urlpatterns = i18n_patterns(path("", include("shopsearch.urls")))
+    monkeypatch.setitem(sys.modules, urls.__name__, urls)
+    settings.ROOT_URLCONF = urls.__name__
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
+    rule("cup", kind="redirect", address="/search/?q=cup")
+    addresses = ["/en/search/?q=cup"]
+    while (response := client.get(addresses[-1])).status_code == 302 and len(addresses) < 5:
+        addresses.append(response["Location"])
+    assert addresses[1:] == ["/search/?q=cup&followed=1", "/en/search/?q=cup&followed=1"]
 
 
 @pytest.mark.parametrize(
