@@ -39,7 +39,6 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="go on with the shop of the last time")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/evaluation.md")
     options = parser.parse_args()
-    options.shop = "demo"
     if not options.keep:
         shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -64,7 +63,7 @@ def _measured(options: argparse.Namespace, uri: str) -> Iterator[str]:
 
     milvus = {"BACKEND": "shopsearch.vector_stores.milvus.MilvusStore", "OPTIONS": {"uri": uri}}
     settings.SHOPSEARCH |= {"VECTOR_STORE": milvus}
-    search_quality.stock(options)
+    search_quality.stock()
 
     from shopsearch.backends import get_embedder
     from shopsearch.evaluation.query_files import QueryFile
@@ -74,7 +73,8 @@ def _measured(options: argparse.Namespace, uri: str) -> Iterator[str]:
 
     index = get_index()
     judged = [
-        _of_its_language(query) for query in QueryFile(path=search_quality.write_queries(options, FOLDER))
+        _of_its_language(query)
+        for query in QueryFile(path=search_quality.write_queries(FOLDER, options.queries))
     ]
     queries = [*judged, *_of_brands(options.queries), *_exact(options.exact)]
     live = LiveSearch(index=index)

@@ -1,19 +1,19 @@
 """How the starter for photographs, the bundled model and a colour histogram find real pictures.
 
-    python -m benchmarks.photographs [--folds FOLDER] [--spoilt] [--write-docs]
+    python -m benchmarks.photographs [--folds FOLDER] [--write-docs]
+    python -m benchmarks.photographs --spoilt [--write-docs]
 
 FOLDER is the output of ``python -m training.photographs.fit --folds FOLDER``. The starter learnt the kinds of clothes
 from the photographs in ../shared/data/photographs, so each fifth of them is measured with matrices that were fitted
 without its photographers. Nothing was learnt from ../shared/data/storefront; weights were chosen on two thirds of its
-categories, and the held-out third has its own column. ``--spoilt`` also searches with cropped, rotated, low-quality,
-dark and bright pictures. Needs no server; takes some minutes.
+categories, and the held-out third has its own column. ``--spoilt`` searches with cropped, turned, compressed, dark and
+bright pictures instead, and shows the worst. Needs no server; takes some minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import os
 import time
@@ -21,15 +21,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from random import Random
+from typing import Any
 
 import django
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.corruptions import CORRUPTIONS, spoil
+from benchmarks.quality_tables import ROOT, put
+
 DATA = ROOT.parent / "shared" / "data"
+PICTURE = ROOT / "docs" / "pictures" / "photographs_worst.png"
+VIEWS = ("the product's picture", "another view")
+CELL, WORST = 160, 6
+"""Pixels of a picture and its margin; and how many queries the picture of the worst shows."""
 FOLDS = 5
 SEED = "11"
 """Of the third of storefront's categories that nothing was chosen on."""
@@ -94,11 +100,9 @@ class Model:
     seen: dict[tuple[str, str, str], Vectors] = field(default_factory=dict)
 
 
-def storefront(folder: Path, *, spoilt: bool) -> tuple[dict[str, Path], list[Asked]]:
+def storefront(folder: Path) -> tuple[dict[str, Path], list[Asked]]:
     """Each product's first picture, and the queries."""
-    from benchmarks.storefront_queries import CORRUPTIONS
-
-    rows = [json.loads(line) for line in (folder / "products.jsonl").read_text().splitlines()]
+    rows = rows_of(folder)
     queries = []
     named: dict[str, tuple[str, tuple[str, ...]]] = {}
     categories: defaultdict[str, set[str]] = defaultdict(set)
@@ -110,21 +114,12 @@ def storefront(folder: Path, *, spoilt: bool) -> tuple[dict[str, Path], list[Ask
             categories[category].add(row["id"])
     held = {row["id"]: _is_held(row) for row in rows}
     for row in rows:
-        same = frozenset(
-            other["id"]
-            for other in rows
-            if other["image"] == row["image"] or other["name"].lower() == row["name"].lower()
-        )
+        same = same_as(row, rows)
         picture, is_held = folder / row["image"], held[row["id"]]
         queries.append(Asked(kind="title -> product", text=row["name"], relevant=same, held=is_held))
         queries += [
             Asked(kind="other view -> product", picture=folder / view, relevant=same, held=is_held)
             for view in row["images"][1:]
-        ]
-        queries += [
-            Asked(kind=f"picture, {spoil}", picture=picture, spoil=spoil, relevant=same, held=is_held)
-            for spoil in CORRUPTIONS
-            if spoilt and spoil != "unspoilt"
         ]
         alike = frozenset(categories[row["categories"][0]] if row["categories"] else ()) - {row["id"]}
         if alike:
@@ -155,6 +150,36 @@ def storefront(folder: Path, *, spoilt: bool) -> tuple[dict[str, Path], list[Ask
         is_held = held[min(members)]
         queries.append(Asked(kind="category's name", text=words, relevant=frozenset(members), held=is_held))
     return {row["id"]: folder / row["image"] for row in rows}, queries
+
+
+def spoilt_storefront(folder: Path) -> tuple[dict[str, Path], list[Asked]]:
+    """Each product's first picture, and queries that ask for the product with its pictures, spoilt or not."""
+    rows = rows_of(folder)
+    queries = [
+        Asked(
+            kind=f"{view}, {kind or 'unspoilt'}",
+            picture=folder / file,
+            spoil=kind,
+            relevant=same_as(row, rows),
+        )
+        for view in VIEWS
+        for kind in ("", *CORRUPTIONS)
+        for row in rows
+        for file in (row["images"][:1] if view == VIEWS[0] else row["images"][1:])
+    ]
+    return {row["id"]: folder / row["image"] for row in rows}, queries
+
+
+def rows_of(folder: Path) -> list[Any]:
+    return [json.loads(line) for line in (folder / "products.jsonl").read_text().splitlines()]
+
+
+def same_as(row: Any, rows: Sequence[Any]) -> frozenset[str]:
+    """The products that nobody could tell from this one: the same picture, or the same name."""
+    name = row["name"].lower()
+    return frozenset(
+        other["id"] for other in rows if other["image"] == row["image"] or other["name"].lower() == name
+    )
 
 
 def _is_held(row: Mapping[str, list[str]]) -> bool:
@@ -192,16 +217,21 @@ def photographs(folder: Path) -> Iterator[tuple[dict[str, Path], list[Asked]]]:
 
 def rank(model: Model, items: Mapping[str, Path], queries: Sequence[Asked]) -> list[int]:
     """At which place the first relevant item stands, for each query; 0 where the model does not understand it."""
+    asked = [query for query in queries if query.picture or not model.needs_picture]
+    places = {
+        id(query): next(rank for rank, key in enumerate(order, 1) if key in query.relevant)
+        for query, order in zip(asked, found(model, items, asked), strict=True)
+    }
+    return [places.get(id(query), 0) for query in queries]
+
+
+def found(model: Model, items: Mapping[str, Path], queries: Sequence[Asked]) -> Iterator[list[str]]:
+    """The items in the model's order, for each query."""
     keys = list(items)
     stored = _embedded(model, [("", items[key], "") for key in keys])
-    asked = [query for query in queries if query.picture or not model.needs_picture]
-    vectors = _embedded(model, [(query.text, query.picture, query.spoil) for query in asked])
-    scores = vectors @ stored.T
-    places = {}
-    for query, row in zip(asked, scores, strict=True):
-        order = [keys[place] for place in np.argsort(-row, kind="stable") if keys[place] not in query.ignored]
-        places[id(query)] = next(rank for rank, key in enumerate(order, 1) if key in query.relevant)
-    return [places.get(id(query), 0) for query in queries]
+    vectors = _embedded(model, [(query.text, query.picture, query.spoil) for query in queries])
+    for query, row in zip(queries, vectors @ stored.T, strict=True):
+        yield [keys[place] for place in np.argsort(-row, kind="stable") if keys[place] not in query.ignored]
 
 
 def _embedded(model: Model, wanted: Sequence[tuple[str, Path | None, str]]) -> Vectors:
@@ -216,18 +246,11 @@ def _embedded(model: Model, wanted: Sequence[tuple[str, Path | None, str]]) -> V
     return np.stack([model.seen[key] for key in named])
 
 
-def _opened(path: Path | None, spoil: str) -> Image.Image | None:
-    from benchmarks.storefront_queries import CORRUPTIONS, JPEG_QUALITY
-
+def _opened(path: Path | None, kind: str) -> Image.Image | None:
     if path is None:
         return None
     picture = Image.open(path).convert("RGB")
-    if not spoil:
-        return picture
-    file = io.BytesIO()
-    spoilt = CORRUPTIONS[spoil](picture, Random(f"{path.name} {spoil}"))
-    spoilt.save(file, "JPEG", quality=JPEG_QUALITY if spoil.startswith("JPEG") else 95)
-    return Image.open(file).convert("RGB")
+    return spoil(picture, kind, path.name) if kind else picture
 
 
 def models(folds: Path | None) -> tuple[list[Model], Callable[[int], Model | None]]:
@@ -269,7 +292,7 @@ Places = dict[str, dict[str, list[tuple[int, bool]]]]
 def measured(options: argparse.Namespace) -> tuple[Places, Places]:
     known, without = models(options.folds)
     shop: Places = defaultdict(lambda: defaultdict(list))
-    items, queries = storefront(options.storefront, spoilt=options.spoilt)
+    items, queries = storefront(options.storefront)
     for model in known if options.only != "photographs" else ():
         for query, place in zip(queries, rank(model, items, queries), strict=True):
             shop[query.kind][model.name].append((place, query.held))
@@ -282,6 +305,39 @@ def measured(options: argparse.Namespace) -> tuple[Places, Places]:
             for query, place in zip(queries, rank(model, items, queries), strict=True):
                 clothes[query.kind][model.name].append((place, False))
     return shop, clothes
+
+
+def spoilt(folder: Path) -> tuple[list[str], Image.Image]:
+    """The table of spoilt pictures, and the queries that the starter answers worst."""
+    known, _ = models(None)
+    items, queries = spoilt_storefront(folder)
+    places: Places = defaultdict(lambda: defaultdict(list))
+    for model in known:
+        ranks = rank(model, items, queries)
+        for query, place in zip(queries, ranks, strict=True):
+            places[query.kind][model.name].append((place, query.held))
+        if model is known[0]:
+            by_place = sorted(zip(ranks, range(len(ranks)), queries, strict=True), reverse=True)
+            seen: dict[str, Asked] = {}
+            for _, _, query in by_place:
+                seen.setdefault(query.kind, query)
+    return [*table(places, held=False)], sheet(known[0], items, list(seen.values())[:WORST])
+
+
+def sheet(model: Model, items: Mapping[str, Path], queries: Sequence[Asked]) -> Image.Image:
+    """A row for each query: the spoilt picture, the product that it shows, and what the model has first."""
+    drawn = Image.new("RGB", (3 * CELL, len(queries) * CELL), "white")
+    for row, (query, order) in enumerate(zip(queries, found(model, items, queries), strict=True)):
+        shown = (
+            _opened(query.picture, query.spoil),
+            _opened(items[min(query.relevant)], ""),
+            _opened(items[order[0]], ""),
+        )
+        for column, picture in enumerate(shown):
+            assert picture is not None
+            place = (column * CELL + CELL // 20, row * CELL + CELL // 20)
+            drawn.paste(ImageOps.pad(picture, (CELL * 9 // 10, CELL * 9 // 10), color="white"), place)
+    return drawn
 
 
 def table(places: Places, *, held: bool) -> Iterator[str]:
@@ -339,13 +395,18 @@ def main() -> None:
     parser.add_argument("--spoilt", action="store_true")
     parser.add_argument("--write-docs", action="store_true")
     options = parser.parse_args()
+    if options.spoilt:
+        rows, worst = spoilt(options.storefront)
+        print("\n".join(rows))
+        if options.write_docs:
+            put("spoilt photographs", [f"Measured {time.strftime('%Y-%m-%d')}.", "", *rows])
+            worst.quantize(256).save(PICTURE, optimize=True)
+        return
     shop, clothes = measured(options)
     tables = [[*table(shop, held=True)] if shop else [], [*table(clothes, held=False)] if clothes else []]
     lines = [f"Measured {time.strftime('%Y-%m-%d')}. {cost()}", "", *tables[0], "", *tables[1]]
     print("\n".join(lines))
     if options.write_docs:
-        from benchmarks.quality_tables import put
-
         put("photographs", lines)
 
 

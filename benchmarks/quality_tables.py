@@ -16,14 +16,10 @@ PICTURE_SIZE = {"width": 1100, "height": 1180}
 RERANK = "search + rerank"
 
 
-def write(shop: str, report: Mapping[str, Any]) -> None:
-    """Put the tables between the page's marks for this shop."""
-    lines = [
-        f"Measured {report['measured_at'][:10]}, {report['queries']:,} queries, space `{report['space']}`.",
-        "",
-    ]
-    lines += demo(report) if shop == "demo" else storefront(report)
-    put(shop, lines)
+def write(report: Mapping[str, Any]) -> None:
+    """Put the demo's tables between the page's marks."""
+    measured = f"{report['queries']:,} queries, space `{report['space']}`"
+    put("demo", [f"Measured {report['measured_at'][:10]}, {measured}.", "", *demo(report)])
 
 
 def put(name: str, lines: Sequence[str]) -> None:
@@ -60,14 +56,6 @@ def _gains(report: Mapping[str, Any], measure: str) -> Iterator[str]:
             f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]",
             "< 0.001" if difference["p_value"] < 0.001 else f"{difference['p_value']:.3f}",
         )
-
-
-def storefront(report: Mapping[str, Any]) -> Iterator[str]:
-    yield "| picture | R@1 | R@5 | MRR | colour histogram, R@1 |"
-    yield "|---|---|---|---|---|"
-    for group in report["groups"]:
-        search = (_cell(group["figures"]["search"], measure) for measure in ("R@1", "R@5", "MRR"))
-        yield _row(group["name"], *search, _cell(group["figures"]["colour histogram"], "R@1"))
 
 
 def _cell(figures: Mapping[str, Any] | None, measure: str) -> str:

@@ -1,12 +1,11 @@
-"""Makes the tables of docs/evaluation.md from scratch: seeds a shop, indexes it, writes judged queries, evaluates.
+"""Makes the demo's tables of docs/evaluation.md from scratch: seeds it, indexes it, writes judged queries, evaluates.
 
-    python -m benchmarks.search_quality demo
-    python -m benchmarks.search_quality storefront [--images ../shared/data/storefront]
+    python -m benchmarks.search_quality
 
-The shop is in a folder of its own, .var/quality-demo or .var/quality-storefront, and is recreated each time unless
---keep is given. The vector store is the exact one in memory, so no server is needed. --write-docs puts the tables into
-docs/evaluation.md and the demo's page into docs/pictures. Further options of shopsearch_evaluate go after --, as in:
-... demo -- --fail-under nDCG@9=0.8
+The shop is in a folder of its own, .var/quality-demo, and is recreated each time unless --keep is given. The vector
+store is the exact one in memory, so no server is needed. --write-docs puts the tables into docs/evaluation.md and the
+report's page into docs/pictures. Further options of shopsearch_evaluate go after --, as in:
+... -- --fail-under nDCG@9=0.8
 """
 
 from __future__ import annotations
@@ -26,34 +25,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("shop", choices=("demo", "storefront"))
-    parser.add_argument("--images", type=Path, default=ROOT.parent / "shared" / "data" / "storefront")
-    parser.add_argument("--queries", type=int, default=300, help="of each kind, in the demo")
+    parser.add_argument("--queries", type=int, default=300, help="of each kind")
     parser.add_argument("--keep", action="store_true", help="go on with the shop of the last time")
     parser.add_argument(
-        "--write-docs", action="store_true", help="put the tables, and the demo's picture, into docs/"
+        "--write-docs", action="store_true", help="put the tables and the report's picture into docs/"
     )
     parser.add_argument("evaluate", nargs="*", help="arguments of shopsearch_evaluate")
     options = parser.parse_args()
-    folder = ROOT / ".var" / f"quality-{options.shop}"
-    if options.shop == "storefront" and not (options.images / "products.jsonl").is_file():
-        parser.error(f"there is no products.jsonl in {options.images}")
+    folder = ROOT / ".var" / "quality-demo"
     if not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     set_up(folder)
-    stock(options)
-    queries = write_queries(options, folder)
+    stock()
+
+    queries = write_queries(folder, options.queries)
 
     from django.core.management import call_command
 
-    more = ["--rerank"] if options.shop == "demo" else []
     files = ["--html", str(folder / "report.html"), "--json", str(folder / "report.json")]
-    call_command("shopsearch_evaluate", str(queries), *more, *files, *options.evaluate)
+    call_command("shopsearch_evaluate", str(queries), "--rerank", *files, *options.evaluate)
     if options.write_docs:
-        quality_tables.write(options.shop, json.loads((folder / "report.json").read_text()))
-        if options.shop == "demo":
-            quality_tables.photograph(folder / "report.html")
+        quality_tables.write(json.loads((folder / "report.json").read_text()))
+        quality_tables.photograph(folder / "report.html")
 
 
 def set_up(folder: Path) -> None:
@@ -67,24 +61,20 @@ def set_up(folder: Path) -> None:
     django.setup()
 
 
-def stock(options: argparse.Namespace) -> None:
-    """Seed the shop and index it, here."""
+def stock(images: Path | None = None) -> None:
+    """Seed the shop, the demo's or that of this folder of photographs, and index it, here."""
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    call_command("seed", **({"images": str(options.images)} if options.shop == "storefront" else {}))
+    call_command("seed", images=images and str(images))
     call_command("shopsearch_reindex", here=True)
 
 
-def write_queries(options: argparse.Namespace, folder: Path) -> Path:
-    if options.shop == "demo":
-        from django.core.management import call_command
+def write_queries(folder: Path, number: int) -> Path:
+    """Judged queries for the demo, so many of each kind."""
+    from django.core.management import call_command
 
-        call_command("judged_queries", str(folder / "judged"), queries=options.queries)
-    else:
-        from benchmarks.storefront_queries import write
-
-        print(f"Written: {sum(write(folder / 'judged'))} queries")
+    call_command("judged_queries", str(folder / "judged"), queries=number)
     return folder / "judged" / "queries.jsonl"
 
 

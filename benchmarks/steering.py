@@ -54,12 +54,11 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--seed", default="steering")
     options = parser.parse_args()
-    options.shop = "demo"
     folder = search_quality.ROOT / ".var" / "steering"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     search_quality.set_up(folder)
-    search_quality.stock(options)
+    search_quality.stock()
     _examples(options.queries, options.seed)
     _latency()
     _diversity()

@@ -37,7 +37,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     search_quality.set_up(folder)
-    search_quality.stock(options)
+    search_quality.stock(options.images if options.shop == "storefront" else None)
 
     from demo_project.catalog.models import Product
 

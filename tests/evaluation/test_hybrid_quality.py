@@ -9,7 +9,7 @@ from shopsearch.backends import get_vector_store
 from shopsearch.models import Collection, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.registry.analyzer import product_terms
-from shopsearch.search.retrieval import hits, target
+from shopsearch.search.retrieval import HitLists, hits, target
 from shopsearch.types import CollectionSchema, Entity, Query
 
 pytestmark = pytest.mark.quality
@@ -35,7 +35,7 @@ def first(catalogue, monkeypatch, settings):
     def first(queries):
         found = []
         for query, vector in zip(queries, catalogue.embedder.embed(queries), strict=True):
-            ranked = chain.from_iterable(hits(target(IMAGES, collection, query, vector)))
+            ranked = chain.from_iterable(hits(HitLists(target(IMAGES, collection, query, vector))))
             found.append(catalogue.articles[int(next(ranked).product_id)])
         return found
 

@@ -1,17 +1,15 @@
-"""The judged queries of the documentation's tables: the demo's, and real photographs spoilt."""
+"""The judged queries of the documentation's tables, and how photographs are spoilt for them."""
 
 import re
-from random import Random
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import quality_tables, storefront_queries
+from benchmarks import corruptions, quality_tables
 from demo_project.catalog import judged
 from demo_project.catalog.assortment import articles
 from shopsearch.evaluation.query_files import QueryFile
-from tests.shop.pictures import BLUE, RED, product
 
 
 def test_the_demos_queries_are_the_same_each_time_and_are_asked_in_two_languages():
@@ -58,24 +56,12 @@ def photograph():
     return Image.fromarray(noise)
 
 
-@pytest.mark.parametrize("kind", storefront_queries.CORRUPTIONS)
-def test_every_corruption_but_the_file_format_changes_the_picture(kind, photograph):
-    spoilt = storefront_queries.CORRUPTIONS[kind](photograph, Random(1))
-    unchanged = kind == "unspoilt" or kind.startswith("JPEG")
-    assert (spoilt.tobytes() == photograph.tobytes()) == unchanged
+@pytest.mark.parametrize("kind", corruptions.CORRUPTIONS)
+def test_a_spoilt_picture_is_another_one_and_the_same_each_time(kind, photograph):
+    spoilt = corruptions.spoil(photograph, kind, "seed")
     assert spoilt.size == ((28, 42) if kind.startswith("crop") else photograph.size)
-
-
-def test_a_spoilt_picture_is_answered_by_every_product_that_has_its_file(db, tmp_path):
-    one, two, other = product(RED), product(RED), product(BLUE)
-    written = sum(storefront_queries.write(tmp_path))
-    read = list(QueryFile(path=tmp_path / storefront_queries.QUERIES_FILE))
-    assert len(read) == written == 3 * len(storefront_queries.CORRUPTIONS)
-    assert [query.kind for query in read[: len(storefront_queries.CORRUPTIONS)]] == list(
-        storefront_queries.CORRUPTIONS
-    )
-    assert read[0].relevant == {str(one.pk): 1, str(two.pk): 1}
-    assert read[-1].relevant == {str(other.pk): 1}
+    assert spoilt.tobytes() != photograph.tobytes()
+    assert spoilt.tobytes() == corruptions.spoil(photograph, kind, "seed").tobytes()
 
 
 def test_the_tables_of_the_documentation_come_from_the_figures(evaluated, reranker, tmp_path, monkeypatch):
@@ -83,7 +69,7 @@ def test_the_tables_of_the_documentation_come_from_the_figures(evaluated, rerank
     page = tmp_path / "evaluation.md"
     page.write_text("before\n<!-- demo: begin -->\nold\n<!-- demo: end -->\nafter\n")
     monkeypatch.setattr(quality_tables, "PAGE", page)
-    quality_tables.write("demo", report)
+    quality_tables.write(report)
     text = page.read_text()
     mean = report["groups"][0]["figures"]["search"]["R@1"]["mean"]
     assert re.search(rf"^\| search \| {mean:.3f} \[", text, re.MULTILINE)
@@ -94,5 +80,5 @@ def test_the_tables_of_the_documentation_come_from_the_figures(evaluated, rerank
 
 def test_the_documentation_has_the_tables_marks():
     text = quality_tables.PAGE.read_text()
-    for shop in ("demo", "storefront"):
-        assert text.index(f"<!-- {shop}: begin -->") < text.index(f"<!-- {shop}: end -->")
+    for name in ("demo", "photographs", "spoilt photographs", "shop fit"):
+        assert text.index(f"<!-- {name}: begin -->") < text.index(f"<!-- {name}: end -->")
