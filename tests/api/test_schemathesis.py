@@ -58,7 +58,9 @@ def test_every_operation_passes_every_check(existing, live_server, tmp_path):
             *("--checks", "all", "--max-examples", EXAMPLES or "5", "--continue-on-failure"),
             *("--phases", "examples,coverage,fuzzing,stateful" if EXAMPLES else "fuzzing"),
             *("--header", f"Authorization: Bearer {TOKEN}"),
-            *("--generation-database", "none", "--no-color"),
+            # The same each time. With some seeds schemathesis cannot check what it made itself of a form with a file:
+            # "Unsupported type: 'Binary'".
+            *("--generation-database", "none", "--seed", "1", "--no-color"),
         ],
         cwd=tmp_path,
         env={
