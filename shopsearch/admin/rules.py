@@ -8,21 +8,21 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.conf import settings as django_settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.files.base import ContentFile
 from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch import broker
 from shopsearch.admin.columns import STYLE
+from shopsearch.admin.csv_exchange import CSVAdmin
+from shopsearch.admin.languages import language_field
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageError, QueryError
 from shopsearch.images import decode, jpeg
@@ -30,12 +30,11 @@ from shopsearch.indexing import rule_pictures
 from shopsearch.models import Collection, Rule, RuleAction, RulePicture
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
-from shopsearch.search import csv_files, examples, rule_files, rules
+from shopsearch.search import examples, rule_files, rules
 from shopsearch.search.engine import answer
 from shopsearch.search.request import SearchAnswer, SearchRequest
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be subscripted
-    ModelAdmin = admin.ModelAdmin[Rule]
     ActionsInline = admin.TabularInline[RuleAction, Rule]
     PicturesInline = admin.TabularInline[RulePicture, Rule]
     RuleModelForm = forms.ModelForm[Rule]
@@ -43,7 +42,7 @@ if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be
     InlineFormSet = BaseInlineFormSet[Any, Any, Any]
 else:
     InlineFormSet = BaseInlineFormSet
-    ModelAdmin, RuleModelForm, PictureModelForm = admin.ModelAdmin, forms.ModelForm, forms.ModelForm
+    RuleModelForm = PictureModelForm = forms.ModelForm
     ActionsInline = PicturesInline = admin.TabularInline
 
 SHOWN = 12
@@ -68,10 +67,7 @@ class RuleForm(RuleModelForm):
         self.fields["index"] = forms.ChoiceField(
             label=_("Index"), choices=[(name, name) for name in names], initial=get_index().name
         )
-        languages = [("", _("all languages")), *django_settings.LANGUAGES]
-        if self.instance.language and self.instance.language not in dict(languages):
-            languages.append((self.instance.language, self.instance.language))
-        self.fields["language"] = forms.ChoiceField(label=_("Language"), choices=languages, required=False)
+        self.fields["language"] = language_field(self.instance.language)
         self.fields["filters"].widget.attrs["rows"] = 3
         for name in ("valid_from", "valid_until"):
             # One field with a label, where the admin has two without.
@@ -170,25 +166,6 @@ class PictureInline(PicturesInline):
         return str(_("has its vector") if is_known else _("waits for a worker"))
 
 
-class ImportForm(forms.Form):
-    file = forms.FileField(
-        label=_("CSV file"),
-        help_text=_(
-            "UTF-8, as the export writes it: a line for each action. A rule of the same name is replaced but for its "
-            "pictures and its threshold; others stay."
-        ),
-    )
-
-    def clean_file(self) -> Any:
-        file = self.cleaned_data["file"]
-        if file.size > csv_files.MAX_BYTES:
-            raise forms.ValidationError(_("The file is too large."))
-        try:
-            return rule_files.rules_of(file.read())
-        except csv_files.Unusable as error:
-            raise forms.ValidationError(str(error)) from error
-
-
 class PreviewForm(forms.Form):
     q = forms.CharField(label=_("Words"), required=False, max_length=1_000)
     picture = forms.FileField(
@@ -219,7 +196,7 @@ class Alike:
     fires: bool
 
 
-class RuleAdmin(ModelAdmin):
+class RuleAdmin(CSVAdmin):
     """Rules of the house, in force in every process a few seconds after they are saved."""
 
     form = RuleForm
@@ -229,6 +206,12 @@ class RuleAdmin(ModelAdmin):
     search_fields = ("name", "words", "actions__products", "actions__text", "actions__address")
     readonly_fields = ("state_now", "threshold_now")
     save_on_top = False
+    csv_name = "rules.csv"
+    import_title = _("Import rules")
+    import_help = _(
+        "UTF-8, as the export writes it: a line for each action. A rule of the same name is replaced but for its "
+        "pictures and its threshold; others stay."
+    )
 
     class Media:
         css = {"all": (STYLE,)}
@@ -278,45 +261,22 @@ class RuleAdmin(ModelAdmin):
             broker.wake_after_commit(form.instance._state.db or "default")
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        own = [
-            path("export/", view(self.export_view), name="shopsearch_rule_export"),
-            path("import/", view(self.import_view), name="shopsearch_rule_import"),
-            path("<int:pk>/preview/", view(self.preview_view), name="shopsearch_rule_preview"),
-        ]
-        return [*own, *super().get_urls()]
+        preview = self.admin_site.admin_view(self.preview_view)
+        return [path("<int:pk>/preview/", preview, name="shopsearch_rule_preview"), *super().get_urls()]
 
-    # CSV
+    def csv_of(self, request: HttpRequest) -> str:
+        return rule_files.file_of(self.get_queryset(request))
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        extra = {"may_import": self._may_import(request), **(extra_context or {})}
-        return super().changelist_view(request, extra)
+    def csv_rows(self, content: bytes) -> Sequence[Any]:
+        return rule_files.rules_of(content)
 
-    def _may_import(self, request: HttpRequest) -> bool:
-        return self.has_add_permission(request) and self.has_change_permission(request)
-
-    def export_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        content = rule_files.file_of(self.get_queryset(request))
-        headers = {"Content-Disposition": 'attachment; filename="rules.csv"'}
-        return HttpResponse(content, content_type="text/csv; charset=utf-8", headers=headers)
-
-    def import_view(self, request: HttpRequest) -> HttpResponse:
-        if not self._may_import(request):
-            raise PermissionDenied
-        form = ImportForm(request.POST or None, request.FILES or None)
-        if request.method == "POST" and form.is_valid():
-            imported = form.cleaned_data["file"]
-            rule_files.save(imported)
-            for rule, _actions in imported:
-                self.log_change(request, rule, [{"changed": {"name": str(_("rule")), "object": "CSV"}}])
-            rules.forget()
-            text = ngettext("%(count)d rule was imported.", "%(count)d rules were imported.", len(imported))
-            messages.success(request, text % {"count": len(imported)})
-            return HttpResponseRedirect(self._url("changelist"))
-        context = {"title": _("Import rules"), "form": form}
-        return self._page(request, "import.html", context)
+    def import_rows(self, request: HttpRequest, rows: Sequence[Any]) -> str:
+        rule_files.save(rows)
+        for rule, _actions in rows:
+            self.log_change(request, rule, [{"changed": {"name": str(_("rule")), "object": "CSV"}}])
+        rules.forget()
+        text = ngettext("%(count)d rule was imported.", "%(count)d rules were imported.", len(rows))
+        return text % {"count": len(rows)}
 
     # The preview
 
@@ -351,7 +311,7 @@ class RuleAdmin(ModelAdmin):
                 context |= _compared(rule, live, words, None)
         except (BackendError, QueryError) as error:
             context["error"] = str(error)
-        return self._page(request, "preview.html", context)
+        return self.page(request, "admin/shopsearch/rule/preview.html", context)
 
     def _set_threshold(
         self, request: HttpRequest, rule: Rule, live: Collection | None, *, may_change: bool
@@ -368,20 +328,7 @@ class RuleAdmin(ModelAdmin):
             messages.success(request, text % {"threshold": f"{rule.threshold:.3f}"})
         else:
             messages.error(request, _("Write a number from -1 to 1."))
-        return HttpResponseRedirect(self._url("preview", rule.pk))
-
-    def _url(self, name: str, *arguments: object) -> str:
-        return reverse(f"{self.admin_site.name}:shopsearch_rule_{name}", args=arguments)
-
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.model._meta,
-            "media": self.media,
-            **context,
-        }
-        return TemplateResponse(request, f"admin/shopsearch/rule/{template}", context)
+        return HttpResponseRedirect(self.url_of("preview", rule.pk))
 
 
 def _live(rule: Rule) -> Collection | None:
