@@ -116,12 +116,12 @@ class PageQuery:
         """The address names a picture that is in the shopper's browser: its script will post it here."""
         return self.picture is None and bool(self.parameters.get("picture"))
 
-    @property
+    @cached_property
     def similar_ids(self) -> list[str]:
         """Of images of the shop that the results should be like."""
         return self._address.all("similar")
 
-    @property
+    @cached_property
     def dissimilar_ids(self) -> list[str]:
         return self._address.all("dissimilar")
 
@@ -196,8 +196,9 @@ class PageQuery:
     def address(self) -> str:
         return str(self._address)
 
-    @property
+    @cached_property
     def _address(self) -> Address:
+        """Made once: a page has some hundred addresses. The parameters have to be complete by then."""
         return Address(self.path, self.parameters).without("offset")
 
     @property
