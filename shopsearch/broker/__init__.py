@@ -16,16 +16,16 @@ from contextlib import suppress
 from django.core.signals import setting_changed
 from django.db import connections, transaction
 
+from shopsearch.broker.base import CALIBRATE_TASK as CALIBRATE_TASK
+from shopsearch.broker.base import RERANK_TASK as RERANK_TASK
+from shopsearch.broker.base import TASK as TASK
+from shopsearch.broker.base import TASKS as TASKS
 from shopsearch.broker.base import WakeUp
 from shopsearch.conf import build
 from shopsearch.telemetry.outages import Outage
 from shopsearch.threads import BackgroundThread
 
 logger = logging.getLogger(__name__)
-TASK = "shopsearch.index"
-RERANK_TASK = "shopsearch.rerank"
-CALIBRATE_TASK = "shopsearch.calibrate"
-TASKS = (TASK, RERANK_TASK, CALIBRATE_TASK)
 PAUSE_SECONDS = 15
 """How long to wait after a wake-up that could not be sent before the next attempt."""
 EXIT_SECONDS = 2.0

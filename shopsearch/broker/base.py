@@ -6,6 +6,18 @@ from abc import ABC, abstractmethod
 
 from django.core.checks import CheckMessage
 
+from shopsearch.conf import settings
+
+TASK = "shopsearch.index"
+RERANK_TASK = "shopsearch.rerank"
+CALIBRATE_TASK = "shopsearch.calibrate"
+TASKS = (TASK, RERANK_TASK, CALIBRATE_TASK)
+
+
+def queue_of(task: str) -> str:
+    """The queue whose workers do this task."""
+    return settings.RERANK_QUEUE if task == RERANK_TASK else settings.INDEX_QUEUE
+
 
 class WakeUp(ABC):
     """Sends wake-ups: messages that say no more than which task has work.

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 from kombu import Connection
 
-from shopsearch.broker.base import WakeUp
+from shopsearch.broker.base import WakeUp, queue_of
 from shopsearch.conf import settings
 
 PROBE_QUEUE = "shopsearch-probe"
@@ -86,7 +86,7 @@ class CeleryWakeUp(WakeUp):
                 connection.release()
 
     def _send(self, task: str, connection: Connection) -> bool:
-        name = settings.RERANK_QUEUE if task == "shopsearch.rerank" else settings.INDEX_QUEUE
+        name = queue_of(task)
         queue = self.app.amqp.queues[name]
         declared = connection.default_channel.queue_declare(  # type: ignore[attr-defined]
             queue=queue.name,

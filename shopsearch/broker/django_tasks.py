@@ -13,7 +13,7 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from shopsearch.broker.base import WakeUp
+from shopsearch.broker.base import WakeUp, queue_of
 from shopsearch.conf import settings
 
 DUMMY = "django.tasks.backends.dummy.DummyBackend"
@@ -72,10 +72,9 @@ class DjangoTasksWakeUp(WakeUp):
             if self._still_waits(task):
                 return False
             verb = task.removeprefix("shopsearch.")
-            queue = settings.RERANK_QUEUE if verb == "rerank" else settings.INDEX_QUEUE
             # By its path: the tasks are above this package, and a worker finds them by the same one.
             found = import_string(f"shopsearch.tasks.django.{verb}").using(
-                backend=self.backend, queue_name=queue
+                backend=self.backend, queue_name=queue_of(task)
             )
             sent = self._waiting[task] = found.enqueue()
         if self.runs_here and sent.errors:
