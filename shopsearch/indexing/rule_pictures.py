@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,8 @@ NEAREST = 1_000
 
 def has_work() -> bool:
     """Whether a picture lacks a vector, or a rule a threshold for the collection that answers now."""
-    return any(True for _each in _missing()) or any(True for _each in _left_behind())
+    rules = _rules()
+    return any(True for _each in _missing(rules)) or any(True for _each in _left_behind(rules))
 
 
 def embed() -> None:
@@ -37,13 +38,16 @@ def embed() -> None:
     A file that cannot be used is told on its row and not tried again until it is replaced. While a backend or the
     storage is away this is logged, and the next sweep tries again.
     """
+    rules = _rules()
     try:
-        for picture, spaces in list(_missing()):
-            _embed(picture, spaces)
-        for rule in _rules():
+        if missing := list(_missing(rules)):
+            for picture, spaces in missing:
+                _embed(picture, spaces)
+            rules = _rules()
+        for rule in rules:
             held = Collection.objects.filter(index=rule.index).values_list("space", flat=True)
             RuleVector.objects.filter(picture__rule=rule).exclude(space__in=list(held)).delete()
-        for rule, old, new in list(_left_behind()):
+        for rule, old, new in list(_left_behind(rules)):
             threshold = _carried_over(rule, old, new)
             # Not of one that staff have set or deleted meanwhile.
             left = Rule.objects.filter(pk=rule.pk, threshold_space=old.space, threshold=rule.threshold)
@@ -63,9 +67,9 @@ def _rules() -> list[Rule]:
     return list(by_looks.prefetch_related("pictures__vectors"))
 
 
-def _missing() -> Iterator[tuple[RulePicture, set[str]]]:
+def _missing(rules: Iterable[Rule]) -> Iterator[tuple[RulePicture, set[str]]]:
     """Pictures, each with the spaces that it has no vector in."""
-    for rule in _rules():
+    for rule in rules:
         index = find_index(rule.index)
         if index is None:
             continue
@@ -114,9 +118,9 @@ def _refuse(picture: RulePicture, error: Exception) -> None:
     )
 
 
-def _left_behind() -> Iterator[tuple[Rule, Collection, Collection]]:
+def _left_behind(rules: Iterable[Rule]) -> Iterator[tuple[Rule, Collection, Collection]]:
     """Rules whose threshold was set for another space than the live one, with the former and the live collection."""
-    for rule in _rules():
+    for rule in rules:
         index = find_index(rule.index)
         if index is None or rule.threshold is None:
             continue

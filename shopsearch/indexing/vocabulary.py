@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -204,13 +205,9 @@ def _add_values(index: ImageIndex, labels: Mapping[Value, str], using: str) -> N
 def _count_values(index: ImageIndex, counts: Mapping[Value, int], labels: Mapping[Value, str]) -> None:
     """These are the values that are suggested; a few thousand at most, so that all are compared."""
     rows = Suggestion.objects.of(index).values_of_filters()
-    known = {
-        (each.filter, each.key, each.start, each.label, each.count): each.pk for each in rows.iterator(ROWS)
-    }
-    wanted = {
-        (each.filter, each.key, each.start, each.label, each.count): each
-        for each in _rows_of(index, counts, labels)
-    }
+    said = attrgetter("filter", "key", "start", "label", "count")
+    known = {said(each): each.pk for each in rows.iterator(ROWS)}
+    wanted = {said(each): each for each in _rows_of(index, counts, labels)}
     with transaction.atomic(using=index.database):
         for gone in chunks_of([pk for row, pk in known.items() if row not in wanted]):
             rows.filter(pk__in=gone).delete()

@@ -306,13 +306,13 @@ def pinned_hits(
     with timed("database"):
         images = index.images_of(effect.pins, index.get_queryset())
         rows = [
-            row
+            (row, product)
             for row in (with_related(index, images) if chosen else images)
-            if index.get_product(row) is not None
+            if (product := index.get_product(row)) is not None
         ]
     hits: dict[Any, list[Hit]] = {}
-    for row in rows:
-        key = index.get_product(row).pk
+    for row, product in rows:
+        key = product.pk
         if key not in effect.pins or key in without or str(key) in lists.unwanted:
             continue
         values = index.filter_values(row) if chosen else {}
