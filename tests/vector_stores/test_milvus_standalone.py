@@ -6,7 +6,7 @@ together with a partition key. And of two entities with one id in one batch it k
 keep the last; shopsearch sends no such batch. Otherwise the same contract holds as for Milvus Lite.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -38,8 +38,11 @@ NOT_KEPT = {
 }
 
 
+@dataclass(kw_only=True, eq=False)
 class OldMilvusStore(MilvusStore):
-    """MilvusStore on a server without nullable fields."""
+    """MilvusStore on a server without nullable fields. Patient: beside other tests that server needs its time."""
+
+    timeout_seconds: float = 120.0
 
     def _create(self, collection, schema):
         declared = milvus_schema(schema)
@@ -60,6 +63,7 @@ class OldMilvusStore(MilvusStore):
         )
 
 
+@pytest.mark.nightly  # a minute and a half for a version that shopsearch itself refuses
 class TestMilvusStandalone(VectorStoreContract):
     @pytest.fixture
     def collection(self, store):
@@ -92,7 +96,7 @@ class TestMilvusStandalone(VectorStoreContract):
 
 @pytest.fixture
 def store(milvus_standalone):
-    store = MilvusStore(uri=milvus_standalone.uri, token=milvus_standalone.token)
+    store = MilvusStore(uri=milvus_standalone.uri, token=milvus_standalone.token, timeout_seconds=120)
     yield store
     store.close()
 

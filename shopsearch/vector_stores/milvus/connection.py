@@ -32,6 +32,9 @@ _GRPC_OPTIONS = {
 _ADDRESS = re.compile(r"(https?://|tcp://|unix:).*(?<!\.db)")
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _UNREACHABLE, _COLLECTION_MISSING, _NOT_LOADED = 2, 100, 101
+# These keep several nodes of a server busy, and no shopper waits for them.
+_SLOW_VERBS = {"create_collection", "create_index", "drop_collection", "load_collection"}
+_SLOW_SECONDS = 60.0
 _CLIENT_TLS = {"client_pem_path", "client_key_path", "ca_pem_path"}
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 _import_lock = threading.Lock()
@@ -116,7 +119,8 @@ class Connection:
         """
         if collection:
             arguments["collection_name"] = collection
-        arguments.setdefault("timeout", self.timeout_seconds)
+        seconds = max(self.timeout_seconds, _SLOW_SECONDS) if verb in _SLOW_VERBS else self.timeout_seconds
+        arguments.setdefault("timeout", seconds)
         with self.failures():
             client = self._client()
             try:

@@ -57,7 +57,7 @@ class MilvusStore(VectorStore):
     """``user:password`` or an API key."""
     database: str = ""
     timeout_seconds: float = 10.0
-    """The deadline of one call."""
+    """The deadline of one call. To create, index, load or drop a collection may take a minute whatever it says."""
     ca_certificate: str = ""
     """Path of the CA certificate that the server's is checked against; "" for those that the system trusts."""
     client_certificate: str = ""
