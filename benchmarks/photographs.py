@@ -2,12 +2,14 @@
 
     python -m benchmarks.photographs [--folds FOLDER] [--write-docs]
     python -m benchmarks.photographs --spoilt [--write-docs]
+    python -m benchmarks.photographs --reranked [--write-docs]
 
 FOLDER is the output of ``python -m training.photographs.fit --folds FOLDER``. The starter learnt the kinds of clothes
 from the photographs in ../shared/data/photographs, so each fifth of them is measured with matrices that were fitted
 without its photographers. Nothing was learnt from ../shared/data/storefront; weights were chosen on two thirds of its
 categories, and the held-out third has its own column. ``--spoilt`` searches with cropped, turned, compressed, dark and
-bright pictures instead, and shows the worst. Needs no server; takes some minutes.
+bright pictures instead, and shows the worst. ``--reranked`` measures what the joint reranker makes of the starter's
+first nine products. Needs no server; takes some minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import django
 import numpy as np
@@ -30,6 +32,9 @@ from PIL import Image, ImageOps
 
 from benchmarks.corruptions import CORRUPTIONS, spoil
 from benchmarks.quality_tables import ROOT, put
+
+if TYPE_CHECKING:
+    from shopsearch.types import Query
 
 DATA = ROOT.parent / "shared" / "data"
 PICTURE = ROOT / "docs" / "pictures" / "photographs_worst.png"
@@ -324,6 +329,69 @@ def spoilt(folder: Path) -> tuple[list[str], Image.Image]:
     return [*table(places, held=False)], sheet(known[0], items, list(seen.values())[:WORST])
 
 
+def reranked(folder: Path) -> Iterator[str]:
+    """What the joint reranker makes of the starter's first products, by their pictures and titles."""
+    from shopsearch.embedders.photos import PhotoStarter
+    from shopsearch.evaluation.intervals import differences
+    from shopsearch.rerankers.joint import JointReranker
+    from shopsearch.rerankers.ordering import arrange
+    from shopsearch.types import Candidate, Query
+
+    embedder = PhotoStarter()
+    embedder.embed = once(embedder.embed)  # type: ignore[method-assign]
+    model = Model(
+        name="starter",
+        embed=lambda pairs: embedder.embed([Query(text=text, image=image) for text, image in pairs]),
+    )
+    reranker = JointReranker()
+    reranker.bind(embedder)
+    items, queries = storefront(folder)
+    titles = {row["id"]: row["name"] for row in rows_of(folder)}
+    pictures = {key: _opened(path, "") for key, path in items.items()}
+    stored = dict(zip(items, _embedded(model, [("", path, "") for path in items.values()]), strict=True))
+    measured: defaultdict[str, list[list[tuple[float, float]]]] = defaultdict(list)
+    for query, order in zip(queries, found(model, items, queries), strict=True):
+        asked = Query(text=query.text, image=_opened(query.picture, ""))
+        [vector] = embedder.embed([asked])
+        leading = order[: reranker.most_candidates]
+        candidates = [
+            Candidate(product_id=key, image=image, text=titles[key], score=float(stored[key] @ vector))
+            for key in leading
+            if (image := pictures[key])
+        ]
+        arranged = arrange(reranker.rerank(asked, candidates), [each.score for each in candidates])
+        after = [*(leading[place] for place in arranged.positions), *order[len(leading) :]]
+        ranks = [
+            next(place for place, key in enumerate(each, 1) if key in query.relevant)
+            for each in (order, after)
+        ]
+        measured[query.kind].append([(float(rank == 1), 1 / rank) for rank in ranks])
+    yield "| query, R@1 / MRR | queries | starter | reranked | R@1 gained | MRR gained |"
+    yield "|---|---|---|---|---|---|"
+    for kind, rows in measured.items():
+        both = np.array(rows)
+        before, after_ = (" / ".join(f"{each:.2f}" for each in both[:, side].mean(axis=0)) for side in (0, 1))
+        gained = (
+            f"{each.mean:+.3f} [{each.low:+.3f}, {each.high:+.3f}]"
+            for each in differences(both[:, 1], both[:, 0])
+        )
+        yield f"| {kind} | {len(rows)} | {before} | {after_} | {' | '.join(gained)} |"
+
+
+def once(embed: Callable[[Sequence[Query]], Vectors]) -> Callable[[Sequence[Query]], Vectors]:
+    """Embeds nothing twice."""
+    known: dict[tuple[str, bytes], Any] = {}
+
+    def embedded(queries: Sequence[Query]) -> Vectors:
+        keys = [(each.text, each.image.tobytes() if each.image else b"") for each in queries]
+        missing = {key: query for key, query in zip(keys, queries, strict=True) if key not in known}
+        if missing:
+            known.update(zip(missing, embed(list(missing.values())), strict=True))
+        return np.stack([known[key] for key in keys])
+
+    return embedded
+
+
 def sheet(model: Model, items: Mapping[str, Path], queries: Sequence[Asked]) -> Image.Image:
     """A row for each query: the spoilt picture, the product that it shows, and what the model has first."""
     drawn = Image.new("RGB", (3 * CELL, len(queries) * CELL), "white")
@@ -393,6 +461,7 @@ def main() -> None:
     parser.add_argument("--folds", type=Path)
     parser.add_argument("--only", choices=["storefront", "photographs"])
     parser.add_argument("--spoilt", action="store_true")
+    parser.add_argument("--reranked", action="store_true")
     parser.add_argument("--write-docs", action="store_true")
     options = parser.parse_args()
     if options.spoilt:
@@ -401,6 +470,12 @@ def main() -> None:
         if options.write_docs:
             put("spoilt photographs", [f"Measured {time.strftime('%Y-%m-%d')}.", "", *rows])
             worst.quantize(256).save(PICTURE, optimize=True)
+        return
+    if options.reranked:
+        lines = [f"Measured {time.strftime('%Y-%m-%d')}.", "", *reranked(options.storefront)]
+        print("\n".join(lines))
+        if options.write_docs:
+            put("reranked photographs", lines)
         return
     shop, clothes = measured(options)
     tables = [[*table(shop, held=True)] if shop else [], [*table(clothes, held=False)] if clothes else []]
