@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from shopsearch.admin.columns import STYLE, ReindexPermission, ago, breakable, state_label, wake
 from shopsearch.admin.permissions import ReadOnly
+from shopsearch.evaluation import fits
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress, rebuild
 from shopsearch.indexing.progress import Filling
@@ -47,6 +48,8 @@ class CollectionOrder:
     """If set, another collection of the index must be in this state."""
     clashes: tuple[str, ...] = ()
     """No other collection of the index may be in one of these states."""
+    is_at_once: bool = True
+    """If not, a worker carries it out, and the page "Shop search" shows how far it is."""
 
 
 ORDERS = {
@@ -59,6 +62,18 @@ ORDERS = {
         (State.LIVE,),
         rebuild.begin,
         clashes=(State.BUILDING, State.PAUSED),
+    ),
+    "fit": CollectionOrder(
+        _("Fit to this shop"),
+        _(
+            "A worker learns from the shop's own titles what its pictures show, and tries it on products that were "
+            "held out. If their titles find them better, it begins a rebuild; no picture is embedded again, and it "
+            "can be rolled back. If not, nothing changes. Earlier collections are dropped except the last one."
+        ),
+        (State.LIVE,),
+        fits.ask,
+        clashes=(State.BUILDING, State.PAUSED),
+        is_at_once=False,
     ),
     "prune": CollectionOrder(
         _("Drop the earlier ones"),
@@ -92,6 +107,21 @@ ORDERS = {
         clashes=(State.BUILDING, State.PAUSED),
     ),
 }
+
+
+def links_to_orders(site: str, collection: Collection) -> dict[str, tuple[str, Promise | str]]:
+    """The orders that are possible now, by name: the address that asks for confirmation, and the title."""
+    if find_index(collection.index) is None:
+        return {}
+    others = Collection.objects.filter(index=collection.index).exclude(pk=collection.pk)
+    states = set(others.values_list("state", flat=True))
+    return {
+        name: (reverse(f"{site}:shopsearch_collection_order", args=[collection.pk, name]), order.title)
+        for name, order in ORDERS.items()
+        if collection.state in order.states
+        and (not order.needs or order.needs in states)
+        and states.isdisjoint(order.clashes)
+    }
 
 
 class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
@@ -151,20 +181,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     @admin.display(description=_("orders"))
     def orders(self, collection: Collection) -> SafeString | str:
         """Links to the orders that are possible now."""
-        if find_index(collection.index) is None:
-            return "–"
-        others = Collection.objects.filter(index=collection.index).exclude(pk=collection.pk)
-        states = set(others.values_list("state", flat=True))
-        links = [
-            (
-                reverse(f"{self.admin_site.name}:shopsearch_collection_order", args=[collection.pk, name]),
-                order.title,
-            )
-            for name, order in ORDERS.items()
-            if collection.state in order.states
-            and (not order.needs or order.needs in states)
-            and states.isdisjoint(order.clashes)
-        ]
+        links = links_to_orders(self.admin_site.name, collection).values()
         if not links:
             return "–"
         return format_html(
@@ -188,7 +205,9 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             raise Http404
         if request.method == "POST":
             self._carry_out(request, order, collection, index)
-            back = "shopsearch_collection_changelist" if self.has_view_permission(request) else "index"
+            page = "collection" if order.is_at_once else "overview"
+            may_view = request.user.has_perm(f"shopsearch.view_{page}")
+            back = f"shopsearch_{page}_changelist" if may_view else "index"
             return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{back}"))
         context = {
             **self.admin_site.each_context(request),
@@ -215,7 +234,10 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             messages.error(request, str(error))
             return
         wake()
-        messages.success(request, _("%(order)s: begun or done.") % {"order": order.title})
+        text = (
+            _("%(order)s: begun or done.") if order.is_at_once else _("%(order)s: a worker has been asked.")
+        )
+        messages.success(request, text % {"order": order.title})
 
 
 class AdapterAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]

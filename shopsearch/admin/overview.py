@@ -18,15 +18,18 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from shopsearch import broker
+from shopsearch.admin.collections import links_to_orders
 from shopsearch.admin.columns import STYLE, ReindexPermission
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.conf import settings
+from shopsearch.embedders.adapted import FITTED
 from shopsearch.indexing import progress
-from shopsearch.models import Collection, EvaluationQuery, IndexEntry, Overview, Rerank, SearchDay
+from shopsearch.models import Collection, EvaluationQuery, Fit, IndexEntry, Overview, Rerank, SearchDay
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.search import diagnosis
 from shopsearch.search.addresses import address_of
@@ -48,6 +51,8 @@ _PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[\d/]\S*")
 """The parts of an error that differ from image to image: names, paths, numbers."""
 
 State = IndexEntry.State
+Order = tuple[str, "Promise | str"]
+"""A button: its address and its text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +98,12 @@ class IndexPanel:
     failed_address: str
     building: Collection | None
     filling: progress.Filling | None
-    orders: Sequence[tuple[str, str]]
-    """Links to the rebuild's orders: the address, and the text of the button."""
+    orders: Sequence[Order]
+    """For the rebuild."""
+    fit: Fit | None
+    fit_orders: Sequence[Order]
+    is_adapted: bool
+    """Whether an adapter answers now."""
     queries: Sequence[EvaluationQuery]
     unanswered: Sequence[EvaluationQuery]
     bars: Sequence[DayBar]
@@ -135,7 +144,11 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         return TemplateResponse(request, "admin/shopsearch/overview.html", context)
 
     def panel(self, request: HttpRequest, index: ImageIndex, states: Mapping[str, int]) -> IndexPanel:
-        building = Collection.objects.of(index).unfinished().first()
+        collections = Collection.objects.of(index)
+        building, live, retired = (
+            each.first() for each in (collections.unfinished(), collections.live(), collections.retired())
+        )
+        fit = Fit.objects.of(index).first()
         may_read = request.user.has_perm("shopsearch.view_evaluationquery")
         asked = EvaluationQuery.objects.by_shoppers().filter(index=index.name).defer("picture")
         weak = asked.filter(times_weak__gt=0)
@@ -143,7 +156,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         return IndexPanel(
             index=index,
             title=str(index.model._meta.verbose_name_plural).capitalize(),
-            live=Collection.objects.of(index).live().first(),
+            live=live,
             indexed=states[State.INDEXED],
             waiting=sum(states[state] for state in IndexEntry.UNFINISHED),
             failed=states[State.FAILED],
@@ -151,7 +164,12 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             failed_address=self.entries_address(index),
             building=building,
             filling=progress.filling(building) if building else None,
-            orders=self.orders(building) if building and self.has_reindex_permission(request) else [],
+            orders=self.orders(request, building, "pause", "resume", "cancel"),
+            fit=fit,
+            fit_orders=[]
+            if fit and fit.is_under_way
+            else [*self.orders(request, live, "fit"), *self.orders(request, retired, "roll-back")],
+            is_adapted=live is not None and FITTED in live.space,
             queries=list(asked.order_by("-times_asked", "pk")[:QUERIES_SHOWN]) if may_read else [],
             unanswered=list(weak.order_by("-times_weak", "pk")[:QUERIES_SHOWN]) if may_read else [],
             bars=bars,
@@ -177,16 +195,15 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         address = _address(f"{self.admin_site.name}:shopsearch_indexentry_changelist")
         return f"{address}?{urlencode(asked)}" if address else ""
 
-    def orders(self, building: Collection) -> list[tuple[str, str]]:
-        names = (
-            {"pause": _("Pause")} if building.state == Collection.State.BUILDING else {"resume": _("Resume")}
-        )
-        names["cancel"] = _("Cancel the rebuild")
-        return [
-            (address, title)
-            for name, title in names.items()
-            if (address := _address(f"{self.admin_site.name}:shopsearch_collection_order", building.pk, name))
-        ]
+    def orders(self, request: HttpRequest, collection: Collection | None, *names: str) -> list[Order]:
+        """Those of the orders that are possible now, if the user may give them."""
+        if collection is None or not self.has_reindex_permission(request):
+            return []
+        try:
+            links = links_to_orders(self.admin_site.name, collection)
+        except NoReverseMatch:  # collections are not in this admin
+            return []
+        return [links[name] for name in names if name in links]
 
     def bars(self, index: ImageIndex) -> list[DayBar]:
         today = datetime.date.today()

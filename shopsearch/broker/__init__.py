@@ -17,6 +17,7 @@ from django.core.signals import setting_changed
 from django.db import connections, transaction
 
 from shopsearch.broker.base import CALIBRATE_TASK as CALIBRATE_TASK
+from shopsearch.broker.base import FIT_TASK as FIT_TASK
 from shopsearch.broker.base import RERANK_TASK as RERANK_TASK
 from shopsearch.broker.base import TASK as TASK
 from shopsearch.broker.base import TASKS as TASKS
@@ -69,6 +70,11 @@ def wake_calibrator() -> None:
     _wake(_calibrate_inline, _calibrate_sender)
 
 
+def wake_fitter() -> None:
+    """Have an indexing worker carry out the fits that were asked for, in the same way."""
+    _wake(_fit_inline, _fit_sender)
+
+
 def has_workers() -> bool:
     """Whether workers can be woken at all; if not, `manage.py check` warns of it."""
     return get_wake_up().has_workers
@@ -92,7 +98,7 @@ def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> 
 @atexit.register
 def finish() -> None:
     """Wait for wake-ups that are being sent: otherwise a short process, such as a cron job, would end too early."""
-    for sender in (_sender, _rerank_sender, _calibrate_sender):
+    for sender in (_sender, _rerank_sender, _calibrate_sender, _fit_sender):
         sender.finish()
 
 
@@ -166,4 +172,6 @@ class _Inline:
 
 
 _sender, _rerank_sender, _calibrate_sender = _Sender(), _Sender(RERANK_TASK), _Sender(CALIBRATE_TASK)
+_fit_sender = _Sender(FIT_TASK)
 _inline, _rerank_inline, _calibrate_inline = _Inline(), _Inline(RERANK_TASK), _Inline(CALIBRATE_TASK)
+_fit_inline = _Inline(FIT_TASK)

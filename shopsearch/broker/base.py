@@ -11,7 +11,8 @@ from shopsearch.conf import settings
 TASK = "shopsearch.index"
 RERANK_TASK = "shopsearch.rerank"
 CALIBRATE_TASK = "shopsearch.calibrate"
-TASKS = (TASK, RERANK_TASK, CALIBRATE_TASK)
+FIT_TASK = "shopsearch.fit_asked"
+TASKS = (TASK, RERANK_TASK, CALIBRATE_TASK, FIT_TASK)
 
 
 def queue_of(task: str) -> str:

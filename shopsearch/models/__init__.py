@@ -1,6 +1,6 @@
 """The models: images, the outbox, collections, adapters, reranks, words, rules, and queries with their judgements."""
 
-from shopsearch.models.adapters import Adapter
+from shopsearch.models.adapters import Adapter, Fit
 from shopsearch.models.collections import Collection, Hashes, Overview, StoredImage
 from shopsearch.models.evaluation import Calibration, EvaluationQuery, Judgement, SearchDay
 from shopsearch.models.images import PRODUCT_MODEL, AbstractProductImage, ProductImage, ProductImageQuerySet
@@ -20,6 +20,7 @@ __all__ = [
     "Change",
     "Collection",
     "EvaluationQuery",
+    "Fit",
     "Hashes",
     "IndexEntry",
     "Judgement",

@@ -15,11 +15,9 @@ from PIL import Image
 from shopsearch import broker
 from shopsearch.backends import get_embedder, wants_gpu
 from shopsearch.conf import settings
-from shopsearch.evaluation import calibrator, fitting, query_log
-from shopsearch.exceptions import BackendError
+from shopsearch.evaluation import calibrator, fits, query_log
 from shopsearch.indexing import batch, outbox, rebuild, rule_pictures, visibility, vocabulary
 from shopsearch.indexing import reconcile as reconciling
-from shopsearch.indexing.rebuild import Refused
 from shopsearch.registry import get_indexes
 from shopsearch.search import reranking
 from shopsearch.telemetry import metrics
@@ -70,20 +68,15 @@ def calibrate() -> None:
 
 @shared_task(name="shopsearch.fit", ignore_result=True)
 def fit() -> None:
-    """Fit every index to its current titles, and make an adapter live if it is proven better: for beat, once a month.
-
-    One earlier collection is kept, for a rollback.
-    """
+    """Fit every index to its current titles; an adapter goes live if it is proven better. For beat, once a month."""
     for index in get_indexes():
-        try:
-            shop, proof = fitting.prove_index(index)
-            logger.info("%s: %s", index.name, proof.figures)
-            if proof.is_better:
-                rebuild.prune(index)
-                fitting.go_live(index, shop, proof)
-        except (Refused, BackendError) as error:
-            logger.warning("%s is not fitted: %s", index.name, error)
-    broker.wake()
+        fits.run(index)
+
+
+@shared_task(name=broker.FIT_TASK, ignore_result=True)
+def fit_asked() -> None:
+    """Carry out the fits that staff asked for."""
+    fits.run_asked()
 
 
 class Sweeper(BackgroundThread):
@@ -130,6 +123,8 @@ def sweep() -> float | None:
             broker.wake()
         if not is_due and any(calibrator.uncalibrated()):
             broker.wake_calibrator()
+        if fits.has_asked():
+            broker.wake_fitter()
         reranking.expire()
         if reranking.has_queued():
             broker.wake_rerankers()

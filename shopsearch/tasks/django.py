@@ -23,3 +23,8 @@ def rerank() -> None:
 @task(backend=_BACKEND, queue_name=settings.INDEX_QUEUE)
 def calibrate() -> None:
     tasks.calibrate()
+
+
+@task(backend=_BACKEND, queue_name=settings.INDEX_QUEUE)
+def fit_asked() -> None:
+    tasks.fit_asked()

@@ -14,7 +14,7 @@ from django.utils import timezone
 from shopsearch.backends import get_vector_store
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.indexing import rebuild
-from shopsearch.models import Calibration, EvaluationQuery, IndexEntry, Rerank, SearchDay
+from shopsearch.models import Calibration, Collection, EvaluationQuery, Fit, IndexEntry, Rerank, SearchDay
 from shopsearch.testing import MemoryStore
 from tests.shop.store import IMAGES, live_name
 
@@ -83,6 +83,49 @@ def test_a_rebuild_has_its_progress_and_for_those_who_may_its_buttons(mugs, staf
     rebuild.pause(IMAGES)
     titles = [title for _, title in the_panel(page(client)[0]).orders]
     assert titles == ["Resume", "Cancel the rebuild"]
+
+
+def test_a_fit_is_ordered_watched_and_read_on_this_page(mugs, staff):
+    client = staff("view_overview")
+    context, content = page(client)
+    assert "Fit to this shop" in content
+    assert the_panel(context).fit_orders == []
+
+    User.objects.get().user_permissions.add(Permission.objects.get(codename="reindex"))
+    [(address, title)] = the_panel(page(client)[0]).fit_orders
+    assert title == "Fit to this shop"
+    assert "no picture is embedded again" in client.get(address).content.decode()
+    assert not Fit.objects.exists()
+    assert client.post(address).url == reverse(PAGE)
+    assert Fit.objects.get().state == Fit.State.WAITING
+    context, content = page(client)
+    assert "a worker has been asked" in content
+    assert "waits for a worker" in content
+    assert the_panel(context).fit_orders == []
+
+    Fit.objects.note(IMAGES, 3, 12)
+    assert 'max="12" value="3"' in page(client)[1]
+    seen = {"before": 0.1, "after": 0.25, "gained": 0.15, "low": 0.05, "high": 0.2}
+    Fit.objects.end(IMAGES, Fit.State.BETTER, products=60, figures={"MRR": seen})
+    context, content = page(client)
+    assert "<td>0.150</td><td>0.050 – 0.200</td>" in content
+    assert "60 products, each searched for" in content
+    assert len(the_panel(context).fit_orders) == 1
+
+    Fit.objects.end(IMAGES, Fit.State.FAILED, message="<b>the model</b> is away")
+    assert "&lt;b&gt;the model&lt;/b&gt; is away" in page(client)[1]
+    rebuild.begin(IMAGES)
+    assert the_panel(page(client)[0]).fit_orders == []
+
+
+def test_an_earlier_collection_can_be_brought_back_from_this_page(mugs, admin_client):
+    former = Collection.objects.of(IMAGES).live().get()
+    former.row.update(state=Collection.State.RETIRED)
+    former.pk, former.name, former.space = None, "newer", "colour_fit_0123456789"
+    former.save()
+    context, content = page(admin_client)
+    assert [title for _, title in the_panel(context).fit_orders] == ["Fit to this shop", "Roll back"]
+    assert "an adapter that was fitted to this shop" in content
 
 
 def test_what_is_away_is_said_with_its_remedy(mugs, admin_client, monkeypatch):

@@ -1,16 +1,19 @@
 """Fitting to a shop's own titles: proven on products kept aside, live by a rebuild, taken back, nothing embedded."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from shopsearch.backends import embedder_for, get_embedder, get_query_embedder
-from shopsearch.evaluation import fitting
+from shopsearch.evaluation import fits, fitting
+from shopsearch.exceptions import EmbedderError
 from shopsearch.indexing import rebuild
-from shopsearch.models import Adapter, Collection
+from shopsearch.indexing.rebuild import Refused
+from shopsearch.models import Adapter, Collection, Fit
 from shopsearch.search.engine import search
 from shopsearch.testing import ColourEmbedder
 from tests.indexing import rebuilds
@@ -41,13 +44,15 @@ def titled(count=150, *, told=1.0, seed=1):
         (each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float32) for each in (texts, images)
     ]
     titles = [f"{number:x}-{kind}" for number, kind in enumerate(kinds)]
-    return fitting.Titled(titles=titles, texts=vectors[0], images=vectors[1], owners=np.arange(count))
+    return fitting.Titled(
+        titles=titles, texts=vectors[0], words=vectors[0], images=vectors[1], owners=np.arange(count)
+    )
 
 
 def test_titles_that_tell_what_pictures_show_are_proven_to_find_products_that_were_kept_aside():
     proof = fitting.prove(titled(), MODEL)
     assert proof.is_better
-    assert proof.after[1] > proof.before[1] + 0.1
+    assert proof.after[1] > proof.before[1] + 0.05
     assert proof.figures["MRR"]["low"] > 0
 
 
@@ -60,6 +65,14 @@ def test_titles_that_tell_nothing_are_declined_in_a_sentence():
         proof = fitting.prove(titled(told=0, seed=seed), MODEL)
         assert not proof.is_better
         assert proof.sentence.startswith("No adapter is made: for titles of 150 products")
+
+
+def test_one_division_in_which_a_figure_falls_is_enough_to_decline():
+    proof = fitting.prove(titled(), MODEL)
+    lost = replace(proof, worst=[-0.004, *proof.worst[1:]])
+    assert proof.is_better
+    assert not lost.is_better
+    assert "R@1 falls by 0.004" in lost.sentence
 
 
 def test_siblings_are_kept_on_one_side():
@@ -119,7 +132,11 @@ def test_a_fit_goes_live_is_searched_refitted_and_taken_back_and_no_picture_is_e
     product("green", title="skond newcomer")
     work()
     assert get_embedder().pictures == 1
-    call_command("shopsearch_fit")
+    fits.ask(IMAGES)
+    fits.run_asked()
+    fit = Fit.objects.get()
+    assert (fit.state, fit.products) == (Fit.State.BETTER, 61)
+    assert fit.figures == Adapter.objects.get(is_chosen=True).figures
     work()
     assert live().space not in (alone, fitted)
     assert first_colours("skond") == {"green"}
@@ -155,6 +172,76 @@ def test_a_shop_that_is_too_small_or_not_indexed_is_told_so(settings):
     work()
     with pytest.raises(CommandError, match=r"1 products of .* a fit needs at least 40"):
         call_command("shopsearch_fit")
+
+
+# Fits that a worker carries out.
+
+
+@pytest.fixture
+def proven(settings, monkeypatch):
+    """A shop of one product, where proving is quick and gains nothing: its steps, as they were recorded."""
+    rebuilds._kept.clear()
+    use(settings)
+    product("red")
+    work()
+    proof, steps = replace(fitting.prove(titled(60), MODEL), worst=[-1, 0, 0]), []
+
+    def prove_index(index, *, progress):
+        for step in (1, 2):
+            progress(step, 2)
+            fit = Fit.objects.get()
+            steps.append((fit.state, fit.done, fit.total))
+        return None, proof
+
+    monkeypatch.setattr(fitting, "prove_index", prove_index)
+    return steps
+
+
+@pytest.mark.django_db
+def test_a_fit_that_was_asked_for_is_carried_out_once_and_tells_how_far_it_is(proven):
+    fits.ask(IMAGES)
+    assert fits.has_asked()
+    with pytest.raises(Refused, match="a fit is under way already"):
+        fits.ask(IMAGES)
+    fits.run_asked()
+    fits.run_asked()
+    assert proven == [("running", 1, 2), ("running", 2, 2)]
+    assert not fits.has_asked()
+    fit = Fit.objects.get()
+    assert (fit.state, set(fit.figures)) == (Fit.State.DECLINED, set(fitting.PROOF_MEASURES))
+    assert not Adapter.objects.exists()
+    assert not Collection.objects.of(IMAGES).unfinished().exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("proven")
+@pytest.mark.parametrize(
+    ("error", "message"), [(EmbedderError("It is away."), "It is away."), (KeyError("x"), "KeyError: 'x'")]
+)
+def test_a_fit_that_failed_says_why_and_can_be_asked_for_again(monkeypatch, error, message):
+    fits.run(IMAGES)
+
+    def fails(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(fitting, "prove_index", fails)
+    fits.ask(IMAGES)
+    fits.run_asked()
+    fit = Fit.objects.get()
+    assert (fit.state, fit.message, fit.figures) == (Fit.State.FAILED, message, {})
+    fits.ask(IMAGES)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("proven")
+def test_a_fit_whose_worker_was_stopped_can_be_asked_for_again():
+    fits.ask(IMAGES)
+    assert Fit.objects.claim(IMAGES)
+    with pytest.raises(Refused, match="under way"):
+        fits.ask(IMAGES)
+    Fit.objects.update(changed_at=timezone.now() - Fit.STOPPED_AFTER)
+    fits.ask(IMAGES)
+    assert Fit.objects.get().state == Fit.State.WAITING
 
 
 def first_colours(words):

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from shopsearch import broker
+from shopsearch.evaluation.fits import record
 from shopsearch.evaluation.fitting import go_live, prove_index
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing.rebuild import Refused
@@ -41,12 +42,15 @@ class Command(BaseCommand):
 
                 shop, proof = prove_index(index, seed=options["seed"], progress=show)
             self.stdout.write("\n".join(proof.lines()))
-            if not proof.is_better:
-                self.stdout.write(proof.sentence)
-            elif options["dry_run"]:
+            if options["dry_run"] and proof.is_better:
                 self.stdout.write("An adapter would go live. Nothing was changed.")
+            elif not proof.is_better:
+                self.stdout.write(proof.sentence)
+                if not options["dry_run"]:
+                    record(index, proof)
             else:
                 new = go_live(index, shop, proof)
+                record(index, proof)
                 broker.wake()
                 self.stdout.write(
                     f"{new.name} is being filled with the stored vectors and the adapter, and then goes live. "
