@@ -66,9 +66,9 @@ ORDERS = {
     "fit": CollectionOrder(
         _("Fit to this shop"),
         _(
-            "A worker learns from the shop's own titles what its pictures show, and tries it on products that were "
-            "held out. If their titles find them better, it begins a rebuild; no picture is embedded again, and it "
-            "can be rolled back. If not, nothing changes. Earlier collections are dropped except the last one."
+            "A worker learns from the shop's titles what its pictures show. If this helps to find products that it has "
+            "not learnt from, a rebuild begins; no picture is embedded again, and it can be rolled back. If not, "
+            "nothing changes. Of the earlier collections only the last one is kept."
         ),
         (State.LIVE,),
         fits.ask,

@@ -108,7 +108,7 @@ def test_a_fit_is_ordered_watched_and_read_on_this_page(mugs, staff):
     seen = {"before": 0.1, "after": 0.25, "gained": 0.15, "low": 0.05, "high": 0.2}
     Fit.objects.end(IMAGES, Fit.State.BETTER, products=60, figures={"MRR": seen})
     context, content = page(client)
-    assert "<td>0.150</td><td>0.050 – 0.200</td>" in content
+    assert "<td>0.150</td><td>0.050 / 0.200</td>" in content
     assert "60 products, each searched for" in content
     assert len(the_panel(context).fit_orders) == 1
 
