@@ -90,11 +90,40 @@ def titles(shop: Shop) -> Iterator[str]:
         proof = prove(shop.titled, shop.embedder, seed=seed)
         if not seed:
             yield f"| alone | {' | '.join(f'{each:.3f}' for each in proof.before)} |"
+            yield f"| alone, with words | {' | '.join(f'{each:.3f}' for each in by_vectors_and_words(shop))} |"
         cells = (
             f"{after:.3f} ({each.mean:+.3f} [{each.low:+.3f}, {each.high:+.3f}])"
             for after, each in zip(proof.after, proof.gained, strict=True)
         )
         yield f"| fitted, seed {seed} | {' | '.join(cells)} |"
+
+
+def by_vectors_and_words(shop: Shop) -> Scores:
+    """R@1, R@10 and MRR of titles, as an index searches that declares title and category."""
+    from shopsearch.conf import settings
+    from shopsearch.registry.analyzer import query_terms
+    from shopsearch.search.retrieval import FUSED_HITS, fused
+    from shopsearch.testing.vector_stores import bm25
+    from shopsearch.types import Hit
+
+    titled, measured = shop.titled, []
+    owners = [str(owner) for owner in titled.owners]
+    stored = {str(place): terms_of(row) for place, row in enumerate(shop.rows)}
+    for title, vector in zip(titled.titles, titled.texts, strict=True):
+        asked = query_terms(title, "en")
+        answers = bm25(asked.text, stored)
+        hits = [
+            Hit(id=str(place), image_id=str(place), product_id=owner, score=float(score), words=stored[owner])
+            for place, (owner, score) in enumerate(zip(owners, titled.images @ vector, strict=True))
+        ]
+        by_vectors = sorted(hits, key=lambda hit: -hit.score)[:FUSED_HITS]
+        by_words = [hit for hit in hits if hit.product_id in answers]
+        by_words.sort(key=lambda hit: -answers[hit.product_id])
+        order = fused(by_vectors, by_words[:FUSED_HITS], asked=asked, weight=settings.WORDS_WEIGHT)
+        found = dict.fromkeys(titled.titles[int(hit.product_id)].casefold() for hit in order)
+        rank = list(found).index(title.casefold()) + 1
+        measured.append([rank == 1, rank <= 10, 1 / rank])
+    return np.mean(measured, axis=0)
 
 
 def shops(shop: Shop) -> Iterator[str]:
