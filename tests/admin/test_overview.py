@@ -6,11 +6,13 @@ import statistics
 from datetime import timedelta
 
 import pytest
+from celery import current_app
 from django.contrib.auth.models import Permission, User
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
+from shopsearch import tasks
 from shopsearch.backends import get_vector_store
 from shopsearch.exceptions import VectorStoreError
 from shopsearch.indexing import rebuild
@@ -116,6 +118,21 @@ def test_a_fit_is_ordered_watched_and_read_on_this_page(mugs, staff):
     assert "&lt;b&gt;the model&lt;/b&gt; is away" in page(client)[1]
     rebuild.begin(IMAGES)
     assert the_panel(page(client)[0]).fit_orders == []
+
+
+def test_a_worker_carries_out_the_order_and_a_sweep_makes_up_for_a_lost_wake_up(
+    mugs, admin_client, monkeypatch, django_capture_on_commit_callbacks
+):
+    monkeypatch.setitem(current_app.conf, "task_always_eager", True)
+    [(address, _)] = the_panel(page(admin_client)[0]).fit_orders
+    with django_capture_on_commit_callbacks(execute=True):
+        admin_client.post(address)
+    assert Fit.objects.get().state == Fit.State.FAILED
+    assert "3 products of shopsearch_productimage are indexed" in page(admin_client)[1]
+
+    Fit.objects.ask(IMAGES)
+    tasks.sweep()
+    assert Fit.objects.get().state == Fit.State.FAILED
 
 
 def test_an_earlier_collection_can_be_brought_back_from_this_page(mugs, admin_client):
