@@ -25,7 +25,7 @@ from shopsearch.models import RuleAction
 from shopsearch.registry.keys import is_storable
 from shopsearch.search.addresses import address_of
 from shopsearch.search.examples import MAX_EXAMPLES, Box, Example
-from shopsearch.search.facets import Facet, FacetRange, FacetValue
+from shopsearch.search.facets import Facet, FacetRange, FacetValue, Number
 from shopsearch.search.request import SearchAnswer
 from shopsearch.search.rules import Banner, Rule
 from shopsearch.search.suggestions import Category, Completion, Suggestions
@@ -394,6 +394,14 @@ class FacetsField(serializers.DictField):
         return {facet.name: facet for facet in answer.facets}
 
 
+@extend_schema_serializer(component_name="SearchTotal")
+class TotalSerializer(serializers.Serializer[Number]):
+    """How many results all pages have together."""
+
+    value = serializers.IntegerField(min_value=0)
+    exact = serializers.BooleanField(source="is_exact", help_text="false: there are more than that.")
+
+
 @extend_schema_serializer(component_name="SearchFiredRule")
 class FiredRuleSerializer(serializers.Serializer[Rule]):
     """A rule of the house that this search fired."""
@@ -440,6 +448,11 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
         help_text="What was searched for instead of the words that were typed; null where they had no typing errors."
     )
     facets = FacetsField(required=False, help_text="By filter; only where facets were asked for.")
+    total = TotalSerializer(
+        source="number",
+        allow_null=True,
+        help_text="The number of results; null where no facets were asked for, and where match is not good.",
+    )
     rules = FiredRuleSerializer(many=True, help_text="The rules of the house that this search fired.")
     banner = BannerSerializer(allow_null=True, help_text="What a rule says above the results, or null.")
     redirect = serializers.SerializerMethodField(
@@ -519,6 +532,7 @@ class SimilarAnswerSerializer(SearchAnswerSerializer):
     redirect = None  # type: ignore[assignment]
     rerank = None  # type: ignore[assignment]
     facets = None  # type: ignore[assignment]
+    total = None  # type: ignore[assignment]
 
 
 @extend_schema_serializer(component_name="SearchCompletion")

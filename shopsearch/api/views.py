@@ -77,6 +77,7 @@ _FOUND = OpenApiExample(
         "rules": [{"name": "Summer sale", "actions": ["pin", "banner"]}],
         "banner": {"text": "20 % off all mugs this week", "address": "/sale/"},
         "redirect": None,
+        "total": None,
         "count": 1,
         "next": "https://shop.example/api/search/?q=red+mug&limit=1&price__lte=20&offset=1",
         "previous": None,
