@@ -103,52 +103,64 @@ class VectorsAlone:
             return found
 
 
-def verdicts(count: int = 200, first: tuple[int, ...] = (1, 3, 9)) -> Iterator[str]:
-    """Queries that name a brand: how many are called weak, and how the better order changes the first results."""
-    from random import Random
+NOISE = ("cheap {}", "nice {} gift", "{} please", "{} for my brother", "new {}", "{} sale online")
+"""What shoppers say and no product does."""
 
+
+def verdicts(count: int = 200, first: int = 9) -> Iterator[str]:
+    """Queries that name a brand: how many are called weak, and how the better order changes the first results."""
     import numpy as np
     from tqdm import tqdm
 
-    from demo_project.catalog.models import Product
     from shopsearch.search import reranking
     from shopsearch.search.engine import search
 
-    products = list(Product.objects.filter(published=True).exclude(brand=""))
-    queries: dict[str, set[Any]] = {}
-    for product in products:
-        thing = product.title.split(",")[0].split()[-1]
-        for text in (product.brand, f"{product.brand} {thing}", f"{product.brand} {product.colour} {thing}"):
+    yield (
+        f"| queries that name a brand | number | called weak | P@{first} | P@{first} after the rerank | difference |"
+    )
+    yield "|---|---|---|---|---|---|"
+    for kind, queries in _naming_brands(count).items():
+        weak, precision = 0, []
+        for text, right in tqdm(queries.items(), desc=kind, unit=" queries"):
+            answer = search(text)
+            weak += answer.match == "weak"
+            before = [result.product.pk for result in answer.results]
+            order = reranking.order_of(answer.index, answer)
+            positions = order.positions if order else range(len(before))
+            after = [before[place] for place in positions] + before[len(positions) :]
+            precision.append([_precision(found, right, first) for found in (before, after)])
+        values = np.array(precision)
+        changes = values[:, 1] - values[:, 0]
+        dice = np.random.default_rng(0)
+        means = changes[dice.integers(0, len(changes), (2000, len(changes)))].mean(axis=1)
+        low, high = np.quantile(means, (0.025, 0.975))
+        cells = [len(queries), weak, *(f"{each:.3f}" for each in values.mean(axis=0))]
+        change = f"{changes.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+        yield f"| {kind} | {' | '.join(map(str, cells))} | {change} |"
+
+
+def _precision(found: Sequence[Any], right: set[Any], first: int) -> float:
+    return sum(key in right for key in found[:first]) / min(first, len(right))
+
+
+def _naming_brands(count: int) -> dict[str, dict[str, set[Any]]]:
+    """By kind the queries, each with the products that it means: all brands, and so many of each other kind."""
+    from demo_project.catalog.models import Product
+
+    kinds: dict[str, dict[str, set[Any]]] = {"brand": {}, "brand + thing": {}, "brand + colour + thing": {}}
+    for product in Product.objects.filter(published=True).exclude(brand=""):
+        brand, thing = product.brand, product.title.split(",")[0].split()[-1]
+        texts = (brand, f"{brand} {thing}", f"{brand} {product.colour} {thing}")
+        for text, queries in zip(texts, kinds.values(), strict=True):
             queries.setdefault(text, set()).add(product.pk)
-    brands = {product.brand for product in products}
-    others = sorted(queries.keys() - brands)
-    asked = [*sorted(brands), *Random("brands").sample(others, min(count, len(others)))]
-    weak, precision = [], []
-    for text in tqdm(asked, desc="Brands", unit=" queries"):
-        answer = search(text)
-        weak += [text] if answer.match == "weak" else []
-        before = [result.product.pk for result in answer.results]
-        order = reranking.order_of(answer.index, answer)
-        positions = order.positions if order else range(len(before))
-        after = [before[place] for place in positions] + before[len(positions) :]
-        right = queries[text]
-        precision.append(
-            [
-                [sum(pk in right for pk in found[:n]) / min(n, len(right)) for n in first]
-                for found in (before, after)
-            ]
-        )
-    yield f"{len(asked)} queries, {len(brands)} of them a brand alone; weak: {len(weak)} {weak[:5]}"
-    values = np.array(precision)
-    changes = values[:, 1] - values[:, 0]
-    dice = np.random.default_rng(0)
-    means = changes[dice.integers(0, len(changes), (2000, len(changes)))].mean(axis=1)
-    for column, n in enumerate(first):
-        low, high = np.quantile(means[:, column], (0.025, 0.975))
-        yield (
-            f"P@{n}: {values[:, 0, column].mean():.3f} before, {values[:, 1, column].mean():.3f} after the rerank "
-            f"(change {changes[:, column].mean():+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
-        )
+    kinds["brand + thing, other words"] = {
+        noise.format(text): right for text, right in kinds["brand + thing"].items() for noise in NOISE
+    }
+    dice = Random("brands")
+    return {
+        kind: dict(dice.sample(sorted(queries.items(), key=lambda each: each[0]), min(count, len(queries))))
+        for kind, queries in kinds.items()
+    }
 
 
 def _of_its_language(query: JudgedQuery) -> JudgedQuery:

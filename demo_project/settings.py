@@ -100,6 +100,10 @@ LANGUAGES = [("en", "English"), ("es", "Español")]
 TIME_ZONE = "UTC"
 USE_TZ = True
 
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "demo_project.static_files.VersionedStaticFiles"},
+}
 STATIC_URL = "static/"
 STATIC_ROOT = DEMO_DIR / "static"
 # The reference pictures to search with: /static/pictures/leopard.jpg.

@@ -16,6 +16,8 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.middleware.gzip import GZipMiddleware
 
+from demo_project.static_files import FOR_GOOD
+
 HOST = "127.0.0.1"
 TEXTS = ("text/css", "text/javascript", "application/javascript", "image/svg+xml")
 
@@ -40,9 +42,10 @@ class StaticFiles(StaticFilesHandler):
             response = super().serve(request)
         except SuspiciousFileOperation as error:  # /static/../…: Django would answer 500
             raise Http404 from error
+        if "v" in request.GET:
+            response["Cache-Control"] = FOR_GOOD
         if not response.streaming or response["Content-Type"] not in TEXTS:
             return response
-        # Compressed, and asked for again with its date: a file that is edited is there with the next page.
         whole = HttpResponse(response.getvalue(), headers=dict(response.headers))
         return cast("HttpResponse", GZipMiddleware(lambda _: whole).process_response(request, whole))
 

@@ -76,7 +76,7 @@ def parse(conditions: Mapping[str, object], declared: Mapping[str, FilterType]) 
         name, _separator, lookup = (key, "", "") if key in declared else key.rpartition("__")
         kind = declared.get(name)
         if kind is None or (not lookup and key != name):
-            known = ", ".join(sorted(declared)) or "none"
+            known = ", ".join(sorted(declared)) or _("none")
             raise FilterError(
                 _("There is no filter %(name)r. The filters of this shop: %(known)s.")
                 % {"name": key[:_SHOWN], "known": known}
@@ -139,7 +139,7 @@ def _typed(name: str, kind: FilterType, value: object) -> str | float | bool:
     try:
         text = str(value)
     except ValueError:  # an integer with more digits than Python converts to text
-        text = "a number of thousands of digits"
+        text = _("a number of thousands of digits")
     if kind in ("string", "strings"):
         return text
     if kind == "boolean":

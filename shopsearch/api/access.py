@@ -116,7 +116,7 @@ def read_as_utf8(request: Request | HttpRequest) -> None:
         return  # setting it has Django forget what a middleware may have read
     http.encoding = "utf-8"
     if codecs.lookup(encoding).name not in ("utf-8", "ascii"):
-        raise QueryError("Send the request in UTF-8; it is in another encoding.")
+        raise QueryError(_("Send the request in UTF-8; it is in another encoding."))
 
 
 @contextmanager
@@ -129,13 +129,13 @@ def reading_body() -> Iterator[None]:
     except RequestDataTooBig as error:
         raise ImageTooLarge from error
     except RecursionError as error:
-        raise QueryError("The request is nested too deeply; send one object of parameters.") from error
+        raise QueryError(_("The request is nested too deeply; send one object of parameters.")) from error
     except SuspiciousOperation as error:
-        raise QueryError("The request has too many fields or too large ones; send fewer.") from error
+        raise QueryError(_("The request has too many fields or too large ones; send fewer.")) from error
     except (UnreadablePostError, MultiPartParserError) as error:
         raise QueryError(_("The upload was cut off. Try again.")) from error
     except (BadRequest, ValueError, LookupError) as error:
-        raise QueryError("The request cannot be read; send a form or JSON, in UTF-8.") from error
+        raise QueryError(_("The request cannot be read; send a form or JSON, in UTF-8.")) from error
 
 
 def refuse_large_body(request: Request | HttpRequest) -> None:
@@ -149,7 +149,8 @@ def refuse_large_body(request: Request | HttpRequest) -> None:
         length = 0
     if length > allowed:
         raise ImageTooLarge(
-            f"The request is too large: send at most {allowed // 1024} KB, or a smaller picture."
+            _("The request is too large: send at most %(most)s KB, or a smaller picture."),
+            most=allowed // 1024,
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.utils.translation import gettext_lazy
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiParameter,
@@ -41,8 +42,14 @@ LOOK_SECONDS = 0.3
 MAX_STREAMS = 100
 """Of one process at a time, and a FAIR_SHARE of them of one visitor. Whoever gets none can poll."""
 
-_UNKNOWN = {"code": "not_found", "detail": "There is no such rerank, or not any more; search again."}
-_NO_EVENTS = {"code": "not_found", "detail": "Events are not served here; ask for the rerank's own address."}
+_UNKNOWN = {
+    "code": "not_found",
+    "detail": gettext_lazy("There is no such rerank, or not any more; search again."),
+}
+_NO_EVENTS = {
+    "code": "not_found",
+    "detail": gettext_lazy("Events are not served here; ask for the rerank's own address."),
+}
 
 
 @extend_schema_serializer(component_name="SearchRerank")

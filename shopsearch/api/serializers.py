@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlencode
 
 from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.asgi import ASGIRequest
 from django.http import QueryDict
+from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_noop as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
@@ -23,11 +25,14 @@ from shopsearch.models import RuleAction
 from shopsearch.registry.keys import is_storable
 from shopsearch.search.addresses import address_of
 from shopsearch.search.examples import MAX_EXAMPLES, Box, Example
-from shopsearch.search.facets import Facet, FacetRange, FacetValue
+from shopsearch.search.facets import Facet, FacetRange, FacetValue, Number
 from shopsearch.search.request import SearchAnswer
 from shopsearch.search.rules import Banner, Rule
 from shopsearch.search.suggestions import Category, Completion, Suggestions
 from shopsearch.types import FilterType, Match, QueryKind, Result, Retrieval
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -61,19 +66,21 @@ class ExamplesField(serializers.Field[Any, Any, Any, Any]):
             except (ValueError, RecursionError):
                 data = None
         if not (isinstance(data, list) and all(isinstance(each, dict) for each in data)):
-            raise QueryError('examples is a list of objects, as [{"product": "12", "weight": -1}].')
+            raise QueryError(_('examples is a list of objects, as [{"product": "12", "weight": -1}].'))
         return [_example(each) for each in data[: MAX_EXAMPLES + 1]]
 
 
 def _example(given: dict[str, Any]) -> Example:
     if strange := given.keys() - {"product", "image_id", "weight"}:
-        raise QueryError(f"An example has product or image_id, and weight; not {str(min(strange))[:60]!r}.")
+        raise QueryError(
+            _("An example has product or image_id, and weight; not %(name)r."), name=str(min(strange))[:60]
+        )
     keys = {name: given[name] for name in ("product", "image_id") if given.get(name) is not None}
     if not all(isinstance(key, str | int) and is_storable(key) for key in keys.values()):
-        raise QueryError("An example's product and image_id are ids, as results have them.")
+        raise QueryError(_("An example's product and image_id are ids, as results have them."))
     weight = given.get("weight", 1)
     if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise QueryError("An example's weight is a number from -1 to 1, but not 0.")
+        raise QueryError(_("An example's weight is a number from -1 to 1, but not 0."))
     return Example(**keys, weight=weight)
 
 
@@ -91,7 +98,7 @@ class NamesField(serializers.CharField):
         return super().to_internal_value(data).split(",")
 
 
-def _whole_number(sentence: str, help_text: str) -> serializers.IntegerField:
+def _whole_number(sentence: _StrPromise, help_text: str) -> serializers.IntegerField:
     return serializers.IntegerField(
         required=False,
         error_messages={"invalid": sentence, "max_string_length": sentence},
@@ -107,8 +114,8 @@ class PageParameters(serializers.Serializer[Any]):
 
     ignored = frozenset({"format"})
 
-    limit = _whole_number("limit must be a whole number, 1 or more.", "Results per page.")
-    offset = _whole_number("offset must be a whole number, 0 or more.", "Results to skip.")
+    limit = _whole_number(gettext_lazy("limit must be a whole number, 1 or more."), "Results per page.")
+    offset = _whole_number(gettext_lazy("offset must be a whole number, 0 or more."), "Results to skip.")
     index = serializers.CharField(
         required=False, help_text="Which index to search, where a shop has several."
     )
@@ -118,7 +125,7 @@ class PageParameters(serializers.Serializer[Any]):
         data = {name: values for name, values in data.items() if name != _version_parameter()}
         names = set(self.fields)
         if strange := (RESERVED - names - self.ignored) & data.keys():
-            raise QueryError(f"{min(strange)} is not a parameter here.")
+            raise QueryError(_("%(name)s is not a parameter here."), name=min(strange))
         own = {name: data[name] if name in MANY else data[name][-1] for name in names & data.keys()}
         filters = {name: values for name, values in data.items() if name not in RESERVED}
         return {**super().to_internal_value(own), "filters": filters}
@@ -142,7 +149,7 @@ class SearchParameters(PageParameters):
     )
     correct = FlagField(
         required=False,
-        error_messages={"invalid": "correct must be true or false."},
+        error_messages={"invalid": gettext_lazy("correct must be true or false.")},
         help_text="false: search for the words as they are typed, errors and all.",
     )
     facets = NamesField(
@@ -157,7 +164,7 @@ class SearchParameters(PageParameters):
     rerank = FlagField(
         source="wants_rerank",
         required=False,
-        error_messages={"invalid": "rerank must be true or false."},
+        error_messages={"invalid": gettext_lazy("rerank must be true or false.")},
         help_text="Whether to make a better order, which can be asked for a moment later.",
     )
     like = ProductsField(
@@ -175,7 +182,7 @@ class SearchParameters(PageParameters):
     )
     collect = FlagField(
         required=False,
-        error_messages={"invalid": "collect must be true or false."},
+        error_messages={"invalid": gettext_lazy("collect must be true or false.")},
         help_text="Whether the shopper lets the shop keep the words, where the shop collects any.",
     )
 
@@ -186,7 +193,7 @@ class SearchForm(SearchParameters):
     image = PictureField(
         required=False,
         allow_empty_file=True,
-        error_messages={"invalid": "Send the picture as a file of a multipart form, by POST."},
+        error_messages={"invalid": gettext_lazy("Send the picture as a file of a multipart form, by POST.")},
         help_text="A picture to search with: a file of one of the formats that the shop takes.",
     )
     image_url = serializers.CharField(
@@ -202,9 +209,9 @@ class SearchForm(SearchParameters):
 
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "image_url" in asked and "image" in asked:
-            raise QueryError("Send a picture or its address, not both.")
+            raise QueryError(_("Send a picture or its address, not both."))
         if "box" in asked and not ("image_url" in asked or "image" in asked):
-            raise QueryError("box is a part of a picture: send the picture as well.")
+            raise QueryError(_("box is a part of a picture: send the picture as well."))
         examples = asked.pop("examples", [])
         if "image" in asked:
             examples.insert(0, Example(image=asked.pop("image"), box=asked.pop("box", None)))
@@ -230,7 +237,7 @@ class SuggestParameters(PageParameters):
     def to_internal_value(self, data: Mapping[str, list[Any]]) -> dict[str, Any]:
         asked = super().to_internal_value(data)
         if filters := asked.pop("filters").keys() - {"language"}:
-            raise QueryError(f"{min(filters)[:60]} is not a parameter here.")
+            raise QueryError(_("%(name)s is not a parameter here."), name=min(filters)[:60])
         return asked
 
 
@@ -253,19 +260,20 @@ def parameters_of(*sources: Any) -> dict[str, list[Any]]:
             is_list = isinstance(given, list) and (is_form or name != "examples")
             values = [value for value in (given if is_list else [given]) if value is not None and value != ""]
             if name != "image" and any(isinstance(value, UploadedFile) for value in values):
-                raise QueryError(f"{name[:60]!r} cannot be a file; only image is one.")
+                raise QueryError(_("%(name)r cannot be a file; only image is one."), name=name[:60])
             if not all(map(is_storable, (name, *values))):
-                raise QueryError("The request has characters that are not text; type it again.")
+                raise QueryError(_("The request has characters that are not text; type it again."))
             if name == "examples" and len(values) < 2:
                 parameters.update({name: values} if values else {})
                 continue
             if any(isinstance(value, dict | list) for value in values):
                 raise QueryError(
-                    f"{name[:60]!r} takes one value, or a list of them, and nothing nested deeper."
+                    _("%(name)r takes one value, or a list of them, and nothing nested deeper."),
+                    name=name[:60],
                 )
             is_one = name in RESERVED and name not in MANY
             if is_one and (len(values) > 1 or isinstance(source.get(name), list)):
-                raise QueryError(f"{name} takes one value.")
+                raise QueryError(_("%(name)s takes one value."), name=name)
             if values:
                 parameters[name] = values
     return parameters
@@ -386,6 +394,14 @@ class FacetsField(serializers.DictField):
         return {facet.name: facet for facet in answer.facets}
 
 
+@extend_schema_serializer(component_name="SearchTotal")
+class TotalSerializer(serializers.Serializer[Number]):
+    """How many results all pages have together."""
+
+    value = serializers.IntegerField(min_value=0)
+    exact = serializers.BooleanField(source="is_exact", help_text="false: there are more than that.")
+
+
 @extend_schema_serializer(component_name="SearchFiredRule")
 class FiredRuleSerializer(serializers.Serializer[Rule]):
     """A rule of the house that this search fired."""
@@ -432,6 +448,11 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
         help_text="What was searched for instead of the words that were typed; null where they had no typing errors."
     )
     facets = FacetsField(required=False, help_text="By filter; only where facets were asked for.")
+    total = TotalSerializer(
+        source="number",
+        allow_null=True,
+        help_text="The number of results; null where no facets were asked for, and where match is not good.",
+    )
     rules = FiredRuleSerializer(many=True, help_text="The rules of the house that this search fired.")
     banner = BannerSerializer(allow_null=True, help_text="What a rule says above the results, or null.")
     redirect = serializers.SerializerMethodField(
@@ -511,6 +532,7 @@ class SimilarAnswerSerializer(SearchAnswerSerializer):
     redirect = None  # type: ignore[assignment]
     rerank = None  # type: ignore[assignment]
     facets = None  # type: ignore[assignment]
+    total = None  # type: ignore[assignment]
 
 
 @extend_schema_serializer(component_name="SearchCompletion")

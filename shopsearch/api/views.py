@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
@@ -76,6 +77,7 @@ _FOUND = OpenApiExample(
         "rules": [{"name": "Summer sale", "actions": ["pin", "banner"]}],
         "banner": {"text": "20 % off all mugs this week", "address": "/sale/"},
         "redirect": None,
+        "total": None,
         "count": 1,
         "next": "https://shop.example/api/search/?q=red+mug&limit=1&price__lte=20&offset=1",
         "previous": None,
@@ -127,7 +129,7 @@ class SearchView(GuardedView):
     @schema(GuardedSchema())
     def get(self, request: Request) -> Response:
         if "image_url" in request.query_params:
-            raise QueryError("Send image_url by POST.")
+            raise QueryError(_("Send image_url by POST."))
         return _for_a_while(self._answer(request, request.query_params))
 
     @extend_schema(
@@ -153,7 +155,7 @@ class SearchView(GuardedView):
         with reading_body():
             body = request.data
         if not isinstance(body, dict):
-            raise QueryError("Send one object of parameters.")
+            raise QueryError(_("Send one object of parameters."))
         return self._answer(request, body, request.query_params)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
@@ -209,7 +211,7 @@ class SimilarView(SearchView):
         asked = _PAGE.run_validation(parameters)
         with visit(request, SearchRequest(examples=(Example(product=product_id),), **asked)) as answer:
             if not answer.examples:
-                unknown = {"code": "not_found", "detail": "The shop shows no such product."}
+                unknown = {"code": "not_found", "detail": _("The shop shows no such product.")}
                 return Response(unknown, status=status.HTTP_404_NOT_FOUND)
             context = {"request": request, "index": answer.index, "parameters": parameters}
             return _for_a_while(Response(SimilarAnswerSerializer(answer, context=context).data))
@@ -235,7 +237,7 @@ class SuggestView(GuardedView):
     @schema(GuardedSchema())
     def get(self, request: Request) -> Response:
         if not settings.SUGGESTIONS:
-            off = {"code": "not_found", "detail": "This shop makes no suggestions."}
+            off = {"code": "not_found", "detail": _("This shop makes no suggestions.")}
             return Response(off, status=status.HTTP_404_NOT_FOUND)
         asked = _TYPED.run_validation(parameters_of(request.query_params))
         found = suggest(**asked)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageTooLarge
+from shopsearch.exceptions import gettext_noop as _
 from shopsearch.images import decoding, sandbox
 from shopsearch.images.decoding import MAX_SIDE
 
@@ -55,5 +56,7 @@ def _within_the_limit(data: bytes | BinaryIO) -> bytes:
     limit = settings.MAX_IMAGE_BYTES
     content = data if isinstance(data, bytes) else data.read(limit + 1)
     if len(content) > limit:
-        raise ImageTooLarge(f"The picture has more than {decoding.megabytes(limit)}; use a smaller one.")
+        raise ImageTooLarge(
+            _("The picture has more than %(most)s; use a smaller one."), most=decoding.megabytes(limit)
+        )
     return content

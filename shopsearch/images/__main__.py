@@ -39,7 +39,10 @@ def _answer(content: bytes, limits: dict[str, Any]) -> None:
         pixels = picture.tobytes()
         answer = {"size": picture.size, "bytes": len(pixels)}
     except ImageError as error:
-        answer, pixels = {"refused": type(error).__name__, "detail": str(error)}, b""
+        answer, pixels = (
+            {"refused": type(error).__name__, "message": error.message, "values": error.values},
+            b"",
+        )
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
     sys.stdout.buffer.write(pixels)
     sys.stdout.buffer.flush()

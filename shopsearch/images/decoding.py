@@ -9,6 +9,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
+from shopsearch.exceptions import gettext_noop as _
 from shopsearch.images.headers import scan
 
 MAX_SIDE = 2048
@@ -27,7 +28,7 @@ _FIRST = {"MPO": "JPEG"}
 PREFIX = 16
 """How many bytes Pillow needs to tell which decoders may read a file."""
 
-INCOMPLETE = "The picture is broken or incomplete; save it as a new JPEG and try again."
+INCOMPLETE = _("The picture is broken or incomplete; save it as a new JPEG and try again.")
 
 _BAND_PIXELS = 1_000_000
 _MAX_SCANS = 50
@@ -72,7 +73,8 @@ def decode_here(content: bytes, formats: list[str], side: int = 0) -> Image.Imag
         raise
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(
-            f"The picture has more than {_millions(settings.MAX_IMAGE_PIXELS)} pixels; use a smaller one."
+            _("The picture has more than %(most)s million pixels; use a smaller one."),
+            most=_millions(settings.MAX_IMAGE_PIXELS),
         ) from error
     except Exception as error:  # Pillow raises anything on a broken file, even MemoryError and struct.error
         raise _unreadable(content, error) from error
@@ -99,18 +101,25 @@ def _check_size(image: Image.Image, content: bytes) -> None:
     width, height = image.size
     if not 0 < min(width, height) <= max(width, height) <= _MAX_FILE_SIDE:
         raise ImageTooLarge(
-            f"A side may have 1 to {_MAX_FILE_SIDE} pixels; this picture has {width} × {height}. Use a smaller one."
+            _("A side may have 1 to %(most)s pixels; this picture has %(size)s. Use a smaller one."),
+            most=_MAX_FILE_SIDE,
+            size=f"{width} × {height}",
         )
     if content.count(b"\xff\xda") > _MAX_SCANS and image.format == "JPEG":
-        raise ImageUnreadable("The picture is coded in too many passes; save it as an ordinary JPEG.")
+        raise ImageUnreadable(_("The picture is coded in too many passes; save it as an ordinary JPEG."))
     tags = getattr(image, "tag_v2", {})
     # A TIFF's tile may be larger than its picture.
     pixels = max(width * height, int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0)))
     limit = min(settings.MAX_IMAGE_PIXELS, _MEMORY_BYTES // _cost(image))
     if pixels > limit:
         raise ImageTooLarge(
-            f"The picture has {_millions(pixels)} pixels; at most {_millions(limit)} are accepted "
-            f"in {image.format} files. Use a smaller one."
+            _(
+                "The picture has %(pixels)s million pixels; at most %(most)s million are accepted in %(format)s "
+                "files. Use a smaller one."
+            ),
+            pixels=_millions(pixels),
+            most=_millions(limit),
+            format=image.format,
         )
 
 
@@ -161,7 +170,9 @@ def _white_of(image: Image.Image) -> float:
         return 0
     highest = float(image.getextrema()[1])  # type: ignore[arg-type]
     if not math.isfinite(highest):
-        raise ImageUnreadable("The picture has values that are not numbers; save it as JPEG and try again.")
+        raise ImageUnreadable(
+            _("The picture has values that are not numbers; save it as JPEG and try again.")
+        )
     usual = (1, 255, 4095, 65535) if image.mode == "F" else (255, 4095, 65535)
     return next((white for white in usual if highest <= white), highest)
 
@@ -181,9 +192,11 @@ def _rgb(image: Image.Image, white: float) -> Image.Image:
 def _unreadable(content: bytes, error: Exception) -> ImageUnreadable:
     brand = _REFUSED_BRANDS.get(content[8:12]) if content[4:8] == b"ftyp" else None
     if brand and brand not in settings.IMAGE_FORMATS and isinstance(error, UnidentifiedImageError):
-        return ImageUnreadable(f"{brand} pictures are not accepted here; save it as JPEG and try again.")
+        return ImageUnreadable(
+            _("%(format)s pictures are not accepted here; save it as JPEG and try again."), format=brand
+        )
     if isinstance(error, UnidentifiedImageError):
-        return ImageUnreadable("" if content else "The file is empty; choose a picture.")
+        return ImageUnreadable("" if content else _("The file is empty; choose a picture."))
     return ImageUnreadable(INCOMPLETE)
 
 
@@ -196,4 +209,4 @@ def megabytes(count: int) -> str:
 
 
 def _millions(count: int) -> str:
-    return f"{count / 1_000_000:,.1f}".removesuffix(".0") + " million"
+    return f"{count / 1_000_000:,.1f}".removesuffix(".0")

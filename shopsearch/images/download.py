@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_noop as _
+
 from shopsearch import http
 from shopsearch.conf import settings
 from shopsearch.exceptions import Busy, ImageTooLarge, ImageUnavailable, QueryError
@@ -29,7 +31,7 @@ def fetched(address: str) -> bytes:
     others, and what ``Downloader.fetch`` raises.
     """
     if not settings.FETCH_IMAGE_URLS:
-        raise QueryError("Pictures are not fetched by their address here; send the picture as a file.")
+        raise QueryError(_("Pictures are not fetched by their address here; send the picture as a file."))
     if not _fetches.acquire(blocking=False):
         raise Busy
     try:

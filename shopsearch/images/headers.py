@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from shopsearch.exceptions import ImageUnreadable
+from shopsearch.exceptions import ImageUnreadable, gettext_noop
 
 MAX_BLOCKS = 10_000
 """The most blocks before the picture's data, or in a whole PNG or WebP file. A usual PNG of 10 MB has 1,300."""
@@ -117,7 +117,7 @@ def _counted(blocks: Iterator[Block], most: int) -> Iterator[Block]:
     yield from islice(blocks, most)
     if next(blocks, None) is not None:
         raise ImageUnreadable(
-            "The picture has too many comments or parts; save it as a new JPEG and try again."
+            gettext_noop("The picture has too many comments or parts; save it as a new JPEG and try again.")
         )
 
 
@@ -238,5 +238,7 @@ def _check_tiff(content: bytes) -> None:
         return
     if entries > MAX_ENTRIES or data > len(content):
         raise ImageUnreadable(
-            "The picture's notes are longer than the picture; save it anew as JPEG and try again."
+            gettext_noop(
+                "The picture's notes are longer than the picture; save it anew as JPEG and try again."
+            )
         )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageTooLarge, ImageUnreadable
+from shopsearch.exceptions import gettext_noop as _
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +54,7 @@ def decode(content: bytes, formats: list[str]) -> Image:
         process = _take()
     except OSError as error:
         logger.error("No process can be started to decode a picture in: %s", error)
-        raise ImageUnreadable("The picture cannot be read here; save it as JPEG and try again.") from error
+        raise ImageUnreadable(_("The picture cannot be read here; save it as JPEG and try again.")) from error
     answered = False
     try:
         answer, pixels = process.decode(content, limits)
@@ -61,18 +62,23 @@ def decode(content: bytes, formats: list[str]) -> Image:
             picture = Image.frombytes("RGB", tuple(answer["size"]), pixels)
             answered = True
             return picture
-        refusal = {each.__name__: each for each in (ImageTooLarge, ImageUnreadable)}[answer["refused"]]
-        detail = str(answer["detail"])
+        kind = {each.__name__: each for each in (ImageTooLarge, ImageUnreadable)}[answer["refused"]]
+        refusal = kind(str(answer["message"]), **answer["values"])
+        str(
+            refusal
+        )  # the process may be a stranger's by now: its values fit its message, or it is not believed
     except TimeoutError as error:
-        raise ImageUnreadable("The picture takes too long to read; save it as JPEG and try again.") from error
+        raise ImageUnreadable(
+            _("The picture takes too long to read; save it as JPEG and try again.")
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.info("A decoder ended without a picture: %s", error)
         raise ImageUnreadable(
-            "The picture is broken, or takes too much memory; save it as a new JPEG and try again."
+            _("The picture is broken, or takes too much memory; save it as a new JPEG and try again.")
         ) from error
     finally:
         _give_back(process, answered=answered)
-    raise refusal(detail)
+    raise refusal
 
 
 class _Decoder:

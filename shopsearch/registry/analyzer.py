@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -31,6 +31,9 @@ MAX_STARTS, START_CHARACTERS = 12, 200
 """Of a text that is suggested while typing: the words that it is found by, and the characters that are kept of it."""
 WORD_CHARACTERS = 40
 """Of the longest word that typing errors are corrected to."""
+MOST, RARE = 0.75, 1.6
+"""A product has most of a query's rare words if it has words with this share of their rarity, one of them as rare as
+this: at most every fifth product has it. See ``QueryTerms.mostly_in``."""
 SKU_PART, SKU_CHARACTERS = 4, 32
 """A SKU is found by its first letters and digits, from so many; of a longer one only so many count."""
 
@@ -403,6 +406,8 @@ class QueryTerms:
     """Terms that a product should have one after the other; one that has not comes after those that have."""
     excluded: tuple[str, ...] = ()
     """Terms that a product should not have."""
+    rarity: tuple[float, ...] = ()
+    """How rare each of ``words`` is in the shop, 0 for one that no product has; empty where that is not known."""
 
     @property
     def text(self) -> str:
@@ -419,10 +424,18 @@ class QueryTerms:
         held = set(stored.split())
         return sum(_has(held, word) for word in self.words) / len(self.words)
 
-    def all_in(self, stored: str) -> bool:
-        """Whether a product has every word of the query: a match whatever its picture looks like."""
+    def mostly_in(self, stored: str) -> bool:
+        """Whether a product has all the query's words, or most of the rare ones: a match whatever its picture shows.
+
+        Words that no product has may be missing, as in "cheap Kerb sneakers", but not more words than are there. One
+        word alone says too little: a coffee mug is no match for "coffee machine".
+        """
         held = set(stored.split())
-        return bool(self.words) and all(_has(held, word) for word in self.words)
+        has = [_has(held, word) for word in self.words]
+        if all(has) or not self.rarity or sum(has) < max(2, len(has) / 2):
+            return bool(has) and all(has)
+        found = [rarity for rarity, is_there in zip(self.rarity, has, strict=True) if is_there]
+        return max(found) >= RARE and sum(found) >= MOST * sum(self.rarity)
 
     def names(self, stored: str) -> bool:
         """Whether the query is what a product is called."""
@@ -477,8 +490,12 @@ def query_terms(
     phrases: Sequence[str] = (),
     excluded: Sequence[str] = (),
     synonyms: Synonyms | None = None,
+    rarity: Callable[[Sequence[str]], float] | None = None,
 ) -> QueryTerms:
-    """The terms of a text in a language. ``names`` are what a product's name may be: the text itself unless given."""
+    """The terms of a text in a language. ``names`` are what a product's name may be: the text itself unless given.
+
+    ``rarity`` returns how rare a word is in the shop, given its terms.
+    """
     wanted, welcome = _Text(text, language).asked()
     wanted = synonyms.added_to(wanted) if synonyms else wanted
     names = [text] if names is None else names
@@ -486,14 +503,16 @@ def query_terms(
     bare = _bare(keys[0])[:SKU_CHARACTERS] if keys else ""
     is_code = len(bare) >= SKU_PART and bool(re.search(r"\d", bare))
     has_no_signs = bool(keys) and not re.search(r"[^\w ]", keys[0])
+    words = tuple(dict.fromkeys(wanted))
     return QueryTerms(
-        words=tuple(dict.fromkeys(wanted)),
+        words=words,
         welcome=tuple(dict.fromkeys(welcome)),
         called=tuple(dict.fromkeys(_hashed("x", key) for key in keys)),
         sku=_hashed("y", bare) if is_code and has_no_signs else "",
         leading=_part(bare) if is_code and (has_no_signs or " " not in names[0].strip()) else "",
         phrases=tuple(tuple(stems(each, language)) for each in phrases),
         excluded=tuple(dict.fromkeys(term for each in excluded for term in stems(each, language))),
+        rarity=tuple(map(rarity, words)) if rarity else (),
     )
 
 

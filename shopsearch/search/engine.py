@@ -16,6 +16,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmptyQuery, ImageError, ImageUnreadable, QueryError
 from shopsearch.filters import Filter, conditions, parse
 from shopsearch.images import decode, normalised
+from shopsearch.indexing.vocabulary import has_words
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
@@ -295,15 +296,16 @@ def _words(index: ImageIndex, request: SearchRequest, query: Query) -> Understoo
         return UnderstoodText(text=query.text)
     language = index.query_language(request.language)
     synonyms = synonyms_of(language)
+    spelling = spelling_of(index, language) if has_words(index) else None
     corrected = None
-    if request.correct and settings.CORRECT_TYPING:
-        said = synonyms.said if synonyms else ()
-        corrected = partial(spelling_of(index, language).corrected, said=said)
+    if spelling and request.correct and settings.CORRECT_TYPING:
+        corrected = partial(spelling.corrected, said=synonyms.said if synonyms else ())
     return understand(
         query.text,
         language=language,
         corrected=corrected,
         synonyms=synonyms,
+        rarity=spelling.rarity if spelling and spelling.words else None,
         operators=settings.OPERATORS and query.kind == "text",
     )
 

@@ -138,11 +138,13 @@ def check(examples: Sequence[Example]) -> None:
     for each in examples:
         given = [part for part in (each.image, each.product, each.image_id) if part is not None]
         if len(given) != 1:
-            raise QueryError("An example is either a picture, a product, or an image of the shop.")
+            raise QueryError(_("An example is either a picture, a product, or an image of the shop."))
         if not 0 < abs(each.weight) <= 1:  # nor is NaN
-            raise QueryError("An example's weight is a number from -1 to 1, but not 0.")
+            raise QueryError(_("An example's weight is a number from -1 to 1, but not 0."))
         if each.box is not None and each.image is None:
-            raise QueryError("Only a picture that is sent has a box; products of the shop count as a whole.")
+            raise QueryError(
+                _("Only a picture that is sent has a box; products of the shop count as a whole.")
+            )
 
 
 def steered(weighted: Sequence[tuple[float, Vector]]) -> Vector | None:

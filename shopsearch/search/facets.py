@@ -90,8 +90,12 @@ def facet_names(index: ImageIndex, asked: Iterable[object]) -> list[str]:
     known = index.filter_types
     unknown = next((name for name in names if name not in known and name != "*"), None)
     if unknown is not None:
-        listed = ", ".join(sorted(known)) or "none"
-        raise FilterError(f"There is no facet {unknown[:60]!r}. The facets of this shop: {listed}; * is all.")
+        listed = ", ".join(sorted(known)) or _("none")
+        raise FilterError(
+            _("There is no facet %(name)r. The facets of this shop: %(known)s; * is all."),
+            name=unknown[:60],
+            known=listed,
+        )
     return list(known) if "*" in names else names
 
 

@@ -103,20 +103,20 @@ class HitLists:
         self.target = target
         self.by_vectors = Leading(lambda limit: nearest(target, limit))
         self.by_words = Leading(lambda limit: having_words(target, limit))
-        self._has_all_words: dict[str, bool] = {}
+        self._is_match_by_words: dict[str, bool] = {}
 
-    def has_all_words(self, hit: Hit) -> bool:
-        """Whether the hit was found by words, and its product has all of them."""
+    def is_match_by_words(self, hit: Hit) -> bool:
+        """Whether the hit was found by words, and its product has most of the query's rare words."""
         terms = self.target.terms
         if terms is None or not hit.words:
             return False
-        if hit.product_id not in self._has_all_words:
-            self._has_all_words[hit.product_id] = terms.all_in(hit.words)
-        return self._has_all_words[hit.product_id]
+        if hit.product_id not in self._is_match_by_words:
+            self._is_match_by_words[hit.product_id] = terms.mostly_in(hit.words)
+        return self._is_match_by_words[hit.product_id]
 
     def is_match(self, hit: Hit) -> bool:
         """Whether the hit's product belongs to the result set: no weak match by its vector, or one by its words."""
-        return not self.target.is_weak(hit) or self.has_all_words(hit)
+        return not self.target.is_weak(hit) or self.is_match_by_words(hit)
 
     @cached_property
     def unwanted(self) -> frozenset[str]:
@@ -141,7 +141,7 @@ class Found:
     placed: Mapping[str, str] = field(default_factory=dict)
     """By ``Hit.id`` the rule that put the product at its place; those that no rule moved are not in it."""
     best: float | None = None
-    """How well the best of all answers, whatever its place: 1 where a product has all the words of the query."""
+    """How well the best of all answers, whatever its place: 1 where a product is a match by its words."""
     retrieval: Retrieval = "vectors"
     is_named: bool = False
     """Whether the first product has exactly the asked name."""
@@ -181,6 +181,7 @@ def target(
             phrases=words.phrases,
             excluded=words.excluded,
             synonyms=words.synonyms,
+            rarity=words.rarity,
         )
     return Target(
         index=index,
@@ -229,7 +230,7 @@ def products(lists: HitLists, *, wanted: int, without: Collection[object] = ()) 
                 if (key := product_keys.get(hit.image_id)) is not None and key not in without
             ]
             best = max((hit.score for hit in shown), default=None)
-            has_words = any(map(lists.has_all_words, shown))
+            has_words = any(map(lists.is_match_by_words, shown))
             all_are_weak = not any(map(lists.is_match, shown))
         for hit in chunk:
             key = product_keys.get(hit.image_id)
@@ -311,7 +312,7 @@ def _all_hits(lists: HitLists) -> Iterator[list[Hit]]:
             return
         if target.weak_below is not None and not lists.by_words.is_whole:
             further = lists.by_words.first(settings.MAX_RESULTS)
-            further = [hit for hit in further if hit.id not in seen and lists.has_all_words(hit)]
+            further = [hit for hit in further if hit.id not in seen and lists.is_match_by_words(hit)]
             seen.update(hit.id for hit in further)
             yield further
         if target.is_weak(by_vectors[-1]):

@@ -6,7 +6,7 @@ import math
 import re
 import time
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
@@ -63,8 +63,24 @@ class Spelling:
         return found
 
     @cached_property
-    def _stems(self) -> frozenset[str]:
-        return frozenset(analyzer.stem(word, self.language) for word in self._written)
+    def _stems(self) -> Mapping[str, int]:
+        """How many products have each word, whatever its ending."""
+        counts: Counter[str] = Counter()
+        for plain, written in self._written.items():
+            counts[analyzer.stem(plain, self.language)] += self.words[written]
+        return counts
+
+    @cached_property
+    def _most(self) -> int:
+        return max(self._stems.values(), default=1)
+
+    def rarity(self, terms: Sequence[str]) -> float:
+        """How rare a word is, given the terms of its endings and synonyms; 0 for a word that no product has.
+
+        Its inverse document frequency, measured against the most frequent word.
+        """
+        count = max((self._stems.get(each, 0) for each in terms), default=0)
+        return math.log(self._most / count) if count else 0.0
 
     def knows(self, word: str) -> bool:
         """Whether a product has the word, or another ending of it."""

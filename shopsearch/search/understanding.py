@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shopsearch.registry import analyzer
@@ -26,6 +26,8 @@ class UnderstoodText:
     """What a product should not say."""
     synonyms: analyzer.Synonyms | None = None
     """What the words mean too."""
+    rarity: Callable[[Sequence[str]], float] | None = None
+    """How rare a word is in the shop, given its terms; None where that is not known."""
 
 
 def understand(
@@ -34,6 +36,7 @@ def understand(
     language: str = "",
     corrected: Callable[[str], str] | None = None,
     synonyms: analyzer.Synonyms | None = None,
+    rarity: Callable[[Sequence[str]], float] | None = None,
     operators: bool = False,
 ) -> UnderstoodText:
     """What is meant by a text in a language that ``analyzer.known_language`` returned.
@@ -50,6 +53,7 @@ def understand(
         phrases=phrases,
         excluded=excluded,
         synonyms=synonyms,
+        rarity=rarity,
     )
 
 

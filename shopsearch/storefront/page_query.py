@@ -44,6 +44,12 @@ class Card:
     """The same search, for less like this; "" where it can have no such example."""
 
     @property
+    def alternative_text(self) -> str:
+        """What the picture shows, where the shop says that; "" for what the title beside it says already."""
+        own = self.product.get("alternative_text") or getattr(self.result.image, "alternative_text", "")
+        return "" if own == self.product.get("title") else str(own)
+
+    @property
     def similar_label(self) -> str:
         """What a screen reader says of the link to what is like it."""
         return _("More like %(title)s") % {"title": self.product.get("title", "")}

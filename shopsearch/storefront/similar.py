@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_noop as _
 from django.views import View
 
 from shopsearch.api import access
@@ -35,7 +36,7 @@ class SimilarProducts(View):
         limit, index = request.GET.get("limit", "6"), request.GET.get("index", "")
         try:
             if not (limit.isdecimal() and len(limit) < 5):
-                raise QueryError("limit must be a number.")
+                raise QueryError(_("limit must be a number."))
             name = index if find_index(index) else get_index().name
             asked = SearchRequest(
                 examples=(Example(product=product_id),),

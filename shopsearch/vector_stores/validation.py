@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext_noop as _
+
 from shopsearch.exceptions import FilterError
 from shopsearch.filters import AnyOf, Filter, conditions
 
@@ -111,7 +113,7 @@ def checked_filter(filters: Filter | None, schema: CollectionSchema) -> None:
     for condition in conditions(filters):
         kind = schema.fields.get(condition.field)
         if kind is None or kind == "words":
-            raise FilterError(f"There is no filter {condition.field!r}.")
+            raise FilterError(_("There is no filter %(name)r."), name=condition.field)
         values: tuple[object, ...]
         if isinstance(condition, AnyOf):
             values, types = condition.values, _TYPES[kind]
@@ -121,7 +123,10 @@ def checked_filter(filters: Filter | None, schema: CollectionSchema) -> None:
         for value in values:
             if not isinstance(value, types) or (kind == "number" and not _is_number(value)):
                 raise FilterError(
-                    f"The filter {condition.field!r} is of type {kind}; {value!r} does not fit."
+                    _("The filter %(name)r is of type %(kind)s; %(value)r does not fit."),
+                    name=condition.field,
+                    kind=kind,
+                    value=value,
                 )
 
 

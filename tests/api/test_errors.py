@@ -5,11 +5,13 @@ import json
 import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import translation
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from shopsearch.exceptions import EmbedderError, VectorStoreError
+from shopsearch.exceptions import EmbedderError, ImageTooLarge, VectorStoreError
+from shopsearch.images import sandbox
 from shopsearch.testing import ColourEmbedder, MemoryStore
 from tests.shop.pictures import RED, picture, product
 from tests.shop.store import index_everything
@@ -245,3 +247,46 @@ def test_whatever_is_asked_is_answered_or_refused(client, parameters):
     ):
         assert response.status_code in (200, 400)
         assert set(response.json()) >= ({"results"} if response.status_code == 200 else {"code", "detail"})
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"q": "mug", "limit": "many"},
+        {"q": "mug", "limit": "0"},
+        {"q": "mug", "offset": "-1"},
+        {"q": "mug", "sort": "taste"},
+        {"q": "mug", "colour": "red"},
+        {"q": "mug", "price__gte": "cheap"},
+        {"q": "mug", "facets": "taste"},
+        {"q": "mug", "rerank": "perhaps"},
+        {"q": ["mug", "cup"]},
+        {"q": "mug", "examples": "like this"},
+        {"q": "mug", "examples": '[{"product": "1", "weight": 7}]'},
+        {"q": "mug", "index": "elsewhere"},
+    ],
+    ids=str,
+)
+def test_a_refusal_is_in_the_language_of_the_page(client, parameters):
+    english = get(client, **parameters)
+    with translation.override("es"):
+        spanish = get(client, **parameters)
+    assert english.status_code == spanish.status_code == 400
+    assert english.json()["code"] == spanish.json()["code"]
+    assert english.json()["detail"] != spanish.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no picture", picture().read()[:-400]], ids=["empty", "text", "cut"]
+)
+def test_a_refused_picture_is_refused_in_the_language_of_the_page(client, content):
+    with translation.override("es"):
+        answer = client.post(URL, {"image": SimpleUploadedFile("a.png", content)}).json()
+    assert answer["detail"].startswith(("El archivo", "La imagen"))
+
+
+def test_a_process_that_decodes_hands_on_what_is_wrong_and_this_one_says_it_in_its_language(change):
+    change(MAX_IMAGE_PIXELS=100)
+    with translation.override("es"), pytest.raises(ImageTooLarge, match="millones de píxeles"):
+        sandbox.decode(picture().read(), ["PNG"])

@@ -8,15 +8,16 @@ from django.core.cache import cache
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
-from shopsearch import reindex
+from shopsearch import conf, reindex
 from shopsearch.exceptions import FilterError
 from shopsearch.filters import parse
 from shopsearch.models import ProductImage
 from shopsearch.search.facets import facets
 from tests.api import hostile_filters
 from tests.search import facet_queries
+from tests.search.test_matches import calibrated
 from tests.shop.models import Category, Product
-from tests.shop.pictures import RED, picture, product
+from tests.shop.pictures import BLUE, RED, picture, product
 from tests.shop.store import IMAGES, index_everything
 
 URL = "/api/search/"
@@ -52,6 +53,24 @@ def test_the_rest_api_tells_facets_where_they_are_asked_for(client):
     assert [(each["gte"], each["lte"], each["count"]) for each in ranges] == [(None, 5.0, 1), (20.0, None, 1)]
     refused = client.get(URL, {"q": "red", "facets": "colour"})
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_filter")
+
+
+@pytest.mark.django_db
+def test_the_rest_api_tells_how_many_results_all_pages_have_together(client, settings, monkeypatch):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None}
+    cache.clear()
+    for price in (3, 8, 40):
+        product(RED, price=price)
+    product(BLUE, price=3)
+    index_everything()
+    assert client.get(URL, {"q": "red", "facets": "*"}).json()["total"] is None, "nothing is calibrated"
+    calibrated()
+    assert client.get(URL, {"q": "red"}).json()["total"] is None
+    told = client.get(URL, {"q": "red", "facets": "*", "limit": 1}).json()
+    assert told["total"] == {"value": 3, "exact": True}
+    assert client.get(URL, {"q": "red", "facets": "*", "price__lte": 9}).json()["total"]["value"] == 2
+    monkeypatch.setitem(conf.settings._cache, "MAX_RESULTS", 2)
+    assert client.get(URL, {"q": "red", "facets": "*"}).json()["total"] == {"value": 2, "exact": False}
 
 
 @pytest.mark.django_db

@@ -76,6 +76,7 @@ def test_words_find_the_product_that_looks_like_them(client):
         "rules": [],
         "banner": None,
         "redirect": None,
+        "total": None,
         "count": 1,
         "next": "http://testserver/api/search/?q=red&limit=1&offset=1",
         "previous": None,

@@ -91,6 +91,26 @@ def test_the_line_above_says_why_and_a_screen_reader_is_told_once(shopper, first
     )
 
 
+def test_on_a_phone_a_long_reason_leaves_the_cards_where_they_are_until_it_is_read_on(shopper, live_server):
+    shopper.set_viewport_size({"width": 390, "height": 844})
+    shopper.goto(f"{live_server.url}/search/?q=red")
+    wait_for(shopper, "waiting")
+    top = "list => list.offsetTop"  # whatever is still gliding
+    place = shopper.locator("[data-shopsearch-list]").evaluate(top)
+    backwards = [each["product"] for each in Rerank.objects.get().candidates][::-1]
+    reason = "it has waited longest, and " * 8 + "so on."
+    Rerank.objects.update(state=Rerank.State.DONE, order=backwards, reason=reason, finished_at=Now())
+    wait_for(shopper, "shown")
+    button = shopper.get_by_role("button", name="Read on")
+    expect(button).to_be_visible()
+    assert shopper.locator("[data-shopsearch-list]").evaluate(top) == place
+    button.click()
+    expect(button).not_to_be_visible()
+    expect(shopper.get_by_role("button", name="Undo")).to_be_focused()
+    text = shopper.locator(".shopsearch-order__text")
+    assert text.evaluate("text => text.scrollHeight <= text.clientHeight + 1")
+
+
 def test_undo_restores_the_first_order_and_the_better_one_can_be_had_again(shopper, first):
     assert reranking.answer_next()
     shopper.get_by_role("button", name="Undo").click()

@@ -2,11 +2,14 @@
 
 import http.client
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from django.contrib.staticfiles import finders
 
+from demo_project.static_files import FOR_GOOD, VersionedStaticFiles
 from tests import ROOT
 
 PROGRAM = """
@@ -19,8 +22,12 @@ server.serve_forever()
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def port(folder):
     server = subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT,
@@ -37,14 +44,46 @@ def port(tmp_path_factory):
     server.communicate()
 
 
-def status(port, path):
+def answer(port, path, headers=()):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", path)
-    return connection.getresponse().status
+    connection.request("GET", path, headers=dict(headers))
+    return connection.getresponse()
+
+
+def status(port, path):
+    return answer(port, path).status
 
 
 def test_a_static_file_is_served(port):
     assert status(port, "/static/pictures/leopard.jpg") == 200
+
+
+def test_an_address_of_a_static_file_changes_with_its_content_and_is_kept_for_good(port):
+    address = VersionedStaticFiles(base_url="/static/").url("shopsearch/widget.css")
+    assert re.fullmatch(r"/static/shopsearch/widget\.css\?v=\w{12}", address)
+    assert answer(port, address).headers["Cache-Control"] == FOR_GOOD
+    assert answer(port, address.partition("?")[0]).headers["Cache-Control"] is None
+
+
+def test_a_static_file_that_is_edited_has_another_address(tmp_path, monkeypatch):
+    file = tmp_path / "a.css"
+    monkeypatch.setattr(finders, "find", lambda name: str(file))
+    storage = VersionedStaticFiles(base_url="/static/")
+    file.write_text("a {}")
+    first = storage.url("a.css")
+    assert storage.url("a.css") == first
+    file.write_text("b {}")
+    os.utime(file, (1, 1))
+    assert storage.url("a.css") != first
+
+
+def test_a_picture_of_the_shop_is_not_sent_again_to_who_has_it(port, folder):
+    (folder / "media").mkdir(exist_ok=True)
+    (folder / "media" / "a.png").write_bytes(b"a picture")
+    whole = answer(port, "/media/a.png")
+    assert (whole.status, whole.read()) == (200, b"a picture")
+    known = {"If-Modified-Since": whole.headers["Last-Modified"]}
+    assert answer(port, "/media/a.png", known).status == 304
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """Languages: every sentence of the widget, the page, the admin and the demo is there in Spanish too."""
 
+import ast
 import gettext
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+from shopsearch import exceptions
 from tests import ROOT
 
 TOOLS = ["xgettext", "msgen", "msgfmt"]
@@ -69,6 +72,38 @@ def test_what_is_compiled_is_what_is_written(folder, tmp_path):
     subprocess.run(["msgfmt", str(source), "-o", str(tmp_path / "es.mo")], check=True)
     with (tmp_path / "es.mo").open("rb") as file:
         assert _messages(file) == catalogue(ROOT / folder)
+
+
+REFUSALS = {
+    name
+    for name, each in vars(exceptions).items()
+    if isinstance(each, type) and issubclass(each, exceptions.QueryError)
+}
+
+
+def untranslated(node):
+    """The sentences in this piece of code that are in no call of gettext."""
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("_", "gettext", "gettext_noop")
+    ):
+        return []
+    if isinstance(node, ast.Constant):
+        is_sentence = isinstance(node.value, str) and re.search(r"\w \w", node.value)
+        return [node.value] if is_sentence else []
+    return [each for child in ast.iter_child_nodes(node) for each in untranslated(child)]
+
+
+def test_no_refusal_of_a_search_stays_in_english():
+    found = []
+    for path in sorted((ROOT / "shopsearch").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in REFUSALS:
+                found += [f"{path.name}: {each}" for given in node.args for each in untranslated(given)]
+    assert found == []
+    for name in REFUSALS:
+        assert getattr(exceptions, name).default in catalogue(ROOT / "shopsearch")
 
 
 @pytest.mark.parametrize(

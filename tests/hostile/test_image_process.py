@@ -195,8 +195,9 @@ def test_nothing_of_the_environment_is_in_the_process(monkeypatch):
         ('{"size": [100, 100], "bytes": 30000}\nfew', "takes too much memory"),
         ('{"size": "large"}\n', "takes too much memory"),
         ('{"bytes": "many"}\n', "takes too much memory"),
-        ('{"refused": "SystemExit", "detail": "x"}\n', "takes too much memory"),
-        ('{"refused": "ImageTooLarge", "detail": "It is."}\n', "It is"),
+        ('{"refused": "SystemExit", "message": "x", "values": {}}\n', "takes too much memory"),
+        ('{"refused": "ImageTooLarge", "message": "%(a)s", "values": {"b": 1}}\n', "takes too much memory"),
+        ('{"refused": "ImageTooLarge", "message": "It is %(a)s.", "values": {"a": 9}}\n', "It is 9"),
     ],
 )
 def test_however_the_process_ends_it_is_a_picture_that_was_refused(answer, sentence, programs):

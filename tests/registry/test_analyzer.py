@@ -1,5 +1,6 @@
 """Words as they are kept and as they are asked for: what reads alike is alike."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -115,6 +116,38 @@ def test_how_many_of_the_querys_words_a_product_has():
     assert query_terms("red plate", "en").share_in(words) == 0.5
     assert query_terms("the", "en").share_in(words) == 0
     assert query_terms("?!", "en").text == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "is_match"),
+    [
+        ("kerb sneakers", True),
+        ("cheap kerb sneakers", True),
+        ("kerb sneakers for my brother", True),
+        ("white canvas kerb sneakers", True),
+        ("pink kerb sneakers", True),
+        ("kerb", True),
+        ("kerb boots", False),
+        ("kerb lawn mower", False),
+        ("cheap sneakers", False),
+        ("white sneakers online", False),
+        ("kerb sneakers and a big new lawn mower", False),
+        ("lawn mower", False),
+        ("the", False),
+        ("", False),
+    ],
+)
+def test_most_of_the_rare_words_of_a_query_are_a_match(query, is_match):
+    counts = {"white": 300, "pink": 300, "sneaker": 250, "boot": 120, "canva": 90, "canvas": 90, "kerb": 20}
+    words = product_terms(["White canvas sneakers by Kerb"], [], "en")
+
+    def rarity(terms):
+        count = max(counts.get(each, 0) for each in terms)
+        return math.log(1_000 / count) if count else 0
+
+    assert query_terms(query, "en", rarity=rarity).mostly_in(words) is is_match
+    has_all = query in ("kerb", "kerb sneakers", "white canvas kerb sneakers")
+    assert query_terms(query, "en").mostly_in(words) is has_all, "where no rarity is known"
 
 
 @given(

@@ -283,3 +283,14 @@ def test_a_shop_shows_its_own_card_and_its_own_page(client, settings, tmp_path, 
     html = client.get("/search/", {"q": "red"}).content.decode()
     assert re.search(r"<b>red thing \d+ of rank 1</b>", html)
     assert html.rstrip().endswith("Ours")
+
+
+def test_a_card_says_what_its_picture_shows_where_that_is_more_than_the_title_beside_it(client):
+    words = ["", "red mug", "A red mug on a wooden table"]
+    for text in words:
+        image = product(RED, title="red mug").images.get()
+        image.alternative_text = text
+        image.save()
+    index_everything()
+    cards = elements(client.get("/search/", {"q": "red"})).all("img", **{"class": "shopsearch-card__picture"})
+    assert sorted(each["alt"] or "" for each in cards) == ["", "", words[2]]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_noop as _
 
 from shopsearch.embedders import model_folder
 from shopsearch.embedders.preprocessing import Preprocessing
@@ -69,7 +70,7 @@ class MagicLens(TowerEmbedder):
 
     def embed(self, queries: Sequence[Query]) -> Vectors:
         if any(query.image is None for query in queries):
-            raise QueryError("This search needs a picture; add one to the words.")
+            raise QueryError(_("This search needs a picture; add one to the words."))
         return super().embed(queries)
 
     def embed_with(self, model: Any, tokenizer: Tokenizer, queries: Sequence[Query]) -> Vectors:

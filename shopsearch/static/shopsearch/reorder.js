@@ -147,8 +147,19 @@ function tell(announcement) {
 
 // ---- when --------------------------------------------------------------------------------------------------------
 
+/** Where a reason is longer than its place, a button shows the whole of it: the cards move by the shopper's own hand. */
+const reasons = new ResizeObserver((changed) => {
+  for (const { target } of changed) {
+    const line = target.closest("[data-shopsearch-order]");
+    if (line && target.scrollHeight > target.clientHeight + 1) line.dataset.shopsearchReason ??= "cut";
+  }
+});
+
 function followAll() {
-  for (const line of document.querySelectorAll("[data-shopsearch-order]")) follow(line);
+  for (const line of document.querySelectorAll("[data-shopsearch-order]")) {
+    reasons.observe(line.querySelector(".shopsearch-order__text"));
+    follow(line);
+  }
 }
 
 document.addEventListener("shopsearch:arrived", ({ detail }) => {
@@ -157,9 +168,14 @@ document.addEventListener("shopsearch:arrived", ({ detail }) => {
 });
 document.addEventListener("shopsearch:found", followAll);
 document.addEventListener("click", (event) => {
-  const button = event.target.closest?.("[data-shopsearch-reorder], [data-shopsearch-undo]");
+  const button = event.target.closest?.("[data-shopsearch-reorder], [data-shopsearch-undo], [data-shopsearch-read-on]");
   if (!button) return;
   const line = button.closest("[data-shopsearch-order]");
+  if (button.matches("[data-shopsearch-read-on]")) {
+    line.dataset.shopsearchReason = "whole";
+    line.querySelector("[data-shopsearch-undo]").focus({ preventScroll: true });
+    return;
+  }
   const again = button.matches("[data-shopsearch-reorder]");
   show(line, again ? "better" : "first");
   // The button is gone: go on at the other.

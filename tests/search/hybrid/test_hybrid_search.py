@@ -4,11 +4,12 @@ import pytest
 from PIL import Image
 
 from shopsearch.backends import get_embedder, get_vector_store, schema_of
+from shopsearch.indexing import vocabulary
 from shopsearch.models import Change, Collection, IndexEntry, ProductImage, Synonym
 from shopsearch.models.evaluation import Calibration
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
-from shopsearch.search import calibration, reranking, retrieval, synonyms
+from shopsearch.search import calibration, reranking, retrieval, spelling, synonyms
 from shopsearch.search.engine import search
 from shopsearch.types import RerankerOutput
 from tests.shop.models import Product
@@ -186,7 +187,19 @@ def test_a_product_that_has_all_the_words_is_a_good_match_whatever_its_picture_l
     assert search("zephyr").match == "good"
     assert sorted(titles(search("zephyr"))) == ["Enamel mug Zephyr", "Watering can Zephyr"]
     assert titles(search("mug by zephyr")) == ["Enamel mug Zephyr"]
-    assert search("zephyr lamp").match == "weak", "some of the words are no match by themselves"
+    assert search("zephyr lamp").match == "weak", "one of the words is no match by itself"
+
+
+@pytest.mark.usefixtures("shop", "_every_picture_is_a_weak_match")
+def test_most_of_the_rare_words_are_a_good_match_too():
+    for number in range(12):
+        product(RED, title=f"Scarf of wool, {number}")
+    index_everything()
+    vocabulary.recount(IMAGES)
+    spelling.forget()
+    assert titles(search("cheap zephyr watering can")) == ["Watering can Zephyr"]
+    assert search("cheap wool scarf").match == "weak", "in this shop these words are not rare"
+    assert search("zephyr").match == "good"
 
 
 @pytest.mark.usefixtures("shop", "_every_picture_is_a_weak_match")
