@@ -34,6 +34,7 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from shopsearch.api import upload
 from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
@@ -120,8 +121,12 @@ def read_as_utf8(request: Request | HttpRequest) -> None:
 
 
 @contextmanager
-def reading_body() -> Iterator[None]:
-    """What a body makes Django's or REST framework's parsers raise comes out as a QueryError that says what to do."""
+def reading_body(request: Request | HttpRequest) -> Iterator[None]:
+    """Read the request's body inside, once: a picture is looked at while it arrives.
+
+    What a body makes Django's or REST framework's parsers raise comes out as a QueryError that says what to do.
+    """
+    upload.keep_in_memory(request)
     try:
         yield
     except (QueryError, APIException):
