@@ -40,17 +40,11 @@ class Card:
     """What the index's ``describe`` says of it."""
     similar_url: str
     """The same search, for more like this; "" where it has as many examples as it may have."""
-    dissimilar_url: str = ""
+    similar_label: str
+    """What a screen reader says of that link."""
+    dissimilar_url: str
     """The same search, for less like this; "" where it can have no such example."""
-
-    @property
-    def similar_label(self) -> str:
-        """What a screen reader says of the link to what is like it."""
-        return _("More like %(title)s") % {"title": self.product.get("title", "")}
-
-    @property
-    def dissimilar_label(self) -> str:
-        return _("Less like %(title)s") % {"title": self.product.get("title", "")}
+    dissimilar_label: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +192,8 @@ class PageQuery:
 
     @cached_property
     def _address(self) -> Address:
-        """Made once: a page has some hundred addresses. The parameters have to be complete by then."""
-        return Address(self.path, self.parameters).without("offset")
+        """Made once. The parameters have to be complete by then."""
+        return Address(self.path, dict(self.parameters.lists())).without("offset")
 
     @property
     def more_url(self) -> str:
@@ -313,12 +307,22 @@ class PageQuery:
             similar = str(self._address.having("similar", [*self.similar_ids, key]))
             if not self.is_empty:
                 dissimilar = str(self._address.having("dissimilar", [*self.dissimilar_ids, key]))
+        product = self.index.described(result.product, result.image, self.shopper)
+        more, less = self._labels
+        title = {"title": product.get("title", "")}
         return Card(
             result=result,
-            product=self.index.described(result.product, result.image, self.shopper),
+            product=product,
             similar_url=similar,
+            similar_label=more % title,
             dissimilar_url=dissimilar,
+            dissimilar_label=less % title,
         )
+
+    @cached_property
+    def _labels(self) -> tuple[str, str]:
+        """Translated once for all cards."""
+        return _("More like %(title)s"), _("Less like %(title)s")
 
     @property
     def number_of_examples(self) -> int:
