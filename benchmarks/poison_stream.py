@@ -2,8 +2,8 @@
 
 The demo as `make demo` runs it, a process each. Clients who wait for each answer search by words and by ordinary
 pictures, by turns without and with the stream, so that both see the same machine. The stream comes from visitors of its
-own, or no more than the throttle lets through would be decoded. Two files: the JPEG of 9.5 MB with as many notes as fit
-that once took two minutes, and the largest progressive JPEG that is accepted.
+own, or no more than the throttle lets through would be decoded. Three files: the JPEG of 9.5 MB with as many notes as
+fit that once took two minutes, one that is broken only at its end, and the largest progressive JPEG that is accepted.
 
 Fails unless word searches keep 90 of 100 of their rate, and ordinary pictures are answered.
 """
@@ -29,10 +29,12 @@ SHARE = 0.9
 def files() -> Iterator[tuple[str, bytes]]:
     from PIL import Image
 
-    from tests.images.floods import BLOCKS, flooded
+    from tests.images.floods import BLOCKS, flooded, segment
 
     notes = BLOCKS["JPEG"]["notes"]
     yield "notes without end", flooded("JPEG", notes, 9_500_000 // len(notes))
+    long_note = segment(0xE1, b"Exif\0\0" + bytes(65_000))
+    yield "long notes and no picture", b"\xff\xd8" + long_note * (9_500_000 // len(long_note))
     content = io.BytesIO()
     noise = Image.effect_noise((800, 500), 60).convert("RGB").resize((8000, 4999))
     noise.save(content, "JPEG", progressive=True, quality=60)

@@ -159,6 +159,8 @@ SHOPSEARCH: dict[str, Any] = {
     else None,
     # The model, Milvus and this process share two cores on most machines that the demo runs on: one search at a time.
     "MAX_SEARCHES": 1,
+    # A shopper waits a moment rather than be turned away; the demo's server has a thread for each request.
+    "MAX_WAITING_SEARCHES": 16,
     "METRICS_TOKEN": os.environ.get("DEMO_METRICS_TOKEN") or None,
     "METRICS_HOST": os.environ.get("DEMO_METRICS_HOST", "127.0.0.1"),
     "METRICS_PORT": int(os.environ.get("DEMO_METRICS_PORT", "0")),

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -34,6 +34,7 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from shopsearch.api import upload
 from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
@@ -55,9 +56,8 @@ NETWORK_BITS = 64
 """An IPv6 visitor has a whole network of addresses, which counts as one."""
 FAIR_SHARE = 4
 """Of the reranks and of the streams of events that may be open, one visitor may ask for one in so many."""
-QUEUE = 1
-"""How many searches may wait, as a multiple of the places."""
-MAX_WAIT_SECONDS = 0.5
+MAX_WAIT_SECONDS = 1.0
+"""How long a search waits for a place before it is turned away."""
 QUIET_SECONDS = 60.0
 """A process that turns searches away logs it no more often than this."""
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";\s]*)', re.IGNORECASE)
@@ -120,8 +120,12 @@ def read_as_utf8(request: Request | HttpRequest) -> None:
 
 
 @contextmanager
-def reading_body() -> Iterator[None]:
-    """What a body makes Django's or REST framework's parsers raise comes out as a QueryError that says what to do."""
+def reading_body(request: Request | HttpRequest) -> Iterator[None]:
+    """Read the request's body inside, once: a picture is looked at while it arrives.
+
+    What a body makes Django's or REST framework's parsers raise comes out as a QueryError that says what to do.
+    """
+    upload.keep_in_memory(request)
     try:
         yield
     except (QueryError, APIException):
@@ -365,20 +369,21 @@ _counter = _Counter()
 class Places:
     """A semaphore with a short queue: MAX_SEARCHES places, of which pictures may have MAX_IMAGE_SEARCHES.
 
-    Whoever finds no place waits in the queue, words before pictures, and is turned away where the queue is full.
-    Another MAX_IMAGE_SEARCHES places are for decoding pictures, so that no word search waits for a decoder.
+    Who finds no place waits in the queue, first come first served, words before pictures, and is turned away where the
+    queue is full. Another MAX_IMAGE_SEARCHES places are for decoding pictures, so that no word search waits for a
+    decoder.
     """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._taken: Counter[Kind] = Counter()
-        self._waiting: Counter[Kind] = Counter()
+        self._waiting: dict[Kind, deque[object]] = {kind: deque() for kind in get_args(Kind)}
         self._logged_at = -QUIET_SECONDS
 
     @contextmanager
     def admitted(self, kind: Kind) -> Iterator[None]:
         with self._condition:
-            if not self._is_free(kind):
+            if self._waiting[kind] or not self._is_free(kind):
                 self._wait(kind)
             self._taken[kind] += 1
         try:
@@ -397,12 +402,16 @@ class Places:
     def _wait(self, kind: Kind) -> None:
         if self._is_queue_full(kind):
             self._turn_away(kind)
-        self._waiting[kind] += 1
+        queue, own = self._waiting[kind], object()
+        queue.append(own)
         try:
-            is_free = self._condition.wait_for(lambda: self._is_free(kind), MAX_WAIT_SECONDS)
+            has_turn = self._condition.wait_for(
+                lambda: queue[0] is own and self._is_free(kind), MAX_WAIT_SECONDS
+            )
         finally:
-            self._waiting[kind] -= 1
-        if not is_free:
+            queue.remove(own)
+            self._condition.notify_all()  # the next one is first now
+        if not has_turn:
             self._turn_away(kind)
 
     def _is_free(self, kind: Kind) -> bool:
@@ -416,8 +425,9 @@ class Places:
         return kind == "text" or is_free_for_pictures
 
     def _is_queue_full(self, kind: Kind) -> bool:
-        places: int = settings.MAX_SEARCHES if kind == "text" else settings.MAX_IMAGE_SEARCHES
-        return self._waiting[kind] >= QUEUE * places
+        # Pictures wait in memory, so no more of them do than are answered at once.
+        most: int = settings.MAX_WAITING_SEARCHES if kind == "text" else settings.MAX_IMAGE_SEARCHES
+        return len(self._waiting[kind]) >= most
 
     def _turn_away(self, kind: Kind) -> None:
         metrics.count_shed("text" if kind == "text" else "image")

@@ -152,7 +152,7 @@ class SearchView(GuardedView):
     @schema(GuardedSchema())
     def post(self, request: Request) -> Response:
         refuse_large_body(request)
-        with reading_body():
+        with reading_body(request):
             body = request.data
         if not isinstance(body, dict):
             raise QueryError(_("Send one object of parameters."))

@@ -97,6 +97,12 @@ def scan(content: bytes) -> Scanned:
     return Scanned(content=content)
 
 
+def check_beginning(content: bytes) -> None:
+    """Raises ImageUnreadable where ``scan`` refuses every file that begins like this, whatever follows."""
+    if content[:4] not in _TIFF:  # its entries may point to what follows
+        scan(content)
+
+
 def orientation_of(exif: bytes) -> int:
     """The orientation in Exif data; 1 if there is none or they are broken. Reads nothing else of them."""
     exif = exif.removeprefix(_EXIF)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MAX_IMAGES = 64
 """Of a product with more images, the first ones say what it looks like."""
+NOTHING = Found()
 
 
 def search(
@@ -142,8 +143,9 @@ def answer(request: SearchRequest) -> SearchAnswer:
     Raises what ``search`` raises, and ImageError for a picture that cannot be used.
     """
     asked = understood(request)
-    found, weak_below, among, fired = retrieved(asked)
-    counts, number = counted(asked, among)
+    retrieved = retrieve(asked)
+    found, weak_below, fired = retrieved.found, retrieved.weak_below, retrieved.fired
+    counts, number = counted(asked, retrieved.among)
     answered = SearchAnswer(
         request=request,
         index=asked.index,
@@ -318,14 +320,26 @@ def _opened(index: ImageIndex, image: Any) -> Image:
         raise ImageUnreadable(_("The picture of that product cannot be opened. Try another one.")) from error
 
 
-def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None, Sequence[rules.Rule]]:
-    """The best products, the score below which they are a weak match, for facets the result set, and the fired rules.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrieved:
+    """What the vector store and the rules of the house answer."""
+
+    found: Found = NOTHING
+    weak_below: float | None = None
+    """The score below which a product is a weak match; None where that is not known."""
+    among: ResultSet | None = None
+    """What the facets count; None where they are not asked for, and where there is no result set."""
+    fired: Sequence[rules.Rule] = ()
+
+
+def retrieve(asked: Understood) -> Retrieved:
+    """The best products, after the rules that the search fires.
 
     The model that embeds the query is the one that made the live collection, even if another one goes live meanwhile.
     """
     index = asked.index
     if not (asked.query.text or any(each.is_wanted for each in asked.examples)):
-        return Found(), None, None, ()
+        return Retrieved()
     own = {each.product.pk for each in asked.examples if each.product is not None}
     wanted = settings.SORTED_RESULTS if asked.sort else asked.end + 1
     is_diversified = settings.DIVERSITY > 0 and not asked.sort
@@ -338,7 +352,7 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None,
         try:
             vector, weak_below = embedded(asked, collection)
             if collection is None or vector is None:
-                return Found(), weak_below, None, ()
+                return Retrieved(weak_below=weak_below)
             target = retrieval.target(
                 index, collection, asked.query, vector, asked.condition, asked.words, weak_below=weak_below
             )
@@ -356,7 +370,7 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None,
             if effect.moves:
                 found = rules.applied(lists, found, effect, wanted=wanted, sought=sought, without=own)
                 among = rules.counted(among, unfiltered, effect, without=own)
-            return found, weak_below, among, fired
+            return Retrieved(found=found, weak_below=weak_below, among=among, fired=fired)
         except Replaced:
             continue
 

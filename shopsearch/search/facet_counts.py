@@ -180,6 +180,7 @@ def readings(
             labels={name: labels_of(values.get(name), label) for name, label in shown_as.items()},
         )
         for product, values, shown_as in each_read[:limit]
+        if product is not None
     ]
     return Readings(read=read, is_complete=len(each_read) <= limit)
 
@@ -187,12 +188,17 @@ def readings(
 def _by_images(
     index: ImageIndex, images: QuerySet[Any], names: Sequence[str], labels: dict[str, str]
 ) -> Iterator[tuple[object, dict[str, FilterValue | None], dict[str, Any]]]:
-    """Of each image its product's key, the values of these filters, and what is at the end of the labels' paths."""
+    """Of each image its product's key, the values of these filters, and what is at the end of the labels' paths.
+
+    The key is None where the image has no product: it was looked at, and counts for the limit.
+    """
     for image in images.iterator(chunk_size=1_000):
         product = index.get_product(image)
-        if product is not None:
-            values = (_known(index.filter_values, image) or {}) if names else {}
-            yield product.pk, values, {name: follow(product, path) for name, path in labels.items()}
+        if product is None:
+            yield None, {}, {}
+            continue
+        values = (_known(index.filter_values, image) or {}) if names else {}
+        yield product.pk, values, {name: follow(product, path) for name, path in labels.items()}
 
 
 def _by_columns(

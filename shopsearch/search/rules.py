@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db.models import Model
 from django.utils import timezone
 
 from shopsearch import models
@@ -341,28 +342,47 @@ def _scores(lists: HitLists, ids: Sequence[str]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rows:
-    """The rules that were read, and what was made of them for each index and space."""
+    """The rules that were read, and what was made of them."""
 
-    state: Sequence[object]
-    """What they were read of: as long as that stays, they are not read anew."""
+    state: Mapping[object, Sequence[object]]
+    """By key what each was read of: as long as that stays, it is not read anew."""
     rows: Sequence[models.Rule]
-    made: dict[tuple[str, str], tuple[Rule, ...]] = field(default_factory=dict)
+    made: dict[tuple[object, str], Rule | None] = field(default_factory=dict)
+    """By a row's key and the space."""
+    in_force: dict[tuple[str, str], tuple[Rule, ...]] = field(default_factory=dict)
+    """By index and space."""
+
+
+def _columns(model: type[Model]) -> list[str]:
+    return [each.attname for each in model._meta.concrete_fields]
 
 
 def _read(_key: None, before: _Rows | None) -> _Rows:
+    before = before or _Rows(state={}, rows=())
     rules = models.Rule.objects.filter(is_on=True)
-    own = list(rules.values_list())
-    if not own:
-        return _Rows(state=(), rows=())
+    state: dict[object, list[object]] = {
+        row[0]: [row] for row in rules.values_list("pk", *_columns(models.Rule))
+    }
+    if not state:
+        return _Rows(state={}, rows=())
     pictures = models.RulePicture.objects.order_by("pk", "vectors__pk")
-    state = [
-        own,
-        list(models.RuleAction.objects.order_by("pk").values_list()),
-        list(pictures.values_list("pk", "rule", "image", "vectors", "vectors__file", "vectors__space")),
-    ]
-    if before is not None and before.state == state:
+    for rule, *parts in (
+        *models.RuleAction.objects.order_by("pk").values_list("rule", *_columns(models.RuleAction)),
+        *pictures.values_list("rule", "pk", "image", "vectors", "vectors__file", "vectors__space"),
+    ):
+        if rule in state:
+            state[rule].append(parts)
+    if before.state == state:
         return before
-    return _Rows(state=state, rows=list(rules.prefetch_related("actions", "pictures__vectors")))
+    known = {row.pk: row for row in before.rows if before.state[row.pk] == state.get(row.pk)}
+    changed = [key for key in state if key not in known]
+    read = rules.filter(pk__in=changed).prefetch_related("actions", "pictures__vectors")
+    rows = known | {row.pk: row for row in read}
+    return _Rows(
+        state=state,
+        rows=[rows[key] for key in state if key in rows],
+        made={(key, space): rule for (key, space), rule in before.made.items() if key in known},
+    )
 
 
 _kept = Kept(_read, lambda: KEPT_SECONDS)
@@ -374,11 +394,14 @@ def in_force(index: ImageIndex, space: str) -> tuple[Rule, ...]:
     read = _kept.get(None)
     if not read.rows:
         return ()
-    key = (index.name, space)
-    if key not in read.made:
-        made = (rule_of(row, space) for row in read.rows if row.index == index.name)
-        read.made[key] = tuple(rule for rule in made if rule is not None)
-    return read.made[key]
+    if (index.name, space) not in read.in_force:
+        own = [row for row in read.rows if row.index == index.name]
+        for row in own:
+            if (row.pk, space) not in read.made:
+                read.made[row.pk, space] = rule_of(row, space)
+        made = (read.made[row.pk, space] for row in own)
+        read.in_force[index.name, space] = tuple(rule for rule in made if rule is not None)
+    return read.in_force[index.name, space]
 
 
 def rule_of(row: models.Rule, space: str) -> Rule | None:

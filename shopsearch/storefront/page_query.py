@@ -40,23 +40,17 @@ class Card:
     """What the index's ``describe`` says of it."""
     similar_url: str
     """The same search, for more like this; "" where it has as many examples as it may have."""
-    dissimilar_url: str = ""
+    similar_label: str
+    """What a screen reader says of that link."""
+    dissimilar_url: str
     """The same search, for less like this; "" where it can have no such example."""
+    dissimilar_label: str
 
     @property
     def alternative_text(self) -> str:
         """What the picture shows, where the shop says that; "" for what the title beside it says already."""
         own = self.product.get("alternative_text") or getattr(self.result.image, "alternative_text", "")
         return "" if own == self.product.get("title") else str(own)
-
-    @property
-    def similar_label(self) -> str:
-        """What a screen reader says of the link to what is like it."""
-        return _("More like %(title)s") % {"title": self.product.get("title", "")}
-
-    @property
-    def dissimilar_label(self) -> str:
-        return _("Less like %(title)s") % {"title": self.product.get("title", "")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +198,8 @@ class PageQuery:
 
     @cached_property
     def _address(self) -> Address:
-        """Made once: a page has some hundred addresses. The parameters have to be complete by then."""
-        return Address(self.path, self.parameters).without("offset")
+        """Made once. The parameters have to be complete by then."""
+        return Address(self.path, dict(self.parameters.lists())).without("offset")
 
     @property
     def more_url(self) -> str:
@@ -319,12 +313,22 @@ class PageQuery:
             similar = str(self._address.having("similar", [*self.similar_ids, key]))
             if not self.is_empty:
                 dissimilar = str(self._address.having("dissimilar", [*self.dissimilar_ids, key]))
+        product = self.index.described(result.product, result.image, self.shopper)
+        more, less = self._labels
+        title = {"title": product.get("title", "")}
         return Card(
             result=result,
-            product=self.index.described(result.product, result.image, self.shopper),
+            product=product,
             similar_url=similar,
+            similar_label=more % title,
             dissimilar_url=dissimilar,
+            dissimilar_label=less % title,
         )
+
+    @cached_property
+    def _labels(self) -> tuple[str, str]:
+        """Translated once for all cards."""
+        return _("More like %(title)s"), _("Less like %(title)s")
 
     @property
     def number_of_examples(self) -> int:

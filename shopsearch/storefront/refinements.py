@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlencode
 
-from django.http import QueryDict
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
@@ -23,24 +24,27 @@ FIRST_CHOICES = 8
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address of the search page, and others made from it."""
+    """An address of the search page, and others made from it: a page has some hundred."""
 
     path: str
-    parameters: QueryDict
+    parameters: Mapping[str, Sequence[str]]
 
     def __str__(self) -> str:
-        return f"{self.path}?{self.parameters.urlencode()}" if self.parameters else self.path
+        if not self.parameters:
+            return self.path
+        written = [_written(name, value) for name, value in self.pairs]
+        return f"{self.path}?{'&'.join(written)}"
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, values in self.parameters.items() for value in values]
 
     def without(self, *names: str) -> Address:
-        parameters = self._parameters()
-        for name in names:
-            parameters.pop(name, None)
-        return replace(self, parameters=parameters)
+        kept = {name: values for name, values in self.parameters.items() if name not in names}
+        return Address(self.path, kept)
 
     def having(self, name: str, values: Sequence[str]) -> Address:
-        parameters = self._parameters()
-        parameters.setlist(name, list(values))
-        return replace(self, parameters=parameters)
+        return Address(self.path, {**self.parameters, name: values})
 
     def toggled(self, name: str, value: str) -> Address:
         """With this value of the parameter, or without it where it is there."""
@@ -49,17 +53,16 @@ class Address:
         return self.having(name, rest if len(rest) < len(values) else [*values, value])
 
     def all(self, name: str) -> list[str]:
-        return [each for each in self.parameters.getlist(name) if each]
+        return [each for each in self.parameters.get(name, ()) if each]
 
     def last(self, name: str) -> str:
         return next(reversed(self.all(name)), "")
 
-    def _parameters(self) -> QueryDict:
-        # A page has some fifty addresses, and QueryDict.copy is a deep one.
-        copied = QueryDict(mutable=True)
-        for name, values in self.parameters.lists():
-            copied.setlist(name, [*values])
-        return copied
+
+@lru_cache(maxsize=256)
+def _written(name: str, value: str) -> str:
+    """The parameter as an address writes it. Most parameters stand in every address of a page."""
+    return urlencode({name: value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +165,7 @@ class Refinements:
     @property
     def sort(self) -> str:
         """The empty text for relevance."""
-        given: str = self.address.parameters.get("sort", "")
+        given = next(reversed(self.address.parameters.get("sort", ())), "")
         return "" if is_relevance(given) else given
 
     @property
@@ -174,14 +177,11 @@ class Refinements:
     def kept_by_filters(self) -> list[tuple[str, str]]:
         """What the form of filters must carry along beside its own inputs."""
         inputs = {name for name, kind in self.index.filter_types.items() if kind in ("number", "boolean")}
-        return [pair for pair in self._pairs() if pair[0].partition("__")[0] not in inputs]
+        return [pair for pair in self.address.pairs if pair[0].partition("__")[0] not in inputs]
 
     @property
     def kept_by_sort(self) -> list[tuple[str, str]]:
-        return [pair for pair in self._pairs() if pair[0] != "sort"]
-
-    def _pairs(self) -> list[tuple[str, str]]:
-        return [(name, value) for name, values in self.address.parameters.lists() for value in values]
+        return [pair for pair in self.address.pairs if pair[0] != "sort"]
 
     def _chips(self, facet: Facet) -> list[Chip]:
         name, title = facet.name, facet.label

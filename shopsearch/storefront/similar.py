@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.utils.http import urlencode
 from django.utils.translation import gettext_noop as _
 from django.views import View
 
@@ -45,15 +46,13 @@ class SimilarProducts(View):
                 filters={key: values for key, values in request.GET.lists() if key not in _OWN},
             )
             with access.visit(request, asked) as answer:
+                parameters = {} if name == get_index().name else {"index": name}
                 query = PageQuery(
                     path=address_of("search"),
-                    parameters=request.GET.copy(),
+                    parameters=QueryDict(urlencode(parameters)),
                     shopper=request,
                     found=answer,
                 )
-                query.parameters.clear()
-                if name != get_index().name:
-                    query.parameters["index"] = name
                 if not answer.results:
                     return HttpResponse(status=204)
                 product = answer.examples[0].product

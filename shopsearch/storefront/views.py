@@ -63,7 +63,7 @@ class SearchPage(View):
         query = PageQuery(path=request.path, parameters=request.GET.copy(), shopper=request)
         try:
             access.refuse_large_body(request)
-            with access.reading_body():
+            with access.reading_body(request):
                 fields, files = request.POST, request.FILES
         except QueryError as error:
             return self.shown(request, query, error=str(error), status=400)

@@ -11,7 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
 from shopsearch.api import access
-from shopsearch.api.access import QUEUE, Places, admitted
+from shopsearch.api.access import Places, admitted
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import Busy, EmbedderError
 from shopsearch.models import Rerank
@@ -33,6 +33,7 @@ def _four_places_two_of_them_for_pictures(settings, monkeypatch):
         "THROTTLE_RATE": None,
         "MAX_SEARCHES": 4,
         "MAX_IMAGE_SEARCHES": 2,
+        "MAX_WAITING_SEARCHES": 8,
     }
     monkeypatch.setattr(access, "_places", Places())
     # Nobody waits for the time that a test takes to fill the places.
@@ -120,7 +121,7 @@ def test_pictures_that_are_being_decoded_keep_other_pictures_waiting_and_no_word
 def test_no_picture_is_decoded_that_would_be_turned_away_afterwards(client, monkeypatch):
     decoded = []
     monkeypatch.setattr(examples, "decode", lambda *args: decoded.append(True))
-    monkeypatch.setattr(access, "QUEUE", 0)
+    monkeypatch.setattr(access._places, "_is_queue_full", lambda kind: True)
     with admitted("image"), admitted("image"):
         assert is_busy(search(client, API, "image"))
     assert not decoded
@@ -177,12 +178,12 @@ def test_words_that_wait_go_before_pictures_that_wait(visitors):
         for _ in range(4):
             places.enter_context(admitted("text"))
         visitors.start("image")
-        wait_until(lambda: line["image"] == 1, "a picture waits")
+        wait_until(lambda: len(line["image"]) == 1, "a picture waits")
         waiting = [visitors.start("text") for _ in range(4)]
-        wait_until(lambda: line["text"] == 4, "words wait too")
+        wait_until(lambda: len(line["text"]) == 4, "words wait too")
     wait_until(lambda: len(visitors.came) == 4, "the places are taken")
     assert visitors.came == ["text"] * 4
-    assert line["image"] == 1
+    assert len(line["image"]) == 1
     visitors.leave.set()
     for each in waiting:
         each.result(timeout=30)
@@ -195,16 +196,32 @@ def test_the_queue_is_bounded_and_whoever_finds_it_full_is_turned_away_at_once(v
         for _ in range(4):
             places.enter_context(admitted("text"))
         access.refuse_if_full(has_picture=False)  # there is still room in the queue
-        for _ in range(4 * QUEUE):
+        for _ in range(8):
             visitors.start("text")
-        wait_until(lambda: waiting["text"] == 4 * QUEUE, "the queue is full")
+        wait_until(lambda: len(waiting["text"]) == 8, "the queue is full")
         with pytest.raises(Busy), admitted("text"):
             pass
         with pytest.raises(Busy):
             access.refuse_if_full(has_picture=False)
     visitors.leave.set()
-    wait_until(lambda: len(visitors.came) == 4 * QUEUE, "whoever waited was admitted")
-    assert waiting["text"] == 0
+    wait_until(lambda: len(visitors.came) == 8, "whoever waited was admitted")
+    assert not waiting["text"]
+
+
+def test_who_came_first_has_the_first_turn(settings, monkeypatch):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_SEARCHES": 1}
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 30)
+    waiting, turns = access._places._waiting["text"], []
+
+    def visit(number):
+        with admitted("text"):
+            turns.append(number)
+
+    with ThreadPoolExecutor(8) as threads, admitted("text"):
+        for number in range(8):
+            threads.submit(visit, number)
+            wait_until(lambda number=number: len(waiting) == number + 1, "it waits")
+    assert turns == list(range(8))
 
 
 def test_words_that_would_be_turned_away_are_so_before_anything_was_read_or_counted(client, monkeypatch):

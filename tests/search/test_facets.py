@@ -152,6 +152,24 @@ def test_what_only_python_knows_is_read_up_to_a_limit_and_said_to_be_no_more_tha
     assert (counts(found["category"]), found["category"].is_exact) == ({"mugs": 4}, True)
 
 
+class WithoutTheFirst(type(IMAGES)):
+    """Finds products by a way of its own, on which some images have none."""
+
+    def get_product(self, image):
+        first = ProductImage.objects.order_by("pk").first()
+        return None if image == first else super().get_product(image)
+
+
+@pytest.mark.django_db
+def test_images_without_a_product_count_for_the_limit(settings, mugs):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "FACET_LIMIT": 3}
+    index = WithoutTheFirst(ProductImage)
+    for is_exact in (True, True, True, False):
+        product(RED, category=mugs, tags=["new"])
+        assert counted(names=["tags"], index=index)["tags"].is_exact is is_exact
+    assert counts(counted(names=["tags"], index=index)["tags"]) == {"new": 2}
+
+
 @pytest.mark.django_db
 def test_reading_asks_for_no_row_by_itself(mugs, django_assert_max_num_queries):
     for _ in range(5):

@@ -373,6 +373,17 @@ def test_rules_are_made_anew_where_anything_of_them_has_changed_and_only_there(s
     assert seen[-1] == ()
 
 
+def test_of_several_rules_those_that_changed_are_made_anew(shop, monkeypatch):
+    monkeypatch.setattr(rules, "KEPT_SECONDS", 0)
+    changed, *others = [rule(on("pin", shop["plate"]), words=words) for words in ("one", "two", "three")]
+    space = get_embedder().space
+    before = rules.in_force(INDEX, space)
+    RuleAction.objects.filter(rule=changed).update(place=7)
+    now = rules.in_force(INDEX, space)
+    assert [each.actions[0].place for each in now if each not in before] == [7]
+    assert sum(any(each is other for other in before) for each in now) == len(others) == 2
+
+
 def test_a_rule_is_in_force_a_few_seconds_after_it_is_saved(shop):
     search("red")
     made = Rule.objects.create(name="late", index=INDEX.name, trigger="any")

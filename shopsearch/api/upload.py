@@ -1,0 +1,47 @@
+"""Upload: a picture is kept in memory while it arrives, and refused as soon as its beginning says enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.files.uploadhandler import MemoryFileUploadHandler, TemporaryFileUploadHandler
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+from shopsearch.images import headers
+
+FIRST_LOOK_BYTES = MemoryFileUploadHandler.chunk_size
+LOOKS_FACTOR = 4
+"""A look comes when there is this many times as much as at the last: all together cost a third of one more scan."""
+
+
+class PictureUploadHandler(MemoryFileUploadHandler):
+    """Django's handler, for files of any size: the request's is limited before its body is read.
+
+    Without it, Django would write a large picture to the disk and read it back. Raises ImageUnreadable where a picture
+    has too many blocks, while most of it is still to come.
+    """
+
+    def handle_raw_input(self, *args: Any, **kwargs: Any) -> None:
+        self.activated = True
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        self._look_at = FIRST_LOOK_BYTES
+        super().new_file(*args, **kwargs)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
+        passed_on = super().receive_data_chunk(raw_data, start)
+        if start + len(raw_data) >= self._look_at:
+            self._look_at *= LOOKS_FACTOR
+            headers.check_beginning(self.file.getvalue())
+        return passed_on
+
+
+def keep_in_memory(request: Request | HttpRequest) -> None:
+    """Have the request's files handled by PictureUploadHandler; other handlers that the shop has come before it."""
+    http: HttpRequest = getattr(request, "_request", request)
+    if hasattr(http, "_files"):  # a middleware has read the body
+        return
+    own = (MemoryFileUploadHandler, TemporaryFileUploadHandler)
+    others = [each for each in http.upload_handlers if not isinstance(each, own)]
+    http.upload_handlers = [*others, PictureUploadHandler(http)]
