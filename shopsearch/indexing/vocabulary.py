@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -22,7 +23,7 @@ from shopsearch.conf import settings
 from shopsearch.models import Suggestion, VocabularyWord
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.keys import chunks_of, is_storable, keys_of
-from shopsearch.registry.relations import with_related
+from shopsearch.registry.relations import blank_images, with_related
 
 logger = logging.getLogger(__name__)
 MAX_WORDS = 100_000
@@ -81,11 +82,10 @@ def recount(index: ImageIndex) -> int:
     value_counts: Counter[Value] = Counter()
     labels: dict[Value, str] = {}
     seen: set[str] = set()
-    images = index.get_queryset().using(using)
-    for keys in keys_of(images):
+    for images in _images_of_all(index, using):
         starts: dict[str, list[str]] = {}
         with index.in_its_language():
-            for image in with_related(index, images.filter(pk__in=keys)).order_by("pk"):
+            for image in images():
                 each = _read(index, image, seen)
                 if each is None:
                     continue
@@ -100,6 +100,17 @@ def recount(index: ImageIndex) -> int:
         suggestions.products().filter(key__in=gone).delete()
     _count_values(index, dict(value_counts.most_common(MAX_VALUES)), labels)
     return _count_words(index, dict(word_counts.most_common(MAX_WORDS)), words_before)
+
+
+def _images_of_all(index: ImageIndex, using: str) -> Iterator[Callable[[], Iterable[Any]]]:
+    """Reads the images of all products that the shop shows, in chunks; blank ones of those that have no picture."""
+    images = index.get_queryset().using(using)
+    for keys in keys_of(images):
+        yield partial(with_related, index, images.filter(pk__in=keys).order_by("pk"))
+    if index.finds_pictureless:
+        products = index.pictureless_products().using(using)
+        for keys in keys_of(products):
+            yield partial(blank_images, index, products.filter(pk__in=keys))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
