@@ -429,11 +429,9 @@ class ImageIndex:
         """What ``get_text`` returns; "" if it raises, which is logged."""
         return self._or_else("", self.get_text, product)
 
-    def words_of(self, product: Any) -> list[str]:
-        """The texts and names that the product is found by; none if reading them raises, which is logged."""
-        nothing: tuple[list[str], list[str]] = ([], [])
-        texts, names = self._or_else(nothing, self._texts_and_names, product)
-        return [*texts, *names]
+    def words_of(self, product: Any) -> tuple[list[str], list[str]]:
+        """The texts and the names that the product is found by; none if reading them raises, which is logged."""
+        return self._or_else(([], []), self._texts_and_names, product)
 
     def names_of(self, product: Any) -> list[str]:
         """Its title and names, by which it is suggested while typing; none if reading them raises, which is logged."""
