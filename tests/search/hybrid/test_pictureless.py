@@ -13,10 +13,12 @@ from shopsearch.backends import get_vector_store
 from shopsearch.indexing import pictureless, receivers, visibility
 from shopsearch.models import PicturelessProduct, ProductChange, ProductImage
 from shopsearch.registry import index_for
-from shopsearch.search import search, similar, spelling
+from shopsearch.rerankers import Reranker
+from shopsearch.search import reranking, search, similar, spelling
 from shopsearch.search.engine import answer
 from shopsearch.search.examples import of_picture
 from shopsearch.search.request import SearchRequest
+from shopsearch.types import RerankerOutput
 from tests.shop.models import Category, Product
 from tests.shop.pictures import GREEN, RED, picture, product
 from tests.shop.store import entities, index_everything, live_name
@@ -97,6 +99,41 @@ def test_filters_and_facets_count_it(sell):
     red = of_picture(Image.new("RGB", (16, 16), RED))
     [category] = answer(SearchRequest(examples=red, facets=["category"])).facets
     assert category.values == ()
+
+
+def test_its_card_and_its_answer_have_no_picture_and_offer_nothing_like_it(sell, client):
+    [chair] = sell("Oak chair")
+    [result, *_] = client.get("/api/search/", {"q": "oak chair"}).json()["results"]
+    assert (result["product"]["id"], result["product"]["image"], result["image_id"]) == (chair.pk, "", "")
+    page = client.get("/search/", {"q": "oak chair"})
+    cards = page.context["search"].cards
+    assert [bool(card.similar_url) for card in cards] == [False, True]
+    assert page.content.decode().count("shopsearch-card__picture--none") == 1
+
+
+class Backwards(Reranker):
+    model = "backwards"
+
+    def rerank(self, query, candidates):
+        return RerankerOutput(scores=list(range(len(candidates))))
+
+
+def test_a_rerank_looks_at_the_others_and_leaves_it_in_its_place(sell, settings):
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "RERANKER": {"BACKEND": f"{__name__}.Backwards"},
+        "RERANK_WEIGHT": 1,
+    }
+    for _ in range(2):
+        product(RED, title="Oak mug")
+    sell("Oak mug large")
+    answered = search("oak mugs")
+    titles = [each.product.title for each in answered.results]
+    assert titles == ["Oak mug", "Oak mug", "Oak mug large", "Enamel mug"]
+    order = reranking.order_of(IMAGES, answered)
+    assert sorted(order.positions) == [0, 1, 2, 3]
+    assert order.positions[2] == 2
+    assert order.positions != (0, 1, 2, 3)
 
 
 def test_it_can_be_sorted_excluded_and_asked_for_in_quotes(sell):
