@@ -404,9 +404,11 @@ def fused(
     for group in grouped.values():
         group.sort(key=lambda hit: (-hit.score, hit.id))
 
-    def place(product: str) -> tuple[int, float, float, str]:
+    def place(product: str) -> tuple[int, float, float, float, str]:
         best = grouped[product][0]
-        return asked.place_of(best.words), -gains[product], -best.score, product
+        # Of a product that only looks like it and one that only says it, which gain as much, the second is first.
+        share = asked.share_in(best.words) if best.words else 0.0
+        return asked.place_of(best.words), -gains[product], -share, -best.score, product
 
     return [hit for product in sorted(grouped, key=place) for hit in grouped[product]]
 
