@@ -73,10 +73,10 @@ def _measured(options: argparse.Namespace, uri: str) -> Iterator[str]:
 
     index = get_index()
     judged = [
-        _of_its_language(query)
+        of_its_language(query)
         for query in QueryFile(path=search_quality.write_queries(FOLDER, options.queries))
     ]
-    queries = [*judged, *_of_brands(options.queries), *_exact(options.exact)]
+    queries = [*judged, *of_brands(options.queries), *_exact(options.exact)]
     live = LiveSearch(index=index)
     evaluation = Evaluation(searchers=[live, VectorsAlone(live=LiveSearch(index=index))])
     for _ in evaluation.run(tqdm(queries, desc="Searching", unit=" queries")):
@@ -163,12 +163,12 @@ def _naming_brands(count: int) -> dict[str, dict[str, set[Any]]]:
     }
 
 
-def _of_its_language(query: JudgedQuery) -> JudgedQuery:
+def of_its_language(query: JudgedQuery) -> JudgedQuery:
     """Told apart by kind and language together."""
     return replace(query, kind=f"{query.kind}, {query.language}" if query.language else query.kind)
 
 
-def _of_brands(count: int) -> Iterator[JudgedQuery]:
+def of_brands(count: int) -> Iterator[JudgedQuery]:
     """A brand and a thing: no picture shows the brand."""
     from demo_project.catalog.models import Product
     from shopsearch.evaluation.query_files import JudgedQuery
@@ -201,10 +201,10 @@ def _exact(count: int) -> Iterator[JudgedQuery]:
         value = getattr(product, field)
         alike = {str(each.pk): 1 for each in products if getattr(each, field) == value}
         kind = "exact SKU" if field == "sku" else "exact title"
-        yield JudgedQuery(id=f"exact-{number}", text=_as_written(value, dice), kind=kind, relevant=alike)
+        yield JudgedQuery(id=f"exact-{number}", text=as_written(value, dice), kind=kind, relevant=alike)
 
 
-def _as_written(text: str, dice: Random) -> str:
+def as_written(text: str, dice: Random) -> str:
     accented = text.translate(str.maketrans("aeiou", "áéíóú"))
     spaced = text.replace(" ", "  ").replace("-", " ")
     return dice.choice([text, text.lower(), text.upper(), accented, spaced, text.replace(",", "")])

@@ -1,26 +1,40 @@
-"""What typing errors cost: titles of a shop, clean and with an error each, and how many right queries are rewritten.
+"""What is understood of words as shoppers type them: typing errors, exact names, and each kind of query off and on.
 
-    python -m benchmarks.typing_errors demo|storefront [--queries 2000] [--keep]
+    python -m benchmarks.typing_errors demo|storefront [--queries 2000] [--each 300] [--keep] [--write-docs]
 
-An error is a letter too many, too few, another, or two that changed places, in a word of four letters or more; all are
-drawn with a seed. The first product of a query for a title is right where it has that title. The shop is that of
-benchmarks.search_quality. Exact names, and names that are near to one, are measured too.
+The shop is that of benchmarks.search_quality, in the exact store in memory: what words find and how names are compared
+is computed here, so a Milvus server would give the same answers. An error is a letter too many, too few, another, or
+two that changed places, in a word of four letters or more; all are drawn with a seed. The first product of a query for
+a title is right where it has that title. The demo is searched with the bundled model, the photographs with the starter.
+"Off" is without correction, synonyms and names. --write-docs puts the table
+into docs/evaluation.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from random import Random
 from string import ascii_lowercase, digits
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
-from benchmarks import search_quality
+from tqdm import tqdm
+
+from benchmarks import hybrid_search, quality_tables, search_quality
+
+if TYPE_CHECKING:
+    from shopsearch.evaluation.query_files import JudgedQuery
 
 ROOT = search_quality.ROOT
 SHORTEST = 4
+EXACT, NEAR = 1_000, 200
 
 
 def main() -> None:
@@ -29,58 +43,158 @@ def main() -> None:
     )
     parser.add_argument("shop", choices=("demo", "storefront"))
     parser.add_argument("--images", type=Path, default=ROOT.parent / "shared" / "data" / "storefront")
-    parser.add_argument("--queries", type=int, default=2_000)
+    parser.add_argument(
+        "--queries", type=int, default=2_000, help="with a typing error, and as many right ones"
+    )
+    parser.add_argument("--each", type=int, default=300, help="of each kind of query")
     parser.add_argument("--keep", action="store_true", help="go on with the shop of the last time")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/evaluation.md")
     options = parser.parse_args()
     folder = ROOT / ".var" / f"quality-{options.shop}"
     if not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    if options.shop == "storefront":
+        os.environ["DEMO_PHOTOGRAPHS"] = "1"
     search_quality.set_up(folder)
     search_quality.stock(options.images if options.shop == "storefront" else None)
 
     from demo_project.catalog.models import Product
 
     products = list(Product.objects.filter(images__isnull=False).distinct().order_by("pk"))
+    kinds = list(_kinds(products, options.each))
+    if options.shop == "demo":
+        from shopsearch.evaluation.query_files import QueryFile
+
+        queries = QueryFile(path=search_quality.write_queries(folder, options.each))
+        kinds = [*map(hybrid_search.of_its_language, queries), *hybrid_search.of_brands(options.each), *kinds]
+    lines = [
+        f"Measured {date.today()}: {len(products):,} products, {options.queries:,} queries with an error, in memory.",
+        "",
+        "| what | R@1, or number |",
+        "|---|---|",
+        *_typing(products, options.queries),
+        *_exact(products),
+        "",
+        *_by_kind(kinds),
+    ]
+    print("\n".join(lines))
+    if options.write_docs:
+        quality_tables.put(f"typed {options.shop}", lines)
+
+
+def _typing(products: Sequence[Any], count: int) -> Iterator[str]:
     titles = sorted({each.title for each in products})
     dice = Random("typing")
-    asked = [dice.choice(titles) for _ in range(options.queries)]
-    clean = _right(asked, asked)
+    asked = [dice.choice(titles) for _ in range(count)]
     typed = [with_error(title, dice) for title in asked]
-    wrong = _right(typed, asked)
-    uncorrected = _right(typed, asked, correct=False)
-    print(f"{options.shop}: {len(titles):,} titles, {len(asked):,} queries, R@1")
-    print(
-        f"  clean {clean:.4f}, with an error {wrong:.4f} ({wrong / clean:.1%}), not corrected {uncorrected:.4f}"
-    )
-    rewritten = sum(bool(_search(title).corrected) for title in asked)
-    print(f"  rewritten of {len(asked):,} right queries: {rewritten}")
-    _exact(products, dice)
+    clean, rewritten = _right(asked, asked)
+    wrong, _ = _right(typed, asked)
+    yield f"| titles as they are | {clean:.4f} |"
+    yield f"| the same with a typing error | {wrong:.4f}, which is {wrong / clean:.1%} |"
+    yield f"| right queries that are rewritten | {rewritten} of {len(asked):,} |"
 
 
-def _exact(products: list[Any], dice: Random) -> None:
-    named = [getattr(each, dice.choice(["sku", "title"])) for each in dice.choices(products, k=1_000)]
+def _exact(products: Sequence[Any]) -> Iterator[str]:
+    dice = Random("exact")
+    named = [getattr(each, dice.choice(["sku", "title"])) for each in dice.choices(products, k=EXACT)]
+    named = [name for name in named if name]
     names = {each.sku for each in products} | {each.title for each in products}
-    written = [name if dice.random() < 0.5 else without_signs(name) for name in named]
-    first = sum(
-        name in (found[0].product.sku, found[0].product.title)
-        for name, text in zip(named, written, strict=True)
-        if (found := _search(text).results)
+    for how, written in (("as they are", named), ("without signs", list(map(without_signs, named)))):
+        first = sum(
+            name in (found[0].product.sku, found[0].product.title)
+            for name, text in zip(tqdm(named, desc="Exact"), written, strict=True)
+            if (found := _search(text).results)
+        )
+        yield f"| SKUs and titles {how}, first | {first} of {len(named):,} |"
+    near = [text for name in dice.choices(named, k=2 * NEAR) if (text := near_name(name, dice)) not in names]
+    near = near[:NEAR]
+    yield f"| near names taken for exact ones | {sum(_search(text).is_named for text in near)} of {len(near)} |"
+
+
+def _kinds(products: Sequence[Any], each: int) -> Iterator[JudgedQuery]:
+    """Titles as people write them, in part, with an error, and SKUs."""
+    from shopsearch.evaluation.query_files import JudgedQuery
+    from shopsearch.registry.analyzer import plain
+
+    dice = Random("kinds")
+    words = {product.pk: set(plain(product.title).split()) for product in products}
+    for number in range(each):
+        product = dice.choice(products)
+        alike = {str(other.pk): 1 for other in products if other.title == product.title}
+        part = dice.sample(sorted(words[product.pk]), min(3, len(words[product.pk])))
+        having = {str(pk): 1 for pk, own in words.items() if own.issuperset(part)}
+        for kind, text, relevant in (
+            ("exact title", hybrid_search.as_written(product.title, dice), alike),
+            ("title with a typing error", with_error(product.title, dice), alike),
+            ("up to three words of a title", " ".join(part), having),
+            ("exact SKU", hybrid_search.as_written(product.sku, dice), {str(product.pk): 1}),
+        ):
+            if text:
+                yield JudgedQuery(id=f"{kind} {number}", text=text, kind=kind, relevant=relevant)
+
+
+def _by_kind(queries: Sequence[JudgedQuery]) -> Iterator[str]:
+    right: dict[str, list[tuple[bool, bool]]] = {}
+    for query in tqdm(queries, desc="Kinds"):
+        with _off():
+            before = _is_right(query)
+        right.setdefault(query.kind, []).append((before, _is_right(query)))
+    yield "| queries | number | R@1: off | R@1: on |"
+    yield "|---|---|---|---|"
+    for kind, both in right.items():
+        off, on = (sum(each[place] for each in both) / len(both) for place in (0, 1))
+        yield f"| {kind} | {len(both)} | {off:.3f} | {on:.3f} |"
+
+
+def _off() -> ExitStack:
+    """Words as they were before: neither corrected, nor with synonyms, nor compared as names."""
+    from shopsearch.conf import settings
+    from shopsearch.registry import analyzer
+
+    terms = analyzer.query_terms
+    off = ExitStack()
+    off.enter_context(
+        mock.patch.dict(settings._cache, CORRECT_TYPING=False, SYNONYMS=False, STARTER_SYNONYMS=False)
     )
-    near = [text for name in dice.choices(named, k=400) if (text := near_name(name, dice)) not in names][:200]
-    print(f"  exact SKUs and titles first: {first} of {len(named)}")
-    print(f"  near names taken for exact ones: {sum(_search(text).is_named for text in near)} of {len(near)}")
+    off.enter_context(
+        mock.patch.object(
+            analyzer, "query_terms", lambda *args, **given: terms(*args, **given | {"names": ()})
+        )
+    )
+    return off
 
 
-def _search(text: str, **options: Any) -> Any:
+def _is_right(query: JudgedQuery) -> bool:
+    from shopsearch.search.engine import answer
+    from shopsearch.search.examples import of_picture
+    from shopsearch.search.request import SearchRequest
+
+    asked = SearchRequest(text=query.text, examples=of_picture(_decoded(query.image)), limit=1, rules=())
+    found = answer(replace(asked, language=query.language or asked.language)).results
+    return bool(found) and query.relevant.get(str(found[0].product.pk), 0) == max(query.relevant.values())
+
+
+def _decoded(content: bytes | None) -> Any:
+    from shopsearch.images import decode
+
+    return None if content is None else decode(content)
+
+
+def _search(text: str) -> Any:
     from shopsearch.search import search
 
-    return search(text, limit=1, **options)
+    return search(text, limit=1)
 
 
-def _right(texts: Iterable[str], titles: Iterable[str], **options: Any) -> float:
-    answers = [(_search(text, **options).results, title) for text, title in zip(texts, titles, strict=True)]
-    return sum(bool(found) and found[0].product.title == title for found, title in answers) / len(answers)
+def _right(texts: Sequence[str], titles: Iterable[str]) -> tuple[float, int]:
+    """The share of the texts whose first product has the title, and how many texts were corrected."""
+    answers = [_search(text) for text in tqdm(texts, desc="Typing")]
+    right = [
+        bool(each.results) and each.results[0].product.title == title
+        for each, title in zip(answers, titles, strict=True)
+    ]
+    return sum(right) / len(right), sum(bool(each.corrected) for each in answers)
 
 
 def with_error(text: str, dice: Random) -> str:

@@ -81,6 +81,7 @@ class Hit:
 
     id: str
     image_id: str
+    """"" for a product without a picture, which only the shop's database finds."""
     product_id: str
     score: float
     words: str = field(default="", repr=False)
@@ -89,13 +90,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One product in the answer, with the image that found it."""
+    """One product in the answer, with the image that found it, or None where words found it without a picture."""
 
     rank: int
     """1 for the best."""
     score: float
     product: Model | Any
-    image: Model | Any
+    image: Model | Any | None
     rule: str = ""
     """The name of the rule that put it at its place; "" for the place that it was found at."""
 

@@ -369,7 +369,7 @@ def _cards(found: SearchAnswer) -> Sequence[dict[str, Any]]:
             "rank": result.rank,
             "key": result.product.pk,
             "title": index.get_title(result.product),
-            "picture": index.get_picture_url(result.image),
+            "picture": "" if result.image is None else index.get_picture_url(result.image),
             "is_placed": bool(result.rule),
         }
         for result in found.results

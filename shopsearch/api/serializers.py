@@ -302,7 +302,10 @@ class ProductSerializer(serializers.Serializer[dict[str, Any]]):
     id = serializers.SerializerMethodField()
     title = serializers.CharField()
     url = serializers.CharField(allow_blank=True, help_text='Absolute; "" where the product has no page.')
-    image = serializers.CharField(allow_blank=True, help_text="Absolute; the image that found the product.")
+    image = serializers.CharField(
+        allow_blank=True,
+        help_text='Absolute; the image that found the product. "" for a product without a picture.',
+    )
 
     @extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
     def get_id(self, product: dict[str, Any]) -> Any:
@@ -322,7 +325,10 @@ class ResultSerializer(serializers.Serializer[Result]):
     rank = serializers.IntegerField(min_value=1, help_text="1 for the best; goes on over the pages.")
     score = serializers.FloatField(read_only=True, help_text="The cosine, from -1 to 1: higher is better.")
     product = ProductSerializer(read_only=True)
-    image_id = serializers.CharField(help_text="The image that found the product.")
+    image_id = serializers.CharField(
+        allow_blank=True,
+        help_text='The image that found the product; "" where words found a product without a picture.',
+    )
 
     def to_representation(self, result: Result) -> dict[str, Any]:
         """Written out: to ask each field of each result was a quarter of a search's time."""
@@ -333,7 +339,7 @@ class ResultSerializer(serializers.Serializer[Result]):
             "product": self.fields["product"].to_representation(
                 index.described(result.product, result.image, request)
             ),
-            "image_id": str(result.image.pk),
+            "image_id": "" if result.image is None else str(result.image.pk),
         }
 
 

@@ -103,6 +103,20 @@ def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
                     f"{name}: {fault.message}.",
                     fault.hint or "Name paths from the product to its texts: 'title', 'brand__name'.",
                 )
+    if index.pictureless:
+        own = type(index)
+        if not index.words_field:
+            yield wrong(
+                "pictureless: only words find a product without a picture, and there are none.",
+                "Declare words or identifiers.",
+            )
+        if own.get_product_queryset is ImageIndex.get_product_queryset and index.product_field:
+            for name in ("get_queryset", "get_product"):
+                if getattr(own, name) is not getattr(ImageIndex, name):
+                    yield wrong(
+                        f"pictureless: {name} is overridden, so it is unknown which products the shop shows.",
+                        "Override get_product_queryset as well: the products that may be found without a picture.",
+                    )
     if index.partition_by and index.filter_types.get(index.partition_by) != "string":
         yield wrong(
             f"partition_by: there is no filter {index.partition_by!r} of type str.",

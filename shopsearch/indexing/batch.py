@@ -35,7 +35,7 @@ from shopsearch import images, registry
 from shopsearch.backends import adapted_of, embedder_of, get_embedder, get_vector_store
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmbedderError, ImageError
-from shopsearch.indexing import collections, outbox, vocabulary
+from shopsearch.indexing import collections, outbox, pictureless, vocabulary
 from shopsearch.indexing.collections import REFUSALS
 from shopsearch.indexing.outbox import MAX_ATTEMPTS, Settlement
 from shopsearch.models import CachedVector, Collection, Hashes, IndexEntry, StoredImage
@@ -91,10 +91,15 @@ def index_pending() -> Iterator[Batch]:
     """Index batch after batch, until nothing is due."""
     while (batch := index_batch()).claimed:
         yield batch
+    while pictureless.follow():
+        pass
 
 
 def index_batch() -> Batch:
-    """Claim one batch of due entries and index their images. Raises only what claiming raises."""
+    """Claim one batch of due entries and index their images. Raises only what claiming raises.
+
+    Products without a picture that were noted are looked at, too.
+    """
     entries = sorted(outbox.claim(settings.BATCH_SIZE), key=_source)
     counts = Counter(claimed=len(entries))
     for (using, name), group in groupby(entries, key=_source):
@@ -108,6 +113,7 @@ def index_batch() -> Batch:
                 logger.exception("%s: indexing is postponed by an unexpected error.", name)
             claimed.postpone(list(claimed.open.values()), error)
         counts += claimed.counts
+    pictureless.follow()
     return Batch(**counts)
 
 

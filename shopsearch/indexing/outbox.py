@@ -26,7 +26,17 @@ from django.db.models.functions import Greatest, Now
 
 from shopsearch import registry
 from shopsearch.conf import settings
-from shopsearch.models import CachedVector, Change, Collection, Hashes, IndexEntry, RelatedChange, StoredImage
+from shopsearch.models import (
+    CachedVector,
+    Change,
+    Collection,
+    Hashes,
+    IndexEntry,
+    ProductChange,
+    RelatedChange,
+    StoredImage,
+)
+from shopsearch.models.outbox import noted_models
 
 State = IndexEntry.State
 MAX_ATTEMPTS = 10
@@ -45,9 +55,10 @@ def has_due(*, beyond: int = 0) -> bool:
     One related row is always enough: it may have any number of images.
     """
     return any(
-        model.objects.using(using).due()[first : first + 1].exists()
+        model._default_manager.using(using).due()[first : first + 1].exists()
         for using in registry.databases()
-        for model, first in ((IndexEntry, beyond), (Change, beyond), (RelatedChange, 0))
+        for model in (IndexEntry, *noted_models())
+        for first in (0 if model is RelatedChange else beyond,)
     )
 
 
@@ -116,6 +127,10 @@ def _fold_slice(using: str, limit: int) -> int | None:
         if len(keys) > limit:
             every.filter(pk=related.pk).update(reached=str(keys[limit - 1]))
         else:
+            if registry.get_index(related.index).finds_pictureless:
+                ProductChange.objects.note_at(
+                    registry.get_index(related.index), related.lookup, [related.row_id], using
+                )
             related.delete()
     return len(images)
 

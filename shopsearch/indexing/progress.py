@@ -14,7 +14,8 @@ from shopsearch import registry
 from shopsearch.broker import get_wake_up
 from shopsearch.conf import settings
 from shopsearch.indexing import rebuild
-from shopsearch.models import Change, Collection, IndexEntry, RelatedChange
+from shopsearch.models import Change, Collection, IndexEntry
+from shopsearch.models.outbox import noted_models
 from shopsearch.registry import ImageIndex
 
 State = IndexEntry.State
@@ -24,7 +25,7 @@ def counts() -> dict[str, dict[str, int]]:
     """How many images of each index are in each state; has a number for every registered index and every state.
 
     An image with a change that is not folded yet counts as pending, whatever its entry says. So does a related row,
-    which counts as one image until its images are known.
+    which counts as one image until its images are known, and a product without a picture that has to be looked at.
     """
     table = {index.name: dict.fromkeys(State.values, 0) for index in registry.get_indexes()}
 
@@ -45,9 +46,11 @@ def counts() -> dict[str, dict[str, int]]:
                     add(name, state, -count)
                     add(name, State.PENDING, count)
             add(name, State.PENDING, max(0, images))
-        related = RelatedChange.objects.using(using).order_by().values_list("index")
-        for name, count in related.annotate(Count("pk")):
-            add(name, State.PENDING, count)
+        for model in noted_models():
+            if model is not Change:
+                rows = model._default_manager.using(using).order_by().values_list("index")
+                for name, count in rows.annotate(Count("pk")):
+                    add(name, State.PENDING, count)
     return table
 
 
@@ -63,8 +66,13 @@ def waiting_since() -> dict[str, datetime]:
     for using in registry.databases():
         entries = IndexEntry.objects.using(using).unfinished().order_by().values_list("index")
         found = list(entries.annotate(Min("changed_at")))
-        for model in (Change, RelatedChange):
-            noted = model.objects.using(using).filter(available_at__lte=Now()).order_by().values_list("index")
+        for model in noted_models():
+            noted = (
+                model._default_manager.using(using)
+                .filter(available_at__lte=Now())
+                .order_by()
+                .values_list("index")
+            )
             found += noted.annotate(Min("available_at"))
         for name, moment in found:
             since[name] = min(moment, since.get(name, moment))

@@ -12,7 +12,7 @@ from django.db.models import CASCADE, Model
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, pre_delete
 
 from shopsearch.indexing import saves
-from shopsearch.models import Change, RelatedChange
+from shopsearch.models import Change, ProductChange, RelatedChange
 from shopsearch.models.outbox import wake
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.registry.keys import keys_of
@@ -35,16 +35,35 @@ class Receivers:
             instance.pk is not None
         ):  # None: a child's row, of which only the parent's row has been written yet
             self._note([instance.pk], using)
+            self._note_products([_key_at(instance, self.index.product_field)], using)
+
+    def image_leaves(self, instance: Model, using: str, **kwargs: object) -> None:
+        """It is about to be saved: its product may be another one so far, which loses its last picture."""
+        if instance.pk is not None:
+            rows = self.index.model._base_manager.using(using).filter(pk=instance.pk)
+            self._note_products(rows.values_list(self.index.product_field, flat=True), using)
 
     def image_deleted(self, instance: Model, using: str, **kwargs: object) -> None:
         self._note([instance.pk], using, is_deletion=True)
+        self._note_products([_key_at(instance, self.index.product_field)], using)
 
     def product_changed(self, instance: Model, using: str, **kwargs: object) -> None:
         for lookup in self.index.product_lookups:
             self._note_images(using, lookup, [instance.pk])
 
+    def product_noted(self, instance: Model, using: str, **kwargs: object) -> None:
+        """It was saved or deleted, and may have no picture."""
+        self._note_products({instance.pk, _key_at(instance, self.index.variant_of)}, using)
+
+    def product_leaves(self, instance: Model, using: str, **kwargs: object) -> None:
+        """It is about to be saved: it may be a variant of another product so far, which loses its last picture."""
+        if instance.pk is not None:
+            rows = self.index.product_model._base_manager.using(using).filter(pk=instance.pk)
+            self._note_products(rows.values_list(self.index.variant_of, flat=True), using)
+
     def connect(self) -> None:
-        self._with_each_save(self.index.model, self.image_saved)
+        moves = self.index.finds_pictureless and bool(self.index.product_field)
+        self._with_each_save(self.index.model, self.image_saved, before=self.image_leaves if moves else None)
         self._connect(post_delete, self.image_deleted, self.index.model)
         if self.index.product_field:
             self._with_each_save(self.index.product_model, self.product_changed)
@@ -52,6 +71,10 @@ class Receivers:
             if key.remote_field.on_delete is not CASCADE:
                 # The images stay, without a product to show; after the deletion it is unknown which they were.
                 self._connect(pre_delete, self.product_changed, self.index.product_model)
+        if self.index.finds_pictureless:
+            before = self.product_leaves if self.index.variant_of else None
+            self._with_each_save(self.index.product_model, self.product_noted, before=before)
+            self._connect(post_delete, self.product_noted, self.index.product_model)
         for relation in relations_of(self.index):
             self._follow(relation)
 
@@ -65,7 +88,7 @@ class Receivers:
 
         def row_leaves(instance: Model, using: str, update_fields: Any = None, **kwargs: object) -> None:
             if reads(update_fields):
-                self._note_images(using, relation.lookup, [instance.pk])
+                self._note_now(using, relation.lookup, [instance.pk])
 
         def link_changed(instance: Model, using: str, **kwargs: object) -> None:
             self._note_related(using, relation.source, [getattr(instance, near)])
@@ -80,7 +103,7 @@ class Receivers:
                 ends += pk_set if both or not begins_here else []
                 self._note_related(using, relation.source, ends)
             elif action == "pre_clear":  # afterwards it is unknown which they were
-                self._note_images(using, relation.source if begins_here else relation.lookup, [instance.pk])
+                self._note_now(using, relation.source if begins_here else relation.lookup, [instance.pk])
 
         name = relation.lookup
         self._with_each_save(
@@ -110,7 +133,7 @@ class Receivers:
     def _note_related(self, using: str, lookup: str, pks: Iterable[object]) -> None:
         """Note the rows. Workers find the images whose ``lookup`` leads to them later, as there may be many."""
         if lookup in self.index.product_lookups:  # a product has few images
-            return self._note_images(using, lookup, pks)
+            return self._note_now(using, lookup, pks)
         pks = [pk for pk in pks if pk is not None]
         if pks and self._can_note(using):
             RelatedChange.objects.note(self.index, lookup, pks, using)
@@ -122,6 +145,20 @@ class Receivers:
         if pks and self._can_note(using):
             for keys in keys_of(images_at(self.index, lookup, pks, using)):
                 self._note(keys, using)
+
+    def _note_now(self, using: str, lookup: str, pks: Iterable[object]) -> None:
+        """Note the images, and the products without one, that are related to these rows at this moment."""
+        pks = [pk for pk in pks if pk is not None]
+        self._note_images(using, lookup, pks)
+        if self.index.finds_pictureless and pks and self._can_note(using):
+            ProductChange.objects.note_at(self.index, lookup, pks, using)
+            wake(using)
+
+    def _note_products(self, keys: Iterable[object], using: str) -> None:
+        if not (self.index.finds_pictureless and self._can_note(using)):
+            return
+        if ProductChange.objects.note(self.index, (key for key in keys if key is not None), using):
+            wake(using)
 
     def _note(self, image_ids: Iterable[object], using: str, *, is_deletion: bool = False) -> None:
         if self._can_note(using) and Change.objects.note(
@@ -138,6 +175,12 @@ class Receivers:
             return True
         _log_once(self.index.name, using)
         return False
+
+
+def _key_at(row: Model, name: str) -> object:
+    """The key that the row's foreign key of this name has; the row's own without a name."""
+    field: Any = row._meta.get_field(name) if name else row._meta.pk
+    return getattr(row, field.attname)
 
 
 @cache

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from shopsearch.indexing import pictureless
 from shopsearch.indexing.reconcile import gone
 from shopsearch.models import Change
 from shopsearch.registry import ImageIndex, get_indexes
@@ -48,8 +49,13 @@ def _note_due(index: ImageIndex) -> Iterator[float]:
 
 
 def note_differences(index: ImageIndex) -> int:
-    """Note each image that the index shows and the outbox does not know, and the other way round. Returns how many."""
+    """Note each image that the index shows and the outbox does not know, and the other way round. Returns how many.
+
+    And products without a picture, likewise.
+    """
     noted = Change.objects.note_new(index)
     for chunk in chunks_of(each.image_id for each in gone(index)):
         noted += Change.objects.note(index, chunk, using=index.database)
+    if index.finds_pictureless:
+        noted += pictureless.note(index, everything=False)
     return noted

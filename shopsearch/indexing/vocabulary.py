@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -22,7 +23,7 @@ from shopsearch.conf import settings
 from shopsearch.models import Suggestion, VocabularyWord
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.keys import chunks_of, is_storable, keys_of
-from shopsearch.registry.relations import with_related
+from shopsearch.registry.relations import blank_images, with_related
 
 logger = logging.getLogger(__name__)
 MAX_WORDS = 100_000
@@ -54,7 +55,10 @@ def add(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
     try:
         read = [each for image in images if (each := _read(index, image)) is not None]
         if has_words(index):
-            _add_words(index, {word for each in read for word in each.words}, using)
+            counts: Counter[str] = Counter()
+            for each in read:
+                counts.update(each.words)
+            _add_words(index, counts, using)
         if settings.SUGGESTIONS:
             _replace(index, {each.key: each.starts for each in read}, using)
             _add_values(index, {value: label for each in read for value, label in each.values.items()}, using)
@@ -81,11 +85,10 @@ def recount(index: ImageIndex) -> int:
     value_counts: Counter[Value] = Counter()
     labels: dict[Value, str] = {}
     seen: set[str] = set()
-    images = index.get_queryset().using(using)
-    for keys in keys_of(images):
+    for images in _images_of_all(index, using):
         starts: dict[str, list[str]] = {}
         with index.in_its_language():
-            for image in with_related(index, images.filter(pk__in=keys)).order_by("pk"):
+            for image in images():
                 each = _read(index, image, seen)
                 if each is None:
                     continue
@@ -102,12 +105,24 @@ def recount(index: ImageIndex) -> int:
     return _count_words(index, dict(word_counts.most_common(MAX_WORDS)), words_before)
 
 
+def _images_of_all(index: ImageIndex, using: str) -> Iterator[Callable[[], Iterable[Any]]]:
+    """Reads the images of all products that the shop shows, in chunks; blank ones of those that have no picture."""
+    images = index.get_queryset().using(using)
+    for keys in keys_of(images):
+        yield partial(with_related, index, images.filter(pk__in=keys).order_by("pk"))
+    if index.finds_pictureless:
+        products = index.pictureless_products().using(using)
+        for keys in keys_of(products):
+            yield partial(blank_images, index, products.filter(pk__in=keys))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Product:
     """What is read of a product."""
 
     key: str
-    words: list[str]
+    words: Counter[str]
+    """How often it says each."""
     starts: list[str]
     values: dict[Value, str]
     """Each with what shoppers read for it."""
@@ -121,7 +136,7 @@ def _read(index: ImageIndex, image: Any, seen: Collection[str] = ()) -> _Product
             return None
         return _Product(
             key=key,
-            words=_words_of(index, product) if has_words(index) else [],
+            words=_words_of(index, product) if has_words(index) else Counter(),
             starts=_starts(index, product) if settings.SUGGESTIONS else [],
             values=dict(_values(index, image)) if settings.SUGGESTIONS else {},
         )
@@ -135,26 +150,33 @@ def _read(index: ImageIndex, image: Any, seen: Collection[str] = ()) -> _Product
 # Words
 
 
-def _words_of(index: ImageIndex, product: Any) -> list[str]:
-    """The words of the product's texts. Words of its name are in the list twice."""
-    return analyzer.written_words(index.words_of(product))
+def _words_of(index: ImageIndex, product: Any) -> Counter[str]:
+    """How often the product's texts have each word; once more where its names do. Parts of a SKU count 0 times."""
+    texts, names = index.words_of(product)
+    counts = Counter(analyzer.written_words(texts))
+    said = {*counts, *analyzer.written_words(index.names_of(product)[:1])}
+    for word in analyzer.written_words(names):
+        counts[word] += word in said
+    return counts
 
 
-def _add_words(index: ImageIndex, words: set[str], using: str) -> None:
+def _add_words(index: ImageIndex, counts: Mapping[str, int], using: str) -> None:
     rows = VocabularyWord.objects.of(index, using)
-    new = sorted(words - set(rows.filter(word__in=words).values_list("word", flat=True)))
+    known = dict(rows.filter(word__in=counts).values_list("word", "count"))
+    new = [VocabularyWord(index=index.name, word=word, count=min(1, counts[word])) for word in sorted(counts)]
+    new = [each for each in new if each.word not in known]
     if new and rows.count() < MAX_WORDS:
         with transaction.atomic(using=using):
-            VocabularyWord.objects.using(using).bulk_create(
-                [VocabularyWord(index=index.name, word=word) for word in new], ignore_conflicts=True
-            )
+            VocabularyWord.objects.using(using).bulk_create(new, ignore_conflicts=True)
+    if said := [word for word, count in known.items() if not count and counts[word]]:
+        rows.filter(word__in=said, count=0).update(count=1)
 
 
 def _count_words(index: ImageIndex, counts: Mapping[str, int], before: Mapping[str, int]) -> int:
     rows = VocabularyWord.objects.of(index)
     for gone in chunks_of(sorted(before.keys() - counts.keys())):
         rows.filter(word__in=gone).delete()
-    for changed in chunks_of(sorted(word for word in counts if before.get(word, 0) != counts[word])):
+    for changed in chunks_of(sorted(word for word in counts if before.get(word) != counts[word])):
         VocabularyWord.objects.using(index.database).bulk_create(
             [VocabularyWord(index=index.name, word=word, count=counts[word]) for word in changed],
             update_conflicts=True,

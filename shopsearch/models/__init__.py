@@ -4,7 +4,8 @@ from shopsearch.models.adapters import Adapter, Fit
 from shopsearch.models.collections import Collection, Hashes, Overview, StoredImage
 from shopsearch.models.evaluation import Calibration, EvaluationQuery, Judgement, SearchDay
 from shopsearch.models.images import PRODUCT_MODEL, AbstractProductImage, ProductImage, ProductImageQuerySet
-from shopsearch.models.outbox import Change, IndexEntry, RelatedChange
+from shopsearch.models.outbox import Change, IndexEntry, ProductChange, RelatedChange
+from shopsearch.models.pictureless import PicturelessProduct
 from shopsearch.models.reranks import Rerank
 from shopsearch.models.rules import Rule, RuleAction, RulePicture, RuleVector
 from shopsearch.models.synonyms import Synonym
@@ -25,6 +26,8 @@ __all__ = [
     "IndexEntry",
     "Judgement",
     "Overview",
+    "PicturelessProduct",
+    "ProductChange",
     "ProductImage",
     "ProductImageQuerySet",
     "RelatedChange",

@@ -27,7 +27,7 @@ from shopsearch import broker, registry
 from shopsearch.models.indexed import IndexedQuerySet
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import chunks_of, keys_from, keys_of
-from shopsearch.registry.relations import images_at
+from shopsearch.registry.relations import images_at, products_at
 
 if TYPE_CHECKING:
     from shopsearch.models.collections import Collection
@@ -108,7 +108,7 @@ class IndexEntry(models.Model):
         return f"{self.index}:{self.image_id} {self.state}"
 
 
-Noted = TypeVar("Noted", "Change", "RelatedChange")
+Noted = TypeVar("Noted", "Change", "RelatedChange", "ProductChange")
 
 
 class NotedQuerySet(IndexedQuerySet[Noted]):
@@ -254,6 +254,61 @@ class RelatedChange(models.Model):
         return images.filter(pk__gt=self.reached) if self.reached else images
 
 
+class ProductChangeQuerySet(NotedQuerySet["ProductChange"]):
+    """Changes of products. Each is part of the current transaction, if there is one."""
+
+    def note(self, index: ImageIndex, keys: Iterable[object], using: str = "") -> int:
+        """Note that these products may have changed, or got or lost a picture. Returns how many.
+
+        Does not wake the workers.
+        """
+        using = using or index.database
+        noted, later = 0, _while_paused(using)
+        for chunk in chunks_of(dict.fromkeys(str(key) for key in keys)):
+            self.using(using).bulk_create(ProductChange(index=index.name, key=key, **later) for key in chunk)
+            noted += len(chunk)
+        return noted
+
+    def note_at(self, index: ImageIndex, lookup: str, row_ids: Iterable[object], using: str) -> None:
+        """Note the products without a picture that are related to these rows as images are by the lookup."""
+        try:
+            products = products_at(index, lookup, row_ids, using)
+        except (FieldError, ValidationError, ValueError):
+            products = index.pictureless_products().using(using)
+        for keys in keys_of(products):
+            self.note(index, keys, using)
+
+
+class ProductChange(models.Model):
+    """A product that may have no picture was changed: inserted by the transaction that did it, deleted by a worker.
+
+    Noted only for an index that finds products without a picture.
+    """
+
+    index = models.CharField(max_length=100)
+    key = models.CharField(max_length=255)
+    """The product's."""
+    available_at = models.DateTimeField(db_default=Now(), db_index=True)
+    """Later than now while ``shopsearch.paused()`` lasts."""
+    token = models.UUIDField(null=True, editable=False, db_index=True)
+    """The id of the pause that holds the change."""
+
+    objects = ProductChangeQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.index}:{self.key}"
+
+
+def noted_models() -> tuple[type[Change | RelatedChange | ProductChange], ...]:
+    """The models of what is noted; a shop whose indexes find no products without a picture has no rows of the last."""
+    if any(index.finds_pictureless for index in registry.get_indexes()):
+        return Change, RelatedChange, ProductChange
+    return Change, RelatedChange
+
+
 def _images_at(index: ImageIndex, lookup: str, row_ids: Iterable[str], using: str) -> QuerySet[Any, Any]:
     """The keys of the images whose lookup leads to one of these rows, in order.
 
@@ -326,8 +381,10 @@ def paused() -> Iterator[None]:
 
 def _end(pause: _Pause, using: str) -> None:
     try:
-        for model in (Change, RelatedChange):
-            model.objects.using(using).filter(token=pause.token).update(available_at=Now(), token=None)
+        for model in noted_models():
+            model._default_manager.using(using).filter(token=pause.token).update(
+                available_at=Now(), token=None
+            )
     except DatabaseError as error:
         # Either the transaction is being rolled back, with every change noted in it, or the database is away.
         logger.warning("The changes of the pause are indexed only after %s seconds: %s", PAUSE_SECONDS, error)

@@ -29,6 +29,7 @@ class VocabularyWord(models.Model):
     index = models.CharField(_("index"), max_length=100)
     word = models.CharField(_("word"), max_length=40)
     count = models.PositiveIntegerField(_("count"), default=1)
+    """0 for a part of a SKU, which no text says: it is no typing error, and completes nothing that is typed."""
 
     objects = IndexedQuerySet["VocabularyWord"].as_manager()
 

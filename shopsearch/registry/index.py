@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal, TypeVar, cast, get_args, get_origin
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, ObjectDoesNotExist
 from django.db import InterfaceError, OperationalError, router
-from django.db.models import F, Manager, Model, Q, QuerySet
+from django.db.models import Exists, F, Manager, Model, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import translation
 
@@ -131,6 +131,9 @@ class ImageIndex:
     """Paths from the product to texts for word search: ``("title", "brand__name")``."""
     identifiers: tuple[str, ...] = ()
     """Paths from the product to its names, such as ``("sku", "title")``: an exact match of one ranks first."""
+    pictureless = False
+    """Whether products without a picture are found too: by words, and never by looks. ``get_product_queryset`` says
+    which ones."""
     language: str | tuple[str, ...] = ""
     """The words' language, such as "es"; LANGUAGE_CODE by default. Or several, such as ``("es", "en")``: a query is
     read in its request's language if that is one of them, else in the first. Translated texts and values are read in
@@ -238,6 +241,15 @@ class ImageIndex:
                 )
         return queryset.select_related(*lookups) if lookups else queryset
 
+    def get_product_queryset(self) -> QuerySet[Any]:
+        """The products that may be found without a picture, where ``pictureless`` is on: those that the default manager
+        does not hide. Override it together with ``get_queryset``.
+        """
+        if not self.product_field:
+            return self.get_queryset()
+        products = self.product_model._default_manager.all()
+        return products.filter(**{self.variant_of: None}) if self.variant_of else products
+
     def changes_at(self, now: datetime) -> datetime | None:
         """The first moment after ``now`` when ``get_queryset`` changes by the passing of time alone; None for never.
 
@@ -284,6 +296,7 @@ class ImageIndex:
     def describe(self, product: Any, image: Any, request: Any = None) -> dict[str, Any]:
         """The product as the REST API and the widget's cards show it; add keys as you need them.
 
+        ``image`` is None for a product without a picture, which only an index that is ``pictureless`` finds.
         ``request`` is the shopper's, for example for their own price; None if there is no shopper, as in an
         evaluation. An override may leave out the argument.
         """
@@ -291,7 +304,7 @@ class ImageIndex:
             "id": product.pk,
             "title": self.get_title(product),
             "url": self.get_url(product),
-            "image": self.get_picture_url(image),
+            "image": "" if image is None else self.get_picture_url(image),
         }
 
     # Not to be overridden.
@@ -355,6 +368,24 @@ class ImageIndex:
         return images.filter(condition).order_by("pk")
 
     @property
+    def finds_pictureless(self) -> bool:
+        """Whether products without a picture are found: only words find them."""
+        return self.pictureless and bool(self.words_field)
+
+    def pictureless_products(self) -> QuerySet[Any]:
+        """The products that the shop shows, and none of whose pictures it shows."""
+        pictures = self.get_queryset().exclude(**{self.image_field: ""})
+        pictures = pictures.exclude(**{f"{self.image_field}__isnull": True})
+        is_its_own = Q()
+        for lookup in self.product_lookups:
+            is_its_own |= Q(**{lookup or "pk": OuterRef("pk")})
+        return self.get_product_queryset().filter(~Exists(pictures.filter(is_its_own)))
+
+    def blank_image(self, product: Any) -> Any:
+        """A row without a file that stands for the images that the product does not have; it is never saved."""
+        return self.model(**{self.product_field: product}) if self.product_field else product
+
+    @property
     def product_lookups(self) -> tuple[str, ...]:
         """The lookups from an image to its product: "" for the image itself, two where there are variants."""
         own = self.product_field
@@ -387,7 +418,7 @@ class ImageIndex:
             "id": product.pk,
             "title": title or f"{product._meta.verbose_name} {product.pk}",
             "url": _or_empty(lambda: self.get_url(product)),
-            "image": _or_empty(lambda: self.get_picture_url(image)),
+            "image": "" if image is None else _or_empty(lambda: self.get_picture_url(image)),
         }
 
     def _texts_and_names(self, product: Any) -> tuple[list[str], list[str]]:
@@ -398,11 +429,9 @@ class ImageIndex:
         """What ``get_text`` returns; "" if it raises, which is logged."""
         return self._or_else("", self.get_text, product)
 
-    def words_of(self, product: Any) -> list[str]:
-        """The texts and names that the product is found by; none if reading them raises, which is logged."""
-        nothing: tuple[list[str], list[str]] = ([], [])
-        texts, names = self._or_else(nothing, self._texts_and_names, product)
-        return [*texts, *names]
+    def words_of(self, product: Any) -> tuple[list[str], list[str]]:
+        """The texts and the names that the product is found by; none if reading them raises, which is logged."""
+        return self._or_else(([], []), self._texts_and_names, product)
 
     def names_of(self, product: Any) -> list[str]:
         """Its title and names, by which it is suggested while typing; none if reading them raises, which is logged."""

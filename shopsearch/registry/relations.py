@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import ForeignObjectRel, Model, QuerySet
+from django.db.models import ForeignObjectRel, Model, QuerySet, prefetch_related_objects
 
 from shopsearch.registry import ImageIndex
 
@@ -75,6 +75,28 @@ def images_at(index: ImageIndex, lookup: str, pks: Iterable[object], using: str)
     images = index.model._base_manager.using(using)
     path = f"{lookup}__pk__in" if lookup else "pk__in"
     return images.filter(**{path: list(pks)}).distinct()
+
+
+def products_at(index: ImageIndex, lookup: str, pks: Iterable[object], using: str) -> QuerySet[Any]:
+    """The products without a picture that are related to these rows as images are by this lookup.
+
+    Raises FieldError, ValidationError or ValueError for a lookup or keys that the models do not have.
+    """
+    starts = [each for each in index.product_lookups if not each or f"{lookup}__".startswith(f"{each}__")]
+    path = lookup[len(max(starts, key=len)) :].removeprefix("__") if starts else lookup
+    products = index.pictureless_products().using(using)
+    return products.filter(**{f"{path}__pk__in" if path else "pk__in": list(pks)}).distinct()
+
+
+def blank_images(index: ImageIndex, products: Iterable[Any]) -> list[Any]:
+    """A blank image of each product, with the rows that the declared paths lead to."""
+    images = [index.blank_image(product) for product in products]
+    own = index.product_field
+    prefetch_related_objects(
+        images,
+        *(each.attribute for each in relations_of(index) if not own or each.attribute.startswith(f"{own}__")),
+    )
+    return images
 
 
 def relation(model: type[Model], name: str) -> Any:

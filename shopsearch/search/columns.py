@@ -148,11 +148,18 @@ def place_of(index: ImageIndex, path: str) -> Place | None:
     return Place(field=found, lookup=f"{lookup}{last}", is_several=is_several)
 
 
-def products(index: ImageIndex, among: Collection[str] | None = None) -> QuerySet[Model]:
-    """Those that the shop shows with an image, one row each; of these keys alone unless None."""
+def products(
+    index: ImageIndex, among: Collection[str] | None = None, *, pictureless: bool = False
+) -> QuerySet[Model]:
+    """Those that the shop shows with an image, one row each; of these keys alone unless None.
+
+    With ``pictureless``, those without an image too.
+    """
     images = index.get_queryset()
-    keys = images.order_by().values_list(index.product_key)
-    found = index.product_model._base_manager.using(images.db).filter(pk__in=keys)
+    is_shown = Q(pk__in=images.order_by().values_list(index.product_key))
+    if pictureless:
+        is_shown |= Q(pk__in=index.pictureless_products().using(images.db).order_by().values("pk"))
+    found = index.product_model._base_manager.using(images.db).filter(is_shown)
     return found if among is None else found.filter(pk__in=keys_from(index.product_model, among))
 
 

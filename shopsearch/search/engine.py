@@ -178,7 +178,8 @@ def counted(asked: Understood, among: ResultSet | None) -> tuple[list[Facet] | N
     if asked.facets is None:
         return None, None
     if among is None:
-        return facets(asked.index, asked.condition, asked.facets), None
+        pictureless = asked.index.finds_pictureless and asked.query.kind == "text"
+        return facets(asked.index, asked.condition, asked.facets, pictureless=pictureless), None
     return facets_of(among, asked.index, asked.condition, asked.facets)
 
 
@@ -491,7 +492,7 @@ def page_of(asked: Understood, found: Found) -> tuple[Result, ...]:
             rank=rank,
             score=hit.score,
             product=asked.index.get_product(image),
-            image=image,
+            image=image if hit.image_id else None,
             rule=found.placed.get(hit.id, ""),
         )
         for rank, (hit, image) in enumerate(page, start=start + 1)

@@ -6,9 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError
@@ -20,7 +20,7 @@ from shopsearch.filters import AnyOf, Range, holds
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.index import follow, labels_of, typed
 from shopsearch.registry.keys import is_storable
-from shopsearch.registry.relations import with_related
+from shopsearch.registry.relations import blank_images, with_related
 from shopsearch.search.columns import Column, Place, column, finds_its_own_way, narrowed, place_of, products
 from shopsearch.types import FilterValue
 
@@ -64,9 +64,17 @@ class Tally(ABC):
 class DatabaseTally(Tally):
     """Counted by the shop's database: exact, whatever the shop's size."""
 
-    def __init__(self, index: ImageIndex, name: str, column: Column, conditions: Sequence[Condition]) -> None:
+    def __init__(
+        self,
+        index: ImageIndex,
+        name: str,
+        column: Column,
+        conditions: Sequence[Condition],
+        *,
+        pictureless: bool = False,
+    ) -> None:
         with index.in_its_language():
-            whole = products(index)
+            whole = products(index, pictureless=pictureless)
             narrow = narrowed(whole, index, conditions) if conditions else None
             whole = whole.annotate(shopsearch_value=column.expression)
         self._counts_if = Q() if narrow is None else Q(pk__in=narrow.values("pk"))
@@ -150,12 +158,17 @@ def readings(
     names: Sequence[str],
     conditions: Sequence[Condition] = (),
     among: Collection[str] | None = None,
+    *,
+    pictureless: bool = False,
 ) -> Readings:
-    """The values of these filters, of the products that pass these conditions, or of those with these keys."""
+    """The values of these filters, of the products that pass these conditions, or of those with these keys.
+
+    With ``pictureless``, of those without a picture too.
+    """
     labels = {name: label for name in names if (label := index.filter_fields[name].label)}
     limit = settings.FACET_LIMIT
     with index.in_its_language():
-        found = narrowed(products(index, among), index, conditions)
+        found = narrowed(products(index, among, pictureless=pictureless), index, conditions)
     if (
         read := _by_columns(index, found, names, labels, None if among is not None else limit + 1)
     ) is not None:
@@ -167,11 +180,20 @@ def readings(
     if conditions or among is not None:
         images = images.alias(shopsearch_product=index.product_key)
         images = images.filter(shopsearch_product__in=found.values("pk"))
+
+    def rows() -> Iterator[Any]:
+        yield from images[: limit + 1].iterator(chunk_size=1_000)
+        if pictureless:
+            without = index.pictureless_products().filter(pk__in=found.values("pk")).order_by("pk")
+            yield from blank_images(index, without[: limit + 1])
+
     with index.in_its_language():
-        each_read = list(_by_images(index, images[: limit + 1], names, labels))
+        each_read = list(islice(_by_images(index, rows(), names, labels), limit + 1))
         language = get_language()
     if labels and get_language() != language:  # what shoppers read is in theirs
-        shown = {product: each for product, _, each in _by_images(index, images[: limit + 1], (), labels)}
+        shown = {
+            product: each for product, _, each in _by_images(index, islice(rows(), limit + 1), (), labels)
+        }
         each_read = [(product, values, shown.get(product, own)) for product, values, own in each_read]
     read = [
         Reading(
@@ -186,13 +208,13 @@ def readings(
 
 
 def _by_images(
-    index: ImageIndex, images: QuerySet[Any], names: Sequence[str], labels: dict[str, str]
+    index: ImageIndex, images: Iterable[Any], names: Sequence[str], labels: dict[str, str]
 ) -> Iterator[tuple[object, dict[str, FilterValue | None], dict[str, Any]]]:
     """Of each image its product's key, the values of these filters, and what is at the end of the labels' paths.
 
     The key is None where the image has no product: it was looked at, and counts for the limit.
     """
-    for image in images.iterator(chunk_size=1_000):
+    for image in images:
         product = index.get_product(image)
         if product is None:
             yield None, {}, {}

@@ -99,8 +99,12 @@ def facet_names(index: ImageIndex, asked: Iterable[object]) -> list[str]:
     return list(known) if "*" in names else names
 
 
-def facets(index: ImageIndex, condition: Filter | None, names: Sequence[str]) -> list[Facet]:
+def facets(
+    index: ImageIndex, condition: Filter | None, names: Sequence[str], *, pictureless: bool = False
+) -> list[Facet]:
     """One facet per name: over the products that the shop shows and that pass all conditions but the facet's own.
+
+    Those without a picture count with ``pictureless``.
 
     Filters that are columns of the shop's database are counted there, exactly. For others the values are read, of
     SHOPSEARCH["FACET_LIMIT"] products or images at most.
@@ -116,12 +120,12 @@ def facets(index: ImageIndex, condition: Filter | None, names: Sequence[str]) ->
     to_read = [name for name in names if is_read(name)]
     narrowing = [each for each in chosen if columns[each.field] and each.field not in to_read]
     needed = list(dict.fromkeys([*to_read, *(each.field for each in chosen)]))
-    read = readings(index, needed, narrowing) if to_read else Readings()
+    read = readings(index, needed, narrowing, pictureless=pictureless) if to_read else Readings()
 
     def tally(name: str) -> Tally:
         known = columns[name]
         if known is not None and name not in to_read:
-            return DatabaseTally(index, name, known, _others(chosen, name))
+            return DatabaseTally(index, name, known, _others(chosen, name), pictureless=pictureless)
         return _read_tally(index, name, read, chosen)
 
     return [_facet(index, name, tally(name), chosen) for name in names]
@@ -137,7 +141,7 @@ def facets_of(
     """
     chosen = list(conditions(condition))
     needed = list(dict.fromkeys([*names, *(each.field for each in chosen)]))
-    found = readings(index, needed, among=among.products)
+    found = readings(index, needed, among=among.products, pictureless=index.finds_pictureless)
     read = replace(found, is_complete=found.is_complete and among.is_complete)
     passing = {
         each.product

@@ -50,11 +50,11 @@ _LATE = Q(state__in=Rerank.OPEN, deadline_at__lte=Now())
 def request(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
     """A rerank of the answer's leading products, queued, or the one that was made for the same query before.
 
-    None where there is nothing to gain: no reranker, no broker to reach a worker, fewer than two results that no rule
-    has placed, not the first page, neither words nor a picture, an exact name match, a weak match, or scores so far
-    apart that retrieval is sure (RERANK_GATE); where MAX_OPEN_RERANKS are open; and where the database takes no row,
-    being locked or read-only: the search is answered all the same. The workers are woken after commit; this never waits
-    for them.
+    None where there is nothing to gain: no reranker, no broker to reach a worker, fewer than two results that have a
+    picture and that no rule has placed, not the first page, neither words nor a picture, an exact name match, a weak
+    match, or scores so far apart that retrieval is sure (RERANK_GATE); where MAX_OPEN_RERANKS are open; and where the
+    database takes no row, being locked or read-only: the search is answered all the same. The workers are woken after
+    commit; this never waits for them.
     """
     wanted = _wanted(index, answer) if broker.has_workers() else None
     if wanted is None:
@@ -88,7 +88,7 @@ def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
     ):
         return None
     leading = answer.results[: reranker.most_candidates]
-    movable = [result for result in leading if not result.rule]
+    movable = [result for result in leading if result.image is not None and not result.rule]
     if len(movable) < 2 or movable[0].score - movable[-1].score >= settings.RERANK_GATE:
         return None
     image = answer.query.image
@@ -96,14 +96,14 @@ def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
     candidates = [
         {
             "product": _plain(result.product.pk),
-            "image": str(result.image.pk),
+            "image": "" if result.image is None else str(result.image.pk),
             "text": index.text_of(result.product)[:MAX_CHARACTERS],
             "score": round(result.score, 6),
             **({"rule": result.rule} if result.rule else {}),
         }
         for result in leading
     ]
-    files = [str(getattr(result.image, index.image_field)) for result in leading]
+    files = [str(getattr(result.image, index.image_field, "")) for result in leading]
     language = get_language() or ""
     asked = [
         index.name,
@@ -235,7 +235,8 @@ def _judge(rerank: Rerank) -> tuple[RerankerOutput, Order]:
     query = Query(text=rerank.text, image=image)
     index = get_index(rerank.index)
     rows = _rows(index, rerank.candidates)
-    placed = [place for place, each in enumerate(rerank.candidates) if each.get("rule")]
+    # What a rule has placed, and what has no picture to look at, keeps its place.
+    placed = [place for place, each in enumerate(rerank.candidates) if each.get("rule") or not each["image"]]
     movable = {place: row for place, row in rows.items() if place not in placed}
     seen = _candidates(index, rerank.candidates, movable)
     places = sorted(seen)
@@ -278,7 +279,7 @@ def _word_shares(index: ImageIndex, query: Query, language: str, rows: Sequence[
 
 def _rows(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Any]:
     """The image of each candidate that the shop still shows, by the candidate's place."""
-    images = index.get_queryset().filter(pk__in=[each["image"] for each in recorded])
+    images = index.get_queryset().filter(pk__in=[each["image"] for each in recorded if each["image"]])
     known = {str(row.pk): row for row in with_related(index, images) if index.get_product(row) is not None}
     return {place: known[each["image"]] for place, each in enumerate(recorded) if each["image"] in known}
 

@@ -32,7 +32,7 @@ def result_set(lists: HitLists, without: Collection[object] = ()) -> ResultSet |
     most = settings.MAX_RESULTS
     by_vectors = lists.by_vectors.first(most, until=target.is_weak)
     by_words = lists.by_words.first(most) if target.terms else []
-    found = lists.wanted([*by_vectors, *by_words])
+    found = lists.wanted([*by_vectors, *by_words, *lists.pictureless])
     left_out = set(map(str, without))
     products = frozenset(
         hit.product_id for hit in found if hit.product_id not in left_out and lists.is_match(hit)

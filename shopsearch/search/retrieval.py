@@ -14,6 +14,7 @@ from shopsearch.filters import Filter
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.keys import keys_from
 from shopsearch.registry.relations import with_related
+from shopsearch.search import pictureless
 from shopsearch.search.understanding import UnderstoodText
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit, Query, Retrieval
@@ -62,6 +63,8 @@ class Target:
     """The query's words; None where only vectors are searched."""
     weight: float = 0.0
     """What the words' rank counts beside the vectors' rank, whose weight is 1."""
+    finds_pictureless: bool = False
+    """Whether products without a picture are found by the words too."""
     weak_below: float | None = None
     """The score below which a vector's match is weak; None where nothing was calibrated, so that nothing is weak."""
 
@@ -117,6 +120,14 @@ class HitLists:
     def is_match(self, hit: Hit) -> bool:
         """Whether the hit's product belongs to the result set: no weak match by its vector, or one by its words."""
         return not self.target.is_weak(hit) or self.is_match_by_words(hit)
+
+    @cached_property
+    def pictureless(self) -> list[Hit]:
+        """The products without a picture that have all the words, best first."""
+        target = self.target
+        if target.terms is None or not target.finds_pictureless:
+            return []
+        return pictureless.having_words(target.index, target.terms, target.condition)
 
     @cached_property
     def unwanted(self) -> frozenset[str]:
@@ -189,6 +200,7 @@ def target(
         vector=vector,
         condition=condition,
         terms=terms if terms and terms.text else None,
+        finds_pictureless=index.finds_pictureless and query.kind == "text",
         weight=weight,
         weak_below=weak_below,
     )
@@ -225,15 +237,13 @@ def products(lists: HitLists, *, wanted: int, without: Collection[object] = ()) 
             product_keys = _shown(index, chunk)
         if best is None:
             shown = [
-                hit
-                for hit in chunk
-                if (key := product_keys.get(hit.image_id)) is not None and key not in without
+                hit for hit in chunk if (key := product_keys.get(hit.id)) is not None and key not in without
             ]
             best = max((hit.score for hit in shown), default=None)
             has_words = any(map(lists.is_match_by_words, shown))
             all_are_weak = not any(map(lists.is_match, shown))
         for hit in chunk:
-            key = product_keys.get(hit.image_id)
+            key = product_keys.get(hit.id)
             if key is None or key in without or key in ranked:
                 continue
             if all_are_weak or lists.is_match(hit):
@@ -259,35 +269,43 @@ def _chunks(lists: Iterable[list[Hit]]) -> Iterator[list[Hit]]:
 
 
 def _shown(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, object]:
-    """By ``Hit.image_id`` the key of the product, of images that the shop shows at this moment.
+    """By ``Hit.id`` the key of the product, of images and of products without one that the shop shows at this moment.
 
     Keys alone: of some hundred hits a page shows 24, and building rows would be most of a search's time.
     """
     images = _images(index, hits)
     if type(index).get_product is not ImageIndex.get_product:
-        return {
-            str(image.pk): product.pk for image in images if (product := index.get_product(image)) is not None
-        }
-    pairs = images.values_list("pk", index.product_key)
-    return {str(image): product for image, product in pairs if product is not None}
+        pairs = [(image.pk, getattr(index.get_product(image), "pk", None)) for image in images]
+    else:
+        pairs = list(images.values_list("pk", index.product_key))
+    keys = {str(image): product for image, product in pairs if product is not None}
+    found = {hit.id: keys[hit.image_id] for hit in hits if hit.image_id in keys}
+    if without := {hit.product_id: hit.id for hit in hits if not hit.image_id}:
+        products = pictureless.shown(index, without).values_list("pk", flat=True)
+        found |= {without[str(key)]: key for key in products}
+    return found
 
 
 def with_images(index: ImageIndex, hits: Sequence[Hit], *, related: bool = False) -> list[tuple[Hit, Any]]:
-    """Each hit and its image's row, without images that were deleted or hidden a moment ago.
+    """Each hit and its image's row, without images that were deleted or hidden a moment ago; a blank one for a product
+    without a picture.
 
     With ``related``, the rows that the declared paths lead to are read as well.
     """
     with timed("database"):
         rows = _images(index, hits)
         images = {str(image.pk): image for image in (with_related(index, rows) if related else rows)}
-    found = ((hit, images.get(hit.image_id)) for hit in hits)
+        without = [hit.product_id for hit in hits if not hit.image_id]
+        blank = pictureless.images_of(index, without) if without else {}
+    found = ((hit, images.get(hit.image_id) or blank.get(hit.product_id)) for hit in hits)
     return [
         (hit, image) for hit, image in found if image is not None and index.get_product(image) is not None
     ]
 
 
 def _images(index: ImageIndex, hits: Sequence[Hit]) -> QuerySet[Any]:
-    return index.get_queryset().filter(pk__in=keys_from(index.model, (hit.image_id for hit in hits)))
+    image_ids = (hit.image_id for hit in hits if hit.image_id)
+    return index.get_queryset().filter(pk__in=keys_from(index.model, image_ids))
 
 
 def hits(lists: HitLists) -> Iterator[list[Hit]]:
@@ -305,7 +323,14 @@ def _all_hits(lists: HitLists) -> Iterator[list[Hit]]:
     seen: set[str] = set()
     if target.terms:
         by_vectors, by_words = _to_fuse(lists.by_vectors), _to_fuse(lists.by_words)
-        leading = fused(by_vectors, by_words, asked=target.terms, weight=target.weight)
+        without = lists.pictureless
+        if (
+            without
+        ):  # they have every word: by words they come after the pictures that have, by looks after all
+            by_words.sort(key=lists.has_all_words, reverse=True)
+            place = sum(map(lists.has_all_words, by_words))
+            by_words = [*by_words[:place], *without, *by_words[place:]]
+        leading = fused([*by_vectors, *without], by_words, asked=target.terms, weight=target.weight)
         seen.update(hit.id for hit in leading)
         yield leading
         if lists.by_vectors.is_whole:
@@ -380,9 +405,11 @@ def fused(
     for group in grouped.values():
         group.sort(key=lambda hit: (-hit.score, hit.id))
 
-    def place(product: str) -> tuple[int, float, float, str]:
+    def place(product: str) -> tuple[int, float, float, float, str]:
         best = grouped[product][0]
-        return asked.place_of(best.words), -gains[product], -best.score, product
+        # Of a product that only looks like it and one that only says it, which gain as much, the second is first.
+        share = asked.share_in(best.words) if best.words else 0.0
+        return asked.place_of(best.words), -gains[product], -share, -best.score, product
 
     return [hit for product in sorted(grouped, key=place) for hit in grouped[product]]
 

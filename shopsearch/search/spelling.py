@@ -43,7 +43,7 @@ class Spelling:
     """
 
     words: Mapping[str, int]
-    """How many products have each word, by the word as it is written."""
+    """How many products have each word, by the word as it is written; 0 for a part of a SKU."""
     language: str = ""
     stand_together: Callable[[str, Sequence[str]], bool] | None = None
     """Whether a product's title has the word beside all the others, which are without case and accents."""
@@ -186,7 +186,7 @@ class Spelling:
 
         ``beginning`` is without case and accents.
         """
-        found = self._beginning(beginning)
+        found = [word for word in self._beginning(beginning) if not self.is_code(word)]
         found.sort(key=lambda word: (-self.words[self._written[word]], word))
         by_stem: dict[str, str] = {}
         for word in found:
@@ -195,6 +195,10 @@ class Spelling:
             if len(by_stem) == most:
                 break
         return list(by_stem.values())
+
+    def is_code(self, word: str) -> bool:
+        """Whether the word is known as a part of a SKU alone."""
+        return word in self._written and not self.words[self._written[word]]
 
     def frequency(self, beginning: str) -> int:
         """How often products say words that begin so."""

@@ -205,6 +205,8 @@ def _completions(
         completed = spelling.completions(typed[0], MAX_COMPLETIONS + 1)
     else:
         meant = Counter(title.completed(typed) for title in titles)
+        for words in [each for each in meant if any(map(spelling.is_code, each))]:
+            del meant[words]
         completed = [
             " ".join([*text.split()[:-1], spelling.written(words[-1])])
             if words[:-1] == tuple(typed[:-1])

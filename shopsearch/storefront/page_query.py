@@ -304,9 +304,11 @@ class PageQuery:
         return "kept" if self.better_order == self.first_order else "shown"
 
     def _card(self, result: Result) -> Card:
-        key = str(result.image.pk)
+        key = "" if result.image is None else str(result.image.pk)
         similar = dissimilar = ""
-        if not self.can_be_refined:
+        if not key:
+            pass  # there is nothing to be like
+        elif not self.can_be_refined:
             own = {"index": self.index_name} if self.index_name else {}
             similar = f"{self.path}?{urlencode({**own, 'similar': key})}"
         elif self.number_of_examples < MAX_EXAMPLES:

@@ -16,7 +16,7 @@ from shopsearch import broker
 from shopsearch.backends import get_embedder, wants_gpu
 from shopsearch.conf import settings
 from shopsearch.evaluation import calibrator, fits, query_log
-from shopsearch.indexing import batch, outbox, rebuild, rule_pictures, visibility, vocabulary
+from shopsearch.indexing import batch, outbox, pictureless, rebuild, rule_pictures, visibility, vocabulary
 from shopsearch.indexing import reconcile as reconciling
 from shopsearch.registry import get_indexes
 from shopsearch.search import reranking
@@ -50,6 +50,8 @@ def reconcile() -> None:
         for portion in reconciling.reconcile(index, fix=True):
             for each in portion.differences:
                 logger.warning("%s: image %s is %s: %s", index.name, each.image_id, each.kind, each.reason)
+        if pictureless.note(index, everything=True):
+            broker.wake()
         vocabulary.recount(index)
 
 

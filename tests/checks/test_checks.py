@@ -19,7 +19,7 @@ from shopsearch import FilterField, ImageIndex, registry
 from shopsearch.conf import DEFAULTS, default_embedder
 from shopsearch.models import AbstractProductImage, ProductImage
 from tests import ROOT
-from tests.shop.models import Artwork, PosterImage
+from tests.shop.models import Artwork, PosterImage, Product
 
 EMBEDDER = {"BACKEND": "shopsearch.testing.ColourEmbedder"}
 STORE = {"BACKEND": "shopsearch.testing.MemoryStore"}
@@ -157,6 +157,20 @@ def test_E004_a_product_field_that_is_no_foreign_key(declare):
 def test_E004_a_text_field_that_the_product_does_not_have(declare):
     declare(ProductImage, text_fields=("title", "category__naem"))
     assert "shop.Category has no field or attribute 'naem'" in the_message("E004").msg
+
+
+def test_E004_what_has_no_words_or_hides_products_by_itself_cannot_find_those_without_a_picture(declare):
+    declare(ProductImage, pictureless=True)
+    assert "only words find" in the_message("E004").msg
+    hides = {
+        "pictureless": True,
+        "words": ("title",),
+        "get_queryset": lambda self: ProductImage.objects.none(),
+    }
+    declare(ProductImage, **hides)
+    assert "get_product_queryset" in the_message("E004").hint
+    declare(ProductImage, **hides, get_product_queryset=lambda self: Product.objects.none())
+    assert not messages("E004")
 
 
 @pytest.mark.parametrize("name", ["site", "price"])

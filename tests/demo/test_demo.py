@@ -54,6 +54,9 @@ for number in range(30):
     picture = io.BytesIO()
     Image.new("RGB", (40, 40), colour).save(picture, "JPEG")
     ProductImage.objects.create(product=product, image=ContentFile(picture.getvalue(), name=f"{number}.jpg"))
+sneakers = Category.objects.create(name="Sneakers", slug="sneakers")
+product = Product.objects.create(title="Checked sneakers", slug="sneakers", category=sneakers, sku="SNE-1", stock=1)
+ProductImage.objects.create(product=product, image=ContentFile(picture.getvalue(), name="sneakers.jpg"))
 
 def visit(path):
     response = Client().get(path)
@@ -82,6 +85,7 @@ PATHS = (
     "/products/mug-29/",
     "/search/",
     "/search/?q=red",
+    "/search/?q=shoes",
     "/api/suggest/?q=mug+3",
     "/api/schema/",
 )
@@ -110,7 +114,7 @@ def test_the_front_page_shows_the_search_box_categories_and_products(pages):
     assert pages["/"]["html"].count("data-shopsearch-offline") == 1
     assert 'href="/categories/mugs/"' in pages["/"]["html"]
     assert "Nothing yet" not in pages["/"]["html"]
-    assert titles(pages["/"]) == ["Blue mug 28"]
+    assert titles(pages["/"]) == ["Checked sneakers", "Blue mug 28"]
 
 
 def test_a_category_page_shows_prices_as_a_shop_writes_them(pages):
@@ -124,6 +128,10 @@ def test_a_category_page_shows_prices_as_a_shop_writes_them(pages):
 def test_the_products_that_do_not_fit_are_on_the_next_page(pages):
     assert titles(pages["/categories/mugs/?page=2"]) == [f"{colour} mug {number}" for number, colour in (
         (24, "Red"), (25, "Blue"), (26, "Green"), (27, "Red"), (28, "Blue"))]  # fmt: skip
+
+
+def test_shoes_finds_sneakers_which_no_text_calls_so(pages):
+    assert titles(pages["/search/?q=shoes"])[0] == "Checked sneakers"
 
 
 def test_filters_narrow_a_category_together(pages):

@@ -81,3 +81,7 @@ def test_every_hit_comes_once_and_those_of_a_product_together(vectors, words, qu
         0, len(set(products)) - 1
     )
     assert hits == fused(by_vectors, by_words, asked=query_terms(query, "en"), weight=1)
+
+
+def test_of_two_that_gain_as_much_the_one_that_says_it_comes_before_the_one_that_looks_like_it():
+    assert order(near("4"), said("1"), "red mug") == ["1", "4"]

@@ -19,6 +19,9 @@ class ProductImageIndex(ImageIndex):
     def get_queryset(self):
         return super().get_queryset().filter(product__published=True)
 
+    def get_product_queryset(self):
+        return super().get_product_queryset().filter(published=True)
+
 
 @register(PosterImage)
 class PosterImageIndex(ImageIndex):

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import collections, outbox, rebuild, vocabulary
+from shopsearch.indexing import collections, outbox, pictureless, rebuild, vocabulary
 from shopsearch.indexing.batch import model_space
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.indexing.reconcile import gone, outstanding
@@ -85,6 +85,7 @@ class Command(BaseCommand):
             plain = [index for index in indexes if index not in {rebuilt for rebuilt, _ in rebuilds}]
         noted = sum(self._note(index, order) for index in plain)
         if order in ("", "all", "rebuild"):
+            noted += sum(pictureless.note(index, everything=True) for index in indexes)
             for index in filter(vocabulary.is_wanted, indexes):
                 self.stdout.write(f"{index.name}: {vocabulary.recount(index):,} words in the vocabulary")
         if not options["here"]:

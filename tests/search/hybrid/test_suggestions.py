@@ -75,6 +75,25 @@ def test_a_product_is_found_by_the_beginning_of_any_of_its_words(sell, typed, ti
     assert titles(typed) == [title]
 
 
+def test_a_part_of_a_sku_completes_nothing_until_a_product_says_it(declare):
+    declare(words=("category__name",), identifiers=("title", "category__pk", "tags"))
+    mugs = Category.objects.create(name="leopard mugs")
+    product(GREEN, title="Spotted", category=mugs, tags=["LEO-PHO-012"])
+    index_everything()
+    spelling.forget()
+    assert completions("leo") == ["leopard"]
+    assert completions("pho") == completions("leo ph") == []
+    assert completions("spot") == ["spotted"]  # a title is said
+    product(GREEN, title="Photo frame", category=mugs)
+    Category.objects.create(name="x")
+    index_everything()
+    vocabulary.recount(IMAGES)
+    spelling.forget()
+    assert completions("pho") == ["photo"]
+    assert titles("leo-pho") == ["Spotted"]
+    assert VocabularyWord.objects.get(word="pho").count == 0
+
+
 @pytest.mark.parametrize("typed", ["ed", "tripe", "mug blue", "%%", "__", "||", "%mug_blue"])
 def test_a_product_is_not_found_by_the_middle_of_a_word_nor_by_signs(sell, typed):
     sell("Red striped mug")

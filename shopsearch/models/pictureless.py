@@ -1,0 +1,60 @@
+"""Products without a picture: what words find them by. They have no vector, so no vector store holds them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+
+from shopsearch.models.indexed import IndexedQuerySet
+from shopsearch.registry import analyzer
+
+
+class PicturelessProductQuerySet(IndexedQuerySet["PicturelessProduct"]):
+    """Products without a picture, by their terms."""
+
+    def having(self, terms: analyzer.QueryTerms) -> Self:
+        """Those that have every word of a query, or the term of its name or SKU."""
+        has_all, is_called = Q(), Q()
+        for word in terms.words:
+            has_any = Q()
+            for each in word:
+                has_any |= _with(*each.split())
+            has_all &= has_any
+        for term in filter(None, (*terms.called, terms.sku, terms.leading)):
+            is_called |= _with(term)
+        wanted = (has_all | is_called) if terms.words else is_called
+        return self.filter(wanted) if wanted else self.none()
+
+
+def _with(*terms: str) -> Q:
+    return Q(*(Q(terms__contains=f" {term} ") for term in terms))
+
+
+class PicturelessProduct(models.Model):
+    """A product that words find although it has no picture.
+
+    Workers write these rows. Whether the shop shows the product, and whether it still has no picture, each search asks
+    the shop's own tables: a row that is out of date shows nothing that it should not.
+    """
+
+    index = models.CharField(max_length=100)
+    key = models.CharField(max_length=255)
+    """The product's."""
+    terms = models.TextField()
+    """What a vector store would keep of its words, with a space at either end."""
+    version = models.UUIDField(default=uuid.uuid4, editable=False)
+    """Of the worker that looked at the product last."""
+
+    objects = PicturelessProductQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=("index", "key"), name="shopsearch_pictureless_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.index}:{self.key}"

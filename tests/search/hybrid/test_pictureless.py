@@ -1,0 +1,293 @@
+"""Products without a picture: found by words, never by looks, and on the right side whatever happens to pictures."""
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from hypothesis import HealthCheck, given, strategies
+from hypothesis import settings as hypothesis_settings
+from PIL import Image
+
+from shopsearch.backends import get_vector_store
+from shopsearch.indexing import pictureless, receivers, visibility
+from shopsearch.models import PicturelessProduct, ProductChange, ProductImage
+from shopsearch.registry import index_for
+from shopsearch.rerankers import Reranker
+from shopsearch.search import reranking, search, similar, spelling
+from shopsearch.search.engine import answer
+from shopsearch.search.examples import of_picture
+from shopsearch.search.request import SearchRequest
+from shopsearch.types import RerankerOutput
+from tests.shop.models import Category, Product
+from tests.shop.pictures import GREEN, RED, picture, product
+from tests.shop.store import entities, index_everything, live_name
+
+IMAGES = index_for(ProductImage)
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sell(declare, monkeypatch):
+    """Products without a picture, beside one that has one, indexed."""
+    monkeypatch.setattr(type(IMAGES), "pictureless", True)
+    declare()
+    receivers.connect()
+    product(RED, title="Enamel mug")
+
+    def sell(*titles, **values):
+        made = [Product.objects.create(title=title, **values) for title in titles]
+        index_everything()
+        spelling.forget()
+        return made
+
+    return sell
+
+
+def found(text="", image=None, **options):
+    return [each.product.title for each in search(text, image, **options).results]
+
+
+def give_picture(owner, colour=GREEN):
+    return ProductImage.objects.create(product=owner, image=picture(colour))
+
+
+@pytest.mark.parametrize("asked", ["AB-12/3", "AB123", "ab12", "ＡＢ－１２／３"])
+def test_its_sku_finds_it_first(sell, asked):
+    sell("AB-12/3", "AB-12/4 for mugs")
+    answered = search(asked)
+    assert answered.results[0].product.title == "AB-12/3"
+    assert answered.results[0].image is None
+
+
+@pytest.mark.parametrize(
+    "asked", ["walnut rocking chair", "chairs of walnut", "Rocking Chair", "furniture rocking"]
+)
+def test_all_words_of_a_query_find_it_whatever_their_endings(sell, asked):
+    sell("Walnut rocking chair", category=Category.objects.create(name="furniture"))
+    assert found(asked)[0] == "Walnut rocking chair"
+
+
+def test_some_words_of_a_query_do_not_find_it(sell):
+    sell("Walnut rocking chair")
+    assert found("walnut mug") == ["Enamel mug"]
+
+
+def test_a_product_with_a_picture_and_all_words_comes_before_it_and_its_exact_name_before_that(sell):
+    sell("Enamel mug large", "Enamel")
+    assert found("enamel") == ["Enamel", "Enamel mug", "Enamel mug large"]
+
+
+def test_no_picture_finds_it_and_no_vector_is_kept_of_it(sell):
+    [chair] = sell("Walnut rocking chair")
+    red = Image.new("RGB", (16, 16), RED)
+    assert found(image=red) == ["Enamel mug"]
+    assert found("walnut rocking chair", red) == ["Enamel mug"]
+    assert similar(chair).results == ()
+    assert get_vector_store().count(live_name()) == 1
+
+
+def test_filters_and_facets_count_it(sell):
+    furniture, toys = (Category.objects.create(name=name) for name in ("furniture", "toys"))
+    sell("Oak chair", category=furniture, price=90)
+    sell("Toy chair", category=toys, price=5)
+    assert found("chair", filters={"category": "furniture"})[0] == "Oak chair"
+    assert "Oak chair" not in found("chair", filters={"price__lte": 10})
+    answered = answer(SearchRequest(text="chair", facets=["category"]))
+    [category] = answered.facets
+    assert {each.value: each.count for each in category.values} == {"furniture": 1, "toys": 1}
+    red = of_picture(Image.new("RGB", (16, 16), RED))
+    [category] = answer(SearchRequest(examples=red, facets=["category"])).facets
+    assert category.values == ()
+
+
+def test_its_card_and_its_answer_have_no_picture_and_offer_nothing_like_it(sell, client):
+    [chair] = sell("Oak chair")
+    [result, *_] = client.get("/api/search/", {"q": "oak chair"}).json()["results"]
+    assert (result["product"]["id"], result["product"]["image"], result["image_id"]) == (chair.pk, "", "")
+    page = client.get("/search/", {"q": "oak chair"})
+    cards = page.context["search"].cards
+    assert [bool(card.similar_url) for card in cards] == [False, True]
+    assert page.content.decode().count("shopsearch-card__picture--none") == 1
+
+
+class Backwards(Reranker):
+    model = "backwards"
+
+    def rerank(self, query, candidates):
+        return RerankerOutput(scores=list(range(len(candidates))))
+
+
+def test_a_rerank_looks_at_the_others_and_leaves_it_in_its_place(sell, settings):
+    settings.SHOPSEARCH = {
+        **settings.SHOPSEARCH,
+        "RERANKER": {"BACKEND": f"{__name__}.Backwards"},
+        "RERANK_WEIGHT": 1,
+    }
+    for _ in range(2):
+        product(RED, title="Oak mug")
+    sell("Oak mug large")
+    answered = search("oak mugs")
+    titles = [each.product.title for each in answered.results]
+    assert titles == ["Oak mug", "Oak mug", "Oak mug large", "Enamel mug"]
+    order = reranking.order_of(IMAGES, answered)
+    assert sorted(order.positions) == [0, 1, 2, 3]
+    assert order.positions[2] == 2
+    assert order.positions != (0, 1, 2, 3)
+
+
+def test_it_can_be_sorted_excluded_and_asked_for_in_quotes(sell):
+    sell("Oak chair", price=90)
+    sell("Pine chair", price=20)
+    assert found("chair", sort="price") == ["Enamel mug", "Pine chair", "Oak chair"]
+    assert "Oak chair" not in found("chair -oak")
+    assert found('"pine chair"')[0] == "Pine chair"
+
+
+def test_its_words_are_no_typing_errors(sell):
+    sell("Walnut ruckel")
+    call_command("shopsearch_reindex", here=True, verbosity=0)
+    spelling.forget()
+    assert search("ruckel").corrected == ""
+    assert search("rukcel").corrected == "ruckel"
+
+
+def test_a_search_asks_the_shop_now_whether_it_is_still_shown_without_a_picture(sell):
+    chair, table = sell("Oak chair", "Oak table")
+    Product.objects.filter(pk=chair.pk).update(published=False)  # nothing is noted of this
+    assert "Oak chair" not in found("oak chair")
+    table.delete()
+    assert "Oak table" not in found("oak table")
+
+
+def test_a_renamed_category_finds_it_by_its_new_name(sell):
+    category = Category.objects.create(name="furniture")
+    sell("Oak chair", category=category)
+    category.name = "seating"
+    category.save()
+    index_everything()
+    assert found("seating")[0] == "Oak chair"
+    assert "Oak chair" not in found("furniture")
+
+
+def test_a_worker_that_read_the_product_earlier_does_not_overwrite_what_a_later_one_wrote(sell, monkeypatch):
+    [chair] = sell("Oak chair")
+    terms = pictureless._terms
+
+    def overtaken(index, image):
+        read = terms(index, image)
+        monkeypatch.setattr(pictureless, "_terms", terms)
+        Product.objects.filter(pk=chair.pk).update(title="Pine bench")
+        pictureless.refresh(IMAGES, [str(chair.pk)], "default")
+        return read
+
+    monkeypatch.setattr(pictureless, "_terms", overtaken)
+    Product.objects.filter(pk=chair.pk).update(title="Elm stool")
+    pictureless.refresh(IMAGES, [str(chair.pk)], "default")
+    assert found("pine bench")[0] == "Pine bench"
+
+
+def test_one_whose_words_cannot_be_read_does_not_keep_others_from_being_found(sell, monkeypatch):
+    chair, table = sell("Oak chair", "Oak table")
+    words = type(IMAGES).get_words
+    monkeypatch.setattr(
+        type(IMAGES), "get_words", lambda self, each: 1 / 0 if each.pk == chair.pk else words(self, each)
+    )
+    for each in (chair, table):
+        each.title = f"New {each.title}"
+        each.save()
+    index_everything()
+    assert found("new oak table")[0] == "New Oak table"
+    assert not ProductChange.objects.exists()
+
+
+def test_while_they_cannot_be_looked_at_they_wait(sell, monkeypatch):
+    monkeypatch.setattr(pictureless, "refresh", lambda *args: 1 / 0)
+    [chair] = sell("Oak chair")
+    assert ProductChange.objects.filter(key=str(chair.pk)).exists()
+    assert not ProductChange.objects.due().exists()  # not at once again
+
+
+def test_what_sends_no_signal_is_found_by_a_reindex_and_dropped_when_the_index_stops(sell, monkeypatch):
+    sell()
+    Product.objects.bulk_create([Product(title="Oak chair")])
+    call_command("shopsearch_reindex", here=True, verbosity=0)
+    assert found("oak chair")[0] == "Oak chair"
+    monkeypatch.setattr(type(IMAGES), "pictureless", False)
+    assert "Oak chair" not in found("oak chair")
+    call_command("shopsearch_reindex", here=True, verbosity=0)
+    assert not PicturelessProduct.objects.exists()
+
+
+def test_one_that_appears_with_time_is_found_from_then_on(sell, monkeypatch):
+    [chair] = sell("Oak chair", published=False)
+    monkeypatch.setattr(type(IMAGES), "changes_at", lambda self, now: timezone.now())
+    Product.objects.filter(pk=chair.pk).update(published=True)
+    visibility.note_due()
+    index_everything()
+    assert found("oak chair")[0] == "Oak chair"
+
+
+def test_an_index_that_does_not_ask_for_them_notes_and_asks_nothing(sell, monkeypatch):
+    monkeypatch.setattr(type(IMAGES), "pictureless", False)
+    with CaptureQueriesContext(connection) as asked:
+        [chair] = sell("Oak chair")
+        give_picture(chair).delete()
+        index_everything()
+        found("oak chair")
+        chair.delete()
+    tables = (PicturelessProduct._meta.db_table, ProductChange._meta.db_table)
+    assert not [each["sql"] for each in asked if any(table in each["sql"] for table in tables)]
+
+
+STEPS = ("give", "take", "move", "hide", "show", "rename", "delete", "category")
+
+
+@hypothesis_settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    steps=strategies.lists(
+        strategies.tuples(strategies.sampled_from(STEPS), strategies.integers(0, 1)), max_size=8
+    )
+)
+def test_whatever_happens_to_pictures_at_rest_every_shown_product_is_on_its_side_and_no_other(sell, steps):
+    products = sell("Oak chair", "Oak table")
+    for number, (step, which) in enumerate(steps):
+        row = products[which]
+        own = ProductImage.objects.filter(product=row)
+        if step == "give":
+            give_picture(row)
+        elif step == "take" and own:
+            own.first().delete()
+        elif step == "move" and own:
+            moved = own.first()
+            moved.product = products[1 - which]
+            if Product.objects.filter(pk=moved.product.pk).exists():
+                moved.save()
+        elif not Product.objects.filter(pk=row.pk).exists():
+            continue
+        elif step in ("hide", "show"):
+            row.published = step == "show"
+            row.save()
+        elif step == "rename":
+            row.title = f"Oak thing {number}"
+            row.save()
+        elif step == "category":
+            row.category = Category.objects.create(name=f"group{number}")
+            row.save()
+        elif step == "delete":
+            Product.objects.filter(pk=row.pk).delete()
+        if number % 2:
+            index_everything()
+    index_everything()
+    shown = Product.objects.filter(published=True, title__startswith="Oak")
+    without = {str(each.pk): f" {IMAGES.terms_of(each)} " for each in shown.filter(images=None)}
+    assert dict(PicturelessProduct.objects.values_list("key", "terms")) == without
+    assert {
+        each.product.pk: each.image is None for each in search("oak").results if "Oak" in each.product.title
+    } == {each.pk: str(each.pk) in without for each in shown}
+    assert set(entities()) == {str(key) for key in IMAGES.get_queryset().values_list("pk", flat=True)}
+    Product.objects.filter(title__startswith="Oak").delete()
+    index_everything()
+    assert not PicturelessProduct.objects.exists()
