@@ -109,7 +109,7 @@ class Defaults:
     # Whether the synonyms that staff edit in the admin count, and whether a starter list of common shop words does.
     SYNONYMS: bool = True
     STARTER_SYNONYMS: bool = False
-    # Whether -word, "some words" and "without X" are understood.
+    # Whether -word, "some words" and "without X" are understood; beside a picture, -word alone.
     OPERATORS: bool = True
     # The hosts besides the shop's own that the banners and redirects of rules may lead to.
     RULE_HOSTS: Sequence[str] = ()

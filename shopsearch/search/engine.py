@@ -304,7 +304,8 @@ def _words(index: ImageIndex, request: SearchRequest, query: Query) -> Understoo
         language=language,
         corrected=corrected,
         synonyms=synonyms,
-        operators=settings.OPERATORS and query.kind == "text",
+        operators=settings.OPERATORS,
+        has_picture=query.image is not None,
     )
 
 
