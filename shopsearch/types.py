@@ -113,6 +113,19 @@ class Candidate:
     """Retrieval's."""
 
 
+FactKind = Literal["words", "looks", "colour"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that is so of a candidate and of the query."""
+
+    kind: FactKind
+    value: str
+    """The query's words that the candidate has; a word of the candidate for what both pictures look like; the English
+    name of a colour that both pictures have much of."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankerOutput:
     """What a reranker said, not yet checked: ``scores``, or ``labels``, or neither."""
@@ -125,5 +138,7 @@ class RerankerOutput:
     """What the model sees in the query's picture."""
     reason: str = ""
     """Why the best candidate is the best."""
+    facts: Sequence[Sequence[Fact]] = ()
+    """What each candidate shares with the query, where the reranker knows more than ``rerankers.facts`` finds out."""
     raw: str = ""
     """The model's answer, for the receipt."""
