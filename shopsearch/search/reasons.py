@@ -13,6 +13,7 @@ from shopsearch.conf import settings
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.index import follow
 from shopsearch.rerankers.facts import words_of
+from shopsearch.search import retrieval
 from shopsearch.types import Fact, FactKind, Query
 
 MOST_OTHERS = 2
@@ -50,8 +51,8 @@ class Reason:
 def reasons_of(index: ImageIndex, query: Query, facts: Sequence[Fact], rows: Sequence[Any]) -> list[Reason]:
     """Why the first one is the first, the clearest reason first.
 
-    ``facts`` are the first one's, ``rows`` the images of the leading products, in order. A word is offered only if word
-    search knows it of the product, a value of a filter only if a leading product has it: no control leads to nothing.
+    ``facts`` are the first one's, ``rows`` the images of the leading products, in order. A word can be dropped only if
+    word search knows it of the product; a value of a filter is offered only if a leading product has it.
     """
     found = [_reason(index, query, fact, rows[0]) for fact in facts]
     found += _of_filters(index, rows)
@@ -70,13 +71,10 @@ def _reason(index: ImageIndex, query: Query, fact: Fact, row: Any) -> Reason:
 
 
 def _of_look(index: ImageIndex, word: str, row: Any) -> Iterator[Control]:
-    if not index.words_field:
-        yield Control(action="keep", label=_("with “%(word)s”") % {"word": word}, add=word)
-        return
-    stems = analyzer.stems(word, index.query_language(get_language() or ""))
-    if stems and set(stems) <= set(index.terms_of(index.get_product(row)).split()):
-        yield Control(action="keep", label=_("with “%(word)s”") % {"word": word}, add=word)
-        if settings.OPERATORS:
+    yield Control(action="keep", label=_("with “%(word)s”") % {"word": word}, add=word)
+    if _understands_operators(index):
+        stems = analyzer.stems(word, index.query_language(get_language() or ""))
+        if stems and set(stems) <= set(index.terms_of(index.get_product(row)).split()):
             yield Control(action="drop", label=_("without “%(word)s”") % {"word": word}, add=f"-{word}")
 
 
@@ -86,9 +84,14 @@ def _of_words(index: ImageIndex, words: str, query: Query) -> Iterator[Control]:
         yield Control(action="drop", label=_("without “%(word)s”") % {"word": words}, remove=words)
         return
     is_phrase = " " in words and f" {words} " in f" {' '.join(words_of(query.text))} "
-    if is_phrase and settings.OPERATORS and index.words_field:
+    if is_phrase and _understands_operators(index):
         label = _("“%(words)s” word for word") % {"words": words}
         yield Control(action="keep", label=label, remove=words, add=f'"{words}"')
+
+
+def _understands_operators(index: ImageIndex) -> bool:
+    collection = retrieval.live(index) if settings.OPERATORS else None
+    return collection is not None and retrieval.finds_by_words(index, collection)
 
 
 def _of_filters(index: ImageIndex, rows: Sequence[Any]) -> Iterator[Reason]:
