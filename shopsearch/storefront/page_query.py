@@ -315,6 +315,13 @@ class PageQuery:
         return "kept" if self.better_order == self.first_order else "shown"
 
     @property
+    def caption(self) -> str:
+        """What the model sees in the picture, unless a reason says it; once the better order is known."""
+        if self.rerank is None or any(reason["kind"] == "looks" for reason in self.rerank.reasons):
+            return ""
+        return self.rerank.caption
+
+    @property
     def reasons(self) -> Sequence[ReasonChip]:
         """What the first product shares with the search, to keep, drop or change; once the better order is known.
 

@@ -80,7 +80,7 @@ function take({ order, caption, reason, reasons }, line) {
   line.dataset.shopsearchBetter = better.join(" ");
   line.dataset.shopsearchFirst = cells.map(idOf).join(" ");
   line.querySelector("[data-shopsearch-reason]").textContent = reason;
-  line.querySelector("[data-shopsearch-caption]").textContent = caption;
+  line.querySelector("[data-shopsearch-caption]").textContent = reasons.some(({ kind }) => kind === "looks") ? "" : caption;
   if (!line.isConnected) {
     arrange(line, "better");
   } else if (isInUse(listOf(line))) {
