@@ -138,6 +138,8 @@ class Defaults:
     MAX_WAITING_SECONDS: float = 900
     # The model that reranks when a search asks for it (rerank=true). None: no reranks.
     RERANKER: BackendSetting | None = {"BACKEND": "shopsearch.rerankers.joint.JointReranker", "OPTIONS": {}}
+    # The model that proposes parts of a shopper's picture. None: shoppers choose the part by hand.
+    DETECTOR: BackendSetting | None = None
     RERANK_QUEUE: str = "shopsearch-rerank"
     # The reranker's weight in the fused order, and how many places a product may climb.
     RERANK_WEIGHT: float = 0.6

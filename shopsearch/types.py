@@ -113,6 +113,20 @@ class Candidate:
     """Retrieval's."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A part of a picture in which a detector sees an object, in shares of its width and height from the upper left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    """How sure the detector is, from 0 to 1."""
+    label: str = ""
+    """What it sees, in the model's words; "" where it does not say."""
+
+
 FactKind = Literal["words", "looks", "colour"]
 
 

@@ -12,7 +12,7 @@ from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
-from shopsearch.backends import get_reranker
+from shopsearch.backends import get_detector, get_reranker
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
 from shopsearch.filters import FALSE
@@ -221,6 +221,11 @@ class PageQuery:
     @property
     def uncorrected_url(self) -> str:
         return str(self._address.having("correct", ["false"]))
+
+    @property
+    def objects_url(self) -> str:
+        """Where the script asks for the parts of the picture; "" where nothing proposes any."""
+        return address_of("api-objects") if get_detector() is not None else ""
 
     @property
     def without_picture_url(self) -> str:

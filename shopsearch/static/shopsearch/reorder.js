@@ -69,7 +69,7 @@ async function follow(line) {
 
 // ---- moving ------------------------------------------------------------------------------------------------------
 
-function take({ order, caption, reason, reasons }, line) {
+function take({ order, caption, reason, reasons = [] }, line) {
   reasonsOf.set(line, reasons);
   const cells = [...listOf(line).children];
   const better = order.map(String);
