@@ -344,8 +344,7 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None,
             lists = HitLists(target)
             fired = _fired(asked, collection, vector)
             effect = rules.effect_of(fired)
-            sought = wanted + effect.reach
-            found = retrieval.products(lists, wanted=sought, without=own | effect.hidden)
+            found, effect, limit = rules.sought(lists, effect, wanted=wanted, without=own)
             if is_diversified:
                 found = _diversified(found, collection)
             unfiltered = lists if asked.condition is None else HitLists(replace(target, condition=None))
@@ -353,7 +352,7 @@ def retrieved(asked: Understood) -> tuple[Found, float | None, ResultSet | None,
             if asked.facets is not None and found.has_match:
                 among = result_set(unfiltered, own)
             if effect.moves:
-                found = rules.applied(lists, found, effect, wanted=wanted, sought=sought, without=own)
+                found = rules.applied(lists, found, effect, wanted=wanted, limit=limit, without=own)
                 among = rules.counted(among, unfiltered, effect, without=own)
             return found, weak_below, among, fired
         except Replaced:
