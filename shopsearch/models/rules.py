@@ -198,9 +198,7 @@ class Rule(models.Model):
             if not self.alternatives or not all(map(analyzer.plain, self.alternatives)):
                 errors["words"] = _("Write the words for which the rule fires.")
             elif not self.has_words:
-                errors["words"] = _(
-                    "Search passes over words that are in every text. Write others as well."
-                )
+                errors["words"] = _("Search passes over words that are in every text. Write others as well.")
         else:
             self.words = ""
         try:
