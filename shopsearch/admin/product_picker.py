@@ -59,8 +59,8 @@ class KeysField(ProductChoiceField):
             value = RuleAction(products=value).keys
         return [str(each) for each in value or ()]
 
-    def clean(self, value: Any) -> str:
+    def clean(self, value: Any) -> Any:
         return ", ".join(dict.fromkeys(map(str, value or ())))  # RuleAction.clean says which there are not
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return self.prepare_value(initial) != self.prepare_value(data)
+        return bool(self.prepare_value(initial) != self.prepare_value(data))

@@ -82,7 +82,7 @@ class ObjectDetector(Detector):
         """The processor and the model."""
         conf.require_packages(*self.packages)
         import torch
-        from transformers import AutoImageProcessor, AutoModelForObjectDetection
+        import transformers
 
         path = checkpoints.find(self.checkpoint, self.revision)
         checkpoints.verify(path)
@@ -91,8 +91,9 @@ class ObjectDetector(Detector):
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             kept_here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-            processor: Any = AutoImageProcessor.from_pretrained(path, **kept_here)
-            model: Any = AutoModelForObjectDetection.from_pretrained(path, use_safetensors=True, **kept_here)
+            auto: Any = transformers  # whose from_pretrained is not typed
+            processor = auto.AutoImageProcessor.from_pretrained(path, **kept_here)
+            model = auto.AutoModelForObjectDetection.from_pretrained(path, use_safetensors=True, **kept_here)
             return processor, model.to(device).eval()
         except Exception as error:  # the files may come from anywhere and cause any error
             raise ImproperlyConfigured(

@@ -43,7 +43,9 @@ def understand(
     only operator, and may be all of the text: the other words say what should be different from the picture.
     """
     better = corrected(text) if corrected else ""
-    wanted, phrases, excluded = better or text, (), ()
+    wanted = better or text
+    phrases: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
     if operators and has_picture:
         wanted, excluded = _without_minus(wanted)
     elif operators:
