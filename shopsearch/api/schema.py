@@ -128,8 +128,8 @@ def _parameter(name: str) -> dict[str, Any]:
     if name == "language":
         return {**_TEXT, "maxLength": 20}
     if name == "image":
-        one = {"type": "string", "format": "binary"}
-        return {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_EXAMPLES}
+        file = {"type": "string", "format": "binary"}
+        return {"type": "array", "items": file, "minItems": 1, "maxItems": MAX_EXAMPLES}
     if name == "image_weights":
         return {"type": "string", "pattern": rf"^{_WEIGHT}(,{_WEIGHT}){{0,{MAX_EXAMPLES - 1}}}$"}
     if name in MANY:
