@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from shopsearch.conf import build, settings
+from shopsearch.detectors.base import Detector
 from shopsearch.embedders.adapted import FITTED, AdaptedEmbedder
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.cached import CachedEmbedder
@@ -23,7 +24,7 @@ from shopsearch.rerankers.base import Reranker
 from shopsearch.types import CollectionSchema
 from shopsearch.vector_stores.base import VectorStore
 
-Backend = TypeVar("Backend", Embedder, VectorStore, Reranker)
+Backend = TypeVar("Backend", Embedder, VectorStore, Reranker, Detector)
 _lock = threading.Lock()
 _instances: dict[tuple[int, str], Any] = {}
 """Keyed by process id too: after a fork, a child cannot use its parent's model or connection."""
@@ -125,6 +126,20 @@ def get_reranker() -> Reranker | None:
     reranker = _the("RERANKER", Reranker)
     reranker.bind(get_embedder())
     return reranker
+
+
+def get_detector() -> Detector | None:
+    """This process's detector; None if DETECTOR is None, and in a process that leaves the models to query workers."""
+    if settings.DETECTOR is None or has_remote_models():
+        return None
+    return _the("DETECTOR", Detector)
+
+
+def has_remote_models() -> bool:
+    """Whether queries are embedded by query workers, so that this process need not hold a model."""
+    return settings.QUERY_EMBEDDER is not None and isinstance(
+        _the("QUERY_EMBEDDER", Embedder), WorkerEmbedder
+    )
 
 
 def schema_of(index: ImageIndex) -> CollectionSchema:

@@ -109,7 +109,7 @@ class Defaults:
     # Whether the synonyms that staff edit in the admin count, and whether a starter list of common shop words does.
     SYNONYMS: bool = True
     STARTER_SYNONYMS: bool = False
-    # Whether -word, "some words" and "without X" are understood.
+    # Whether -word, "some words" and "without X" are understood; beside a picture, -word alone.
     OPERATORS: bool = True
     # The hosts besides the shop's own that the banners and redirects of rules may lead to.
     RULE_HOSTS: Sequence[str] = ()
@@ -138,6 +138,8 @@ class Defaults:
     MAX_WAITING_SECONDS: float = 900
     # The model that reranks when a search asks for it (rerank=true). None: no reranks.
     RERANKER: BackendSetting | None = {"BACKEND": "shopsearch.rerankers.joint.JointReranker", "OPTIONS": {}}
+    # The model that proposes parts of a shopper's picture. None: shoppers choose the part by hand.
+    DETECTOR: BackendSetting | None = None
     RERANK_QUEUE: str = "shopsearch-rerank"
     # The reranker's weight in the fused order, and how many places a product may climb.
     RERANK_WEIGHT: float = 0.6

@@ -12,7 +12,8 @@ ShopsearchError
     ├── Busy                    too many searches to answer in time
     ├── EmbedderError
     ├── VectorStoreError
-    └── RerankerError
+    ├── RerankerError
+    └── DetectorError
 
 A project's own mistakes are Django's ``ImproperlyConfigured``, outside this tree, so that no handler of search
 errors can swallow them.
@@ -151,6 +152,12 @@ class VectorStoreError(BackendError):
     """The vector store cannot be reached at the moment; try again shortly."""
 
     code = "vector_store_unavailable"
+
+
+class DetectorError(BackendError):
+    """The detector cannot answer at the moment; try again shortly."""
+
+    code = "detector_unavailable"
 
 
 class RerankerError(BackendError):

@@ -115,6 +115,33 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A part of a picture in which a detector sees an object, in shares of its width and height from the upper left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    """How sure the detector is, from 0 to 1."""
+    label: str = ""
+    """What it sees, in the model's words; "" where it does not say."""
+
+
+FactKind = Literal["words", "looks", "colour"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that is so of a candidate and of the query."""
+
+    kind: FactKind
+    value: str
+    """The query's words that the candidate has; a word of the candidate for what both pictures look like; the English
+    name of a colour that both pictures have much of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RerankerOutput:
     """What a reranker said, not yet checked: ``scores``, or ``labels``, or neither."""
 
@@ -126,5 +153,7 @@ class RerankerOutput:
     """What the model sees in the query's picture."""
     reason: str = ""
     """Why the best candidate is the best."""
+    facts: Sequence[Sequence[Fact]] = ()
+    """What each candidate shares with the query, where the reranker knows more than ``rerankers.facts`` finds out."""
     raw: str = ""
     """The model's answer, for the receipt."""

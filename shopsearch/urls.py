@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from shopsearch.api.health import LiveView, ReadyView
 from shopsearch.api.metrics import MetricsView
+from shopsearch.api.objects import ObjectsView
 from shopsearch.api.reranks import RerankView, events
 from shopsearch.api.views import SearchView, SimilarView, SuggestView
 from shopsearch.storefront.consent import ConsentView
@@ -20,6 +21,7 @@ urlpatterns = [
     path("search/consent/", ConsentView.as_view(), name="consent"),
     path("api/suggest/", SuggestView.as_view(), name="api-suggest"),
     path("api/search/", SearchView.as_view(), name="api-search"),
+    path("api/objects/", ObjectsView.as_view(), name="api-objects"),
     re_path(r"^api/products/(?P<product_id>(?s:.+))/similar/\Z", SimilarView.as_view(), name="api-similar"),
     path("api/reranks/<str:rerank_id>/", RerankView.as_view(), name="api-rerank"),
     path("api/reranks/<str:rerank_id>/events/", events, name="api-rerank-events"),

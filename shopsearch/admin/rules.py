@@ -23,6 +23,7 @@ from shopsearch import broker
 from shopsearch.admin.columns import STYLE
 from shopsearch.admin.csv_exchange import CSVAdmin
 from shopsearch.admin.languages import language_field
+from shopsearch.admin.product_picker import picker
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageError, QueryError
 from shopsearch.images import decode, jpeg
@@ -112,7 +113,7 @@ class ActionInline(ActionsInline):
     model = RuleAction
     formset = LabelledFormSet
     extra = 1
-    fields = ("kind", "products", "titles", "place", "text", "address")
+    fields = ("kind", "products", "titles", "value", "place", "text", "address")
     readonly_fields = ("titles",)
 
     @admin.display(description=_("titles"))
@@ -130,10 +131,20 @@ class ActionInline(ActionsInline):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is None:
             return None
-        if db_field.name in ("products", "text", "address"):
+        index = _only_index() if db_field.name == "products" else None
+        chosen = picker(db_field, index, self.admin_site, request) if index is not None else None
+        if chosen is not None:
+            field = chosen
+        elif db_field.name in ("products", "value", "text", "address"):
             field.widget = forms.TextInput(attrs={"size": 12})
         field.widget.attrs["aria-label"] = field.label  # a table of the admin has no labels
         return field
+
+
+def _only_index() -> ImageIndex | None:
+    """The index whose products a rule can name; None where there are several kinds: a form does not know which yet."""
+    indexes = get_indexes()
+    return get_index() if len({each.product_model for each in indexes}) == 1 else None
 
 
 class PictureInline(PicturesInline):

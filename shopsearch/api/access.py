@@ -39,6 +39,7 @@ from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
 from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
+from shopsearch.search import examples
 from shopsearch.search.engine import answer
 from shopsearch.search.examples import Box, Example
 from shopsearch.search.request import SearchAnswer, SearchRequest
@@ -84,7 +85,10 @@ def visit(
     """
     kind: Kind = "image" if request.has_picture or image_url else "text"
     if kind == "image":
-        throttle(visitor, "image")
+        encoded = sum(each.is_encoded for each in request.examples)
+        examples.check(request.examples)
+        for _each in range(max(1, encoded)):
+            throttle(visitor, "image")
     if image_url:
         from shopsearch.images import download  # its HTTP client is a third of what the app adds to a start
 
@@ -96,8 +100,11 @@ def visit(
     if any(each.is_encoded for each in request.examples):
         # Likewise: the largest picture takes as long to decode as many searches by words take.
         refuse_if_full(has_picture=True)
+        # Several pictures have the limits of one together.
+        share = 1 / sum(each.is_encoded for each in request.examples)
         with admitted("decoding"):
-            request = replace(request, examples=tuple(each.decoded() for each in request.examples))
+            decoded = tuple(each.decoded(share=share) for each in request.examples)
+            request = replace(request, examples=decoded)
     with admitted(kind):
         answered = answer(request)
         if collect:

@@ -7,7 +7,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -34,7 +34,9 @@ from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
 from shopsearch.exceptions import Busy
 from shopsearch.models import Rerank
+from shopsearch.search.reasons import Control, Reason
 from shopsearch.search.reranking import current
+from shopsearch.types import FactKind
 
 RETRY_AFTER_SECONDS = 1
 LOOK_SECONDS = 0.3
@@ -52,6 +54,38 @@ _NO_EVENTS = {
 }
 
 
+@extend_schema_serializer(component_name="SearchControl")
+class ControlSerializer(serializers.Serializer[Control]):
+    """A change to the search."""
+
+    action = serializers.ChoiceField(("keep", "drop", "change"))
+    label = serializers.CharField(help_text="In the language of the page that asked.")  # type: ignore[assignment]
+    add = serializers.CharField(allow_blank=True, help_text="Words to add to q.")
+    remove = serializers.CharField(allow_blank=True, help_text="Words to take out of q before.")
+    filters = serializers.DictField(
+        child=serializers.CharField(), help_text="Values to set, each instead of what the filter has."
+    )
+    swatch = serializers.CharField(
+        allow_blank=True, help_text="The colour of a filter's value, as CSS writes it."
+    )
+
+
+@extend_schema_serializer(component_name="SearchReason")
+class ReasonSerializer(serializers.Serializer[Reason]):
+    """What the first product shares with the search."""
+
+    kind = serializers.ChoiceField(
+        (*get_args(FactKind), "filter"),
+        help_text=(
+            "words: of the query, that the product has; looks: a word for what both pictures show; colour: both have "
+            "much of it; filter: the product's value of a filter with swatches."
+        ),
+    )
+    value = serializers.CharField()
+    label = serializers.CharField(help_text="The value as shoppers read it.")  # type: ignore[assignment]
+    controls = ControlSerializer(many=True)
+
+
 @extend_schema_serializer(component_name="SearchRerank")
 class RerankSerializer(serializers.ModelSerializer[Rerank]):
     """A rerank. In its final states, done, failed and expired, it changes no more."""
@@ -64,9 +98,14 @@ class RerankSerializer(serializers.ModelSerializer[Rerank]):
         child=serializers.IntegerField(), help_text="What had to be mended in the model's answer."
     )
 
+    reasons = ReasonSerializer(
+        many=True,
+        help_text="What the first product shares with the search, and how to keep, drop or change it.",
+    )
+
     class Meta:
         model = Rerank
-        fields = ("id", "state", "order", "caption", "reason", "repairs")
+        fields = ("id", "state", "order", "caption", "reason", "reasons", "repairs")
 
     @extend_schema_field({"type": "array", "items": {"oneOf": [{"type": "integer"}, {"type": "string"}]}})
     def get_order(self, rerank: Rerank) -> list[int | str]:

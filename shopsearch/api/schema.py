@@ -56,6 +56,7 @@ _EXAMPLE = {
     "oneOf": [{"required": ["product"]}, {"required": ["image_id"]}],
     "additionalProperties": False,
 }
+_WEIGHT = r"-?(1|0\.[1-9])"
 _EXAMPLES_AS_TEXT = r'^\[\{"(product|image_id)":"[A-Za-z0-9-]{1,40}"(,"weight":-?(1|0\.[1-9]))?\}\]$'
 """One of them, as it may be written; there may be more."""
 _SHARE = r"(0|0?\.[1-4][0-9]{0,5})"
@@ -127,7 +128,10 @@ def _parameter(name: str) -> dict[str, Any]:
     if name == "language":
         return {**_TEXT, "maxLength": 20}
     if name == "image":
-        return {"type": "string", "format": "binary"}
+        file = {"type": "string", "format": "binary"}
+        return {"type": "array", "items": file, "minItems": 1, "maxItems": MAX_EXAMPLES}
+    if name == "image_weights":
+        return {"type": "string", "pattern": rf"^{_WEIGHT}(,{_WEIGHT}){{0,{MAX_EXAMPLES - 1}}}$"}
     if name in MANY:
         return {"type": "array", "items": _WORDS, "minItems": 1, "maxItems": MAX_EXAMPLES}
     if name == "examples":

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 
 from shopsearch import filters
 from shopsearch.conf import settings
-from shopsearch.exceptions import QueryError
+from shopsearch.exceptions import ImageTooLarge, QueryError
 from shopsearch.models import RuleAction
 from shopsearch.registry.keys import is_storable
 from shopsearch.search.addresses import address_of
@@ -89,6 +89,16 @@ class BoxField(serializers.CharField):
 
     def to_internal_value(self, data: Any) -> Box:  # type: ignore[override]
         return Box.of(super().to_internal_value(data).split(","))
+
+
+class WeightsField(serializers.CharField):
+    """Numbers separated by commas."""
+
+    def to_internal_value(self, data: Any) -> list[float]:  # type: ignore[override]
+        try:
+            return [float(each) for each in super().to_internal_value(data).split(",")]
+        except ValueError:
+            raise QueryError("image_weights are numbers from -1 to 1, such as 1,-0.5.") from None
 
 
 class NamesField(serializers.CharField):
@@ -190,11 +200,22 @@ class SearchParameters(PageParameters):
 class SearchForm(SearchParameters):
     """A search by words, by a picture, or by both."""
 
-    image = PictureField(
+    image = serializers.ListField(
+        child=PictureField(
+            allow_empty_file=True,
+            error_messages={
+                "invalid": gettext_lazy("Send the picture as a file of a multipart form, by POST.")
+            },
+        ),
         required=False,
-        allow_empty_file=True,
-        error_messages={"invalid": gettext_lazy("Send the picture as a file of a multipart form, by POST.")},
-        help_text="A picture to search with: a file of one of the formats that the shop takes.",
+        help_text=(
+            "A picture to search with: a file of one of the formats that the shop takes. Or several, each an example; "
+            "together they may be as large as one."
+        ),
+    )
+    image_weights = WeightsField(
+        required=False,
+        help_text="How much each picture counts, from -1 (unlike it) to 1, in their order: 1,-0.5. 1 unless given.",
     )
     image_url = serializers.CharField(
         required=False,
@@ -204,7 +225,7 @@ class SearchForm(SearchParameters):
 
     box = BoxField(
         required=False,
-        help_text="The part of the picture that is meant: left, top, width and height in shares of its own.",
+        help_text="The part of the first picture that is meant: left, top, width and height in shares of its own.",
     )
 
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -212,9 +233,16 @@ class SearchForm(SearchParameters):
             raise QueryError(_("Send a picture or its address, not both."))
         if "box" in asked and not ("image_url" in asked or "image" in asked):
             raise QueryError(_("box is a part of a picture: send the picture as well."))
-        examples = asked.pop("examples", [])
-        if "image" in asked:
-            examples.insert(0, Example(image=asked.pop("image"), box=asked.pop("box", None)))
+        files, weights = asked.pop("image", []), asked.pop("image_weights", None)
+        if weights is not None and len(weights) != len(files):
+            raise QueryError(_("image_weights has one number for each picture that is sent."))
+        if sum(file.size for file in files) > settings.MAX_IMAGE_BYTES and len(files) > 1:
+            raise ImageTooLarge(_("The pictures are too large together; send smaller ones."))
+        pictures = [
+            Example(image=file, weight=weight, box=asked.pop("box", None))  # the box is the first one's
+            for file, weight in zip(files, weights or [1.0] * len(files), strict=True)
+        ]
+        examples = [*pictures, *asked.pop("examples", [])]
         examples += [Example(product=key) for key in asked.pop("like", [])]
         examples += [Example(product=key, weight=-1) for key in asked.pop("unlike", [])]
         return {**asked, "examples": tuple(examples)}
@@ -243,7 +271,7 @@ class SuggestParameters(PageParameters):
 
 RESERVED = frozenset(SearchForm().fields) | SearchForm.ignored
 """Parameters that no filter may be named like."""
-MANY = frozenset({"like", "unlike"})
+MANY = frozenset({"like", "unlike", "image"})
 """Those of them that take several values."""
 
 

@@ -109,13 +109,24 @@ def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     ]
 
 
+_IDLE_DETECTOR = (
+    "DETECTOR proposes nothing: it runs in the process that answers, and with QUERY_EMBEDDER that one holds no model.",
+    "Remove DETECTOR, or have the web process embed queries by itself: without QUERY_EMBEDDER.",
+)
+
+
 def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Which packages this process needs and lacks. With QUERY_EMBEDDER set, only the workers run models."""
     if not is_readable():
         return []
     needed = {"prometheus_client"} if settings.METRICS_TOKEN or settings.METRICS_PORT else set()
     if settings.QUERY_EMBEDDER is None:
-        for get in (backends.get_embedder, backends.get_former_embedder, backends.get_reranker):
+        for get in (
+            backends.get_embedder,
+            backends.get_former_embedder,
+            backends.get_reranker,
+            backends.get_detector,
+        ):
             with suppress(ImproperlyConfigured, ValueError):  # E003 says so
                 needed.update(getattr(get(), "packages", ()))
     sentences = {
@@ -125,15 +136,19 @@ def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         )  # reversed, so that the first package of an extra is named
         if (sentence := conf.missing_packages(package))
     }
+    is_idle = settings.DETECTOR is not None and backends.has_remote_models()
     return [
-        CheckWarning(
-            sentence,
-            hint="A web process does not need the models if a query worker has them: docs/how-to-query-worker.md."
-            if extra == "models"
-            else "Or leave METRICS_TOKEN and METRICS_PORT unset.",
-            id="shopsearch.W008",
-        )
-        for extra, sentence in sentences.items()
+        *([CheckWarning(*_IDLE_DETECTOR, id="shopsearch.W017")] if is_idle else []),
+        *(
+            CheckWarning(
+                sentence,
+                hint="A web process does not need the models if a query worker has them: docs/how-to-query-worker.md."
+                if extra == "models"
+                else "Or leave METRICS_TOKEN and METRICS_PORT unset.",
+                id="shopsearch.W008",
+            )
+            for extra, sentence in sentences.items()
+        ),
     ]
 
 

@@ -24,11 +24,12 @@ from rest_framework.permissions import BasePermission
 from shopsearch.api.access import SCOPES
 from shopsearch.broker.base import WakeUp
 from shopsearch.conf import DEFAULTS, build, settings
+from shopsearch.detectors.base import Detector
 from shopsearch.embedders.base import Embedder
 from shopsearch.rerankers.base import Reranker
 from shopsearch.vector_stores.base import VectorStore
 
-MAY_BE_NONE = {"FORMER_EMBEDDER", "QUERY_EMBEDDER", "RERANKER", "THROTTLE_RATE", "METRICS_TOKEN"}
+MAY_BE_NONE = {"FORMER_EMBEDDER", "QUERY_EMBEDDER", "RERANKER", "DETECTOR", "THROTTLE_RATE", "METRICS_TOKEN"}
 MAY_BE_ZERO = {
     "WORDS_WEIGHT",
     "COMPOSED_WORDS_WEIGHT",
@@ -44,6 +45,7 @@ MAY_BE_ZERO = {
 DEFAULT_BACKENDS = {
     "FORMER_EMBEDDER": DEFAULTS["EMBEDDER"],
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"},
+    "DETECTOR": {"BACKEND": "shopsearch.detectors.objects.ObjectDetector"},
 } | {key: default for key, default in DEFAULTS.items() if isinstance(default, dict)}
 CLASSES: dict[str, type[Any]] = {
     "AUTHENTICATION_CLASSES": BaseAuthentication,
@@ -229,6 +231,7 @@ def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         "QUERY_EMBEDDER": Embedder,
         "VECTOR_STORE": VectorStore,
         "RERANKER": Reranker,
+        "DETECTOR": Detector,
         "WAKE_UP": WakeUp,
     }
     return [

@@ -14,21 +14,23 @@ from shopsearch.images import decoding, sandbox
 from shopsearch.images.decoding import MAX_SIDE
 
 
-def decode(data: bytes | BinaryIO, *, side: int = 0) -> Image.Image:
+def decode(data: bytes | BinaryIO, *, side: int = 0, share: float = 1.0) -> Image.Image:
     """The picture's first frame: upright, RGB, transparency on white.
 
     It has no metadata: no place, camera, profile or comment. A picture with more than ``MAX_SIDE`` pixels on its long
     side is reduced by a whole factor. With ``side``, a JPEG's shorter edge may be reduced to that many pixels, which is
     several times as fast. SHOPSEARCH["MAX_IMAGE_BYTES"], ["MAX_IMAGE_PIXELS"] and ["IMAGE_FORMATS"] limit what is read
-    and decoded, and decoding takes 300 MB at most.
+    and decoded, and decoding takes 300 MB at most. ``share`` is what this picture may have of the limits of pixels and
+    of time, where one search has several.
 
     Raises ImageTooLarge, ImageUnreadable for any other fault of the picture, and what reading ``data`` raises.
     """
     content = _within_the_limit(data)
     formats = decoding.formats_of(content[: decoding.PREFIX])
     if formats and decoding.BOUNDED.isdisjoint(formats):
-        return sandbox.decode(content, formats)
-    return decoding.decode_here(content, [name for name in formats if name in decoding.BOUNDED], side)
+        return sandbox.decode(content, formats, share)
+    bounded = [name for name in formats if name in decoding.BOUNDED]
+    return decoding.decode_here(content, bounded, side, share)
 
 
 def normalised(picture: Image.Image) -> Image.Image:

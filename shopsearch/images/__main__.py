@@ -26,16 +26,17 @@ def main() -> None:
     _bound_memory()
     while line := sys.stdin.buffer.readline():
         limits = json.loads(line)
-        _bound_time()
-        _answer(sys.stdin.buffer.read(limits.pop("bytes")), limits)
+        share = limits.pop("share")
+        _bound_time(share)
+        _answer(sys.stdin.buffer.read(limits.pop("bytes")), limits, share)
 
 
-def _answer(content: bytes, limits: dict[str, Any]) -> None:
+def _answer(content: bytes, limits: dict[str, Any], share: float) -> None:
     django_settings.SHOPSEARCH = limits
     settings.forget()
     answer: dict[str, object]
     try:
-        picture = decoding.decode_here(content, limits["IMAGE_FORMATS"])
+        picture = decoding.decode_here(content, limits["IMAGE_FORMATS"], share=share)
         pixels = picture.tobytes()
         answer = {"size": picture.size, "bytes": len(pixels)}
     except ImageError as error:
@@ -61,9 +62,9 @@ def _bound_memory() -> None:
         resource.setrlimit(limit, (most, most))
 
 
-def _bound_time() -> None:
-    """From here on the system kills this process when it has used PROCESSOR_SECONDS more of a processor."""
-    signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
+def _bound_time(share: float) -> None:
+    """From here on the system kills this process when it has used this share of PROCESSOR_SECONDS of a processor."""
+    signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS * share)
 
 
 main()

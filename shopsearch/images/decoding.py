@@ -50,14 +50,14 @@ _TRANSPOSITIONS = {
 }
 
 
-def decode_here(content: bytes, formats: list[str], side: int = 0) -> Image.Image:
+def decode_here(content: bytes, formats: list[str], side: int = 0, share: float = 1.0) -> Image.Image:
     """What ``decode`` returns and raises; in this process, with only the decoders of these formats."""
     try:
         scanned = scan(content)
         # Only these decoders see the bytes. An MPO is a JPEG file with further pictures after the first.
         image = Image.open(BytesIO(scanned.content), formats=[_FIRST.get(name, name) for name in formats])
         with image:
-            _check_size(image, content)
+            _check_size(image, content, share)
             if image.format == "JPEG":
                 divisor = max(max(image.size) / MAX_SIDE, min(image.size) / side if side else 1)
                 # libjpeg then decodes at a half, a quarter or an eighth and never makes the other pixels.
@@ -96,7 +96,7 @@ def _may_be(name: str, prefix: bytes) -> bool:
         return False
 
 
-def _check_size(image: Image.Image, content: bytes) -> None:
+def _check_size(image: Image.Image, content: bytes, share: float) -> None:
     """Refuse a picture whose header says that decoding takes too much memory or time."""
     width, height = image.size
     if not 0 < min(width, height) <= max(width, height) <= _MAX_FILE_SIDE:
@@ -110,7 +110,7 @@ def _check_size(image: Image.Image, content: bytes) -> None:
     tags = getattr(image, "tag_v2", {})
     # A TIFF's tile may be larger than its picture.
     pixels = max(width * height, int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0)))
-    limit = min(settings.MAX_IMAGE_PIXELS, _MEMORY_BYTES // _cost(image))
+    limit = min(int(settings.MAX_IMAGE_PIXELS * share), _MEMORY_BYTES // _cost(image))
     if pixels > limit:
         raise ImageTooLarge(
             _(

@@ -45,11 +45,15 @@ _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
 """What a Python may need to start. The rest is not passed on: an environment has secrets in it."""
 
 
-def decode(content: bytes, formats: list[str]) -> Image:
-    """What ``decoding.decode_here`` returns and raises, within SECONDS and MEMORY_BYTES, whatever the file does."""
+def decode(content: bytes, formats: list[str], share: float = 1.0) -> Image:
+    """What ``decoding.decode_here`` returns and raises, within SECONDS and MEMORY_BYTES, whatever the file does.
+
+    ``share`` of PROCESSOR_SECONDS and of the pixels is for this picture.
+    """
     from PIL import Image
 
     limits = {"IMAGE_FORMATS": formats} | {name: getattr(settings, name) for name in _LIMITS}
+    limits["share"] = share
     try:
         process = _take()
     except OSError as error:

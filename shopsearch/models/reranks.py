@@ -66,6 +66,8 @@ class Rerank(models.Model):
     order = models.JSONField(_("order"), default=list)
     caption = models.TextField(_("caption"), blank=True)
     reason = models.TextField(_("reason"), blank=True)
+    reasons = models.JSONField(_("reasons"), default=list)
+    """``search.reasons.Reason`` as JSON."""
     raw = models.TextField(_("raw answer"), blank=True)
     repairs = models.JSONField(_("repairs"), default=dict)
     model = models.CharField(_("model"), max_length=255)

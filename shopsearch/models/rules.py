@@ -45,6 +45,8 @@ class Rule(models.Model):
         EXPIRED = "expired", _("expired")
         UNDECLARED = "undeclared", _("its index or a filter is not declared any more")
         WITHOUT_ACTIONS = "without actions", _("has no actions")
+        WITHOUT_PRODUCTS = "without products", _("the shop shows none of its products")
+        WITHOUT_WORDS = "without words", _("its words are too common to search for")
         WITHOUT_PICTURES = "without pictures", _("waiting for pictures")
         WITHOUT_VECTORS = "without vectors", _("waiting for vectors")
         WITHOUT_THRESHOLD = "without threshold", _("waiting for a threshold")
@@ -136,10 +138,36 @@ class Rule(models.Model):
     def is_declared(self) -> bool:
         """Whether the shop still declares its index and its filters; a rule without them fires for nothing."""
         try:
-            _checked = self.conditions
+            _checked = self.conditions, *(each.condition for each in self.actions.all() if each.value)
         except FilterError:
             return False
         return registry.find_index(self.index) is not None
+
+    @property
+    def has_words(self) -> bool:
+        """Whether searches say its words, in its language or in one of its index's.
+
+        Search passes over words such as "the" beside others, so "the" fires for no search that contains it.
+        """
+        if self.trigger != self.Trigger.CONTAINS:
+            return True
+        index = registry.find_index(self.index)
+        own = (analyzer.known_language(self.language),) if self.language else ()
+        return any(
+            not all(analyzer.is_stop_word(word, language) for word in analyzer.plain(text).split())
+            for text in self.alternatives
+            for language in own or (index.words_languages if index else ("",))
+        )
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether an action is about a product that the shop shows, or about no single product."""
+        index = registry.find_index(self.index)
+        actions = self.actions.all()
+        if index is None or any(each.kind not in RuleAction.OF_PRODUCTS or each.value for each in actions):
+            return True
+        keys = keys_from(index.product_model, [key for each in actions for key in each.keys])
+        return bool(index.images_of(keys, index.get_queryset()).exists())
 
     def look_in(self, space: str) -> Vector | None:
         """What its pictures look like together: their mean vector. None unless all have one and it is by looks.
@@ -169,6 +197,8 @@ class Rule(models.Model):
         if self.trigger in (self.Trigger.EXACT, self.Trigger.CONTAINS):
             if not self.alternatives or not all(map(analyzer.plain, self.alternatives)):
                 errors["words"] = _("Write the words for which the rule fires.")
+            elif not self.has_words:
+                errors["words"] = _("Search passes over words that are in every text. Write others as well.")
         else:
             self.words = ""
         try:
@@ -193,6 +223,10 @@ class Rule(models.Model):
             return self.State.UNDECLARED
         if not self.actions.all():
             return self.State.WITHOUT_ACTIONS
+        if not self.has_effect:
+            return self.State.WITHOUT_PRODUCTS
+        if not self.has_words:
+            return self.State.WITHOUT_WORDS
         if self.is_by_looks:
             if not self.pictures.all():
                 return self.State.WITHOUT_PICTURES
@@ -219,6 +253,8 @@ class RuleAction(models.Model):
         REDIRECT = "redirect", _("lead to an address")
 
     OF_PRODUCTS = (Kind.PIN, Kind.BOOST, Kind.BURY, Kind.HIDE)
+    OF_VALUES = (Kind.BOOST, Kind.BURY)
+    """What may be done to all products that have a filter's value."""
 
     rule = models.ForeignKey(Rule, models.CASCADE, related_name="actions", verbose_name=_("rule"))
     kind = models.CharField(_("action"), max_length=10, choices=Kind.choices, default=Kind.PIN)
@@ -226,6 +262,15 @@ class RuleAction(models.Model):
         _("products"),
         blank=True,
         help_text=_("Their keys, separated by commas: the number in the address of a product's admin page."),
+    )
+    value = models.CharField(
+        _("filter's value"),
+        max_length=200,
+        blank=True,
+        help_text=_(
+            'To move all products with this value of a filter up, or to the end: such as "brand=Kerb" or '
+            '"in_stock=no". What is said of a single product counts before it.'
+        ),
     )
     place = models.PositiveSmallIntegerField(
         _("place"),
@@ -251,7 +296,9 @@ class RuleAction(models.Model):
         ordering = ("pk",)
 
     def __str__(self) -> str:
-        what = self.products if self.kind in self.OF_PRODUCTS else self.text or self.address
+        what = self.text or self.address
+        if self.kind in self.OF_PRODUCTS:
+            what = ", ".join(filter(None, (self.products, self.value)))
         return f"{self.get_kind_display()}: {what}"
 
     @property
@@ -261,6 +308,13 @@ class RuleAction(models.Model):
 
     def clean(self) -> None:
         errors: dict[str, Any] = {}
+        if self.kind not in self.OF_VALUES:
+            self.value = ""
+        try:
+            if self.value and registry.find_index(self.rule.index) is not None:
+                _checked = self.condition
+        except FilterError as error:
+            errors["value"] = str(error)
         if self.kind in self.OF_PRODUCTS:
             if problem := self._problem_of_products():
                 errors["products"] = problem
@@ -281,7 +335,21 @@ class RuleAction(models.Model):
         if errors:
             raise ValidationError(errors)
 
+    @property
+    def condition(self) -> AnyOf:
+        """What products have for which ``value`` is meant. Raises FilterError where the index has no such filter."""
+        name, is_said, value = (part.strip() for part in self.value.partition("="))
+        if not (name and is_said and value):
+            raise FilterError(gettext("Write each filter as name=value, such as category=mugs."))
+        found = registry.find_index(self.rule.index)
+        parsed = parse({name: [value]}, found.filter_types if found else {})
+        if not isinstance(parsed, AnyOf):
+            raise FilterError(gettext("Write each filter as name=value, such as category=mugs."))
+        return parsed
+
     def _problem_of_products(self) -> Any:
+        if self.value and not self.keys:
+            return None
         if not self.keys:
             return _("Name at least one product.")
         if len(self.keys) > MAX_PRODUCTS:

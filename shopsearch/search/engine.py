@@ -250,20 +250,44 @@ def _page_size(request: SearchRequest) -> int:
 def _known(index: ImageIndex, asked: Sequence[Example]) -> Iterable[KnownExample]:
     """The examples, without those that the shop does not show any more. Raises QueryError and ImageError."""
     examples.check(asked)
-    shown = index.get_queryset()
+    shown = _shown_images(index, asked)
     for each in asked:
         if each.image is not None:
             yield KnownExample(weight=each.weight, picture=each.picture())
             continue
         if each.product is not None:
-            images = list(index.images_of([each.product], shown)[:MAX_IMAGES])
+            keys = keys_from(index.product_model, [each.product])
+            images = [image for image in shown if _is_of(index, image, keys)][:MAX_IMAGES]
         else:
-            images = list(shown.filter(pk__in=keys_from(index.model, [each.image_id])))
+            keys = keys_from(index.model, [each.image_id])
+            images = [image for image in shown if image.pk in keys]
         product = index.get_product(images[0]) if images else None
         if product is not None:
             yield KnownExample(
                 weight=each.weight, images=images, product=product, can_be_embedded=each.image_id is not None
             )
+
+
+def _shown_images(index: ImageIndex, asked: Sequence[Example]) -> Sequence[Any]:
+    """The images of all examples that the shop shows, read at once."""
+    products = [each.product for each in asked if each.product is not None]
+    keys = keys_from(index.model, [each.image_id for each in asked if each.image_id is not None])
+    if not products and not keys:
+        return ()
+    shown = index.get_queryset()
+    if not products:
+        return list(shown.filter(pk__in=keys))
+    images = index.images_of(products, shown)
+    if keys:
+        images = (images | shown.filter(pk__in=keys)).order_by("pk")
+    return list(images[: MAX_IMAGES * len(products) + len(keys)])
+
+
+def _is_of(index: ImageIndex, image: Any, keys: Sequence[object]) -> bool:
+    """Whether the image is of one of these products, or of a variant of one."""
+    own = getattr(image, index.product_field) if index.product_field else image
+    product = index.get_product(image)
+    return any(each is not None and each.pk in keys for each in (own, product))
 
 
 def _query(
@@ -309,7 +333,8 @@ def _words(index: ImageIndex, request: SearchRequest, query: Query) -> Understoo
         corrected=corrected,
         synonyms=synonyms,
         rarity=spelling.rarity if spelling and spelling.words else None,
-        operators=settings.OPERATORS and query.kind == "text",
+        operators=settings.OPERATORS,
+        has_picture=query.image is not None,
     )
 
 
@@ -360,8 +385,7 @@ def retrieve(asked: Understood) -> Retrieved:
             lists = HitLists(target)
             fired = _fired(asked, collection, vector)
             effect = rules.effect_of(fired)
-            sought = wanted + effect.reach
-            found = retrieval.products(lists, wanted=sought, without=own | effect.hidden)
+            found, effect, limit = rules.sought(lists, effect, wanted=wanted, without=own)
             if is_diversified:
                 found = _diversified(found, collection)
             unfiltered = lists if asked.condition is None else HitLists(replace(target, condition=None))
@@ -369,7 +393,7 @@ def retrieve(asked: Understood) -> Retrieved:
             if asked.facets is not None and found.has_match:
                 among = result_set(unfiltered, own)
             if effect.moves:
-                found = rules.applied(lists, found, effect, wanted=wanted, sought=sought, without=own)
+                found = rules.applied(lists, found, effect, wanted=wanted, limit=limit, without=own)
                 among = rules.counted(among, unfiltered, effect, without=own)
             return Retrieved(found=found, weak_below=weak_below, among=among, fired=fired)
         except Replaced:

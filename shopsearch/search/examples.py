@@ -90,16 +90,19 @@ class Example:
         """Whether the picture has still to be decoded."""
         return self.image is not None and not isinstance(self.image, Image)
 
-    def decoded(self) -> Example:
-        """The same with a picture that is decoded, cut to its part and made small. Raises ImageError and QueryError."""
-        picture = self.picture()
+    def decoded(self, *, share: float = 1.0) -> Example:
+        """The same with a picture that is decoded, cut to its part and made small. Raises ImageError and QueryError.
+
+        ``share`` is what it may have of the limits for the pictures of one search.
+        """
+        picture = self.picture(share=share)
         return self if picture is None else replace(self, image=picture, box=None)
 
-    def picture(self) -> Image | None:
+    def picture(self, *, share: float = 1.0) -> Image | None:
         """``image``, decoded, cut to the part that is meant, and made small. Raises ImageError and QueryError."""
         if self.image is None:
             return None
-        picture = self.image if isinstance(self.image, Image) else decode(self.image)
+        picture = self.image if isinstance(self.image, Image) else decode(self.image, share=share)
         return normalised(picture if self.box is None else self.box.cut(picture))
 
     @property

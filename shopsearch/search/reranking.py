@@ -12,7 +12,7 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,9 @@ from shopsearch.images import decoding
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, analyzer, get_index
 from shopsearch.registry.relations import with_related
+from shopsearch.rerankers.facts import facts_of, joined, sentences
 from shopsearch.rerankers.ordering import Order, arrange
+from shopsearch.search.reasons import Reason, reasons_of
 from shopsearch.search.synonyms import synonyms_of
 from shopsearch.telemetry import logs, metrics
 from shopsearch.types import Candidate, Query, RerankerOutput
@@ -73,7 +75,7 @@ def order_of(index: ImageIndex, answer: SearchAnswer) -> Order | None:
     None where ``request`` would request none. Raises what the reranker raises.
     """
     wanted = _wanted(index, answer)
-    return None if wanted is None else _judge(wanted)[1]
+    return None if wanted is None else _judge(wanted).order
 
 
 def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
@@ -186,7 +188,7 @@ def answer_next() -> bool:
 
 def _answer(rerank: Rerank) -> None:
     try:
-        output, order = _judge(rerank)
+        judged = _judge(rerank)
     except Exception as error:
         if not isinstance(error, ShopsearchError):
             logger.exception("The reranker raised; the results keep their order.")
@@ -195,11 +197,12 @@ def _answer(rerank: Rerank) -> None:
     _finish(
         rerank,
         state=State.DONE,
-        order=[rerank.candidates[place]["product"] for place in order.positions],
-        caption=_clean(output.caption)[:MAX_CHARACTERS],
-        reason=_clean(output.reason)[:MAX_CHARACTERS],
-        raw=_clean(output.raw),
-        repairs=dict(order.repairs),
+        order=[rerank.candidates[place]["product"] for place in judged.order.positions],
+        caption=_clean(judged.output.caption)[:MAX_CHARACTERS],
+        reason=_clean(judged.output.reason)[:MAX_CHARACTERS],
+        reasons=[asdict(reason) for reason in judged.reasons],
+        raw=_clean(judged.output.raw),
+        repairs=dict(judged.order.repairs),
     )
 
 
@@ -225,11 +228,22 @@ def _finish(rerank: Rerank, **values: Any) -> None:
     logger.info("Rerank %s is %s.", rerank.pk, values["state"])
 
 
-def _judge(rerank: Rerank) -> tuple[RerankerOutput, Order]:
-    """What the reranker says, and the permutation of all candidates that follows from it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What the reranker says, and what follows from it."""
+
+    output: RerankerOutput
+    order: Order
+    """A permutation of all candidates."""
+    reasons: Sequence[Reason] = ()
+    """Why the first one is the first."""
+
+
+def _judge(rerank: Rerank) -> _Judged:
     reranker = get_reranker()
     if reranker is None:
-        return RerankerOutput(), Order(positions=tuple(range(len(rerank.candidates))), repairs={})
+        order = Order(positions=tuple(range(len(rerank.candidates))), repairs={})
+        return _Judged(output=RerankerOutput(), order=order)
     # A copy of our own, whatever formats are accepted from strangers.
     image = decoding.decode_here(bytes(rerank.picture), ["JPEG"]) if rerank.picture else None
     query = Query(text=rerank.text, image=image)
@@ -240,8 +254,9 @@ def _judge(rerank: Rerank) -> tuple[RerankerOutput, Order]:
     movable = {place: row for place, row in rows.items() if place not in placed}
     seen = _candidates(index, rerank.candidates, movable)
     places = sorted(seen)
+    candidates = [seen[place] for place in places]
     with translation.override(rerank.language or None):
-        output = reranker.rerank(query, [seen[place] for place in places])
+        output = reranker.rerank(query, candidates)
     order = arrange(
         output,
         [seen[place].score for place in places],
@@ -254,10 +269,17 @@ def _judge(rerank: Rerank) -> tuple[RerankerOutput, Order]:
     positions = [*(places[place] for place in order.positions), *unseen]
     for place in placed:  # in rising order, so each comes to stand at its own place
         positions.insert(place, place)
-    if order.positions and positions[0] != places[_favourite(output, len(places))]:
-        # The reason speaks for the model's own favourite, which is not the one that stands first.
-        output = replace(output, reason="")
-    return output, Order(positions=tuple(positions), repairs=repairs)
+    order = Order(positions=tuple(positions), repairs=repairs)
+    if not positions or positions[0] not in seen:
+        return _Judged(output=replace(output, reason=""), order=order)
+    facts = output.facts if len(output.facts) == len(places) else facts_of(query, candidates)
+    first = dict(zip(places, facts, strict=True))[positions[0]]
+    with translation.override(rerank.language or None):
+        if output.reason and positions[0] != places[_favourite(output, len(places))]:
+            # It speaks for the model's own favourite, which is not the one that stands first.
+            output = replace(output, reason=joined(sentences(first)))
+        found = reasons_of(index, query, first, [rows[place] for place in positions if place in seen])
+    return _Judged(output=output, order=order, reasons=found)
 
 
 def _favourite(output: RerankerOutput, count: int) -> int:

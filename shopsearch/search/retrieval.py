@@ -65,6 +65,8 @@ class Target:
     """What the words' rank counts beside the vectors' rank, whose weight is 1."""
     finds_pictureless: bool = False
     """Whether products without a picture are found by the words too."""
+    excluded: str = ""
+    """Terms that a product should not have."""
     weak_below: float | None = None
     """The score below which a vector's match is weak; None where nothing was calibrated, so that nothing is weak."""
 
@@ -132,7 +134,7 @@ class HitLists:
     @cached_property
     def unwanted(self) -> frozenset[str]:
         """The products that say what the query excludes."""
-        excluded = " ".join(self.target.terms.excluded) if self.target.terms else ""
+        excluded = self.target.excluded
         found = having_words(self.target, MAX_EXCLUDED, excluded) if excluded else ()
         return frozenset(hit.product_id for hit in found)
 
@@ -180,9 +182,9 @@ def target(
     ``words`` is what was understood of the query's text; the text as it is unless given.
     """
     weight = settings.COMPOSED_WORDS_WEIGHT if query.kind == "composed" else settings.WORDS_WEIGHT
-    terms = None
-    if query.text and weight and finds_by_words(index, collection):
-        words = words or UnderstoodText(text=query.text, language=index.query_language(""))
+    terms, excluded = None, ""
+    words = words or UnderstoodText(text=query.text, language=index.query_language(""))
+    if ((query.text and weight) or words.excluded) and finds_by_words(index, collection):
         # Beside a picture, words say what should be different from it: they are no product's name.
         names = [each for each in (words.typed or words.text, words.corrected) if each]
         terms = analyzer.query_terms(
@@ -194,14 +196,16 @@ def target(
             synonyms=words.synonyms,
             rarity=words.rarity,
         )
+        excluded = " ".join(terms.excluded)
     return Target(
         index=index,
         collection=collection,
         vector=vector,
         condition=condition,
-        terms=terms if terms and terms.text else None,
+        terms=terms if terms and terms.text and weight else None,
         finds_pictureless=index.finds_pictureless and query.kind == "text",
         weight=weight,
+        excluded=excluded,
         weak_below=weak_below,
     )
 

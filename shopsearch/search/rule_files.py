@@ -18,7 +18,7 @@ from shopsearch.search.csv_files import Unusable, csv_of, lines_of
 
 OWN = ("index", "on", "priority", "valid_from", "valid_until", "trigger", "words", "language", "filters")
 """The columns of the rule's own values."""
-COLUMNS = ("name", *OWN, "action", "products", "place", "text", "address")
+COLUMNS = ("name", *OWN, "action", "products", "value", "place", "text", "address")
 NEEDED = ("name", "index", "trigger", "action")
 
 
@@ -39,6 +39,7 @@ def rules_of(content: bytes) -> list[tuple[Rule, list[RuleAction]]]:
                     rule=rule,
                     kind=line["action"],
                     products=line["products"],
+                    value=line["value"],
                     place=_whole(line["place"]),
                     text=line["text"],
                     address=line["address"],
@@ -89,7 +90,7 @@ def _rows(rule: Rule) -> Iterable[list[Any]]:
     ]
     for action in rule.actions.all() or [RuleAction(kind="")]:
         place = "" if action.place is None else action.place
-        yield [*own, action.kind, action.products, place, action.text, action.address]
+        yield [*own, action.kind, action.products, action.value, place, action.text, action.address]
 
 
 def _rule(line: dict[str, str]) -> Rule:

@@ -22,6 +22,7 @@ from shopsearch.models.rules import RuleAction, is_allowed
 from shopsearch.registry import ImageIndex, analyzer, find_index
 from shopsearch.registry.keys import keys_from
 from shopsearch.registry.relations import with_related
+from shopsearch.search import retrieval
 from shopsearch.search.kept import Kept
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit
@@ -29,7 +30,7 @@ from shopsearch.types import Hit
 if TYPE_CHECKING:
     from shopsearch.search.result_set import ResultSet
     from shopsearch.search.retrieval import Found, HitLists
-    from shopsearch.types import Vector
+    from shopsearch.types import FilterValue, Vector
 
 KEPT_SECONDS = 3
 """How long a process takes the rules that it read for those in the database."""
@@ -46,6 +47,8 @@ class Action:
     kind: str
     products: tuple[Any, ...] = ()
     """Their primary keys."""
+    value: AnyOf | None = None
+    """What the products have that it is done to as well."""
     place: int | None = None
     """Of the first product that is pinned, from 1; of a boost, by how many places."""
     text: str = ""
@@ -175,15 +178,33 @@ class Effect:
     hidden: frozenset[Any] = frozenset()
     rules: Mapping[Any, str] = field(default_factory=dict)
     """The product's key -> the rule that moves it."""
+    values: Sequence[tuple[str, Action]] = ()
+    """The actions that are about all products with a filter's value, each with its rule's name."""
 
     @property
     def reach(self) -> int:
-        """How many more products have to be known for the first n to be certain."""
-        return len(self.pins) + len(self.buried) + max(self.boosts.values(), default=0)
+        """How many more products have to be known for the first n to be certain, but for those that ``values`` bury."""
+        ups = [each.place or BOOST for _rule, each in self.values if each.kind == Kind.BOOST]
+        return len(self.pins) + len(self.buried) + max([*self.boosts.values(), *ups], default=0)
 
     @property
     def moves(self) -> bool:
         return bool(self.pins or self.boosts or self.buried or self.hidden)
+
+    def over(self, values: Mapping[Any, Mapping[str, FilterValue | None]]) -> Effect:
+        """The same, of these products by their filters' values, too. What is said of a single product counts first."""
+        boosts, buried, names = dict(self.boosts), set(self.buried), dict(self.rules)
+        for rule, action in self.values:
+            condition = action.value
+            for key, own in values.items():
+                if condition is None or key in names or not holds(condition, own.get(condition.field)):
+                    continue
+                names[key] = rule
+                if action.kind == Kind.BOOST:
+                    boosts[key] = action.place or BOOST
+                else:
+                    buried.add(key)
+        return replace(self, boosts=boosts, buried=frozenset(buried), rules=names)
 
 
 def effect_of(rules: Iterable[Rule]) -> Effect:
@@ -192,10 +213,13 @@ def effect_of(rules: Iterable[Rule]) -> Effect:
     boosts: dict[Any, int] = {}
     others: dict[str, set[Any]] = {Kind.BURY: set(), Kind.HIDE: set()}
     names: dict[Any, str] = {}
+    values: list[tuple[str, Action]] = []
     for rule in rules:
         for action in rule.actions:
             if action.kind not in RuleAction.OF_PRODUCTS:  # a newer version's, too
                 continue
+            if action.value is not None and action.kind in RuleAction.OF_VALUES:
+                values.append((rule.name, action))
             for key in action.products:
                 if key in names:
                     continue
@@ -212,6 +236,7 @@ def effect_of(rules: Iterable[Rule]) -> Effect:
         buried=frozenset(others[Kind.BURY]),
         hidden=frozenset(others[Kind.HIDE]),
         rules=names,
+        values=values,
     )
 
 
@@ -262,17 +287,43 @@ def redirect_of(rules: Iterable[Rule]) -> str:
 # Over what was retrieved
 
 
+def sought(
+    lists: HitLists, effect: Effect, *, wanted: int, without: Collection[Any]
+) -> tuple[Found, Effect, int]:
+    """What has to be retrieved for the first ``wanted`` products to be certain, with the effect on it, and how many
+    products were asked for.
+
+    Products that a value moves to the end are not known before they are found: more are asked for until enough others
+    are there.
+    """
+    limit = wanted + effect.reach
+    while True:
+        found = retrieval.products(lists, wanted=limit, without={*without, *effect.hidden})
+        if not effect.values:
+            return found, effect, limit
+        own = effect.over(_values_of(lists.target.index, found))
+        if len(found.keys) < limit or limit >= wanted + own.reach:
+            return found, own, limit
+        limit = max(2 * limit, wanted + own.reach)
+
+
+def _values_of(index: ImageIndex, found: Found) -> dict[Any, dict[str, FilterValue | None]]:
+    keys = dict(zip((hit.id for hit in found.ranked), found.keys, strict=True))
+    shown = retrieval.with_images(index, found.ranked, related=True)
+    return {keys[hit.id]: index.filter_values(image) for hit, image in shown}
+
+
 def applied(
-    lists: HitLists, found: Found, effect: Effect, *, wanted: int, sought: int, without: Collection[Any]
+    lists: HitLists, found: Found, effect: Effect, *, wanted: int, limit: int, without: Collection[Any]
 ) -> Found:
     """What was retrieved, as the rules want it: without what they hide, with what they pin.
 
-    ``sought`` is how many products were asked for. A pinned product is shown if the shop shows it and it passes the
+    ``limit`` is how many products were asked for. A pinned product is shown if the shop shows it and it passes the
     filters; it counts as a match, since staff say so.
     """
     ranked = dict(zip(found.keys, found.ranked, strict=True))
     pinned = pinned_hits(lists, effect, ranked, without)
-    order = apply(ranked, effect, pinned, is_whole=len(ranked) < sought)
+    order = apply(ranked, effect, pinned, is_whole=len(ranked) < limit)
     keys = list(order)[:wanted]
     return replace(
         found,
@@ -413,8 +464,10 @@ def rule_of(row: models.Rule, space: str) -> Rule | None:
     index = find_index(row.index)
     if index is None:
         return None
+    actions = row.actions.all()
     try:
         filters = row.conditions
+        values = [each.condition if each.value else None for each in actions]
     except FilterError:
         return None
     return Rule(
@@ -432,10 +485,11 @@ def rule_of(row: models.Rule, space: str) -> Rule | None:
             Action(
                 kind=each.kind,
                 products=tuple(keys_from(index.product_model, each.keys)),
+                value=value,
                 place=each.place,
                 text=each.text,
                 address=each.address,
             )
-            for each in row.actions.all()
+            for each, value in zip(actions, values, strict=True)
         ),
     )

@@ -38,13 +38,21 @@ def understand(
     synonyms: analyzer.Synonyms | None = None,
     rarity: Callable[[Sequence[str]], float] | None = None,
     operators: bool = False,
+    has_picture: bool = False,
 ) -> UnderstoodText:
     """What is meant by a text in a language that ``analyzer.known_language`` returned.
 
-    ``corrected`` returns a text without its typing errors, or "" where it has none.
+    ``corrected`` returns a text without its typing errors, or "" where it has none. Beside a picture, ``-word`` is the
+    only operator, and may be all of the text: the other words say what should be different from the picture.
     """
     better = corrected(text) if corrected else ""
-    wanted, phrases, excluded = _parted(better or text, language) if operators else (better or text, (), ())
+    wanted = better or text
+    phrases: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    if operators and has_picture:
+        wanted, excluded = _without_minus(wanted)
+    elif operators:
+        wanted, phrases, excluded = _parted(wanted, language)
     return UnderstoodText(
         text=wanted,
         typed=text,
@@ -66,6 +74,11 @@ _WITHOUT = {
     "fr": r"sans|sauf",
 }
 _AFTER = r"\s+(?:any |a |an |the |in |de |el |la |un |una |der |die |das |le |les )?([^\W\d_][\w-]*)"
+
+
+def _without_minus(text: str) -> tuple[str, tuple[str, ...]]:
+    excluded = tuple(_MINUS.findall(text))
+    return (" ".join(_MINUS.sub(" ", text).split()) if excluded else text), excluded
 
 
 def _parted(text: str, language: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
-from shopsearch.backends import get_reranker
+from shopsearch.backends import get_detector, get_reranker
 from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
 from shopsearch.filters import FALSE
@@ -27,6 +27,8 @@ from shopsearch.search.sorting import is_relevance
 from shopsearch.storefront.refinements import Address, Refinements
 from shopsearch.types import Result
 
+MOST_CHIPS = 5
+"""Of reasons, so that they are one line."""
 BOX_SIDES = ("left", "top", "width", "height")
 PART_PARAMETERS = ("box", *(f"box_{side}" for side in BOX_SIDES))
 
@@ -67,6 +69,15 @@ class ShownExample:
         title = self.product.get("title", "")
         sentence = _("Like %(title)s. Remove") if self.is_wanted else _("Unlike %(title)s. Remove")
         return sentence % {"title": title}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonChip:
+    """A link to the search as a reason refines it."""
+
+    label: str
+    url: str
+    swatch: str
 
 
 @dataclass(kw_only=True)
@@ -212,6 +223,11 @@ class PageQuery:
         return str(self._address.having("correct", ["false"]))
 
     @property
+    def objects_url(self) -> str:
+        """Where the script asks for the parts of the picture; "" where nothing proposes any."""
+        return address_of("api-objects") if get_detector() is not None else ""
+
+    @property
     def without_picture_url(self) -> str:
         return str(self._address.without("picture", *PART_PARAMETERS))
 
@@ -302,6 +318,34 @@ class PageQuery:
         if self.rerank.state != Rerank.State.DONE:
             return "waiting"
         return "kept" if self.better_order == self.first_order else "shown"
+
+    @property
+    def caption(self) -> str:
+        """What the model sees in the picture, unless a reason says it; once the better order is known."""
+        if self.rerank is None or any(reason["kind"] == "looks" for reason in self.rerank.reasons):
+            return ""
+        return self.rerank.caption
+
+    @property
+    def reasons(self) -> Sequence[ReasonChip]:
+        """What the first product shares with the search, to keep, drop or change; once the better order is known.
+
+        reorder.js does the same where the order comes later.
+        """
+        found = self.rerank.reasons if self.rerank else ()
+        chips = (self._chip(control) for reason in found for control in reason["controls"])
+        return [chip for chip in chips if chip is not None][:MOST_CHIPS]
+
+    def _chip(self, control: Mapping[str, Any]) -> ReasonChip | None:
+        """None where the search is so already."""
+        removed = set(control["remove"].split())
+        words = [word for word in self.text.split() if word.casefold() not in removed]
+        address = self._address.having("q", [" ".join([*words, *control["add"].split()])])
+        for name, value in control["filters"].items():
+            address = address.having(name, [value])
+        if str(address) == str(self._address.having("q", [" ".join(self.text.split())])):
+            return None
+        return ReasonChip(label=control["label"], url=str(address), swatch=control["swatch"])
 
     def _card(self, result: Result) -> Card:
         key = "" if result.image is None else str(result.image.pk)

@@ -1,6 +1,9 @@
 """The admin of rules of the house: edited with actions and pictures, tried in a preview, or kept as a CSV file."""
 
+import re
+
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
 
@@ -69,11 +72,55 @@ def test_a_rule_is_written_with_its_actions_is_in_force_and_its_history_is_kept(
     assert [str(entry) for entry in LogEntry.objects.all()] == ["Added “rule”."]
 
 
+@pytest.fixture
+def products_in_the_admin(monkeypatch):
+    class ProductAdmin(admin.ModelAdmin):
+        search_fields = ("title",)
+
+        def has_module_permission(self, request):
+            return False  # the addresses of the admin were made without it
+
+    admin.site.register(Product, ProductAdmin)
+    indexes = [index_for(ProductImage)]
+    monkeypatch.setattr("shopsearch.admin.rules.get_indexes", lambda: indexes)
+    yield
+    admin.site.unregister(Product)
+
+
+@pytest.mark.usefixtures("products_in_the_admin")
+def test_products_are_chosen_by_typing_where_the_shops_admin_searches_them(staff, mugs):
+    client = staff(*RIGHTS, "view_product")
+    page = client.get(f"{ADDRESS}add/").content.decode()
+    assert "admin-autocomplete" in page
+    found = client.get(
+        "/admin/autocomplete/",
+        {"app_label": "shopsearch", "model_name": "productimage", "field_name": "product", "term": "blu"},
+    )
+    assert [each["text"] for each in found.json()["results"]] == [str(mugs["blue"])]
+    keys = [str(mugs[name].pk) for name in ("blue", "red")]
+    assert client.post(f"{ADDRESS}add/", form([{"kind": "pin", "products": keys}])).status_code == 302
+    action = RuleAction.objects.get()
+    assert action.keys == keys, "in the order in which they were chosen"
+    page = client.get(f"{ADDRESS}{action.rule_id}/change/").content.decode()
+    chosen = re.findall(r'<option value="(\d+)" selected', page)
+    assert chosen == keys
+    refused = client.post(f"{ADDRESS}add/", form([{"kind": "pin", "products": ["999"]}], name="other"))
+    assert "The shop has no such product: 999." in refused.content.decode()
+
+
+@pytest.mark.usefixtures("products_in_the_admin")
+def test_who_may_not_view_products_writes_their_keys(staff, mugs):
+    assert "admin-autocomplete" not in staff(*RIGHTS).get(f"{ADDRESS}add/").content.decode()
+
+
 @pytest.mark.parametrize(
     ("actions", "fields", "sentence"),
     [
         ([{"kind": "pin", "products": "999"}], {}, "The shop has no such product: 999."),
         ([{"kind": "hide", "products": ""}], {}, "Name at least one product."),
+        ([{"kind": "pin", "value": "category=mugs"}], {}, "Name at least one product."),
+        ([{"kind": "bury", "value": "colour=red"}], {}, "There is no filter"),
+        ([{"kind": "boost", "value": "price"}], {}, "Write each filter as name=value"),
         ([{"kind": "banner", "text": " "}], {}, "Write what the banner says."),
         ([{"kind": "redirect", "address": "https://elsewhere.example/"}], {}, "Use an address of this shop"),
         (
@@ -150,20 +197,20 @@ def test_rules_are_imported_whole_or_not_at_all_and_exported(staff, mugs):
     kept = by_looks(mugs["blue"])
     Rule.objects.filter(pk=kept.pk).update(threshold=0.5, threshold_space="space")
     columns = "name,index,on,priority,valid_from,valid_until,trigger,words,language,filters"
-    head = f"{columns},action,products,place,text,address\r\n"
+    head = f"{columns},action,products,value,place,text,address\r\n"
     red = mugs["red"].pk
     wrong = (
         head
-        + f"Sale,{INDEX},yes,0,,,any,,,,banner,,,20 % off,/sale/\r\nOther,{INDEX},yes,0,,,any,,,,pin,999,,,\r\n"
+        + f"Sale,{INDEX},yes,0,,,any,,,,banner,,,,20 % off,/sale/\r\nOther,{INDEX},yes,0,,,any,,,,pin,999,,,,\r\n"
     )
     page = client.post(f"{ADDRESS}import/", csv(wrong.encode())).content.decode()
     assert "Line 3: The shop has no such product: 999." in page
     assert Rule.objects.count() == 1
-    late = f"{head}Sale,{INDEX},yes,0,,9999-12-31T23:59:59-12:00,any,,,,banner,,,20 % off,/sale/\r\n"
+    late = f"{head}Sale,{INDEX},yes,0,,9999-12-31T23:59:59-12:00,any,,,,banner,,,,20 % off,/sale/\r\n"
     assert "Line 2: " in client.post(f"{ADDRESS}import/", csv(late.encode())).content.decode()
     sale = f'Sale,{INDEX},no,5,2026-11-27 08:00:00+00:00,,contains,"sale, deals",en,category=mugs'
-    reds = f"reds,{INDEX},yes,0,,,looks,,,,hide,{red},,,\r\n"
-    right = f"{head}{sale},banner,,,20 % off,/sale/\r\n{sale},pin,{red},3,,\r\n{reds}"
+    reds = f"reds,{INDEX},yes,0,,,looks,,,,bury,{red},in_stock=no,,,\r\n"
+    right = f"{head}{sale},banner,,,,20 % off,/sale/\r\n{sale},pin,{red},,3,,\r\n{reds}"
     page = client.post(f"{ADDRESS}import/", csv(right.encode()), follow=True).content.decode()
     assert "2 rules were imported." in page
     assert client.get(f"{ADDRESS}export/").content.decode() == right

@@ -39,6 +39,7 @@ def test_an_open_rerank_says_when_to_ask_again(client, address):
         "order": [],
         "caption": "",
         "reason": "",
+        "reasons": [],
         "repairs": {},
     }
 

@@ -132,7 +132,7 @@ def test_a_picture_is_posted_as_a_file(schema):
         "application/json": "SearchObject",
     }
     fields = schema["components"]["schemas"]["SearchForm"]["properties"]
-    assert fields["image"]["format"] == "binary"
+    assert fields["image"]["items"]["format"] == "binary"
     assert set(fields) >= {"q", "image", "limit", "offset", "index", "rerank", "collect", "price__lte"}
     assert not {"image", "image_url"} & set(schema["components"]["schemas"]["SearchObject"]["properties"])
 

@@ -220,7 +220,7 @@ BUSY = """
 import runpy, time
 from shopsearch.exceptions import ImageUnreadable
 from shopsearch.images import decoding, sandbox
-def decode(content, formats):
+def decode(content, formats, share):
     while time.process_time() < 2:
         pass
     raise ImageUnreadable("Nothing ended the decoder.")

@@ -1,5 +1,6 @@
 """The bundled reranker, over the stand-in embedder that truly sees colour."""
 
+import numpy as np
 import pytest
 from django.utils import translation
 from PIL import Image
@@ -63,6 +64,26 @@ def test_the_reason_says_what_the_two_pictures_share_in_the_language_of_the_page
     )
     plain = Query(text="mug", image=Image.new("RGB", (8, 8), (246, 206, 56)))
     assert "both" not in reranker.rerank(plain, candidates).reason, "they share no colour"
+
+
+def test_of_several_colours_of_one_thing_that_of_the_picture_comes_first(reranker, monkeypatch):
+    brown, grey, tan = (120, 75, 40), (150, 150, 150), (110, 65, 35)
+    candidates = [
+        candidate(grey, "Leopard phone case, grey"),
+        candidate(tan, "Savanna leopard phone case, brown"),
+        candidate(brown, "Leopard mug, brown"),
+        candidate(brown, "Leopard phone case, brown"),
+    ]
+    # To the model's eye the grey one is a little nearer; a mug is another thing, whatever its colour.
+    alike = np.array([[1, 0]] + 2 * [[0.9, 0], [0.85, 0], [0.5, 0], [0.8, 0]])
+    monkeypatch.setattr(reranker._embedder, "embed", lambda queries: np.resize(alike, (len(queries), 2)))
+    scores = reranker.rerank(
+        Query(text="phone case", image=Image.new("RGB", (8, 8), brown)), candidates
+    ).scores
+    assert np.argsort(scores)[::-1].tolist() == [1, 3, 0, 2]
+    assert sorted(scores) == [0.5, 0.8, 0.85, 0.9], "the scores are given anew, and no other thing gains"
+    asked = Query(text="phone case in grey", image=Image.new("RGB", (8, 8), brown))
+    assert np.argmax(reranker.rerank(asked, candidates).scores) == 0, "the words name the colour"
 
 
 def test_the_caption_is_what_the_candidates_share_beyond_the_words_asked(reranker):

@@ -8,6 +8,8 @@ import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -294,3 +296,20 @@ def test_the_api_says_what_is_wrong_with_them(client, shop, parameters, sentence
     response = api(client, **parameters)
     assert response.status_code == 400
     assert sentence in response.json()["detail"]
+
+
+@pytest.mark.usefixtures("shop")
+def test_five_examples_are_read_with_as_many_queries_as_one():
+    keys = list(ProductImage.objects.values_list("product_id", "pk"))[:5]
+
+    def queries(examples):
+        with CaptureQueriesContext(connection) as captured:
+            answer(SearchRequest(examples=examples, limit=1))
+        return len(captured)
+
+    queries([Example(product=keys[0][0])])  # rules and synonyms are read once
+    mixed = [
+        Example(product=product, weight=weight) if weight > 0 else Example(image_id=image, weight=weight)
+        for (product, image), weight in zip(keys, (1, -1, 0.5, -0.5, 1), strict=False)
+    ]
+    assert queries(mixed) == queries([Example(product=keys[0][0])])

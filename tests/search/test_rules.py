@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -143,6 +144,19 @@ def test_of_two_rules_that_disagree_the_first_one_counts():
     other = rules.Rule(name="other", actions=(Action(kind="pin", products=("c",), place=1),))
     assert order("xcab", effect_of([pin, other]), pinned="abc") == "abcx"
     assert order("xcab", effect_of([other, pin]), pinned="abc") == "cabx"
+
+
+def test_what_has_a_value_is_moved_and_what_is_said_of_a_single_product_counts_first():
+    does = effect(
+        {"kind": "boost", "value": AnyOf("brand", ("kerb",)), "place": 2},
+        {"kind": "bury", "value": AnyOf("in_stock", (False,))},
+        {"kind": "boost", "products": ("e",), "place": 3},
+    )
+    values = {
+        key: {"brand": "kerb" if key in "cde" else "other", "in_stock": key not in "ae"} for key in "abcdef"
+    }
+    assert order("abcdef", does.over(values)) == "cdebfa"
+    assert order("abcdef", does) == "aebcdf", "their values are not known yet"
 
 
 KEYS = st.lists(st.integers(0, 30), unique=True, max_size=25)
@@ -307,6 +321,23 @@ def test_pages_are_parts_of_one_order_with_rules_on(shop):
         assert sorted(whole) == sorted(shown)
 
     check()
+
+
+@pytest.mark.parametrize("kind", ["boost", "bury"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_pages_are_parts_of_one_order_where_a_rule_moves_all_that_have_a_value(shop, kind, size):
+    Product.objects.filter(title__in=("mug 0", "mug 1", "mug 2", "mug 5")).update(in_stock=False)
+    rule({"kind": kind, "value": "in_stock=no", "place": 4}, on("pin", shop["plate"], place=2))
+    whole = titles(search("red", limit=100))
+    unmoved = ["mug 3", "mug 4", "mug 6", "mug 7"]
+    if kind == "bury":
+        assert whole == ["mug 3", "plate", *unmoved[1:], "mug 0", "mug 1", "mug 2", "mug 5"]
+    else:
+        assert whole == ["mug 0", "plate", "mug 1", "mug 2", "mug 5", *unmoved]
+    seen = [
+        title for offset in range(0, 9, size) for title in titles(search("red", limit=size, offset=offset))
+    ]
+    assert seen == whole
 
 
 def test_a_search_that_no_rule_concerns_answers_bit_by_bit_as_without_rules(shop):
@@ -489,7 +520,8 @@ def test_what_a_rule_has_placed_keeps_its_place_in_the_better_order(shop, settin
     rule(on("pin", shop["plate"], place=1), on("boost", shop["mug 5"], place=2))
     found = search("red", limit=7)
     assert titles(found) == ["plate", "mug 0", "mug 1", "mug 2", "mug 5", "mug 3", "mug 4"]
-    output, better = reranking._judge(reranking._wanted(INDEX, found))
+    judged = reranking._judge(reranking._wanted(INDEX, found))
+    output, better = judged.output, judged.order
     assert [titles(found)[place] for place in better.positions] == [
         "plate",
         "mug 4",
@@ -505,6 +537,24 @@ def test_what_a_rule_has_placed_keeps_its_place_in_the_better_order(shop, settin
 
 
 # State
+
+
+def test_a_rule_that_can_do_nothing_is_not_called_in_force(shop):
+    assert rule(on("pin", shop["secret"])).state == Rule.State.WITHOUT_PRODUCTS
+    gone = rule(on("boost", shop["mug 1"]), on("hide", shop["mug 2"]))
+    assert gone.state == Rule.State.IN_FORCE
+    shop["mug 1"].delete(), shop["mug 2"].delete()
+    assert gone.state == Rule.State.WITHOUT_PRODUCTS
+    assert rule({"kind": "bury", "value": "category=mugs"}).state == Rule.State.IN_FORCE
+    assert rule({"kind": "bury", "value": "colour=red"}).state == Rule.State.UNDECLARED
+    banner = {"kind": "banner", "text": "Sale"}
+    common = rule(banner, trigger="contains", words="the, of a")
+    assert common.state == Rule.State.WITHOUT_WORDS
+    assert rule(banner, trigger="contains", words="the, mug").state == Rule.State.IN_FORCE
+    assert rule(banner, trigger="contains", words="the", language="de").state == Rule.State.IN_FORCE
+    assert rule(banner, trigger="exact", words="the the").state == Rule.State.IN_FORCE
+    with pytest.raises(ValidationError, match="passes over"):
+        common.full_clean()
 
 
 def test_a_rule_says_whether_it_is_in_force_and_if_not_why(shop):

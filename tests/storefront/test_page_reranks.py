@@ -1,11 +1,16 @@
 """The search page and reranks: asked for by the script alone, with the first results, and told by their address."""
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from django.urls import reverse
 
+from shopsearch import FilterField
 from shopsearch.conf import DEFAULTS
-from shopsearch.models import Rerank
+from shopsearch.models import ProductImage, Rerank
+from shopsearch.registry import index_for
 from shopsearch.search import reranking
+from tests.shop.models import Category
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.shop.store import index_everything
 from tests.storefront.test_widget import Elements
@@ -93,3 +98,75 @@ def test_a_shop_without_a_reranker_has_no_line(client, settings, request):
     response = client.get("/search/", {"q": "red"}, headers=FRAGMENT)
     assert len(response.context["search"].cards) == 3
     assert lines(response) == []
+
+
+@pytest.fixture
+def leopards(monkeypatch, settings):
+    """The index declares words, and a filter that has swatches."""
+    index = index_for(ProductImage)
+    swatches = {"red": "#d22", "blue": "#22d"}
+    declared = {
+        "words": ("title",),
+        "language": "en",
+        "filters": {**index.filters, "category": FilterField(str, "category__name", swatches=swatches)},
+    }
+    for name, value in declared.items():
+        monkeypatch.setattr(type(index), name, value)
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None}
+    red, blue = (Category.objects.create(name=name) for name in swatches)
+    for title, colour, category in (
+        ("Leopard case", RED, red),
+        ("Leopard case", BLUE, blue),
+        ("Leopard mug", GREEN, red),
+        ("Leopard mug", GREEN, red),
+        ("Plain case", GREEN, red),
+    ):
+        product(colour, title=title, category=category)
+    index_everything()
+
+
+def chips(response):
+    return {chip.label: parse_qs(urlsplit(chip.url).query) for chip in response.context["search"].reasons}
+
+
+@pytest.mark.usefixtures("leopards")
+def test_what_the_first_product_shares_with_the_search_becomes_links_that_keep_drop_or_change_it(client):
+    def asked(address):
+        return client.post(address, {"image": picture(RED)}, headers=FRAGMENT)
+
+    address = "/search/?q=case&picture=1&category=red&category=blue"
+    assert chips(asked(address)) == {}, "not known yet"
+    assert reranking.answer_next()
+    found = asked(address)
+    assert found.context["search"].cards[0].product["title"] == "Leopard case"
+    kept = {"picture": ["1"], "category": ["red", "blue"]}
+    assert chips(found) == {
+        "with “leopard”": {**kept, "q": ["case leopard"]},
+        "without “leopard”": {**kept, "q": ["case -leopard"]},
+        "red": {"picture": ["1"], "q": ["case"], "category": ["red"]},
+        "blue": {"picture": ["1"], "q": ["case"], "category": ["blue"]},
+        "without “case”": kept,
+    }
+    followed = [asked(chip.url).context["search"] for chip in found.context["search"].reasons]
+    assert all(search.cards for search in followed), "no link leads to nothing"
+    assert "leopard" not in " ".join(card.product["title"] for card in followed[1].cards).lower()
+    api = client.get(found.context["search"].rerank_url).json()["reasons"]
+    assert [(each["kind"], each["value"]) for each in api] == [
+        ("looks", "leopard"),
+        ("colour", "red"),
+        ("filter", "red"),
+        ("words", "case"),
+    ]
+    assert api[0]["controls"][1] | {"label": ""} == {
+        "action": "drop", "label": "", "add": "-leopard", "remove": "", "filters": {}, "swatch": "",
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("leopards")
+def test_words_that_were_typed_can_be_searched_for_word_for_word_and_a_chip_that_changes_nothing_is_left_out(
+    client,
+):
+    client.get("/search/", {"q": "leopard case", "category": "red"}, headers=FRAGMENT)
+    reranking.answer_next()
+    found = client.get("/search/", {"q": "leopard case", "category": "red"}, headers=FRAGMENT)
+    assert chips(found) == {"“leopard case” word for word": {"q": ['"leopard case"'], "category": ["red"]}}

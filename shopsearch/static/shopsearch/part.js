@@ -1,11 +1,12 @@
 /* A part of the shopper's picture: a frame to drag, to size and to move by keys, over the picture in a dialog.
  *
- * The dialog's link has the part in its address, in shares of width and height; results.js follows it as any other.
+ * Where the shop has a detector, the parts in which it sees something are buttons. The dialog's link has the part in its address, in shares of width and height; results.js follows it as any other.
  */
 
 const LEAST = 0.05; // of a side
 const STEP = 0.02;
 const LONGEST_SIDE = 1000; // of the canvas, in pixels
+const THUMBNAIL = 112; // of a proposed part, in pixels
 const PAUSE = 600; // milliseconds without a key before the part is said
 const SIDES = ["left", "top", "width", "height"];
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -15,6 +16,7 @@ let shown = ""; // the part of it
 let part = { left: 0, top: 0, width: 1, height: 1 };
 let drag = null; // {move(dx, dy), x, y}: what the pointer does, from where
 let speech = 0; // timer
+const known = new WeakMap(); // file -> the promise of what is in it
 
 const clamp = (number, least, most) => Math.min(most, Math.max(least, number));
 const dialogOf = (node) => (node instanceof Element ? node.closest("dialog[data-shopsearch-part]") : null);
@@ -39,6 +41,59 @@ function take(dialog, { left, top, width, height }) {
   const url = new URL(link.href);
   url.searchParams.set("box", SIDES.map((side) => written(part[side])).join(","));
   link.href = url.href;
+}
+
+/** What the server sees in a picture; asked for once, as long as the answer is good. */
+function objectsIn(picture, address) {
+  if (!known.has(picture)) {
+    const body = new FormData();
+    body.append("image", picture, picture.name || "picture");
+    known.set(picture, fetch(address, { method: "POST", body }).then((response) => {
+      if (!response.ok) throw new Error(response.statusText);
+      return response.json();
+    }));
+    known.get(picture).catch(() => known.delete(picture));
+  }
+  return known.get(picture);
+}
+
+/** A button for each part in which something is seen; without any, nothing. */
+async function propose(dialog) {
+  const group = dialog.querySelector("[data-shopsearch-objects]");
+  if (!group || group.children.length) return;
+  const { objects } = await objectsIn(file, group.dataset.shopsearchObjects).catch(() => ({ objects: [] }));
+  if (!group.isConnected || group.children.length) return;
+  const picture = dialog.querySelector("canvas");
+  group.append(...objects.map(({ box, label }, place) => {
+    const [left, top, width, height] = box.split(",").map(Number);
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "shopsearch-part__object" });
+    const name = group.dataset.shopsearchObject.replace("{number}", place + 1);
+    button.setAttribute("aria-label", label ? `${name}: ${label}` : name);
+    button.title = label;
+    button.append(thumbnail(picture, { left, top, width, height }));
+    button.addEventListener("click", () => {
+      take(dialog, { left, top, width, height });
+      tell(dialog);
+    });
+    return button;
+  }));
+  group.removeAttribute("aria-busy");
+}
+
+function thumbnail(picture, { left, top, width, height }) {
+  const [w, h] = [width * picture.width, height * picture.height];
+  const scale = THUMBNAIL / Math.max(w, h);
+  const canvas = Object.assign(document.createElement("canvas"), { width: Math.max(1, w * scale), height: Math.max(1, h * scale) });
+  canvas.getContext("2d").drawImage(picture, left * picture.width, top * picture.height, w, h, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+/** Say the part to a screen reader. */
+function tell(dialog) {
+  const status = dialog.querySelector("[role=status]");
+  status.textContent = SIDES.reduce(
+    (sentence, side) => sentence.replace(`{${side}}`, Math.round(part[side] * 100)), status.dataset.shopsearchSentence,
+  );
 }
 
 /** The frame keeps its size at the edges. */
@@ -68,6 +123,7 @@ async function open(dialog) {
   const [left, top, width, height] = shown ? shown.split(",").map(Number) : [0.15, 0.15, 0.7, 0.7];
   take(dialog, { left, top, width, height });
   dialog.showModal();
+  propose(dialog);
   dialog.querySelector("[data-shopsearch-frame]").focus();
 }
 
@@ -122,12 +178,7 @@ document.addEventListener("keydown", (event) => {
   if (event.shiftKey) take(dialog, { ...part, width: part.width + dx, height: part.height + dy });
   else take(dialog, moved(part, dx, dy));
   clearTimeout(speech);
-  const status = dialog.querySelector("[role=status]");
-  speech = setTimeout(() => {
-    status.textContent = SIDES.reduce(
-      (sentence, side) => sentence.replace(`{${side}}`, Math.round(part[side] * 100)), status.dataset.shopsearchSentence,
-    );
-  }, PAUSE);
+  speech = setTimeout(tell, PAUSE, dialog);
 });
 
 document.addEventListener("change", (event) => {

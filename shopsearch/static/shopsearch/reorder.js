@@ -2,15 +2,18 @@
  *
  * The line above the results ([data-shopsearch-order]) says how far it is: "waiting", "offered", "shown", or "kept" where
  * nothing came of it. It carries both orders, as ids of products. An order that comes before the results are shown is
- * theirs from the start. Tells the boxes by "shopsearch:reordered" {announcement}. Never moves what the shopper points at.
+ * theirs from the start. With the order come the reasons: links that keep, drop or change what the first product shares
+ * with the search. Tells the boxes by "shopsearch:reordered" {announcement}. Never moves what the shopper points at.
  */
 
 const FIRST_WAIT = 80; // milliseconds
 const LONGEST_WAIT = 1000;
 const GLIDE = { duration: 450, easing: "cubic-bezier(.3, 0, .1, 1)" };
 const FINAL = ["done", "failed", "expired"];
+const MOST_CHIPS = 5; // so that they are one line
 
 const followed = new WeakSet(); // lines whose rerank is being asked for
+const reasonsOf = new WeakMap(); // line -> what came with its better order
 
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const foundOf = (line) => line.closest("[data-shopsearch-found]");
@@ -66,17 +69,18 @@ async function follow(line) {
 
 // ---- moving ------------------------------------------------------------------------------------------------------
 
-function take({ order, caption, reason }, line) {
+function take({ order, caption, reason, reasons = [] }, line) {
+  reasonsOf.set(line, reasons);
   const cells = [...listOf(line).children];
   const better = order.map(String);
   if (arranged(cells, better).every((cell, place) => cell === cells[place])) {
-    glide(line, () => { line.dataset.shopsearchOrder = "kept"; });
+    glide(line, () => { line.dataset.shopsearchOrder = "kept"; explain(line); });
     return;
   }
   line.dataset.shopsearchBetter = better.join(" ");
   line.dataset.shopsearchFirst = cells.map(idOf).join(" ");
   line.querySelector("[data-shopsearch-reason]").textContent = reason;
-  line.querySelector("[data-shopsearch-caption]").textContent = caption;
+  line.querySelector("[data-shopsearch-caption]").textContent = reasons.some(({ kind }) => kind === "looks") ? "" : caption;
   if (!line.isConnected) {
     arrange(line, "better");
   } else if (isInUse(listOf(line))) {
@@ -104,6 +108,7 @@ function arrange(line, which) {
   const list = listOf(line);
   const ids = (which === "better" ? line.dataset.shopsearchBetter : line.dataset.shopsearchFirst).split(" ");
   line.dataset.shopsearchOrder = which === "better" ? "shown" : "offered";
+  explain(line, which === "first");
   for (const cell of arranged([...list.children], ids)) list.moveBefore && list.isConnected ? list.moveBefore(cell, null) : list.append(cell);
 }
 
@@ -143,6 +148,40 @@ function placeOf(node, list) {
 
 function tell(announcement) {
   document.dispatchEvent(new CustomEvent("shopsearch:reordered", { detail: { announcement } }));
+}
+
+// ---- reasons -----------------------------------------------------------------------------------------------------
+
+/** Show what the first product shares with the search, as storefront/page_query.py does; or hide it. */
+function explain(line, isHidden = false) {
+  const list = foundOf(line).querySelector("[data-shopsearch-reasons]");
+  list.hidden = isHidden;
+  if (list.children.length || !reasonsOf.has(line)) return;
+  const template = foundOf(line).querySelector("template[data-shopsearch-reason-chip]").content.firstElementChild;
+  const address = new URL(list.dataset.shopsearchReasons, document.baseURI);
+  const controls = reasonsOf.get(line).flatMap((reason) => reason.controls);
+  const chips = controls.map((control) => [control, refined(address, control)]).filter(([, url]) => url);
+  for (const [{ label, swatch }, url] of chips.slice(0, MOST_CHIPS)) {
+    const chip = template.cloneNode(true);
+    const link = chip.querySelector("a");
+    link.href = url;
+    if (swatch) link.querySelector("circle").setAttribute("fill", swatch);
+    else link.querySelector("svg").remove();
+    link.append(label);
+    list.append(chip);
+  }
+}
+
+/** The address of the search with this change; "" where the search is so already. */
+function refined(address, { add, remove, filters }) {
+  const url = new URL(address);
+  const removed = new Set(remove.split(" "));
+  const words = (url.searchParams.get("q") ?? "").split(/\s+/).filter((word) => word && !removed.has(word.toLowerCase()));
+  url.searchParams.set("q", [...words, ...add.split(" ").filter(Boolean)].join(" "));
+  for (const [name, value] of Object.entries(filters)) url.searchParams.set(name, value);
+  const before = new URL(address);
+  before.searchParams.set("q", (before.searchParams.get("q") ?? "").trim());
+  return url.href === before.href ? "" : url.href;
 }
 
 // ---- when --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Synonyms that staff edit, and operators that shoppers type."""
 
 import pytest
+from PIL import Image
 
 from shopsearch.models import Synonym
 from shopsearch.search import synonyms
@@ -140,6 +141,31 @@ def test_what_is_excluded_is_not_found_and_a_name_still_is(declare):
         assert "Red mug" not in found
     assert titles("life without red")[0] == "Life without red"
     assert titles('"green mug"')[0] == "Green mug"
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted", "excluded"),
+    [
+        ("a mug with this -red", "a mug with this", ("red",)),
+        ("-red", "", ("red",)),
+        ("the same without stripes", "the same without stripes", ()),
+    ],
+)
+def test_beside_a_picture_a_minus_is_the_only_operator_and_may_be_all_of_the_text(typed, wanted, excluded):
+    found = understand(typed, language="en", operators=True, has_picture=True)
+    assert (found.text, found.phrases, found.excluded) == (wanted, (), excluded)
+
+
+def test_a_picture_finds_nothing_that_says_the_excluded_word(declare):
+    declare()
+    for title in ("Red mug", "Tall mug", "Red cup"):
+        product(RED, title=title)
+    index_everything()
+    picture = Image.new("RGB", (8, 8), RED)
+    for query in ("-red", "mug -red"):
+        found = search(query, picture)
+        assert [each.product.title for each in found.results] == ["Tall mug"], query
+        assert found.query.text == query.removesuffix("-red").strip()
 
 
 def test_operators_are_words_where_the_shop_says_so(declare, settings):

@@ -1,0 +1,16 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('shopsearch', '0015_rules'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='rerank',
+            name='reasons',
+            field=models.JSONField(default=list, verbose_name='reasons'),
+        ),
+    ]

@@ -1,0 +1,99 @@
+"""The parts of a picture over HTTP, and on the search page."""
+
+import pytest
+from django.core.cache import cache
+from django.core.checks import run_checks
+from django.urls import reverse
+
+from shopsearch.detectors.base import Detector, distinct
+from shopsearch.exceptions import DetectorError
+from shopsearch.types import Proposal
+from tests.shop.pictures import RED, picture, product
+from tests.shop.store import index_everything
+
+pytestmark = pytest.mark.django_db
+ADDRESS = "/api/objects/"
+
+
+class Fixed(Detector):
+    """Sees a mug and a lamp in everything, or is away."""
+
+    seen = ()
+    is_away = False
+
+    def detect(self, picture):
+        type(self).seen = picture.size
+        if self.is_away:
+            raise DetectorError("out of memory on gpu-7")
+        boxes = (("lamp", 0.55, 0.5, 0.6), ("mug", 0.1, 0.2, 0.9))
+        return distinct(
+            (
+                Proposal(x=x, y=0.25, width=width, height=0.5, score=score, label=label)
+                for label, x, width, score in boxes
+            ),
+            most=6,
+        )
+
+
+@pytest.fixture(autouse=True)
+def shop(settings, monkeypatch):
+    cache.clear()
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "DETECTOR": {"BACKEND": f"{__name__}.Fixed"}}
+    monkeypatch.setattr(Fixed, "is_away", False)
+
+
+def asked(client, **fields):
+    return client.post(ADDRESS, {"image": picture(RED, size=(900, 600)), **fields})
+
+
+def test_a_pictures_objects_are_boxes_that_a_search_takes(client):
+    response = asked(client)
+    assert response.status_code == 200
+    assert response.json() == {
+        "objects": [
+            {"box": "0.1,0.25,0.2,0.5", "score": 0.9, "label": "mug"},
+            {"box": "0.55,0.25,0.45,0.5", "score": 0.6, "label": "lamp"},
+        ]
+    }
+    assert response["Cache-Control"] == "no-store"
+    assert max(Fixed.seen) <= 448, "only a small copy is looked at"
+    product(RED)
+    index_everything()
+    box = response.json()["objects"][0]["box"]
+    assert client.post("/api/search/", {"image": picture(RED, size=(64, 64)), "box": box}).status_code == 200
+
+
+def test_it_is_guarded_as_a_search_by_picture_is(client, settings):
+    assert (
+        client.post(ADDRESS, {}).json()["detail"] == "Send the picture as the file image of a multipart form."
+    )
+    assert client.post(ADDRESS, {"image": "words"}).status_code == 400
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": {"search": "100/min", "image": "1/min"}}
+    assert [asked(client).status_code for _again in range(2)] == [200, 429]
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_IMAGE_BYTES": 10, "THROTTLE_RATE": None}
+    assert asked(client).status_code == 400
+
+
+def test_a_detector_that_is_away_says_so_without_its_own_words(client, monkeypatch):
+    monkeypatch.setattr(Fixed, "is_away", True)
+    response = asked(client)
+    assert (response.status_code, response.json()["code"]) == (503, "detector_unavailable")
+    assert "gpu-7" not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"DETECTOR": None}, {"QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"}}],
+    ids=["no detector", "a process without models"],
+)
+def test_without_a_detector_there_is_none_and_the_page_does_not_offer_it(client, settings, changed, request):
+    product(RED)
+    index_everything()
+    page = client.post(
+        "/search/?picture=1", {"image": picture(RED)}, headers={"X-Shopsearch-Fragment": "results"}
+    )
+    assert f'data-shopsearch-objects="{reverse("shopsearch:api-objects")}"' in page.content.decode()
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, **changed}
+    assert asked(client).status_code == 404
+    idle = [each for each in run_checks() if each.id == "shopsearch.W017"]
+    assert bool(idle) == ("QUERY_EMBEDDER" in changed)
