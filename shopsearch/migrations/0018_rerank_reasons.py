@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shopsearch', '0015_rules'),
+        ('shopsearch', '0017_pictureless_products'),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shopsearch', '0015_rules'),
+        ('shopsearch', '0016_fits'),
     ]
 
     operations = [

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shopsearch', '0016_rerank_reasons'),
+        ('shopsearch', '0018_rerank_reasons'),
     ]
 
     operations = [
