@@ -88,7 +88,7 @@ def titles(shop: Shop) -> Iterator[str]:
     """Title -> product on products kept aside."""
     from shopsearch.evaluation.fitting import prove
 
-    yield "| title -> product, kept aside | R@1 | R@10 | MRR |"
+    yield "| title -> product, held out | R@1 | R@10 | MRR |"
     yield "|---|---|---|---|"
     for seed in SEEDS:
         proof = prove(shop.titled, shop.embedder, seed=seed)

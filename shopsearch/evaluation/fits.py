@@ -67,8 +67,8 @@ def run(index: ImageIndex) -> None:
 
 def record(index: ImageIndex, proof: Proof) -> None:
     """Keep what a fit gained, for the admin."""
-    state = Fit.State.BETTER if proof.is_better else Fit.State.DECLINED
-    Fit.objects.end(index, state, products=proof.products, figures=proof.figures)
+    state, message = (Fit.State.BETTER, "") if proof.is_better else (Fit.State.DECLINED, proof.sentence)
+    Fit.objects.end(index, state, message=message, products=proof.products, figures=proof.figures)
 
 
 def _fitted(index: ImageIndex) -> Proof:

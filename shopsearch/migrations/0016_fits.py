@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('total', models.PositiveIntegerField(default=0, verbose_name='steps')),
                 ('products', models.PositiveIntegerField(default=0, verbose_name='products')),
                 ('figures', models.JSONField(default=dict, verbose_name='figures')),
-                ('message', models.TextField(blank=True, default='', verbose_name='error')),
+                ('message', models.TextField(blank=True, default='', verbose_name='reason')),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='changed at')),
             ],
             options={

@@ -126,7 +126,8 @@ class Fit(models.Model):
     products = models.PositiveIntegerField(_("products"), default=0)
     figures = models.JSONField(_("figures"), default=dict)
     """As those of an Adapter; empty until the fit is done."""
-    message = models.TextField(_("error"), default="", blank=True)
+    message = models.TextField(_("reason"), default="", blank=True)
+    """Why no adapter was made."""
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
 
     objects = FitQuerySet.as_manager()

@@ -209,6 +209,7 @@ def test_a_fit_that_was_asked_for_is_carried_out_once_and_tells_how_far_it_is(pr
     assert not fits.has_asked()
     fit = Fit.objects.get()
     assert (fit.state, set(fit.figures)) == (Fit.State.DECLINED, set(fitting.PROOF_MEASURES))
+    assert fit.message.startswith("No adapter is made")
     assert not Adapter.objects.exists()
     assert not Collection.objects.of(IMAGES).unfinished().exists()
 
