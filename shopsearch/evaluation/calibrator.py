@@ -137,8 +137,8 @@ def measure(
     """One calibration for each kind of query; the same for the same samples. ``typical`` is the images' mean vector.
 
     Where the index finds by words, a product that has a query's words is never a weak match, whatever its score: see
-    ``QueryTerms.mostly_in``. The threshold then only matters for the other queries. Most of these ask for things that are not sold, so the
-    threshold may be as high as the median score of what is sold.
+    ``QueryTerms.mostly_in``. The threshold then only matters for the other queries. Most of these ask for things that
+    are not sold, so the threshold may be as high as the median score of what is sold.
 
     For queries by picture alone, a query that the shop cannot answer is a sample's own picture, with its product left
     out. Raises whatever the embedder and the vector store raise.
