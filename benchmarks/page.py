@@ -147,7 +147,7 @@ class Walk:
         )
 
     def search(self, words: str) -> None:
-        box = self.page.get_by_role("searchbox").first
+        box = self.page.get_by_role("combobox", name="Search by words").first
         box.fill(words)
         box.press("Enter")
 
@@ -198,7 +198,9 @@ class Walk:
         self.page.goto(self.address)
         settled(self.page)
         with self.step("home, picture and words") as page:
-            page.get_by_role("searchbox").first.fill("phone case with this image theme")
+            page.get_by_role("combobox", name="Search by words").first.fill(
+                "phone case with this image theme"
+            )
             page.locator("input[type=file]:not([capture])").first.set_input_files(LEOPARD)
             page.wait_for_url("**/search/**")
         with self.step("picture, reload") as page:
