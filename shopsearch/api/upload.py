@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from io import BytesIO
+from typing import Any, cast
 
 from django.core.files.uploadhandler import MemoryFileUploadHandler, TemporaryFileUploadHandler
 from django.http import HttpRequest
@@ -33,7 +34,7 @@ class PictureUploadHandler(MemoryFileUploadHandler):
         passed_on = super().receive_data_chunk(raw_data, start)
         if start + len(raw_data) >= self._look_at:
             self._look_at *= LOOKS_FACTOR
-            headers.check_beginning(self.file.getvalue())
+            headers.check_beginning(cast("BytesIO", self.file).getvalue())
         return passed_on
 
 

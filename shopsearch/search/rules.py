@@ -395,7 +395,7 @@ def _scores(lists: HitLists, ids: Sequence[str]) -> dict[str, float]:
 class _Rows:
     """The rules that were read, and what was made of them."""
 
-    state: Mapping[object, Sequence[object]]
+    state: Mapping[Any, Sequence[object]]
     """By key what each was read of: as long as that stays, it is not read anew."""
     rows: Sequence[models.Rule]
     made: dict[tuple[object, str], Rule | None] = field(default_factory=dict)
@@ -411,7 +411,7 @@ def _columns(model: type[Model]) -> list[str]:
 def _read(_key: None, before: _Rows | None) -> _Rows:
     before = before or _Rows(state={}, rows=())
     rules = models.Rule.objects.filter(is_on=True)
-    state: dict[object, list[object]] = {
+    state: dict[Any, list[object]] = {
         row[0]: [row] for row in rules.values_list("pk", *_columns(models.Rule))
     }
     if not state:

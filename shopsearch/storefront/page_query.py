@@ -42,11 +42,23 @@ class Card:
     """What the index's ``describe`` says of it."""
     similar_url: str
     """The same search, for more like this; "" where it has as many examples as it may have."""
+    similar_title: str
+    """What the link shows when pointed at."""
     similar_label: str
-    """What a screen reader says of that link."""
+    """What a screen reader says of the link."""
     dissimilar_url: str
     """The same search, for less like this; "" where it can have no such example."""
+    dissimilar_title: str
     dissimilar_label: str
+
+    @property
+    def product_key(self) -> str:
+        return str(self.result.product.pk)
+
+    @property
+    def image_key(self) -> str:
+        """"" for a product without a picture."""
+        return "" if self.result.image is None else str(self.result.image.pk)
 
     @property
     def alternative_text(self) -> str:
@@ -360,21 +372,28 @@ class PageQuery:
             if not self.is_empty:
                 dissimilar = str(self._address.having("dissimilar", [*self.dissimilar_ids, key]))
         product = self.index.described(result.product, result.image, self.shopper)
-        more, less = self._labels
+        more, more_like, less, less_like = self._labels
         title = {"title": product.get("title", "")}
         return Card(
             result=result,
             product=product,
             similar_url=similar,
-            similar_label=more % title,
+            similar_title=more,
+            similar_label=more_like % title,
             dissimilar_url=dissimilar,
-            dissimilar_label=less % title,
+            dissimilar_title=less,
+            dissimilar_label=less_like % title,
         )
 
     @cached_property
-    def _labels(self) -> tuple[str, str]:
+    def _labels(self) -> tuple[str, str, str, str]:
         """Translated once for all cards."""
-        return _("More like %(title)s"), _("Less like %(title)s")
+        return (
+            _("More like this"),
+            _("More like %(title)s"),
+            _("Less like this"),
+            _("Less like %(title)s"),
+        )
 
     @property
     def number_of_examples(self) -> int:

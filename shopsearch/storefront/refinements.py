@@ -73,6 +73,8 @@ class Choice:
     """The same in every answer: the script finds the link by it that had the focus."""
     label: str
     count: int
+    written: str
+    """The count, as the page's language writes it."""
     url: str
     is_chosen: bool
     swatch: str = ""
@@ -82,7 +84,7 @@ class Choice:
     def spoken(self) -> str:
         """What a screen reader says of it."""
         sentence = ngettext("%(label)s, %(count)s product", "%(label)s, %(count)s products", self.count)
-        return sentence % {"label": self.label, "count": number_format(self.count)}
+        return sentence % {"label": self.label, "count": self.written}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +234,7 @@ class Refinements:
             key=f"{name}={value.value}",
             label=value.label,
             count=value.count,
+            written=number_format(value.count),
             url=str(self.address.toggled(name, str(value.value))),
             is_chosen=value.is_chosen,
             swatch=(self.index.filter_fields[name].swatches or {}).get(str(value.value), ""),
@@ -248,6 +251,7 @@ class Refinements:
             key=f"{name}={written['gte']}-{written['lte']}",
             label=self._between(name, _readable(each.minimum), _readable(each.maximum)),
             count=each.count,
+            written=number_format(each.count),
             url=str(address),
             is_chosen=each.is_chosen,
         )
