@@ -431,7 +431,8 @@ class ImageIndex:
 
     def words_of(self, product: Any) -> tuple[list[str], list[str]]:
         """The texts and the names that the product is found by; none if reading them raises, which is logged."""
-        return self._or_else(([], []), self._texts_and_names, product)
+        nothing: tuple[list[str], list[str]] = ([], [])
+        return self._or_else(nothing, self._texts_and_names, product)
 
     def names_of(self, product: Any) -> list[str]:
         """Its title and names, by which it is suggested while typing; none if reading them raises, which is logged."""
