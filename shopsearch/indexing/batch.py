@@ -247,15 +247,19 @@ def shown_images(index: ImageIndex, image_ids: Iterable[str], *, using: str) -> 
         return {
             str(image.pk): image
             for image in found
-            if getattr(image, index.image_field) and _product_of(index, image) is not None
+            if getattr(image, index.image_field) and _has_product(index, image)
         }
 
 
-def _product_of(index: ImageIndex, image: Any) -> Any:
+def _has_product(index: ImageIndex, image: Any) -> bool:
     try:
-        return index.get_product(image)
+        return index.get_product(image) is not None
     except ObjectDoesNotExist:
-        return None
+        return False
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # the shop's own code; ``take_snapshot`` says of this image alone what is wrong
+        return True
 
 
 def take_snapshot(index: ImageIndex, image: Any) -> Snapshot:

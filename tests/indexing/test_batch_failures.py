@@ -87,6 +87,26 @@ def test_filter_values_that_the_shops_code_cannot_give_fail_that_image_alone():
     assert len(entities()) == 1
 
 
+def test_a_product_that_the_shops_code_cannot_give_fails_that_image_alone_and_keeps_it_in_the_store(
+    monkeypatch,
+):
+    odd = product(GREEN).images.get()
+    index_everything()
+    get_product = type(IMAGES).get_product
+
+    def stumble(index, image):
+        if image.pk == odd.pk:
+            raise KeyError("supplier")
+        return get_product(index, image)
+
+    monkeypatch.setattr(type(IMAGES), "get_product", stumble)
+    product(RED)
+    odd.save()
+    index_everything()
+    assert entry(odd).error == "Its filter values cannot be read: KeyError: 'supplier'"
+    assert len(entities()) == 2
+
+
 def test_a_picture_that_the_embedder_stumbles_over_is_tried_again_and_then_failed(monkeypatch):
     good, bad = product(RED, GREEN).images.all()
     embed = get_embedder().embed
