@@ -42,7 +42,8 @@ class OrderedSelect(AutocompleteSelectMultiple):
 
     @property
     def media(self) -> forms.Media:
-        return super().media + forms.Media(js=("shopsearch/picker.js",))
+        after = ("admin/js/jquery.init.js", "admin/js/autocomplete.js")
+        return super().media + forms.Media(js=(*after, "shopsearch/picker.js"))
 
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
         places = {key: place for place, key in enumerate(value)}
