@@ -116,7 +116,7 @@ class ActionInline(ActionsInline):
     extra = 1
     readonly_fields = ("titles",)
 
-    def get_fields(self, request: HttpRequest, obj: Rule | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Rule | None = None) -> Any:
         """A picker says what products are called by itself."""
         is_picked = isinstance(self.formfield_for_dbfield(PRODUCTS, request), KeysField)
         titles = [] if is_picked and self.has_change_permission(request, obj) else ["titles"]
