@@ -40,6 +40,11 @@ def picker(field: Any, index: ImageIndex, site: AdminSite, request: HttpRequest)
 class OrderedSelect(AutocompleteSelectMultiple):
     """Shows what is chosen in the order in which it was chosen: the first one has the place of a pin."""
 
+    @property
+    def media(self) -> forms.Media:
+        after = ("admin/js/jquery.init.js", "admin/js/autocomplete.js")
+        return super().media + forms.Media(js=(*after, "shopsearch/picker.js"))
+
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
         places = {key: place for place, key in enumerate(value)}
         groups = super().optgroups(name, value, attr)

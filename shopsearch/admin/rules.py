@@ -23,7 +23,7 @@ from shopsearch import broker
 from shopsearch.admin.columns import STYLE
 from shopsearch.admin.csv_exchange import CSVAdmin
 from shopsearch.admin.languages import language_field
-from shopsearch.admin.product_picker import picker
+from shopsearch.admin.product_picker import KeysField, picker
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageError, QueryError
 from shopsearch.images import decode, jpeg
@@ -51,6 +51,7 @@ SHOWN = 12
 ABOVE, BELOW = 24, 24
 """How many pictures the preview shows on either side of the line."""
 PICTURE_SIDE = 768
+PRODUCTS = RuleAction._meta.get_field("products")
 
 
 class RuleForm(RuleModelForm):
@@ -113,8 +114,13 @@ class ActionInline(ActionsInline):
     model = RuleAction
     formset = LabelledFormSet
     extra = 1
-    fields = ("kind", "products", "titles", "value", "place", "text", "address")
     readonly_fields = ("titles",)
+
+    def get_fields(self, request: HttpRequest, obj: Rule | None = None) -> Any:
+        """A picker says what products are called by itself."""
+        is_picked = isinstance(self.formfield_for_dbfield(PRODUCTS, request), KeysField)
+        titles = [] if is_picked and self.has_change_permission(request, obj) else ["titles"]
+        return ["kind", "products", *titles, "value", "place", "text", "address"]
 
     @admin.display(description=_("titles"))
     def titles(self, action: RuleAction) -> str:

@@ -9,6 +9,7 @@ from django.core.checks import Tags, register
 from shopsearch.checks.database import check_milvus_lite
 from shopsearch.checks.deployment import (
     check_cache,
+    check_detector,
     check_embedder,
     check_extras,
     check_proxies,
@@ -33,6 +34,7 @@ for _check in (
     check_saves,
     check_uploads,
     check_extras,
+    check_detector,
 ):
     register(_check, TAG)
 for _check in (check_cache, check_proxies, check_embedder, check_workers):

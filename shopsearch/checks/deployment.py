@@ -109,12 +109,6 @@ def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     ]
 
 
-_IDLE_DETECTOR = (
-    "DETECTOR proposes nothing: it runs in the process that answers, and with QUERY_EMBEDDER that one holds no model.",
-    "Remove DETECTOR, or have the web process embed queries by itself: without QUERY_EMBEDDER.",
-)
-
-
 def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Which packages this process needs and lacks. With QUERY_EMBEDDER set, only the workers run models."""
     if not is_readable():
@@ -136,19 +130,32 @@ def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         )  # reversed, so that the first package of an extra is named
         if (sentence := conf.missing_packages(package))
     }
-    is_idle = settings.DETECTOR is not None and backends.has_remote_models()
     return [
-        *([CheckWarning(*_IDLE_DETECTOR, id="shopsearch.W017")] if is_idle else []),
-        *(
-            CheckWarning(
-                sentence,
-                hint="A web process does not need the models if a query worker has them: docs/how-to-query-worker.md."
-                if extra == "models"
-                else "Or leave METRICS_TOKEN and METRICS_PORT unset.",
-                id="shopsearch.W008",
-            )
-            for extra, sentence in sentences.items()
-        ),
+        CheckWarning(
+            sentence,
+            hint="A web process does not need the models if a query worker has them: docs/how-to-query-worker.md."
+            if extra == "models"
+            else "Or leave METRICS_TOKEN and METRICS_PORT unset.",
+            id="shopsearch.W008",
+        )
+        for extra, sentence in sentences.items()
+    ]
+
+
+def check_detector(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if not is_readable() or settings.DETECTOR is None:
+        return []
+    try:
+        if not backends.has_remote_models():
+            return []
+    except (ImproperlyConfigured, ValueError):
+        return []  # E003 says so
+    return [
+        CheckWarning(
+            "DETECTOR proposes nothing: it runs in the process that answers, which holds no model with QUERY_EMBEDDER.",
+            hint="Remove DETECTOR, or have the web process embed queries by itself: without QUERY_EMBEDDER.",
+            id="shopsearch.W017",
+        )
     ]
 
 

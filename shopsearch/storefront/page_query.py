@@ -57,7 +57,7 @@ class Card:
 
     @property
     def image_key(self) -> str:
-        """"" for a product without a picture."""
+        """Empty for a product without a picture."""
         return "" if self.result.image is None else str(self.result.image.pk)
 
     @property

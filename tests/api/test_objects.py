@@ -5,9 +5,7 @@ from django.core.cache import cache
 from django.core.checks import run_checks
 from django.urls import reverse
 
-from shopsearch.detectors.base import Detector, distinct
-from shopsearch.exceptions import DetectorError
-from shopsearch.types import Proposal
+from tests.shop.detectors import MugAndLamp
 from tests.shop.pictures import RED, picture, product
 from tests.shop.store import index_everything
 
@@ -15,31 +13,11 @@ pytestmark = pytest.mark.django_db
 ADDRESS = "/api/objects/"
 
 
-class Fixed(Detector):
-    """Sees a mug and a lamp in everything, or is away."""
-
-    seen = ()
-    is_away = False
-
-    def detect(self, picture):
-        type(self).seen = picture.size
-        if self.is_away:
-            raise DetectorError("out of memory on gpu-7")
-        boxes = (("lamp", 0.55, 0.5, 0.6), ("mug", 0.1, 0.2, 0.9))
-        return distinct(
-            (
-                Proposal(x=x, y=0.25, width=width, height=0.5, score=score, label=label)
-                for label, x, width, score in boxes
-            ),
-            most=6,
-        )
-
-
 @pytest.fixture(autouse=True)
 def shop(settings, monkeypatch):
     cache.clear()
-    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "DETECTOR": {"BACKEND": f"{__name__}.Fixed"}}
-    monkeypatch.setattr(Fixed, "is_away", False)
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "DETECTOR": {"BACKEND": "tests.shop.detectors.MugAndLamp"}}
+    monkeypatch.setattr(MugAndLamp, "is_away", False)
 
 
 def asked(client, **fields):
@@ -56,7 +34,7 @@ def test_a_pictures_objects_are_boxes_that_a_search_takes(client):
         ]
     }
     assert response["Cache-Control"] == "no-store"
-    assert max(Fixed.seen) <= 448, "only a small copy is looked at"
+    assert max(MugAndLamp.seen) <= 448, "only a small copy is looked at"
     product(RED)
     index_everything()
     box = response.json()["objects"][0]["box"]
@@ -75,7 +53,7 @@ def test_it_is_guarded_as_a_search_by_picture_is(client, settings):
 
 
 def test_a_detector_that_is_away_says_so_without_its_own_words(client, monkeypatch):
-    monkeypatch.setattr(Fixed, "is_away", True)
+    monkeypatch.setattr(MugAndLamp, "is_away", True)
     response = asked(client)
     assert (response.status_code, response.json()["code"]) == (503, "detector_unavailable")
     assert "gpu-7" not in response.content.decode()

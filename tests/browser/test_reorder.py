@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from django.db.models.functions import Now
@@ -9,6 +10,7 @@ from playwright.sync_api import expect
 
 from shopsearch.models import Rerank
 from shopsearch.search import reranking
+from shopsearch.search.reasons import Control, Reason
 from tests.shop.rerankers import LastFirst
 
 RERANKS = re.compile("/api/reranks/")
@@ -109,6 +111,34 @@ def test_on_a_phone_a_long_reason_leaves_the_cards_where_they_are_until_it_is_re
     expect(shopper.get_by_role("button", name="Undo")).to_be_focused()
     text = shopper.locator(".shopsearch-order__text")
     assert text.evaluate("text => text.scrollHeight <= text.clientHeight + 1")
+
+
+def test_with_the_order_come_links_that_keep_drop_or_change_what_the_first_one_shares(
+    shopper, first, monkeypatch
+):
+    controls = [
+        Control(action="keep", label="with “mug”", add="mug"),
+        Control(action="drop", label="without “teal”", remove="teal"),  # which was not asked for
+        Control(action="change", label="blue", filters={"category": "blue"}, swatch="#2222dd"),
+    ]
+    reason = Reason(kind="words", value="red", label="red", controls=controls)
+    monkeypatch.setattr(reranking, "reasons_of", lambda *args: [reason])
+    assert reranking.answer_next()
+    wait_for(shopper, "shown")
+    chips = shopper.locator(".shopsearch-reason")
+    assert [urlsplit(each.get_attribute("href")).query for each in chips.all()] == [
+        "q=red+mug",
+        "q=red&category=blue",
+    ]
+    assert chips.all_inner_texts() == ["with “mug”", "blue"]
+    expect(chips.nth(1).locator("circle")).to_have_attribute("fill", "#2222dd")
+    assert shopper.evaluate(SHIFTS) < 0.02
+    shopper.get_by_role("button", name="Undo").click()
+    expect(chips.first).to_be_hidden()
+    shopper.get_by_role("button", name="Show the better order").click()
+    chips.first.focus()
+    shopper.keyboard.press("Enter")
+    expect(shopper).to_have_url(re.compile(r"q=red\+mug$"))
 
 
 def test_undo_restores_the_first_order_and_the_better_one_can_be_had_again(shopper, first):
