@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiRequest, OpenApiResponse, extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
 from rest_framework.decorators import schema
@@ -90,10 +91,10 @@ class ObjectsView(GuardedView):
             return Response(_OFF, status=status.HTTP_404_NOT_FOUND)
         refuse_if_full(has_picture=True)
         refuse_large_body(request)
-        with reading_body():
+        with reading_body(request):
             file = request.FILES.get("image")
         if file is None:
-            raise QueryError("Send the picture as the file image of a multipart form.")
+            raise QueryError(_("Send the picture as the file image of a multipart form."))
         throttle(request, "image")
         with admitted("decoding"):
             picture = normalised(decode(file))

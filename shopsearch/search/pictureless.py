@@ -41,7 +41,7 @@ def _is_wanted(terms: analyzer.QueryTerms, stored: str) -> bool:
     """Exactly what the database compared by the rules of a language."""
     place = terms.place_of(stored)
     return place < 2 or (
-        (place == 2 or terms.all_in(stored)) and set(stored.split()).isdisjoint(terms.excluded)
+        (place == 2 or terms.mostly_in(stored)) and set(stored.split()).isdisjoint(terms.excluded)
     )
 
 

@@ -328,11 +328,10 @@ def _all_hits(lists: HitLists) -> Iterator[list[Hit]]:
     if target.terms:
         by_vectors, by_words = _to_fuse(lists.by_vectors), _to_fuse(lists.by_words)
         without = lists.pictureless
-        if (
-            without
-        ):  # they have every word: by words they come after the pictures that have, by looks after all
-            by_words.sort(key=lists.has_all_words, reverse=True)
-            place = sum(map(lists.has_all_words, by_words))
+        if without:
+            # They have every word: by words they come after the images that match, by looks after all.
+            by_words.sort(key=lists.is_match_by_words, reverse=True)
+            place = sum(map(lists.is_match_by_words, by_words))
             by_words = [*by_words[:place], *without, *by_words[place:]]
         leading = fused([*by_vectors, *without], by_words, asked=target.terms, weight=target.weight)
         seen.update(hit.id for hit in leading)
