@@ -132,13 +132,20 @@ def _exact(products: Sequence[Any]) -> Iterator[str]:
     known = {each.sku for each in products} | {each.title for each in products}
     for how, written in (("as they are", named), ("without signs", list(map(without_signs, named)))):
         first = sum(
-            any(name in (each.sku, each.title) for each in names.named(text)[0][:1])
+            any(name in (each.sku, each.title) for each in (names.named(text)[0] or _first(text))[:1])
             for name, text in zip(named, written, strict=True)
         )
         yield f"| SKUs and titles {how}, first | {first} of {len(named):,} |"
     near = [text for name in dice.choices(named, k=2 * NEAR) if (text := near_name(name, dice)) not in known]
     near = near[:NEAR]
     yield f"| near names taken for exact ones | {sum(bool(names.named(text)[0]) for text in near)} of {len(near)} |"
+
+
+def _first(text: str) -> list[Any]:
+    """What a search finds first: "Kettle 1 7L" names nothing, and its words find the kettle of 1.7 litres."""
+    from shopsearch.search import search
+
+    return [result.product for result in search(text, limit=1).results]
 
 
 def _kinds(products: Sequence[Any], each: int) -> Iterator[JudgedQuery]:
