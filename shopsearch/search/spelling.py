@@ -173,7 +173,8 @@ class Spelling:
                 score_cutoff=errors,
                 limit=CANDIDATES,
             ):
-                if len(other) < SHORTEST - 1 or analyzer.is_stop_word(other, self.language):
+                is_said = not (self.is_code(other) or analyzer.is_stop_word(other, self.language))
+                if len(other) < SHORTEST - 1 or not is_said:
                     continue
                 written = self._written[other]
                 likely = math.log(1 + self.words[written]) - 10 * distance

@@ -84,6 +84,7 @@ def test_a_part_of_a_sku_completes_nothing_until_a_product_says_it(declare):
     assert completions("leo") == ["leopard"]
     assert completions("pho") == completions("leo ph") == []
     assert completions("spot") == ["spotted"]  # a title is said
+    assert spelling.spelling_of(IMAGES, "en").nearest("phop") == ""  # nor is it what was meant
     product(GREEN, title="Photo frame", category=mugs)
     Category.objects.create(name="x")
     index_everything()
