@@ -98,7 +98,7 @@ class WeightsField(serializers.CharField):
         try:
             return [float(each) for each in super().to_internal_value(data).split(",")]
         except ValueError:
-            raise QueryError("image_weights are numbers from -1 to 1, such as 1,-0.5.") from None
+            raise QueryError(_("image_weights are numbers from -1 to 1, such as 1,-0.5.")) from None
 
 
 class NamesField(serializers.CharField):
