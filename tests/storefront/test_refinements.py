@@ -96,7 +96,7 @@ def test_a_count_that_is_not_exact_says_that_there_may_be_more(client, settings)
 def test_further_results_that_join_the_page_count_nothing(client, monkeypatch):
     counted = []
 
-    def counting(*arguments):
+    def counting(*arguments, **options):
         counted.append(arguments)
         return []
 
