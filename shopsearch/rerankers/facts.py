@@ -96,8 +96,11 @@ def words_of(text: str) -> list[str]:
 
 
 def shared_words(query: Query, candidates: Sequence[Candidate]) -> list[str]:
-    """Words that most candidates share and the query's text lacks: the query's picture may have brought them in."""
-    asked = set(words_of(query.text))
+    """Words that most candidates share and the query's text lacks: the query's picture may have brought them in.
+
+    Colours are not among them: a filter may have brought them in, and what both pictures show of them is counted.
+    """
+    asked = {*words_of(query.text), *colours.BY_WORD}
     named = Counter(word for candidate in candidates for word in set(words_of(candidate.text)) - asked)
     return sorted(word for word, count in named.items() if count * 2 > len(candidates))
 
