@@ -14,7 +14,7 @@ from shopsearch.search import calibration as calibrations
 from shopsearch.search import reranking
 from shopsearch.search.engine import search
 from shopsearch.types import Query
-from tests.shop.pictures import BLUE, GREEN, RED, product
+from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.storefront.test_widget import Elements
 
 pytestmark = pytest.mark.django_db
@@ -134,6 +134,13 @@ def test_the_page_says_so_above_the_results_and_to_those_who_listen(client):
     assert found["data-shopsearch-announcement"] == f"{SORRY} 2 results: “purple”"
     assert Elements(html).all("ol", **{"class": "shopsearch-grid shopsearch-grid--weak"})
     assert SORRY not in client.get("/search/", {"q": "red"}).content.decode()
+
+
+def test_of_a_picture_alone_the_page_says_that_the_shop_may_not_have_exactly_that(client):
+    calibrated(1.1, kind="image")
+    html = client.post("/search/", {"image": picture(RED)}).content.decode()
+    assert "We may not have exactly what your picture shows. The closest we have:" in html
+    assert SORRY not in html
 
 
 def test_the_page_says_it_once_and_not_again_with_more_results(client):
