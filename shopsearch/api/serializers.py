@@ -485,7 +485,7 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
     total = TotalSerializer(
         source="number",
         allow_null=True,
-        help_text="The number of results; null where no facets were asked for, and where match is not good.",
+        help_text="The number of results; null where no facets were asked for, and where they count the whole shop.",
     )
     rules = FiredRuleSerializer(many=True, help_text="The rules of the house that this search fired.")
     banner = BannerSerializer(allow_null=True, help_text="What a rule says above the results, or null.")
