@@ -98,7 +98,7 @@ def test_the_caption_is_what_the_candidates_share_beyond_the_words_asked(reranke
 
 
 def test_a_colour_that_all_candidates_say_is_not_what_the_picture_looks_like(reranker):
-    candidates = [candidate(GREEN, "Green mug"), candidate(GREEN, "Green plate")]  # a filter may have chosen them
+    candidates = [candidate(GREEN, "Green mug"), candidate(GREEN, "Green plate")]  # as after a filter
     output = reranker.rerank(Query(image=Image.new("RGB", (8, 8), RED)), candidates)
     assert output.caption == ""
     assert not [fact for facts in output.facts for fact in facts if fact.kind == "looks"]
