@@ -110,7 +110,7 @@ class Proof:
             why = f"in one of {ROUNDS} divisions of the products, {measure} falls by {-min(self.worst):.3f}"
         else:
             interval = f"95 % interval {gained.low:+.3f} to {gained.high:+.3f}"
-            why = f"MRR changes by {gained.mean:+.3f} ({interval}), which may be chance"
+            why = f"MRR changes by {gained.mean:+z.3f} ({interval}), which may be chance"
         return (
             f"No adapter is made: for titles of {self.products} products that it has not seen, {why}. More products, "
             "or titles that say more of what the pictures show, may help. The live collection stays."
