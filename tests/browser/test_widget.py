@@ -345,3 +345,7 @@ def test_a_part_of_the_picture_is_chosen_by_dragging_and_by_keys(shopper):
     shopper.get_by_role("link", name="All of it").click()
     expect(first_title(shopper)).to_contain_text("blue")
     expect(shopper).to_have_url(re.compile(r"picture=\d+$"))
+    shopper.goto("about:blank")
+    shopper.go_back()
+    shopper.get_by_role("button", name="Only a part of it").click()
+    expect(frame).to_be_focused()

@@ -134,6 +134,9 @@ document.addEventListener("click", (event) => {
   else if (dialog && event.target.closest("a, [data-shopsearch-close]")) dialog.close();
 });
 
+// The page may be kept as text for Back, and a policy may forbid the styles in it.
+document.addEventListener("close", ({ target }) => dialogOf(target)?.querySelector("[data-shopsearch-frame]").removeAttribute("style"), true);
+
 // ---- the pointer -------------------------------------------------------------------------------------------------
 
 document.addEventListener("pointerdown", (event) => {
