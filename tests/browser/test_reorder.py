@@ -97,6 +97,7 @@ def test_on_a_phone_a_long_reason_leaves_the_cards_where_they_are_until_it_is_re
     shopper.set_viewport_size({"width": 390, "height": 844})
     shopper.goto(f"{live_server.url}/search/?q=red")
     wait_for(shopper, "waiting")
+    expect(shopper.locator(".shopsearch-order__text")).to_be_hidden()
     top = "list => list.offsetTop"  # whatever is still gliding
     place = shopper.locator("[data-shopsearch-list]").evaluate(top)
     backwards = [each["product"] for each in Rerank.objects.get().candidates][::-1]
