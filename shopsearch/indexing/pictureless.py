@@ -71,22 +71,25 @@ def refresh(index: ImageIndex, keys: Iterable[str], using: str) -> None:
     """Write the rows of these products as the shop has them now, and delete those of products that have a picture, are
     hidden, or are gone. Where the shop's own code cannot read a product's words, its row stays as it is.
     """
-    keys = {*keys, *_parents(index, keys, using)}
+    keys = set(map(str, keys_from(index.product_model, {*keys, *_parents(index, keys, using)})))
     rows = PicturelessProduct.objects.of(index, using).filter(key__in=keys)
     shown = index.pictureless_products().using(using).filter(pk__in=keys_from(index.product_model, keys))
     found = set(map(str, shown.values_list("pk", flat=True)))
-    known = set(rows.values_list("key", flat=True))
-    if not (found or known):
-        return
     version = uuid.uuid4()
-    new = [PicturelessProduct(index=index.name, key=key, version=version) for key in sorted(found - known)]
+    # Of all that were found: another worker may delete a row until it is marked.
+    new = [PicturelessProduct(index=index.name, key=key, version=version) for key in sorted(found)]
     with transaction.atomic(using=using):
+        # In one order, so that two workers with the same rows never wait for each other.
+        known = list(rows.select_for_update().order_by("key").values_list("pk", flat=True))
+        if not (found or known):
+            return
         rows.update(version=version)
         PicturelessProduct.objects.using(using).bulk_create(new, ignore_conflicts=True)
     ours = rows.filter(version=version)
     with index.in_its_language():
-        images = {str(index.get_product(each).pk): each for each in blank_images(index, shown)}
-        terms = {key: _terms(index, image) for key, image in images.items()}
+        products = list(shown)
+        images = dict(zip((str(each.pk) for each in products), blank_images(index, products), strict=True))
+        terms = {key: _terms(index, image, key) for key, image in images.items()}
     before = dict(ours.values_list("key", "terms"))
     changed = {key: each for key, each in terms.items() if each is not None and each != before.get(key)}
     with transaction.atomic(using=using):
@@ -105,13 +108,13 @@ def _parents(index: ImageIndex, keys: Iterable[str], using: str) -> set[str]:
     return set(map(str, variants.values_list(index.variant_of, flat=True)))
 
 
-def _terms(index: ImageIndex, image: Any) -> str | None:
+def _terms(index: ImageIndex, image: Any, key: str) -> str | None:
     try:
         return f" {index.terms_of(index.get_product(image))} "
     except (OperationalError, InterfaceError):
         raise
     except Exception:  # the shop's own code
-        logger.exception("%s: product %s has no words.", index.name, index.get_product(image).pk)
+        logger.exception("%s: product %s has no words.", index.name, key)
         return None
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
+from django.db.models.functions import Length
 
 from shopsearch.models.indexed import IndexedQuerySet
 from shopsearch.registry import analyzer
@@ -16,7 +18,7 @@ class PicturelessProductQuerySet(IndexedQuerySet["PicturelessProduct"]):
     """Products without a picture, by their terms."""
 
     def having(self, terms: analyzer.QueryTerms) -> Self:
-        """Those that have every word of a query, or the term of its name or SKU."""
+        """Those that have the term of a query's name or SKU, then those that have every word, the shortest texts first."""
         has_all, is_called = Q(), Q()
         for word in terms.words:
             has_any = Q()
@@ -26,7 +28,17 @@ class PicturelessProductQuerySet(IndexedQuerySet["PicturelessProduct"]):
         for term in filter(None, (*terms.called, terms.sku, terms.leading)):
             is_called |= _with(term)
         wanted = (has_all | is_called) if terms.words else is_called
-        return self.filter(wanted) if wanted else self.none()
+        if not wanted:
+            return self.none()
+        place = Case(When(is_called, then=0), default=1) if is_called else Value(1)
+        return self.filter(wanted).order_by(place, Length("terms"), "key")
+
+    def saying(self, terms: Iterable[str]) -> Self:
+        """Those that have any of these terms."""
+        says_any = Q()
+        for term in terms:
+            says_any |= _with(term)
+        return self.filter(says_any) if says_any else self.none()
 
 
 def _with(*terms: str) -> Q:

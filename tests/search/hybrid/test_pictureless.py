@@ -14,7 +14,7 @@ from shopsearch.indexing import pictureless, receivers, visibility
 from shopsearch.models import PicturelessProduct, ProductChange, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
-from shopsearch.search import reranking, search, similar, spelling
+from shopsearch.search import reranking, rules, search, similar, spelling
 from shopsearch.search.engine import answer
 from shopsearch.search.examples import of_picture
 from shopsearch.search.request import SearchRequest
@@ -174,8 +174,8 @@ def test_a_worker_that_read_the_product_earlier_does_not_overwrite_what_a_later_
     [chair] = sell("Oak chair")
     terms = pictureless._terms
 
-    def overtaken(index, image):
-        read = terms(index, image)
+    def overtaken(*read_of):
+        read = terms(*read_of)
         monkeypatch.setattr(pictureless, "_terms", terms)
         Product.objects.filter(pk=chair.pk).update(title="Pine bench")
         pictureless.refresh(IMAGES, [str(chair.pk)], "default")
@@ -199,6 +199,86 @@ def test_one_whose_words_cannot_be_read_does_not_keep_others_from_being_found(se
     index_everything()
     assert found("new oak table")[0] == "New Oak table"
     assert not ProductChange.objects.exists()
+
+
+def test_a_row_that_another_worker_deletes_while_this_one_begins_is_written_all_the_same(sell):
+    [chair] = sell("Oak chair")
+    table = PicturelessProduct._meta.db_table
+    deleted = []
+
+    def meanwhile(execute, sql, *args):
+        if sql.startswith("UPDATE") and table in sql and not deleted:
+            deleted.append(True)
+            PicturelessProduct.objects.all().delete()
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(meanwhile):
+        pictureless.refresh(IMAGES, [str(chair.pk)], "default")
+    assert deleted
+    assert found("oak chair")[0] == "Oak chair"
+
+
+def test_one_that_the_shops_get_product_cannot_give_does_not_keep_others_from_being_found(sell, monkeypatch):
+    chair, table = sell("Oak chair", "Oak table")
+    given = type(IMAGES).get_product
+
+    def get_product(self, image):
+        return given(self, image) if image.product_id != chair.pk else 1 / 0
+
+    monkeypatch.setattr(type(IMAGES), "get_product", get_product)
+    for each in (chair, table):
+        each.title = f"New {each.title}"
+        each.save()
+    index_everything()
+    assert not ProductChange.objects.exists()
+    assert set(PicturelessProduct.objects.values_list("key", flat=True)) == {str(chair.pk), str(table.pk)}
+    assert "new" in PicturelessProduct.objects.get(key=str(table.pk)).terms
+
+
+def test_however_its_key_is_written_its_row_is_the_same(sell):
+    [chair] = sell("Oak chair")
+    Product.objects.filter(pk=chair.pk).update(title="Elm stool")
+    pictureless.refresh(IMAGES, [f"0{chair.pk}"], "default")
+    assert found("elm stool")[0] == "Elm stool"
+
+
+def test_the_one_that_is_called_so_is_found_among_any_number_that_have_the_word(sell, monkeypatch):
+    monkeypatch.setattr("shopsearch.search.pictureless.MAX_FOUND", 3)
+    sell(*(f"Oak chair of a long name {number}" for number in range(4)), "Oak table", "Oak")
+    assert found("oak")[:2] == ["Oak", "Oak table"]
+
+
+def test_one_whose_filters_cannot_be_read_passes_none_and_harms_no_other(sell, monkeypatch):
+    chair, _table = sell("Oak chair", "Oak table", price=5)
+    values = type(IMAGES).get_filter_values
+
+    def get_filter_values(self, image):
+        return values(self, image) if image.product_id != chair.pk else 1 / 0
+
+    monkeypatch.setattr(type(IMAGES), "get_filter_values", get_filter_values)
+    titles = found("oak", filters={"price__lte": 10})
+    assert "Oak table" in titles
+    assert "Oak chair" not in titles
+
+
+def test_staff_can_pin_it_as_any_other_product(sell):
+    [chair] = sell("Oak chair")
+    pin = rules.Action(kind="pin", products=(chair.pk,), place=1)
+    tried = [rules.Rule(name="rule", actions=(pin,))]
+    for asked in ("mug", "oak chair"):
+        [first, *_] = answer(SearchRequest(text=asked, rules=tried)).results
+        assert (first.product, first.image, first.rule) == (chair, None, "rule")
+    red = of_picture(Image.new("RGB", (16, 16), RED))
+    answered = answer(SearchRequest(examples=red, rules=tried, facets=["category"]))
+    assert [each.product.title for each in answered.results] == ["Oak chair", "Enamel mug"]
+
+    def shown(**asked):
+        return [each.product.title for each in answer(SearchRequest(rules=tried, **asked)).results]
+
+    assert shown(text="mug -oak") == ["Enamel mug"]
+    assert shown(text="mug", filters={"price__gte": 1}) == []
+    Product.objects.filter(pk=chair.pk).update(published=False)
+    assert shown(text="mug") == ["Enamel mug"]
 
 
 def test_while_they_cannot_be_looked_at_they_wait(sell, monkeypatch):
