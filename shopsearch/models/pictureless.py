@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from itertools import islice
 from typing import Self
 
 from django.db import models
@@ -13,14 +14,17 @@ from django.db.models.functions import Length
 from shopsearch.models.indexed import IndexedQuerySet
 from shopsearch.registry import analyzer
 
+MAX_ASKED = 200
+"""The database looks for so many of a text's words; SQLite takes no deeper conditions than 1,000."""
+
 
 class PicturelessProductQuerySet(IndexedQuerySet["PicturelessProduct"]):
-    """Products without a picture, by their terms."""
+    """Products without a picture, by their terms. Of a text of more than MAX_ASKED words the first ones count."""
 
     def having(self, terms: analyzer.QueryTerms) -> Self:
-        """Those that have the term of a query's name or SKU, then those that have every word, the shortest texts first."""
+        """Those that have the term of a query's name or SKU, then those that have every word, short texts first."""
         has_all, is_called = Q(), Q()
-        for word in terms.words:
+        for word in terms.words[:MAX_ASKED]:
             has_any = Q()
             for each in word:
                 has_any |= _with(*each.split())
@@ -36,7 +40,7 @@ class PicturelessProductQuerySet(IndexedQuerySet["PicturelessProduct"]):
     def saying(self, terms: Iterable[str]) -> Self:
         """Those that have any of these terms."""
         says_any = Q()
-        for term in terms:
+        for term in islice(terms, MAX_ASKED):
             says_any |= _with(term)
         return self.filter(says_any) if says_any else self.none()
 

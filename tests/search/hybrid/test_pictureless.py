@@ -248,6 +248,13 @@ def test_the_one_that_is_called_so_is_found_among_any_number_that_have_the_word(
     assert found("oak")[:2] == ["Oak", "Oak table"]
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_the_longest_text_is_answered_whatever_its_words_are(sell, sign):
+    sell("Oak chair")
+    ideographs = map(chr, range(0x4E00, 0x4E00 + 1000))
+    assert found((" ".join if sign else "".join)(f"{sign}{each}" for each in ideographs)[:1000]) is not None
+
+
 def test_one_whose_filters_cannot_be_read_passes_none_and_harms_no_other(sell, monkeypatch):
     chair, _table = sell("Oak chair", "Oak table", price=5)
     values = type(IMAGES).get_filter_values
