@@ -24,11 +24,14 @@ from shopsearch.api.access import (
 from shopsearch.api.schema import PICTURE_TYPES, GuardedSchema
 from shopsearch.api.serializers import ErrorSerializer, PictureField
 from shopsearch.backends import get_detector
+from shopsearch.detectors.base import distinct
 from shopsearch.exceptions import QueryError
 from shopsearch.images import decode, normalised
 from shopsearch.search.examples import Box
 from shopsearch.types import Proposal
 
+MOST = 20
+"""Parts of one picture, whatever a detector of the shop's own proposes."""
 _OFF = {"code": "not_found", "detail": "This shop proposes no parts of pictures."}
 
 
@@ -99,5 +102,5 @@ class ObjectsView(GuardedView):
         with admitted("decoding"):
             picture = normalised(decode(file))
         with admitted("image"):
-            found = detector.detect(picture)
+            found = distinct(detector.detect(picture), most=MOST)
         return Response(ObjectsSerializer({"objects": found}).data, headers={"Cache-Control": "no-store"})

@@ -1,10 +1,15 @@
 """The parts of a picture over HTTP, and on the search page."""
 
+import math
+from dataclasses import replace
+
 import pytest
 from django.core.cache import cache
 from django.core.checks import run_checks
 from django.urls import reverse
 
+from shopsearch.search.examples import Box
+from shopsearch.types import Proposal
 from tests.shop.detectors import MugAndLamp
 from tests.shop.pictures import RED, picture, product
 from tests.shop.store import index_everything
@@ -57,6 +62,26 @@ def test_a_detector_that_is_away_says_so_without_its_own_words(client, monkeypat
     response = asked(client)
     assert (response.status_code, response.json()["code"]) == (503, "detector_unavailable")
     assert "gpu-7" not in response.content.decode()
+
+
+def test_whatever_a_detector_proposes_the_answer_is_boxes_that_a_search_takes(client, monkeypatch):
+    good = Proposal(x=0.1, y=0.2, width=0.3, height=0.4, score=0.5, label="<b>mug</b>")
+    odd = (
+        {"x": math.nan},
+        {"width": math.inf, "height": -math.inf},
+        {"score": math.nan},
+        {"x": -5, "y": -5},
+        {"width": 1e-9},
+        {"x": 0, "y": 0, "width": 7, "height": 7},
+    )
+    found = [replace(good, **each) for each in odd] + [good] * 50
+    found += [replace(good, x=number / 10, width=0.1, score=0.1) for number in range(10) for _ in range(9)]
+    monkeypatch.setattr(MugAndLamp, "detect", lambda self, picture: found)
+    boxes = [each["box"] for each in asked(client).json()["objects"]]
+    assert boxes[0] == "0.1,0.2,0.3,0.4"
+    assert len(boxes) == len(set(boxes)) == 11
+    for each in boxes:
+        Box.of(each.split(","))
 
 
 @pytest.mark.parametrize(
