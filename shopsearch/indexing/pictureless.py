@@ -105,7 +105,7 @@ def _parents(index: ImageIndex, keys: Iterable[str], using: str) -> set[str]:
         return set()
     own = index.product_model._base_manager.using(using)
     variants = own.filter(pk__in=keys_from(index.product_model, keys)).exclude(**{index.variant_of: None})
-    return set(map(str, variants.values_list(index.variant_of, flat=True)))
+    return set(map(str, variants.values_list(f"{index.variant_of}__pk", flat=True)))
 
 
 def _terms(index: ImageIndex, image: Any, key: str) -> str | None:

@@ -2,8 +2,8 @@
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.db import connection, models
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 from hypothesis import HealthCheck, example, given, strategies
 from hypothesis import settings as hypothesis_settings
@@ -233,6 +233,22 @@ def test_one_that_the_shops_get_product_cannot_give_does_not_keep_others_from_be
     assert not ProductChange.objects.exists()
     assert set(PicturelessProduct.objects.values_list("key", flat=True)) == {str(chair.pk), str(table.pk)}
     assert "new" in PicturelessProduct.objects.get(key=str(table.pk)).terms
+
+
+@isolate_apps("tests.shop")
+def test_a_picture_names_its_products_key_even_if_it_refers_to_another_of_its_fields(sell):
+    class Photo(models.Model):
+        product = models.ForeignKey(Product, models.CASCADE, to_field="serial")
+
+        class Meta:
+            app_label = "tests.shop"
+
+        def __str__(self):
+            return "photo"
+
+    [chair] = sell("Oak chair", serial=4711)
+    assert list(receivers._keys_at(Photo(product=chair), "product", "default")) == [chair.pk]
+    assert list(receivers._keys_at(Photo(product_id=5), "product", "default")) == []
 
 
 def test_however_its_key_is_written_its_row_is_the_same(sell):
