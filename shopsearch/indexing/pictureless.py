@@ -21,8 +21,8 @@ from django.db.models.functions import Now
 
 from shopsearch import registry
 from shopsearch.conf import settings
-from shopsearch.indexing import vocabulary
-from shopsearch.models import PicturelessProduct, ProductChange
+from shopsearch.indexing import collections, vocabulary
+from shopsearch.models import Collection, PicturelessProduct, ProductChange
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import keys_from, keys_of
 from shopsearch.registry.relations import blank_images
@@ -49,14 +49,22 @@ def _follow(using: str) -> int:
     try:
         due = list(ProductChange.objects.using(using).due()[:FOLLOWED_AT_ONCE])
         for name, noted in groupby(sorted(due, key=attrgetter("index")), key=attrgetter("index")):
-            changes = list(noted)
-            refresh(registry.get_index(name), {each.key for each in changes}, using)
+            changes, index = list(noted), registry.get_index(name)
+            refresh(index, {each.key for each in changes}, using)
+            _begin(index, using)
             ProductChange.objects.using(using).filter(pk__in=[each.pk for each in changes]).delete()
             followed += len(changes)
     except Exception:
         logger.exception("Products without a picture wait to be looked at.")
         _postpone(due, using)
     return followed
+
+
+def _begin(index: ImageIndex, using: str) -> None:
+    """Have the index's first collection, which a search needs, where not a single image has made it."""
+    has_live = Collection.objects.of(index, using).live().exists()
+    if not has_live and PicturelessProduct.objects.of(index, using).exists():
+        collections.begin_live(index, using)
 
 
 def _postpone(due: Iterable[ProductChange], using: str) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from shopsearch.backends import get_vector_store
 from shopsearch.indexing import pictureless, receivers, visibility
-from shopsearch.models import PicturelessProduct, ProductChange, ProductImage
+from shopsearch.models import Collection, PicturelessProduct, ProductChange, ProductImage
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
 from shopsearch.search import reranking, rules, search, similar, spelling
@@ -66,6 +66,18 @@ def test_its_sku_finds_it_first(sell, asked):
 def test_all_words_of_a_query_find_it_whatever_their_endings(sell, asked):
     sell("Walnut rocking chair", category=Category.objects.create(name="furniture"))
     assert found(asked)[0] == "Walnut rocking chair"
+
+
+def test_a_shop_without_a_single_picture_is_searched_by_words(sell):
+    Product.objects.all().delete()
+    index_everything()
+    Collection.objects.all().delete()
+    sell("Oak chair", "Oak table")
+    assert found("oak chair") == ["Oak chair"]
+    assert found("oak", limit=1) + found("oak", limit=1, offset=1) == found("oak")
+    assert answer(SearchRequest(text="oak", facets=["*"])).facets
+    call_command("shopsearch_reindex", here=True, verbosity=0)
+    assert found("oak table") == ["Oak table"]
 
 
 def test_some_words_of_a_query_do_not_find_it(sell):
