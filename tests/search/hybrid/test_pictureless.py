@@ -4,14 +4,16 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, models
 from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.urls import reverse
 from django.utils import timezone
 from hypothesis import HealthCheck, example, given, strategies
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
 
 from shopsearch.backends import get_vector_store
+from shopsearch.evaluation import html, judgements
 from shopsearch.indexing import pictureless, receivers, visibility
-from shopsearch.models import Collection, PicturelessProduct, ProductChange, ProductImage
+from shopsearch.models import Collection, PicturelessProduct, ProductChange, ProductImage, Rule, RuleAction
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
 from shopsearch.search import reranking, rules, search, similar, spelling
@@ -154,6 +156,32 @@ def test_it_can_be_sorted_excluded_and_asked_for_in_quotes(sell):
     assert found("chair", sort="price") == ["Enamel mug", "Pine chair", "Oak chair"]
     assert "Oak chair" not in found("chair -oak")
     assert found('"pine chair"')[0] == "Pine chair"
+
+
+def test_an_evaluation_and_a_rule_know_it_as_any_other_product(sell):
+    [chair] = sell("Oak chair")
+    key = str(chair.pk)
+    [known, gone] = html._shown(IMAGES, [key, "0"], {key: 2}).values()
+    assert (known.title, known.picture, known.grade) == ("Oak chair", "", 2)
+    assert "not in the shop" in gone.title
+    described = judgements._descriptions(IMAGES, [key, "0"])
+    assert {each: (said["title"], said["image"]) for each, said in described.items()} == {
+        key: ("Oak chair", "")
+    }
+    hides = Rule.objects.create(name="rule", index=IMAGES.name, trigger="any")
+    RuleAction.objects.create(rule=hides, kind="hide", products=key)
+    assert hides.state == Rule.State.IN_FORCE
+    Product.objects.filter(pk=chair.pk).update(published=False)
+    assert hides.state == Rule.State.WITHOUT_PRODUCTS
+
+
+def test_the_preview_of_a_rule_asks_for_no_picture_that_there_is_not(sell, admin_client):
+    [chair] = sell("Oak chair")
+    made = Rule.objects.create(name="rule", index=IMAGES.name, trigger="contains", words="oak")
+    RuleAction.objects.create(rule=made, kind="pin", products=str(chair.pk))
+    page = admin_client.get(reverse("admin:shopsearch_rule_preview", args=[made.pk])).content.decode()
+    assert "Oak chair" in page
+    assert 'src=""' not in page
 
 
 def test_its_words_are_no_typing_errors(sell):
