@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Self
 
 from django.db import models
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, Q, When
 from django.db.models.functions import Length
 
 from shopsearch.models.indexed import IndexedQuerySet
@@ -34,8 +34,8 @@ class PicturelessProductQuerySet(IndexedQuerySet["PicturelessProduct"]):
         wanted = (has_all | is_called) if terms.words else is_called
         if not wanted:
             return self.none()
-        place = Case(When(is_called, then=0), default=1) if is_called else Value(1)
-        return self.filter(wanted).order_by(place, Length("terms"), "key")
+        places = [Case(When(is_called, then=0), default=1)] if is_called else []
+        return self.filter(wanted).order_by(*places, Length("terms"), "key")
 
     def saying(self, terms: Iterable[str]) -> Self:
         """Those that have any of these terms."""
