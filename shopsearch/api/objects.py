@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import OpenApiRequest, OpenApiResponse, extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
 from rest_framework.decorators import schema
@@ -32,7 +33,7 @@ from shopsearch.types import Proposal
 
 MOST = 20
 """Parts of one picture, whatever a detector of the shop's own proposes."""
-_OFF = {"code": "not_found", "detail": "This shop proposes no parts of pictures."}
+_OFF = {"code": "not_found", "detail": gettext_lazy("This shop proposes no parts of pictures.")}
 
 
 @extend_schema_serializer(component_name="SearchObjectsForm")

@@ -7,6 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.core.checks import run_checks
 from django.urls import reverse
+from django.utils import translation
 
 from shopsearch.search.examples import Box
 from shopsearch.types import Proposal
@@ -97,6 +98,8 @@ def test_without_a_detector_there_is_none_and_the_page_does_not_offer_it(client,
     )
     assert f'data-shopsearch-objects="{reverse("shopsearch:api-objects")}"' in page.content.decode()
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, **changed}
-    assert asked(client).status_code == 404
+    with translation.override("es"):
+        refused = client.post(ADDRESS)
+    assert (refused.status_code, refused.json()["detail"][:12]) == (404, "Esta tienda ")
     idle = [each for each in run_checks() if each.id == "shopsearch.W017"]
     assert bool(idle) == ("QUERY_EMBEDDER" in changed)
