@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import OpenApiRequest, OpenApiResponse, extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
 from rest_framework.decorators import schema
@@ -24,12 +25,15 @@ from shopsearch.api.access import (
 from shopsearch.api.schema import PICTURE_TYPES, GuardedSchema
 from shopsearch.api.serializers import ErrorSerializer, PictureField
 from shopsearch.backends import get_detector
+from shopsearch.detectors.base import distinct
 from shopsearch.exceptions import QueryError
 from shopsearch.images import decode, normalised
 from shopsearch.search.examples import Box
 from shopsearch.types import Proposal
 
-_OFF = {"code": "not_found", "detail": "This shop proposes no parts of pictures."}
+MOST = 20
+"""Parts of one picture, whatever a detector of the shop's own proposes."""
+_OFF = {"code": "not_found", "detail": gettext_lazy("This shop proposes no parts of pictures.")}
 
 
 @extend_schema_serializer(component_name="SearchObjectsForm")
@@ -99,5 +103,5 @@ class ObjectsView(GuardedView):
         with admitted("decoding"):
             picture = normalised(decode(file))
         with admitted("image"):
-            found = detector.detect(picture)
+            found = distinct(detector.detect(picture), most=MOST)
         return Response(ObjectsSerializer({"objects": found}).data, headers={"Cache-Control": "no-store"})

@@ -292,8 +292,7 @@ def titled(
             if product.pk not in places:
                 places[product.pk] = len(titles)
                 titles.append(title)
-                with index.in_its_language():
-                    words.append(" ".join(index.get_words(product)) or title)
+                words.append(" ".join(index.words_of(product)[0]) or title)
             vectors.append(adapter.restore(vector) if adapter else vector)
             owners.append(places[product.pk])
     unlike = sorted({*titles, *words})

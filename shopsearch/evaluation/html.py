@@ -16,6 +16,7 @@ from shopsearch.evaluation.report import GroupReport, Report
 from shopsearch.evaluation.run import MeasuredAnswer
 from shopsearch.exceptions import ImageError
 from shopsearch.registry import ImageIndex
+from shopsearch.registry.keys import keys_from
 
 FIRST_SHOWN = 5
 RIGHT_SHOWN = 3
@@ -180,7 +181,7 @@ def _worst_query(answer: MeasuredAnswer, index: ImageIndex) -> WorstQuery:
 def _shown(
     index: ImageIndex, product_ids: Iterable[str], grades: Mapping[str, int]
 ) -> dict[str, ShownProduct]:
-    """Each product by id, with one of its pictures if the index shows it."""
+    """Each product by id, with one of its pictures if the index shows one."""
     shown = {
         each: ShownProduct(title=f"{each}: not in the shop", picture="", grade=grades.get(each, 0))
         for each in product_ids
@@ -194,6 +195,10 @@ def _shown(
             picture=_picture_of(index, image),
             grade=grades.get(product_id, 0),
         )
+    if index.finds_pictureless:
+        for product in index.pictureless_products().filter(pk__in=keys_from(index.product_model, shown)):
+            key = str(product.pk)
+            shown[key] = ShownProduct(title=index.get_title(product), picture="", grade=grades.get(key, 0))
     return shown
 
 

@@ -19,6 +19,7 @@ from shopsearch.exceptions import BackendError, QueryError
 from shopsearch.images import decode
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import ImageIndex, find_index
+from shopsearch.registry.keys import keys_from
 from shopsearch.search.engine import answer
 from shopsearch.search.examples import of_picture
 from shopsearch.search.request import SearchRequest
@@ -165,4 +166,8 @@ def _descriptions(index: ImageIndex, product_ids: Sequence[str]) -> dict[str, Ma
         product = index.get_product(image)
         if product is not None and str(product.pk) not in descriptions:
             descriptions[str(product.pk)] = index.described(product, image)
+    if index.finds_pictureless:
+        others = keys_from(index.product_model, set(product_ids) - descriptions.keys())
+        for product in index.product_model._base_manager.filter(pk__in=others):
+            descriptions[str(product.pk)] = index.described(product, None)
     return descriptions

@@ -13,6 +13,7 @@ import atexit
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,8 @@ MAX_PICTURES = 200
 """How many pictures a process decodes before it ends."""
 
 _LIMITS = ("MAX_IMAGE_BYTES", "MAX_IMAGE_PIXELS")
+_ODD_PLACE = re.compile(r"%(?!\(\w+\)s)")
+"""In a message, anything but the plain place of a value: a width makes gigabytes of a byte."""
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
 """What a Python may need to start. The rest is not passed on: an environment has secrets in it."""
 
@@ -67,10 +70,13 @@ def decode(content: bytes, formats: list[str], share: float = 1.0) -> Image:
             answered = True
             return picture
         kind = {each.__name__: each for each in (ImageTooLarge, ImageUnreadable)}[answer["refused"]]
-        refusal = kind(str(answer["message"]), **answer["values"])
-        str(
-            refusal
-        )  # the process may be a stranger's by now: its values fit its message, or it is not believed
+        message = str(answer["message"])
+        refusal = kind(message, **answer["values"])
+        # The process may be a stranger's by now: its values fit its message, and are as long as they are, or it is not
+        # believed.
+        if _ODD_PLACE.search(message):
+            raise ValueError("its message asks for more than its values")
+        str(refusal)
     except TimeoutError as error:
         raise ImageUnreadable(
             _("The picture takes too long to read; save it as JPEG and try again.")

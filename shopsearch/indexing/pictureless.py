@@ -21,8 +21,8 @@ from django.db.models.functions import Now
 
 from shopsearch import registry
 from shopsearch.conf import settings
-from shopsearch.indexing import vocabulary
-from shopsearch.models import PicturelessProduct, ProductChange
+from shopsearch.indexing import collections, vocabulary
+from shopsearch.models import Collection, PicturelessProduct, ProductChange
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import keys_from, keys_of
 from shopsearch.registry.relations import blank_images
@@ -49,14 +49,22 @@ def _follow(using: str) -> int:
     try:
         due = list(ProductChange.objects.using(using).due()[:FOLLOWED_AT_ONCE])
         for name, noted in groupby(sorted(due, key=attrgetter("index")), key=attrgetter("index")):
-            changes = list(noted)
-            refresh(registry.get_index(name), {each.key for each in changes}, using)
+            changes, index = list(noted), registry.get_index(name)
+            refresh(index, {each.key for each in changes}, using)
+            _begin(index, using)
             ProductChange.objects.using(using).filter(pk__in=[each.pk for each in changes]).delete()
             followed += len(changes)
     except Exception:
         logger.exception("Products without a picture wait to be looked at.")
         _postpone(due, using)
     return followed
+
+
+def _begin(index: ImageIndex, using: str) -> None:
+    """Have the index's first collection, which a search needs, where not a single image has made it."""
+    has_live = Collection.objects.of(index, using).live().exists()
+    if not has_live and PicturelessProduct.objects.of(index, using).exists():
+        collections.begin_live(index, using)
 
 
 def _postpone(due: Iterable[ProductChange], using: str) -> None:
@@ -71,22 +79,25 @@ def refresh(index: ImageIndex, keys: Iterable[str], using: str) -> None:
     """Write the rows of these products as the shop has them now, and delete those of products that have a picture, are
     hidden, or are gone. Where the shop's own code cannot read a product's words, its row stays as it is.
     """
-    keys = {*keys, *_parents(index, keys, using)}
+    keys = set(map(str, keys_from(index.product_model, {*keys, *_parents(index, keys, using)})))
     rows = PicturelessProduct.objects.of(index, using).filter(key__in=keys)
     shown = index.pictureless_products().using(using).filter(pk__in=keys_from(index.product_model, keys))
     found = set(map(str, shown.values_list("pk", flat=True)))
-    known = set(rows.values_list("key", flat=True))
-    if not (found or known):
-        return
     version = uuid.uuid4()
-    new = [PicturelessProduct(index=index.name, key=key, version=version) for key in sorted(found - known)]
+    # Of all that were found: another worker may delete a row until it is marked.
+    new = [PicturelessProduct(index=index.name, key=key, version=version) for key in sorted(found)]
     with transaction.atomic(using=using):
+        # In one order, so that two workers with the same rows never wait for each other.
+        known = list(rows.select_for_update().order_by("key").values_list("pk", flat=True))
+        if not (found or known):
+            return
         rows.update(version=version)
         PicturelessProduct.objects.using(using).bulk_create(new, ignore_conflicts=True)
     ours = rows.filter(version=version)
     with index.in_its_language():
-        images = {str(index.get_product(each).pk): each for each in blank_images(index, shown)}
-        terms = {key: _terms(index, image) for key, image in images.items()}
+        products = list(shown)
+        images = dict(zip((str(each.pk) for each in products), blank_images(index, products), strict=True))
+        terms = {key: _terms(index, image, key) for key, image in images.items()}
     before = dict(ours.values_list("key", "terms"))
     changed = {key: each for key, each in terms.items() if each is not None and each != before.get(key)}
     with transaction.atomic(using=using):
@@ -102,16 +113,16 @@ def _parents(index: ImageIndex, keys: Iterable[str], using: str) -> set[str]:
         return set()
     own = index.product_model._base_manager.using(using)
     variants = own.filter(pk__in=keys_from(index.product_model, keys)).exclude(**{index.variant_of: None})
-    return set(map(str, variants.values_list(index.variant_of, flat=True)))
+    return set(map(str, variants.values_list(f"{index.variant_of}__pk", flat=True)))
 
 
-def _terms(index: ImageIndex, image: Any) -> str | None:
+def _terms(index: ImageIndex, image: Any, key: str) -> str | None:
     try:
         return f" {index.terms_of(index.get_product(image))} "
     except (OperationalError, InterfaceError):
         raise
     except Exception:  # the shop's own code
-        logger.exception("%s: product %s has no words.", index.name, index.get_product(image).pk)
+        logger.exception("%s: product %s has no words.", index.name, key)
         return None
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from django.db import router
@@ -35,17 +36,17 @@ class Receivers:
             instance.pk is not None
         ):  # None: a child's row, of which only the parent's row has been written yet
             self._note([instance.pk], using)
-            self._note_products([_key_at(instance, self.index.product_field)], using)
+            self._note_products(_keys_at(instance, self.index.product_field, using), using)
 
     def image_leaves(self, instance: Model, using: str, **kwargs: object) -> None:
         """It is about to be saved: its product may be another one so far, which loses its last picture."""
         if instance.pk is not None:
             rows = self.index.model._base_manager.using(using).filter(pk=instance.pk)
-            self._note_products(rows.values_list(self.index.product_field, flat=True), using)
+            self._note_products(rows.values_list(f"{self.index.product_field}__pk", flat=True), using)
 
     def image_deleted(self, instance: Model, using: str, **kwargs: object) -> None:
         self._note([instance.pk], using, is_deletion=True)
-        self._note_products([_key_at(instance, self.index.product_field)], using)
+        self._note_products(_keys_at(instance, self.index.product_field, using), using)
 
     def product_changed(self, instance: Model, using: str, **kwargs: object) -> None:
         for lookup in self.index.product_lookups:
@@ -53,13 +54,13 @@ class Receivers:
 
     def product_noted(self, instance: Model, using: str, **kwargs: object) -> None:
         """It was saved or deleted, and may have no picture."""
-        self._note_products({instance.pk, _key_at(instance, self.index.variant_of)}, using)
+        self._note_products(chain([instance.pk], _keys_at(instance, self.index.variant_of, using)), using)
 
     def product_leaves(self, instance: Model, using: str, **kwargs: object) -> None:
         """It is about to be saved: it may be a variant of another product so far, which loses its last picture."""
         if instance.pk is not None:
             rows = self.index.product_model._base_manager.using(using).filter(pk=instance.pk)
-            self._note_products(rows.values_list(self.index.variant_of, flat=True), using)
+            self._note_products(rows.values_list(f"{self.index.variant_of}__pk", flat=True), using)
 
     def connect(self) -> None:
         moves = self.index.finds_pictureless and bool(self.index.product_field)
@@ -177,10 +178,16 @@ class Receivers:
         return False
 
 
-def _key_at(row: Model, name: str) -> object:
-    """The key that the row's foreign key of this name has; the row's own without a name."""
+def _keys_at(row: Model, name: str, using: str) -> Iterator[object]:
+    """The primary key of the row that this one's foreign key of this name leads to; the row's own without a name."""
     field: Any = row._meta.get_field(name) if name else row._meta.pk
-    return getattr(row, field.attname)
+    value = getattr(row, field.attname)
+    if not name or value is None or field.target_field.primary_key:
+        yield value
+        return
+    # Asked for only where products without a picture are noted.
+    owners = field.related_model._base_manager.using(using).filter(**{field.target_field.attname: value})
+    yield from owners.values_list("pk", flat=True)
 
 
 @cache

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from itertools import islice
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, When
+from django.db.models.functions import Length
 
 from shopsearch.models.indexed import IndexedQuerySet
 from shopsearch.registry import analyzer
 
+MAX_ASKED = 200
+"""The database looks for so many of a text's words; SQLite takes no deeper conditions than 1,000."""
+
 
 class PicturelessProductQuerySet(IndexedQuerySet["PicturelessProduct"]):
-    """Products without a picture, by their terms."""
+    """Products without a picture, by their terms. Of a text of more than MAX_ASKED words the first ones count."""
 
     def having(self, terms: analyzer.QueryTerms) -> Self:
-        """Those that have every word of a query, or the term of its name or SKU."""
+        """Those that have the term of a query's name or SKU, then those that have every word, short texts first."""
         has_all, is_called = Q(), Q()
-        for word in terms.words:
+        for word in terms.words[:MAX_ASKED]:
             has_any = Q()
             for each in word:
                 has_any |= _with(*each.split())
@@ -26,7 +32,17 @@ class PicturelessProductQuerySet(IndexedQuerySet["PicturelessProduct"]):
         for term in filter(None, (*terms.called, terms.sku, terms.leading)):
             is_called |= _with(term)
         wanted = (has_all | is_called) if terms.words else is_called
-        return self.filter(wanted) if wanted else self.none()
+        if not wanted:
+            return self.none()
+        places = [Case(When(is_called, then=0), default=1)] if is_called else []
+        return self.filter(wanted).order_by(*places, Length("terms"), "key")
+
+    def saying(self, terms: Iterable[str]) -> Self:
+        """Those that have any of these terms."""
+        says_any = Q()
+        for term in islice(terms, MAX_ASKED):
+            says_any |= _with(term)
+        return self.filter(says_any) if says_any else self.none()
 
 
 def _with(*terms: str) -> Q:

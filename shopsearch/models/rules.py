@@ -167,7 +167,9 @@ class Rule(models.Model):
         if index is None or any(each.kind not in RuleAction.OF_PRODUCTS or each.value for each in actions):
             return True
         keys = keys_from(index.product_model, [key for each in actions for key in each.keys])
-        return bool(index.images_of(keys, index.get_queryset()).exists())
+        if index.images_of(keys, index.get_queryset()).exists():
+            return True
+        return index.finds_pictureless and index.pictureless_products().filter(pk__in=keys).exists()
 
     def look_in(self, space: str) -> Vector | None:
         """What its pictures look like together: their mean vector. None unless all have one and it is by looks.

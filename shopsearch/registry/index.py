@@ -323,6 +323,11 @@ class ImageIndex:
         with self.in_its_language():
             return {name: _finite(value) for name, value in self.get_filter_values(image).items()}
 
+    def known_filter_values(self, image: Any) -> dict[str, FilterValue | None]:
+        """What ``filter_values`` returns; nothing where the shop's own code raises, which is logged."""
+        nothing: dict[str, FilterValue | None] = {}
+        return self._or_else(nothing, lambda _product: self.filter_values(image), image)
+
     def get_field_values(self, image: Any) -> dict[str, FilterValue | None]:
         """One value per field of ``field_types``."""
         values = self.filter_values(image)
@@ -466,7 +471,7 @@ class ImageIndex:
         except (OperationalError, InterfaceError):  # the database is away: not this product's fault
             raise
         except Exception:
-            logger.exception("%s: product %s has no words.", self.name, product.pk)
+            logger.exception("%s: %s %s cannot be read.", self.name, type(product).__name__, product.pk)
             return otherwise
 
 

@@ -20,8 +20,8 @@ def diversified(ranked: Sequence[Hit], vectors: Mapping[str, Vector], diversity:
     Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998): the next is always the one with the highest
     (1 - diversity) * relevance - diversity * similarity, the earlier one of two. Relevance falls evenly from 1 with the
     place, as scores of words and of vectors cannot be compared. Similarity is the highest cosine with one chosen
-    before, from 0 for the median of all pairs to 1: in some models all pictures of a shop are alike. The first stays
-    the first. ``vectors`` has them by ``Hit.id``; a hit without one resembles nothing.
+    before, from 0 for the median of all pairs of pictures to 1: in some models all pictures of a shop are alike. The
+    first stays the first. ``vectors`` has them by ``Hit.id``; a hit without one resembles nothing.
     """
     import numpy as np
 
@@ -32,7 +32,8 @@ def diversified(ranked: Sequence[Hit], vectors: Mapping[str, Vector], diversity:
     rows = np.stack([vectors.get(hit.id, nothing) for hit in leading])
     relevance = 1 - np.arange(len(leading)) / LEADING
     cosines = rows @ rows.T
-    median = min(float(np.median(cosines)), 0.999)
+    seen = [place for place, hit in enumerate(leading) if hit.id in vectors]
+    median = min(float(np.median(cosines[np.ix_(seen, seen)])) if seen else 0.0, 0.999)
     alike = np.clip((cosines - median) / (1 - median), 0, 1)
     similarity = np.zeros(len(leading))
     is_left = np.ones(len(leading), bool)

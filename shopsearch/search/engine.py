@@ -269,7 +269,7 @@ def _known(index: ImageIndex, asked: Sequence[Example]) -> Iterable[KnownExample
 
 
 def _shown_images(index: ImageIndex, asked: Sequence[Example]) -> Sequence[Any]:
-    """The images of all examples that the shop shows, read at once."""
+    """The images of all examples that the shop shows, read at once where no product has too many."""
     products = [each.product for each in asked if each.product is not None]
     keys = keys_from(index.model, [each.image_id for each in asked if each.image_id is not None])
     if not products and not keys:
@@ -280,7 +280,12 @@ def _shown_images(index: ImageIndex, asked: Sequence[Example]) -> Sequence[Any]:
     images = index.images_of(products, shown)
     if keys:
         images = (images | shown.filter(pk__in=keys)).order_by("pk")
-    return list(images[: MAX_IMAGES * len(products) + len(keys)])
+    most = MAX_IMAGES * len(products) + len(keys)
+    found = list(images[: most + 1])
+    if len(found) <= most:
+        return found
+    parts = [index.images_of([each], shown)[:MAX_IMAGES] for each in products]
+    return list({image.pk: image for part in (*parts, shown.filter(pk__in=keys)) for image in part}.values())
 
 
 def _is_of(index: ImageIndex, image: Any, keys: Sequence[object]) -> bool:

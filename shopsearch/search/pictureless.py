@@ -26,15 +26,23 @@ def having_words(index: ImageIndex, terms: analyzer.QueryTerms, condition: Filte
     """
     with timed("database"):
         rows = PicturelessProduct.objects.of(index).having(terms)
-        held = dict(rows.order_by("pk").values_list("key", "terms")[:MAX_FOUND])
+        held = dict(rows.values_list("key", "terms")[:MAX_FOUND])
         held = {key: each for key, each in held.items() if _is_wanted(terms, each)}
         if condition is not None and held:
             passing = _passing(index, held, condition)
             held = {key: each for key, each in held.items() if key in passing}
     order = sorted(held, key=lambda key: (terms.place_of(held[key]), len(held[key]), key))
-    return [
-        Hit(id=f"pictureless:{key}", image_id="", product_id=key, score=0.0, words=held[key]) for key in order
-    ]
+    return [hit_of(key, held[key]) for key in order]
+
+
+def hit_of(key: str, words: str = "") -> Hit:
+    """The hit of the product with this key, which has no image and no score."""
+    return Hit(id=f"pictureless:{key}", image_id="", product_id=key, score=0.0, words=words)
+
+
+def saying(index: ImageIndex, terms: Iterable[str]) -> set[str]:
+    """The keys of those that have any of these terms."""
+    return set(PicturelessProduct.objects.of(index).saying(terms).values_list("key", flat=True)[:MAX_FOUND])
 
 
 def _is_wanted(terms: analyzer.QueryTerms, stored: str) -> bool:
@@ -52,12 +60,16 @@ def shown(index: ImageIndex, keys: Iterable[str]) -> QuerySet[Any]:
 
 def images_of(index: ImageIndex, keys: Iterable[str]) -> dict[str, Any]:
     """By key a blank image of each product that ``shown`` has, with the rows that the declared paths lead to."""
-    images = [image for chunk in chunks_of(keys) for image in blank_images(index, shown(index, chunk))]
-    return {str(index.get_product(image).pk): image for image in images}
+    images: dict[str, Any] = {}
+    for chunk in chunks_of(keys):
+        products = list(shown(index, chunk))
+        own = blank_images(index, products)
+        images |= zip((str(each.pk) for each in products), own, strict=True)
+    return images
 
 
 def _passing(index: ImageIndex, keys: Iterable[str], condition: Filter) -> set[str]:
     asked = list(conditions(condition))
     with index.in_its_language():
-        values = {key: index.filter_values(image) for key, image in images_of(index, keys).items()}
+        values = {key: index.known_filter_values(image) for key, image in images_of(index, keys).items()}
     return {key for key, each in values.items() if all(holds(one, each.get(one.field)) for one in asked)}

@@ -101,7 +101,7 @@ def _of_filters(index: ImageIndex, rows: Sequence[Any]) -> Iterator[Reason]:
             continue
         labels: dict[str, str] = {}
         for row in rows:
-            if value := index.filter_values(row).get(name):
+            if value := index.known_filter_values(row).get(name):
                 label = follow(index.get_product(row), declared.label) if declared.label else None
                 labels.setdefault(str(value), str(label or value))
             if not labels:

@@ -35,7 +35,7 @@ from shopsearch.rerankers.ordering import Order, arrange
 from shopsearch.search.reasons import Reason, reasons_of
 from shopsearch.search.synonyms import synonyms_of
 from shopsearch.telemetry import logs, metrics
-from shopsearch.types import Candidate, Query, RerankerOutput
+from shopsearch.types import Candidate, Fact, Query, RerankerOutput
 
 if TYPE_CHECKING:
     from shopsearch.search.request import SearchAnswer
@@ -278,8 +278,17 @@ def _judge(rerank: Rerank) -> _Judged:
         if output.reason and positions[0] != places[_favourite(output, len(places))]:
             # It speaks for the model's own favourite, which is not the one that stands first.
             output = replace(output, reason=joined(sentences(first)))
-        found = reasons_of(index, query, first, [rows[place] for place in positions if place in seen])
+        found = _reasons(index, query, first, [rows[place] for place in positions if place in seen])
     return _Judged(output=output, order=order, reasons=found)
+
+
+def _reasons(index: ImageIndex, query: Query, facts: Sequence[Fact], rows: Sequence[Any]) -> list[Reason]:
+    """The reasons; none where the shop's own code or a fact is at fault: the order is good without them."""
+    try:
+        return reasons_of(index, query, facts, rows)
+    except Exception:
+        logger.exception("%s: a better order has no reasons.", index.name)
+        return []
 
 
 def _favourite(output: RerankerOutput, count: int) -> int:

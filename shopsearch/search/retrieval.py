@@ -136,7 +136,10 @@ class HitLists:
         """The products that say what the query excludes."""
         excluded = self.target.excluded
         found = having_words(self.target, MAX_EXCLUDED, excluded) if excluded else ()
-        return frozenset(hit.product_id for hit in found)
+        products = {hit.product_id for hit in found}
+        if excluded and self.target.index.finds_pictureless:
+            products |= pictureless.saying(self.target.index, excluded.split())
+        return frozenset(products)
 
     def wanted(self, hits: Iterable[Hit]) -> list[Hit]:
         """The hits without what the query excludes; what it names is wanted all the same."""

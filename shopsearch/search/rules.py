@@ -22,7 +22,7 @@ from shopsearch.models.rules import RuleAction, is_allowed
 from shopsearch.registry import ImageIndex, analyzer, find_index
 from shopsearch.registry.keys import keys_from
 from shopsearch.registry.relations import with_related
-from shopsearch.search import retrieval
+from shopsearch.search import pictureless, retrieval
 from shopsearch.search.kept import Kept
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit
@@ -310,7 +310,7 @@ def sought(
 def _values_of(index: ImageIndex, found: Found) -> dict[Any, dict[str, FilterValue | None]]:
     keys = dict(zip((hit.id for hit in found.ranked), found.keys, strict=True))
     shown = retrieval.with_images(index, found.ranked, related=True)
-    return {keys[hit.id]: index.filter_values(image) for hit, image in shown}
+    return {keys[hit.id]: index.known_filter_values(image) for hit, image in shown}
 
 
 def applied(
@@ -358,20 +358,26 @@ def pinned_hits(
     with timed("database"):
         images = index.images_of(effect.pins, index.get_queryset())
         rows = [
-            (row, product)
+            (str(row.pk), row, product)
             for row in (with_related(index, images) if chosen else images)
             if (product := index.get_product(row)) is not None
         ]
+        if index.finds_pictureless:
+            blank = pictureless.images_of(index, map(str, effect.pins))
+            rows += [("", image, index.get_product(image)) for image in blank.values()]
     hits: dict[Any, list[Hit]] = {}
-    for row, product in rows:
+    for image_id, row, product in rows:
         key = product.pk
         if key not in effect.pins or key in without or str(key) in lists.unwanted:
             continue
-        values = index.filter_values(row) if chosen else {}
+        values = index.known_filter_values(row) if chosen else {}
         if all(holds(each, values.get(each.field)) for each in chosen):
-            hit = Hit(id=index.entity_id(row.pk), image_id=str(row.pk), product_id=str(key), score=0.0)
+            hit = pictureless.hit_of(str(key))
+            if image_id:
+                hit = replace(hit, id=index.entity_id(row.pk), image_id=image_id)
             hits.setdefault(key, []).append(hit)
-    scores = _scores(lists, [hit.id for key, own in hits.items() if key not in ranked for hit in own])
+    unknown = [hit for key, own in hits.items() if key not in ranked for hit in own]
+    scores = _scores(lists, [hit.id for hit in unknown if hit.image_id])
     found = {}
     for key, own in hits.items():
         scored = [replace(hit, score=scores.get(hit.id, 0.0)) for hit in own]

@@ -18,6 +18,7 @@ from shopsearch.exceptions import QueryError
 from shopsearch.filters import FALSE
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, find_index, get_index
+from shopsearch.rerankers.facts import words_of
 from shopsearch.search.addresses import address_of
 from shopsearch.search.examples import MAX_EXAMPLES, Box, Example
 from shopsearch.search.facets import Number
@@ -351,7 +352,7 @@ class PageQuery:
     def _chip(self, control: Mapping[str, Any]) -> ReasonChip | None:
         """None where the search is so already."""
         removed = set(control["remove"].split())
-        words = [word for word in self.text.split() if word.casefold() not in removed]
+        words = [word for word in self.text.split() if not removed.issuperset(words_of(word) or [word])]
         address = self._address.having("q", [" ".join([*words, *control["add"].split()])])
         for name, value in control["filters"].items():
             address = address.having(name, [value])

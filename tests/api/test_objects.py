@@ -1,10 +1,16 @@
 """The parts of a picture over HTTP, and on the search page."""
 
+import math
+from dataclasses import replace
+
 import pytest
 from django.core.cache import cache
 from django.core.checks import run_checks
 from django.urls import reverse
+from django.utils import translation
 
+from shopsearch.search.examples import Box
+from shopsearch.types import Proposal
 from tests.shop.detectors import MugAndLamp
 from tests.shop.pictures import RED, picture, product
 from tests.shop.store import index_everything
@@ -59,6 +65,26 @@ def test_a_detector_that_is_away_says_so_without_its_own_words(client, monkeypat
     assert "gpu-7" not in response.content.decode()
 
 
+def test_whatever_a_detector_proposes_the_answer_is_boxes_that_a_search_takes(client, monkeypatch):
+    good = Proposal(x=0.1, y=0.2, width=0.3, height=0.4, score=0.5, label="<b>mug</b>")
+    odd = (
+        {"x": math.nan},
+        {"width": math.inf, "height": -math.inf},
+        {"score": math.nan},
+        {"x": -5, "y": -5},
+        {"width": 1e-9},
+        {"x": 0, "y": 0, "width": 7, "height": 7},
+    )
+    found = [replace(good, **each) for each in odd] + [good] * 50
+    found += [replace(good, x=number / 10, width=0.1, score=0.1) for number in range(10) for _ in range(9)]
+    monkeypatch.setattr(MugAndLamp, "detect", lambda self, picture: found)
+    boxes = [each["box"] for each in asked(client).json()["objects"]]
+    assert boxes[0] == "0.1,0.2,0.3,0.4"
+    assert len(boxes) == len(set(boxes)) == 11
+    for each in boxes:
+        Box.of(each.split(","))
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"DETECTOR": None}, {"QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"}}],
@@ -72,6 +98,8 @@ def test_without_a_detector_there_is_none_and_the_page_does_not_offer_it(client,
     )
     assert f'data-shopsearch-objects="{reverse("shopsearch:api-objects")}"' in page.content.decode()
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, **changed}
-    assert asked(client).status_code == 404
+    with translation.override("es"):
+        refused = client.post(ADDRESS)
+    assert (refused.status_code, refused.json()["detail"][:12]) == (404, "Esta tienda ")
     idle = [each for each in run_checks() if each.id == "shopsearch.W017"]
     assert bool(idle) == ("QUERY_EMBEDDER" in changed)

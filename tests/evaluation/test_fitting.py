@@ -177,6 +177,18 @@ def test_a_shop_that_is_too_small_or_not_indexed_is_told_so(settings):
 # Fits that a worker carries out.
 
 
+@pytest.mark.django_db
+def test_a_product_whose_words_cannot_be_read_is_learnt_by_its_title(settings, monkeypatch):
+    rebuilds._kept.clear()
+    use(settings)
+    product("red", title="vrel")
+    work()
+    monkeypatch.setattr(type(IMAGES), "get_words", lambda self, each: 1 / 0)
+    found = fitting.titled(IMAGES, get_embedder(), live())
+    assert found.titles == ["vrel"]
+    assert np.array_equal(found.words, found.texts)
+
+
 @pytest.fixture
 def proven(settings, monkeypatch):
     """A shop of one product, where proving is quick and gains nothing: its steps, as they were recorded."""

@@ -197,6 +197,10 @@ def test_nothing_of_the_environment_is_in_the_process(monkeypatch):
         ('{"bytes": "many"}\n', "takes too much memory"),
         ('{"refused": "SystemExit", "message": "x", "values": {}}\n', "takes too much memory"),
         ('{"refused": "ImageTooLarge", "message": "%(a)s", "values": {"b": 1}}\n', "takes too much memory"),
+        (
+            '{"refused": "ImageTooLarge", "message": "%(a)9999999d", "values": {"a": 1}}\n',
+            "takes too much memory",
+        ),
         ('{"refused": "ImageTooLarge", "message": "It is %(a)s.", "values": {"a": 9}}\n', "It is 9"),
     ],
 )

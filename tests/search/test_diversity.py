@@ -37,6 +37,12 @@ def test_what_is_unlike_those_before_it_comes_before_their_copies():
     assert [hit.id for hit in diversified(hits(5), vectors, 0.2)] == ["0", "2", "3", "4", "1"]
 
 
+def test_where_all_pictures_are_alike_they_do_not_sink_below_what_has_none():
+    alike = np.linalg.cholesky(np.full((4, 4), 0.9) + 0.1 * np.eye(4))
+    ranked = hits(12)
+    assert diversified(ranked, {str(n): vector for n, vector in enumerate(alike)}, 0.5) == ranked
+
+
 @pytest.fixture
 def shop(db, monkeypatch):
     for number in range(5):

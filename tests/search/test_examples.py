@@ -24,7 +24,7 @@ from shopsearch.search.examples import MAX_EXAMPLES, PENALTY, Box, Example, stee
 from shopsearch.search.request import SearchRequest
 from shopsearch.testing import MemoryStore
 from tests.shop.models import Product
-from tests.shop.pictures import BLUE, GREEN, RED, product
+from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.shop.store import index_everything
 
 # The arithmetic
@@ -163,6 +163,20 @@ def test_stored_products_cost_one_fetch_and_no_model(shop, monkeypatch):
 def test_less_like_this_sinks_what_is_like_it(shop):
     assert found(examples=[like(shop["flag"]), like(shop["sea"], -1)])[0] in ("rose", "cherry")
     assert found(examples=[like(shop["flag"]), like(shop["rose"], -1)])[0] == "sea"
+
+
+def test_a_product_of_many_images_leaves_no_other_example_out(shop, monkeypatch):
+    monkeypatch.setattr("shopsearch.search.engine.MAX_IMAGES", 2)
+    many, other = shop["rose"], shop["sea"]
+    ProductImage.objects.filter(product=other).delete()
+    for _ in range(6):
+        ProductImage.objects.create(product=many, image=picture(GREEN))
+    last = ProductImage.objects.create(product=other, image=picture(BLUE))
+    index_everything()
+    for example in (like(other), Example(image_id=last.pk)):
+        known = answer(SearchRequest(examples=[like(many), example])).examples
+        assert [each.product for each in known] == [many, other]
+        assert [len(each.images) for each in known] == [2, 1]
 
 
 def test_words_are_steered_too_and_the_examples_are_not_among_the_results(shop):

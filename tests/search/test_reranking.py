@@ -16,9 +16,9 @@ from shopsearch.indexing import batch
 from shopsearch.models import Change, ProductImage, Rerank
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
-from shopsearch.search import reranking
+from shopsearch.search import reasons, reranking
 from shopsearch.search.engine import search
-from shopsearch.types import RerankerOutput
+from shopsearch.types import Fact, RerankerOutput
 from tests.shop.models import Product
 
 pytestmark = pytest.mark.django_db
@@ -122,6 +122,19 @@ def test_a_reranker_that_raises_ends_in_failed(answer):
     rerank = reranking.current(rerank.pk)
     assert (rerank.state, rerank.order) == ("failed", [])
     assert type(answer).__name__ in rerank.error
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_fault_of_the_shops_code_costs_the_reasons_and_not_the_order(monkeypatch):
+    facts = [[Fact(kind="looks", value="mug")]] * 9
+    Scripted.answer = RerankerOutput(labels=[3, 1, 2], facts=facts)
+    rerank = asked()
+    monkeypatch.setattr(reasons, "_understands_operators", lambda index: True)
+    monkeypatch.setattr(type(index_for(ProductImage)), "get_words", lambda *args: 1 / 0)
+    reranking.answer_next()
+    rerank = reranking.current(rerank.pk)
+    assert (rerank.state, rerank.reasons) == ("done", [])
+    assert rerank.order[0] == rerank.candidates[2]["product"]
 
 
 @pytest.mark.usefixtures("shop")

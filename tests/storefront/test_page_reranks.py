@@ -163,6 +163,23 @@ def test_what_the_first_product_shares_with_the_search_becomes_links_that_keep_d
 
 
 @pytest.mark.usefixtures("leopards")
+@pytest.mark.parametrize(
+    ("typed", "left"), [("case!", []), ("(CASE)", []), ("case, 5", ["5"]), ("mug/case 5", ["mug/case 5"])]
+)
+def test_words_are_dropped_with_the_signs_around_them(client, typed, left):
+    def asked():
+        return client.post(
+            "/search/", {"image": picture(RED)}, headers=FRAGMENT, query_params={"q": typed, "picture": "1"}
+        )
+
+    asked()
+    assert reranking.answer_next()
+    found = chips(asked())
+    dropped = [query for label, query in found.items() if label == "without “case”"]
+    assert [query.get("q", []) for query in dropped] == [left] * (left != [typed])
+
+
+@pytest.mark.usefixtures("leopards")
 def test_words_that_were_typed_can_be_searched_for_word_for_word_and_a_chip_that_changes_nothing_is_left_out(
     client,
 ):

@@ -93,6 +93,8 @@ class QueryWorker:
 
     def _refusal(self, error: Exception) -> bytes:
         if isinstance(error, QueryError):
-            return write_refusal(self.embedder.space, str(error), is_the_callers=True)
+            # As it is written, not in this process's language: whoever asks translates it.
+            said = str(error) if error.values else error.message
+            return write_refusal(self.embedder.space, said, is_the_callers=True)
         logger.error("A query could not be embedded.", exc_info=error)
         return write_refusal(self.embedder.space, "its log says why.")

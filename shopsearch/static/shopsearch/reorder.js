@@ -176,7 +176,8 @@ function explain(line, isHidden = false) {
 function refined(address, { add, remove, filters }) {
   const url = new URL(address);
   const removed = new Set(remove.split(" "));
-  const words = (url.searchParams.get("q") ?? "").split(/\s+/).filter((word) => word && !removed.has(word.toLowerCase()));
+  const isRemoved = (typed) => (typed.toLowerCase().match(/\p{L}{3,}/gu) ?? [typed]).every((word) => removed.has(word));
+  const words = (url.searchParams.get("q") ?? "").split(/\s+/).filter((word) => word && !isRemoved(word));
   url.searchParams.set("q", [...words, ...add.split(" ").filter(Boolean)].join(" "));
   for (const [name, value] of Object.entries(filters)) url.searchParams.set(name, value);
   const before = new URL(address);

@@ -1,9 +1,11 @@
 """What web processes and query workers write to each other, and what they do with anything else."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,7 +18,8 @@ from shopsearch.embedders.remote.messages import (
     write_request,
     write_vectors,
 )
-from shopsearch.exceptions import EmbedderError, QueryError
+from shopsearch.embedders.remote.worker import QueryWorker
+from shopsearch.exceptions import EmbedderError, EmptyQuery, QueryError
 from shopsearch.types import Query
 
 UNIT = np.eye(96, dtype=np.float32)[:1]
@@ -73,6 +76,18 @@ def test_anything_else_is_refused_on_either_side(content):
         read_request(content, "colour")
     with pytest.raises((EmbedderError, QueryError)):
         read_reply(content, "colour", count=1, dimension=96)
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_a_refusal_is_in_the_language_of_who_asks_whatever_the_workers_is(language):
+    worker = QueryWorker(embedder=SimpleNamespace(space="colour"), requests=None, batch_size=1)
+    with translation.override("es"):
+        reply = worker._refusal(EmptyQuery())
+    with translation.override(language), pytest.raises(QueryError) as refused:
+        read_reply(reply, "colour", count=1, dimension=96)
+    with translation.override(language):
+        assert str(refused.value) == str(EmptyQuery())
+        assert str(refused.value).startswith("Type" if language == "en" else "Escribe")
 
 
 def test_what_the_asker_can_mend_is_told_apart_from_what_the_worker_cannot_do():

@@ -2,19 +2,21 @@
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.db import connection, models
+from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.urls import reverse
 from django.utils import timezone
 from hypothesis import HealthCheck, example, given, strategies
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
 
 from shopsearch.backends import get_vector_store
+from shopsearch.evaluation import html, judgements
 from shopsearch.indexing import pictureless, receivers, visibility
-from shopsearch.models import PicturelessProduct, ProductChange, ProductImage
+from shopsearch.models import Collection, PicturelessProduct, ProductChange, ProductImage, Rule, RuleAction
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
-from shopsearch.search import reranking, search, similar, spelling
+from shopsearch.search import reranking, rules, search, similar, spelling
 from shopsearch.search.engine import answer
 from shopsearch.search.examples import of_picture
 from shopsearch.search.request import SearchRequest
@@ -66,6 +68,18 @@ def test_its_sku_finds_it_first(sell, asked):
 def test_all_words_of_a_query_find_it_whatever_their_endings(sell, asked):
     sell("Walnut rocking chair", category=Category.objects.create(name="furniture"))
     assert found(asked)[0] == "Walnut rocking chair"
+
+
+def test_a_shop_without_a_single_picture_is_searched_by_words(sell):
+    Product.objects.all().delete()
+    index_everything()
+    Collection.objects.all().delete()
+    sell("Oak chair", "Oak table")
+    assert found("oak chair") == ["Oak chair"]
+    assert found("oak", limit=1) + found("oak", limit=1, offset=1) == found("oak")
+    assert answer(SearchRequest(text="oak", facets=["*"])).facets
+    call_command("shopsearch_reindex", here=True, verbosity=0)
+    assert found("oak table") == ["Oak table"]
 
 
 def test_some_words_of_a_query_do_not_find_it(sell):
@@ -144,6 +158,32 @@ def test_it_can_be_sorted_excluded_and_asked_for_in_quotes(sell):
     assert found('"pine chair"')[0] == "Pine chair"
 
 
+def test_an_evaluation_and_a_rule_know_it_as_any_other_product(sell):
+    [chair] = sell("Oak chair")
+    key = str(chair.pk)
+    [known, gone] = html._shown(IMAGES, [key, "0"], {key: 2}).values()
+    assert (known.title, known.picture, known.grade) == ("Oak chair", "", 2)
+    assert "not in the shop" in gone.title
+    described = judgements._descriptions(IMAGES, [key, "0"])
+    assert {each: (said["title"], said["image"]) for each, said in described.items()} == {
+        key: ("Oak chair", "")
+    }
+    hides = Rule.objects.create(name="rule", index=IMAGES.name, trigger="any")
+    RuleAction.objects.create(rule=hides, kind="hide", products=key)
+    assert hides.state == Rule.State.IN_FORCE
+    Product.objects.filter(pk=chair.pk).update(published=False)
+    assert hides.state == Rule.State.WITHOUT_PRODUCTS
+
+
+def test_the_preview_of_a_rule_asks_for_no_picture_that_there_is_not(sell, admin_client):
+    [chair] = sell("Oak chair")
+    made = Rule.objects.create(name="rule", index=IMAGES.name, trigger="contains", words="oak")
+    RuleAction.objects.create(rule=made, kind="pin", products=str(chair.pk))
+    page = admin_client.get(reverse("admin:shopsearch_rule_preview", args=[made.pk])).content.decode()
+    assert "Oak chair" in page
+    assert 'src=""' not in page
+
+
 def test_its_words_are_no_typing_errors(sell):
     sell("Walnut ruckel")
     call_command("shopsearch_reindex", here=True, verbosity=0)
@@ -174,8 +214,8 @@ def test_a_worker_that_read_the_product_earlier_does_not_overwrite_what_a_later_
     [chair] = sell("Oak chair")
     terms = pictureless._terms
 
-    def overtaken(index, image):
-        read = terms(index, image)
+    def overtaken(*read_of):
+        read = terms(*read_of)
         monkeypatch.setattr(pictureless, "_terms", terms)
         Product.objects.filter(pk=chair.pk).update(title="Pine bench")
         pictureless.refresh(IMAGES, [str(chair.pk)], "default")
@@ -199,6 +239,109 @@ def test_one_whose_words_cannot_be_read_does_not_keep_others_from_being_found(se
     index_everything()
     assert found("new oak table")[0] == "New Oak table"
     assert not ProductChange.objects.exists()
+
+
+def test_a_row_that_another_worker_deletes_while_this_one_begins_is_written_all_the_same(sell):
+    [chair] = sell("Oak chair")
+    table = PicturelessProduct._meta.db_table
+    deleted = []
+
+    def meanwhile(execute, sql, *args):
+        if sql.startswith("UPDATE") and table in sql and not deleted:
+            deleted.append(True)
+            PicturelessProduct.objects.all().delete()
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(meanwhile):
+        pictureless.refresh(IMAGES, [str(chair.pk)], "default")
+    assert deleted
+    assert found("oak chair")[0] == "Oak chair"
+
+
+def test_one_that_the_shops_get_product_cannot_give_does_not_keep_others_from_being_found(sell, monkeypatch):
+    chair, table = sell("Oak chair", "Oak table")
+    given = type(IMAGES).get_product
+
+    def get_product(self, image):
+        return given(self, image) if image.product_id != chair.pk else 1 / 0
+
+    monkeypatch.setattr(type(IMAGES), "get_product", get_product)
+    for each in (chair, table):
+        each.title = f"New {each.title}"
+        each.save()
+    index_everything()
+    assert not ProductChange.objects.exists()
+    assert set(PicturelessProduct.objects.values_list("key", flat=True)) == {str(chair.pk), str(table.pk)}
+    assert "new" in PicturelessProduct.objects.get(key=str(table.pk)).terms
+
+
+@isolate_apps("tests.shop")
+def test_a_picture_names_its_products_key_even_if_it_refers_to_another_of_its_fields(sell):
+    class Photo(models.Model):
+        product = models.ForeignKey(Product, models.CASCADE, to_field="serial")
+
+        class Meta:
+            app_label = "tests.shop"
+
+        def __str__(self):
+            return "photo"
+
+    [chair] = sell("Oak chair", serial=4711)
+    assert list(receivers._keys_at(Photo(product=chair), "product", "default")) == [chair.pk]
+    assert list(receivers._keys_at(Photo(product_id=5), "product", "default")) == []
+
+
+def test_however_its_key_is_written_its_row_is_the_same(sell):
+    [chair] = sell("Oak chair")
+    Product.objects.filter(pk=chair.pk).update(title="Elm stool")
+    pictureless.refresh(IMAGES, [f"0{chair.pk}"], "default")
+    assert found("elm stool")[0] == "Elm stool"
+
+
+def test_the_one_that_is_called_so_is_found_among_any_number_that_have_the_word(sell, monkeypatch):
+    monkeypatch.setattr("shopsearch.search.pictureless.MAX_FOUND", 3)
+    sell(*(f"Oak chair of a long name {number}" for number in range(4)), "Oak table", "Oak")
+    assert found("oak")[:2] == ["Oak", "Oak table"]
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_the_longest_text_is_answered_whatever_its_words_are(sell, sign):
+    sell("Oak chair")
+    ideographs = map(chr, range(0x4E00, 0x4E00 + 1000))
+    assert found((" ".join if sign else "".join)(f"{sign}{each}" for each in ideographs)[:1000]) is not None
+
+
+def test_one_whose_filters_cannot_be_read_passes_none_and_harms_no_other(sell, monkeypatch):
+    chair, _table = sell("Oak chair", "Oak table", price=5)
+    values = type(IMAGES).get_filter_values
+
+    def get_filter_values(self, image):
+        return values(self, image) if image.product_id != chair.pk else 1 / 0
+
+    monkeypatch.setattr(type(IMAGES), "get_filter_values", get_filter_values)
+    titles = found("oak", filters={"price__lte": 10})
+    assert "Oak table" in titles
+    assert "Oak chair" not in titles
+
+
+def test_staff_can_pin_it_as_any_other_product(sell):
+    [chair] = sell("Oak chair")
+    pin = rules.Action(kind="pin", products=(chair.pk,), place=1)
+    tried = [rules.Rule(name="rule", actions=(pin,))]
+    for asked in ("mug", "oak chair"):
+        [first, *_] = answer(SearchRequest(text=asked, rules=tried)).results
+        assert (first.product, first.image, first.rule) == (chair, None, "rule")
+    red = of_picture(Image.new("RGB", (16, 16), RED))
+    answered = answer(SearchRequest(examples=red, rules=tried, facets=["category"]))
+    assert [each.product.title for each in answered.results] == ["Oak chair", "Enamel mug"]
+
+    def shown(**asked):
+        return [each.product.title for each in answer(SearchRequest(rules=tried, **asked)).results]
+
+    assert shown(text="mug -oak") == ["Enamel mug"]
+    assert shown(text="mug", filters={"price__gte": 1}) == []
+    Product.objects.filter(pk=chair.pk).update(published=False)
+    assert shown(text="mug") == ["Enamel mug"]
 
 
 def test_while_they_cannot_be_looked_at_they_wait(sell, monkeypatch):
