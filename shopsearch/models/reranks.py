@@ -6,6 +6,7 @@ import uuid
 from typing import Self
 
 from django.db import models, router
+from django.db.models import Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -66,7 +67,7 @@ class Rerank(models.Model):
     order = models.JSONField(_("order"), default=list)
     caption = models.TextField(_("caption"), blank=True)
     reason = models.TextField(_("reason"), blank=True)
-    reasons = models.JSONField(_("reasons"), default=list)
+    reasons = models.JSONField(_("reasons"), default=list, db_default=Value([], models.JSONField()))
     """``search.reasons.Reason`` as JSON."""
     raw = models.TextField(_("raw answer"), blank=True)
     repairs = models.JSONField(_("repairs"), default=dict)

@@ -269,6 +269,8 @@ class RuleAction(models.Model):
         _("filter's value"),
         max_length=200,
         blank=True,
+        default="",
+        db_default="",
         help_text=_(
             'To move all products with this value of a filter up, or to the end: such as "brand=Kerb" or '
             '"in_stock=no". What is said of a single product counts before it.'

@@ -342,6 +342,10 @@ class ImageIndex:
         texts, names = self._texts_and_names(product)
         return analyzer.product_terms([*texts, *names], names, *self.words_languages)
 
+    def known_terms_of(self, product: Any) -> str:
+        """``terms_of``; "" if reading its words raises, which is logged."""
+        return self._or_else("", self.terms_of, product)
+
     def open_image(self, image: Any) -> BinaryIO:
         """The image's file, opened for reading; use it in a ``with`` statement.
 

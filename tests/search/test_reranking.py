@@ -138,6 +138,18 @@ def test_a_fault_of_the_shops_code_costs_the_reasons_and_not_the_order(monkeypat
 
 
 @pytest.mark.usefixtures("shop")
+def test_words_that_the_shops_code_cannot_give_do_not_bind_the_order(monkeypatch):
+    Scripted.answer = RerankerOutput(labels=[3, 1, 2])
+    rerank = asked()
+    monkeypatch.setattr(type(index_for(ProductImage)), "words_field", True)
+    monkeypatch.setattr(type(index_for(ProductImage)), "_texts_and_names", lambda *args: 1 / 0)
+    reranking.answer_next()
+    rerank = reranking.current(rerank.pk)
+    assert rerank.state == "done"
+    assert rerank.order[0] == rerank.candidates[2]["product"]
+
+
+@pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("labels", [None, "", "[", "no idea", [99], b"\xff", {"ranking": None}])
 def test_an_answer_that_makes_no_sense_keeps_retrievals_order(labels):
     Scripted.answer = RerankerOutput(labels=labels)
