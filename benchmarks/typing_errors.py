@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 ROOT = search_quality.ROOT
 SHORTEST = 4
 EXACT, NEAR = 1_000, 200
+MEANT = re.compile(r"""(?<=\d)[.,](?=\d)|[+#/°"'$€£]|(?<!\w)-(?=\d)""")
+"""Signs that tell names apart."""
 
 
 def main() -> None:
@@ -234,7 +237,12 @@ def with_error(text: str, dice: Random) -> str:
 
 
 def without_signs(name: str) -> str:
-    return "".join(each if each.isalnum() else "" if " " not in name else " " for each in name)
+    """A SKU without any; a title without those that mean nothing: "4.2L" is not "42L", nor is "C++" "C"."""
+    if " " not in name:
+        return "".join(filter(str.isalnum, name))
+    return "".join(
+        each if each.isalnum() or MEANT.match(name, place) else " " for place, each in enumerate(name)
+    )
 
 
 def near_name(name: str, dice: Random) -> str:

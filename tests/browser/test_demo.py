@@ -79,7 +79,7 @@ def test_a_leopard_and_a_phone_case_bring_results_and_then_a_better_order_with_a
 
     better = titles.all_text_contents()
     assert "leopard phone case" in better[0].casefold()
-    expect(line).to_contain_text("Looks like: leopard")
+    expect(line).to_contain_text("like your picture it is “leopard”")
     reason = page.locator("[data-shopsearch-reason]").text_content()
     assert reason
     for named in reason.split("“")[1:]:
