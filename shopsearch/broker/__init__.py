@@ -57,22 +57,22 @@ def wake() -> None:
     Where WAKE_UP does the work itself, as Celery does with CELERY_TASK_ALWAYS_EAGER, it is done before this returns,
     and errors are logged.
     """
-    _wake(_inline, _sender)
+    _wake(TASK)
 
 
 def wake_rerankers() -> None:
     """Wake the reranking workers, in the same way."""
-    _wake(_rerank_inline, _rerank_sender)
+    _wake(RERANK_TASK)
 
 
 def wake_calibrator() -> None:
     """Have an indexing worker calibrate, in the same way."""
-    _wake(_calibrate_inline, _calibrate_sender)
+    _wake(CALIBRATE_TASK)
 
 
 def wake_fitter() -> None:
     """Have an indexing worker carry out the fits that were asked for, in the same way."""
-    _wake(_fit_inline, _fit_sender)
+    _wake(FIT_TASK)
 
 
 def has_workers() -> bool:
@@ -80,12 +80,12 @@ def has_workers() -> bool:
     return get_wake_up().has_workers
 
 
-def _wake(inline: _Inline, sender: _Sender) -> None:
+def _wake(task: str) -> None:
     wake_up = get_wake_up()
     if wake_up.runs_here:
-        inline.run()
+        _inline[task].run()
     elif wake_up.has_workers:
-        sender.wake()
+        _senders[task].wake()
 
 
 def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> None:
@@ -98,7 +98,7 @@ def wake_after_commit(using: str, wake_up: Callable[[], None] | None = None) -> 
 @atexit.register
 def finish() -> None:
     """Wait for wake-ups that are being sent: otherwise a short process, such as a cron job, would end too early."""
-    for sender in (_sender, _rerank_sender, _calibrate_sender, _fit_sender):
+    for sender in _senders.values():
         sender.finish()
 
 
@@ -115,7 +115,7 @@ def ask() -> None:
 class _Sender(BackgroundThread):
     """Sends one kind of wake-up. Started by the first wake-up of a process."""
 
-    def __init__(self, task: str = TASK) -> None:
+    def __init__(self, task: str) -> None:
         self.task = task
         super().__init__("shopsearch-wakeups")
 
@@ -152,7 +152,7 @@ class _Sender(BackgroundThread):
 class _Inline:
     """Runs the task in this thread, and again when it wakes itself, in a loop instead of recursion."""
 
-    def __init__(self, task: str = TASK) -> None:
+    def __init__(self, task: str) -> None:
         self.task = task
         self.local = threading.local()
 
@@ -171,7 +171,5 @@ class _Inline:
             self.local.running = False
 
 
-_sender, _rerank_sender, _calibrate_sender = _Sender(), _Sender(RERANK_TASK), _Sender(CALIBRATE_TASK)
-_fit_sender = _Sender(FIT_TASK)
-_inline, _rerank_inline, _calibrate_inline = _Inline(), _Inline(RERANK_TASK), _Inline(CALIBRATE_TASK)
-_fit_inline = _Inline(FIT_TASK)
+_senders = {task: _Sender(task) for task in TASKS}
+_inline = {task: _Inline(task) for task in TASKS}

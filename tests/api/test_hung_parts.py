@@ -57,8 +57,8 @@ def _fresh_parts(monkeypatch):
     cache.clear()
     health.forget()
     monkeypatch.setattr(access, "_counter", access._Counter())
-    for name in ("_sender", "_rerank_sender"):
-        monkeypatch.setattr(wakeups, name, wakeups._Sender(getattr(wakeups, name).task))
+    for task in wakeups.TASKS:
+        monkeypatch.setitem(wakeups._senders, task, wakeups._Sender(task))
     yield
     health.forget()
 

@@ -68,7 +68,7 @@ class WakeUpContract:
 
     def test_waking_sends_from_a_thread_of_its_own_and_a_sweep_wakes_too(self, carrier, monkeypatch):
         sent = threading.Event()
-        monkeypatch.setattr(broker, "_sender", sender := broker._Sender())
+        monkeypatch.setitem(broker._senders, broker.TASK, sender := broker._Sender(broker.TASK))
         monkeypatch.setattr(type(broker.get_wake_up()), "send", lambda self, task: sent.set())
         Change.objects.note(index_for(ProductImage), [1])
         tasks.sweep()

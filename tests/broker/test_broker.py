@@ -41,8 +41,8 @@ def broker(monkeypatch):
 @pytest.fixture
 def sender(monkeypatch):
     """A sender of this test's own, as in a new process."""
-    sender = wakeups._Sender()
-    monkeypatch.setattr(wakeups, "_sender", sender)
+    sender = wakeups._Sender(wakeups.TASK)
+    monkeypatch.setitem(wakeups._senders, wakeups.TASK, sender)
     return sender
 
 
