@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch import conf
 from shopsearch.detectors.base import Detector, distinct
-from shopsearch.embedders.hub import is_on_hub
+from shopsearch.embedders.torch_model import device_of
 from shopsearch.exceptions import DetectorError
 from shopsearch.rerankers.vision_models import checkpoints
 from shopsearch.types import Proposal
@@ -81,20 +81,16 @@ class ObjectDetector(Detector):
     def _loaded(self) -> tuple[Any, Any]:
         """The processor and the model."""
         conf.require_packages(*self.packages)
-        import torch
         import transformers
 
         path = checkpoints.find(self.checkpoint, self.revision)
         checkpoints.verify(path)
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             kept_here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
             auto: Any = transformers  # whose from_pretrained is not typed
             processor = auto.AutoImageProcessor.from_pretrained(path, **kept_here)
             model = auto.AutoModelForObjectDetection.from_pretrained(path, use_safetensors=True, **kept_here)
-            return processor, model.to(device).eval()
+            return processor, model.to(device_of(self.device)).eval()
         except Exception as error:  # the files may come from anywhere and cause any error
             raise ImproperlyConfigured(
                 f"{path} is no object detector that the installed transformers can load: {error}"
@@ -106,11 +102,6 @@ class ObjectDetector(Detector):
             wrong.append("threshold is a number from 0 to 1.")
         if self.most < 1:
             wrong.append("most is a whole number, 1 or more.")
-        try:
-            # A model that is downloaded at first use cannot be checked now.
-            if not is_on_hub(self.checkpoint):
-                checkpoints.verify(checkpoints.find(self.checkpoint))
-        except ImproperlyConfigured as error:
-            wrong.append(str(error))
+        wrong += checkpoints.problems_of(self.checkpoint)
         hint = "See the options of shopsearch.detectors.objects.ObjectDetector."
         return [Error(message, hint=hint, id="shopsearch.E023") for message in wrong]

@@ -173,9 +173,7 @@ class TorchEmbedder(Embedder):
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_of(self.device)
         folder = self.folder
         state = self.read_state()
         try:
@@ -184,6 +182,13 @@ class TorchEmbedder(Embedder):
             raise ImproperlyConfigured(
                 f"The weights {folder.weights} are not a {self.title} as {folder.path} describes it: {error}."
             ) from error
+
+
+def device_of(wanted: str) -> str:
+    """The torch device; "auto" is the GPU where there is one, else the CPU."""
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch import conf
 from shopsearch.embedders import hub, model_folder, weights
+from shopsearch.embedders.torch_model import device_of
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.joint import JointReranker
 from shopsearch.rerankers.ordering import spread
@@ -119,14 +120,11 @@ class TextReranker(Reranker):
     @cached_property
     def _loaded(self) -> Any:
         conf.require_packages(*self.packages)
-        import torch
         from FlagEmbedding import FlagReranker
 
         path = model_folder.find(self.checkpoint, FILES, optional=("*.json",), revision=self.revision)
         self._verify(path)
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_of(self.device)
         return FlagReranker(
             str(path), devices=device, use_fp16=device.startswith("cuda"), max_length=MOST_TOKENS
         )

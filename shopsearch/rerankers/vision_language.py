@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import ClassVar, get_args
 
 from django.core.checks import CheckMessage, Error
-from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch import conf
 from shopsearch.embedders.hub import is_on_hub
@@ -54,12 +53,7 @@ class VisionLanguageReranker(Reranker):
         wrong = []
         if self.dtype not in get_args(DataType):
             wrong.append(f"dtype cannot be {self.dtype!r}; use {', '.join(get_args(DataType))}.")
-        try:
-            # A model that is downloaded at first use cannot be checked now.
-            if not is_on_hub(self.checkpoint):
-                checkpoints.verify(checkpoints.find(self.checkpoint))
-        except ImproperlyConfigured as error:
-            wrong.append(str(error))
+        wrong += checkpoints.problems_of(self.checkpoint)
         hint = f"See the options of {type(self).__module__}.{type(self).__name__}."
         return [Error(message, hint=hint, id="shopsearch.E021") for message in [*wrong, *self._check_more()]]
 

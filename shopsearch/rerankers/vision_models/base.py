@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django.core.exceptions import ImproperlyConfigured
 
+from shopsearch.embedders.torch_model import device_of
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers.prompts import Prompt
 from shopsearch.rerankers.vision_models import checkpoints
@@ -44,8 +45,7 @@ class VisionLanguageModel:
 
         checkpoints.verify(path)
         model_type = checkpoints.native_type(path)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_of(device)
         if dtype == "auto":
             dtype = "float32" if device == "cpu" and not device_map else "bfloat16"
         auto: Any = AutoModelForImageTextToText

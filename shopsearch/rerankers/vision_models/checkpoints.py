@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders import weights
-from shopsearch.embedders.hub import download, local_folder, snapshot
+from shopsearch.embedders.hub import download, is_on_hub, local_folder, snapshot
 
 TENSORS = "*.safetensors"
 DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model")
@@ -52,6 +52,16 @@ def verify(path: Path) -> None:
         )
     for file in files:
         weights.verify(file)
+
+
+def problems_of(checkpoint: str) -> list[str]:
+    """What is wrong with a folder, for a check; a model that is downloaded at first use cannot be checked now."""
+    try:
+        if not is_on_hub(checkpoint):
+            verify(find(checkpoint))
+    except ImproperlyConfigured as error:
+        return [str(error)]
+    return []
 
 
 def fingerprint(path: Path) -> str:

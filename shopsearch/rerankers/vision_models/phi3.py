@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders import weights
+from shopsearch.embedders.torch_model import device_of
 from shopsearch.rerankers.prompts import Prompt
 from shopsearch.rerankers.vision_models import checkpoints
 from shopsearch.rerankers.vision_models.base import DataType, VisionLanguageModel
@@ -60,8 +61,7 @@ class Phi3Vision(VisionLanguageModel):
         checkpoints.verify(path)
         if device_map:
             raise ImproperlyConfigured("Phi-3-vision stays in one piece: leave device_map empty.")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_of(device)
         if dtype == "auto":
             dtype = "float32" if device == "cpu" else "bfloat16"
         try:
