@@ -120,6 +120,7 @@ def verdicts(count: int = 200, first: int = 9) -> Iterator[str]:
     from tqdm import tqdm
 
     from demo_project.rendering.absences import ABSENT_THINGS
+    from shopsearch.evaluation.intervals import differences
     from shopsearch.search import reranking
     from shopsearch.search.engine import search
 
@@ -139,12 +140,9 @@ def verdicts(count: int = 200, first: int = 9) -> Iterator[str]:
             after = [before[place] for place in positions] + before[len(positions) :]
             precision.append([_precision(found, right, first) for found in (before, after)])
         values = np.array(precision)
-        changes = values[:, 1] - values[:, 0]
-        dice = np.random.default_rng(0)
-        means = changes[dice.integers(0, len(changes), (2000, len(changes)))].mean(axis=1)
-        low, high = np.quantile(means, (0.025, 0.975))
+        [gained] = differences(values[:, 1:], values[:, :1])
         cells = [len(queries), weak, *(f"{each:.3f}" for each in values.mean(axis=0))]
-        change = f"{changes.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+        change = f"{gained.mean:+.3f} [{gained.low:+.3f}, {gained.high:+.3f}]"
         yield f"| {kind} | {' | '.join(map(str, cells))} | {change} |"
     absent = ABSENT_THINGS["en"]
     weak = sum(search(text).match == "weak" for text in absent)

@@ -81,7 +81,7 @@ class Hit:
 
     id: str
     image_id: str
-    """"" for a product without a picture, which only the shop's database finds."""
+    """Empty for a product without a picture, which only the shop's database finds."""
     product_id: str
     score: float
     words: str = field(default="", repr=False)
@@ -99,6 +99,11 @@ class Result:
     image: Model | Any | None
     rule: str = ""
     """The name of the rule that put it at its place; "" for the place that it was found at."""
+
+    @property
+    def image_id(self) -> str:
+        """The image's key; empty without one."""
+        return "" if self.image is None else str(self.image.pk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,9 +85,8 @@ def visit(
     """
     kind: Kind = "image" if request.has_picture or image_url else "text"
     if kind == "image":
-        encoded = sum(each.is_encoded for each in request.examples)
         examples.check(request.examples)
-        for _each in range(max(1, encoded)):
+        for _each in range(max(1, sum(each.is_encoded for each in request.examples))):
             throttle(visitor, "image")
     if image_url:
         from shopsearch.images import download  # its HTTP client is a third of what the app adds to a start
@@ -97,13 +96,12 @@ def visit(
         request = replace(request, examples=(picture, *request.examples))
     if request.wants_rerank and not may_rerank(visitor):
         request = replace(request, wants_rerank=False)
-    if any(each.is_encoded for each in request.examples):
+    if encoded := sum(each.is_encoded for each in request.examples):
         # Likewise: the largest picture takes as long to decode as many searches by words take.
         refuse_if_full(has_picture=True)
-        # Several pictures have the limits of one together.
-        share = 1 / sum(each.is_encoded for each in request.examples)
         with admitted("decoding"):
-            decoded = tuple(each.decoded(share=share) for each in request.examples)
+            # Several pictures have the limits of one together.
+            decoded = tuple(each.decoded(share=1 / encoded) for each in request.examples)
             request = replace(request, examples=decoded)
     with admitted(kind):
         answered = answer(request)

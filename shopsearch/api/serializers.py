@@ -367,7 +367,7 @@ class ResultSerializer(serializers.Serializer[Result]):
             "product": self.fields["product"].to_representation(
                 index.described(result.product, result.image, request)
             ),
-            "image_id": "" if result.image is None else str(result.image.pk),
+            "image_id": result.image_id,
         }
 
 

@@ -16,7 +16,6 @@ from shopsearch.evaluation.report import GroupReport, Report
 from shopsearch.evaluation.run import MeasuredAnswer
 from shopsearch.exceptions import ImageError
 from shopsearch.registry import ImageIndex
-from shopsearch.registry.keys import keys_from
 
 FIRST_SHOWN = 5
 RIGHT_SHOWN = 3
@@ -196,7 +195,7 @@ def _shown(
             grade=grades.get(product_id, 0),
         )
     if index.finds_pictureless:
-        for product in index.pictureless_products().filter(pk__in=keys_from(index.product_model, shown)):
+        for product in index.pictureless_products(shown):
             key = str(product.pk)
             shown[key] = ShownProduct(title=index.get_title(product), picture="", grade=grades.get(key, 0))
     return shown

@@ -121,16 +121,13 @@ def _fold_slice(using: str, limit: int) -> int | None:
         keys = list(related.images()[: limit + 1])
         images = {(related.index, str(key)): False for key in keys[:limit]}
         missed = images.keys() - _write(using, images, token)
-        Change.objects.note(
-            registry.get_index(related.index), [image_id for _, image_id in missed], using=using
-        )
+        index = registry.get_index(related.index)
+        Change.objects.note(index, [image_id for _, image_id in missed], using=using)
         if len(keys) > limit:
             every.filter(pk=related.pk).update(reached=str(keys[limit - 1]))
         else:
-            if registry.get_index(related.index).finds_pictureless:
-                ProductChange.objects.note_at(
-                    registry.get_index(related.index), related.lookup, [related.row_id], using
-                )
+            if index.finds_pictureless:
+                ProductChange.objects.note_at(index, related.lookup, [related.row_id], using)
             related.delete()
     return len(images)
 

@@ -81,7 +81,7 @@ def refresh(index: ImageIndex, keys: Iterable[str], using: str) -> None:
     """
     keys = set(map(str, keys_from(index.product_model, {*keys, *_parents(index, keys, using)})))
     rows = PicturelessProduct.objects.of(index, using).filter(key__in=keys)
-    shown = index.pictureless_products().using(using).filter(pk__in=keys_from(index.product_model, keys))
+    shown = index.pictureless_products(keys).using(using)
     found = set(map(str, shown.values_list("pk", flat=True)))
     version = uuid.uuid4()
     # Of all that were found: another worker may delete a row until it is marked.
@@ -143,7 +143,6 @@ def note(index: ImageIndex, *, everything: bool) -> int:
         noted += ProductChange.objects.note(index, sorted(keys - known))
     for pks in keys_of(rows):
         held = set(rows.filter(pk__in=pks).values_list("key", flat=True))
-        shown = index.pictureless_products().filter(pk__in=keys_from(index.product_model, held))
-        gone = held - set(map(str, shown.values_list("pk", flat=True)))
+        gone = held - set(map(str, index.pictureless_products(held).values_list("pk", flat=True)))
         noted += ProductChange.objects.note(index, sorted(gone))
     return noted

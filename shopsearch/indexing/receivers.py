@@ -40,9 +40,7 @@ class Receivers:
 
     def image_leaves(self, instance: Model, using: str, **kwargs: object) -> None:
         """It is about to be saved: its product may be another one so far, which loses its last picture."""
-        if instance.pk is not None:
-            rows = self.index.model._base_manager.using(using).filter(pk=instance.pk)
-            self._note_products(rows.values_list(f"{self.index.product_field}__pk", flat=True), using)
+        self._note_products(_stored_keys_at(instance, self.index.product_field, using), using)
 
     def image_deleted(self, instance: Model, using: str, **kwargs: object) -> None:
         self._note([instance.pk], using, is_deletion=True)
@@ -58,9 +56,7 @@ class Receivers:
 
     def product_leaves(self, instance: Model, using: str, **kwargs: object) -> None:
         """It is about to be saved: it may be a variant of another product so far, which loses its last picture."""
-        if instance.pk is not None:
-            rows = self.index.product_model._base_manager.using(using).filter(pk=instance.pk)
-            self._note_products(rows.values_list(f"{self.index.variant_of}__pk", flat=True), using)
+        self._note_products(_stored_keys_at(instance, self.index.variant_of, using), using)
 
     def connect(self) -> None:
         moves = self.index.finds_pictureless and bool(self.index.product_field)
@@ -188,6 +184,13 @@ def _keys_at(row: Model, name: str, using: str) -> Iterator[object]:
     # Asked for only where products without a picture are noted.
     owners = field.related_model._base_manager.using(using).filter(**{field.target_field.attname: value})
     yield from owners.values_list("pk", flat=True)
+
+
+def _stored_keys_at(row: Model, name: str, using: str) -> Iterator[object]:
+    """The same of the row as the database still has it; nothing of a new one."""
+    if row.pk is not None:
+        stored = type(row)._base_manager.using(using).filter(pk=row.pk)
+        yield from stored.values_list(f"{name}__pk", flat=True)
 
 
 @cache

@@ -169,7 +169,7 @@ class Rule(models.Model):
         keys = keys_from(index.product_model, [key for each in actions for key in each.keys])
         if index.images_of(keys, index.get_queryset()).exists():
             return True
-        return index.finds_pictureless and index.pictureless_products().filter(pk__in=keys).exists()
+        return index.finds_pictureless and index.pictureless_products(keys).exists()
 
     def look_in(self, space: str) -> Vector | None:
         """What its pictures look like together: their mean vector. None unless all have one and it is by looks.

@@ -381,14 +381,15 @@ class ImageIndex:
         """Whether products without a picture are found: only words find them."""
         return self.pictureless and bool(self.words_field)
 
-    def pictureless_products(self) -> QuerySet[Any]:
-        """The products that the shop shows, and none of whose pictures it shows."""
+    def pictureless_products(self, among: Iterable[object] | None = None) -> QuerySet[Any]:
+        """The products that the shop shows, and none of whose pictures it shows; of these keys alone unless None."""
         pictures = self.get_queryset().exclude(**{self.image_field: ""})
         pictures = pictures.exclude(**{f"{self.image_field}__isnull": True})
         is_its_own = Q()
         for lookup in self.product_lookups:
             is_its_own |= Q(**{lookup or "pk": OuterRef("pk")})
-        return self.get_product_queryset().filter(~Exists(pictures.filter(is_its_own)))
+        products = self.get_product_queryset().filter(~Exists(pictures.filter(is_its_own)))
+        return products if among is None else products.filter(pk__in=keys_from(self.product_model, among))
 
     def blank_image(self, product: Any) -> Any:
         """A row without a file that stands for the images that the product does not have; it is never saved."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shopsearch.filters import Filter, conditions, holds
 from shopsearch.models import PicturelessProduct
 from shopsearch.registry import ImageIndex, analyzer
-from shopsearch.registry.keys import chunks_of, keys_from
+from shopsearch.registry.keys import chunks_of
 from shopsearch.registry.relations import blank_images
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
 
 MAX_FOUND = 500
 """Of the products that have the words, so many are looked at."""
@@ -53,16 +50,13 @@ def _is_wanted(terms: analyzer.QueryTerms, stored: str) -> bool:
     )
 
 
-def shown(index: ImageIndex, keys: Iterable[str]) -> QuerySet[Any]:
-    """Those of these products that the shop shows without a picture at this moment."""
-    return index.pictureless_products().filter(pk__in=keys_from(index.product_model, keys))
-
-
 def images_of(index: ImageIndex, keys: Iterable[str]) -> dict[str, Any]:
-    """By key a blank image of each product that ``shown`` has, with the rows that the declared paths lead to."""
+    """By key a blank image of each product that the shop shows without a picture at this moment, with the rows that the
+    declared paths lead to.
+    """
     images: dict[str, Any] = {}
     for chunk in chunks_of(keys):
-        products = list(shown(index, chunk))
+        products = list(index.pictureless_products(chunk))
         own = blank_images(index, products)
         images |= zip((str(each.pk) for each in products), own, strict=True)
     return images

@@ -98,7 +98,7 @@ def _wanted(index: ImageIndex, answer: SearchAnswer) -> Rerank | None:
     candidates = [
         {
             "product": _plain(result.product.pk),
-            "image": "" if result.image is None else str(result.image.pk),
+            "image": result.image_id,
             "text": index.text_of(result.product)[:MAX_CHARACTERS],
             "score": round(result.score, 6),
             **({"rule": result.rule} if result.rule else {}),
@@ -272,8 +272,11 @@ def _judge(rerank: Rerank) -> _Judged:
     order = Order(positions=tuple(positions), repairs=repairs)
     if not positions or positions[0] not in seen:
         return _Judged(output=replace(output, reason=""), order=order)
-    facts = output.facts if len(output.facts) == len(places) else facts_of(query, candidates)
-    first = dict(zip(places, facts, strict=True))[positions[0]]
+    leader = places.index(positions[0])
+    if len(output.facts) == len(places):
+        first = output.facts[leader]
+    else:
+        [first] = facts_of(query, [candidates[leader]])
     with translation.override(rerank.language or None):
         if output.reason and positions[0] != places[_favourite(output, len(places))]:
             # It speaks for the model's own favourite, which is not the one that stands first.

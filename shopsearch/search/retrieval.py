@@ -288,7 +288,7 @@ def _shown(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, object]:
     keys = {str(image): product for image, product in pairs if product is not None}
     found = {hit.id: keys[hit.image_id] for hit in hits if hit.image_id in keys}
     if without := {hit.product_id: hit.id for hit in hits if not hit.image_id}:
-        products = pictureless.shown(index, without).values_list("pk", flat=True)
+        products = index.pictureless_products(without).values_list("pk", flat=True)
         found |= {without[str(key)]: key for key in products}
     return found
 
@@ -401,10 +401,11 @@ def fused(
     ``weight`` is what the words' rank counts beside the vectors' rank, whose weight is 1. Deterministic.
     """
     words = {hit.product_id: hit.words for hit in by_words}
+    shares = {product: asked.share_in(own) for product, own in words.items()}
     gains = _gains(by_vectors)
     for product, gain in _gains(by_words).items():
-        share: float = asked.share_in(words[product]) ** STRICTNESS
-        gains[product] = gains.get(product, 0.0) + weight * share * gain
+        scale: float = shares[product] ** STRICTNESS
+        gains[product] = gains.get(product, 0.0) + weight * scale * gain
     grouped: dict[str, list[Hit]] = {}
     for hit in {hit.id: hit for hit in (*by_words, *by_vectors)}.values():
         grouped.setdefault(hit.product_id, []).append(replace(hit, words=words.get(hit.product_id, "")))
@@ -414,7 +415,7 @@ def fused(
     def place(product: str) -> tuple[int, float, float, float, str]:
         best = grouped[product][0]
         # Of a product that only looks like it and one that only says it, which gain as much, the second is first.
-        share = asked.share_in(best.words) if best.words else 0.0
+        share = shares.get(product, 0.0)
         return asked.place_of(best.words), -gains[product], -share, -best.score, product
 
     return [hit for product in sorted(grouped, key=place) for hit in grouped[product]]

@@ -372,9 +372,11 @@ def pinned_hits(
             continue
         values = index.known_filter_values(row) if chosen else {}
         if all(holds(each, values.get(each.field)) for each in chosen):
-            hit = pictureless.hit_of(str(key))
-            if image_id:
-                hit = replace(hit, id=index.entity_id(row.pk), image_id=image_id)
+            hit = (
+                Hit(id=index.entity_id(image_id), image_id=image_id, product_id=str(key), score=0.0)
+                if image_id
+                else pictureless.hit_of(str(key))
+            )
             hits.setdefault(key, []).append(hit)
     unknown = [hit for key, own in hits.items() if key not in ranked for hit in own]
     scores = _scores(lists, [hit.id for hit in unknown if hit.image_id])

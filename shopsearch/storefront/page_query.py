@@ -57,11 +57,6 @@ class Card:
         return str(self.result.product.pk)
 
     @property
-    def image_key(self) -> str:
-        """Empty for a product without a picture."""
-        return "" if self.result.image is None else str(self.result.image.pk)
-
-    @property
     def alternative_text(self) -> str:
         """What the picture shows, where the shop says that; "" for what the title beside it says already."""
         own = self.product.get("alternative_text") or getattr(self.result.image, "alternative_text", "")
@@ -235,7 +230,7 @@ class PageQuery:
     def uncorrected_url(self) -> str:
         return str(self._address.having("correct", ["false"]))
 
-    @property
+    @cached_property
     def objects_url(self) -> str:
         """Where the script asks for the parts of the picture; "" where nothing proposes any."""
         return address_of("api-objects") if get_detector() is not None else ""
@@ -361,7 +356,7 @@ class PageQuery:
         return ReasonChip(label=control["label"], url=str(address), swatch=control["swatch"])
 
     def _card(self, result: Result) -> Card:
-        key = "" if result.image is None else str(result.image.pk)
+        key = result.image_id
         similar = dissimilar = ""
         if not key:
             pass  # there is nothing to be like
