@@ -267,19 +267,22 @@ def _by_columns(
     with index.in_its_language():
         rows = found.order_by("pk").annotate(**values)
     several = {name: _texts_by_product(index, found, places[name], shown.get(name)) for name in texts}
+    kinds = {name: fields[name].kind for name in names if name not in several}
+    columns = {name: number for number, name in enumerate(["pk", *values, *named])}
+    places_of_values = [(name, kind, columns[f"shopsearch_value_{name}"]) for name, kind in kinds.items()]
+    places_of_labels = [(name, columns[f"shopsearch_label_{name}"]) for name in kinds if name in labels]
     read = []
-    for row in rows.annotate(**named).values("pk", *values, *named)[:limit]:
-        product = row["pk"]
-        own: dict[str, FilterValue | None] = {}
-        labelled: dict[str, dict[object, str]] = {}
-        for name in names:
-            if name in several:
-                those = several[name].get(product, {})
-                own[name], labelled[name] = tuple(those), dict(those.items())
-                continue
-            value = own[name] = _known(typed, fields[name].kind, row[f"shopsearch_value_{name}"])
-            if name in labels:
-                labelled[name] = {value: str(row[f"shopsearch_label_{name}"] or "")}
+    for row in rows.annotate(**named).values_list("pk", *values, *named)[:limit]:
+        product = row[0]
+        own: dict[str, FilterValue | None] = {
+            name: _known(typed, kind, row[place]) for name, kind, place in places_of_values
+        }
+        labelled: dict[str, dict[object, str]] = {
+            name: {own[name]: str(row[place] or "")} for name, place in places_of_labels
+        }
+        for name, those in several.items():
+            labelled[name] = those.get(product, {})
+            own[name] = tuple(labelled[name])
         read.append(Reading(product=product, values=own, labels=labelled))
     return read
 
@@ -322,15 +325,19 @@ class ReadTally(Tally):
         self._products: defaultdict[Any, set[object]] = defaultdict(set)
         self._labels: dict[Any, str] = {}
         for each in readings.read:
-            passes = all(holds(condition, each.values.get(condition.field)) for condition in conditions)
             value = each.values.get(name)
+            if value is None or value == "":
+                continue
+            passes = all(holds(condition, each.values.get(condition.field)) for condition in conditions)
+            labels = each.labels.get(name)
             for one in value if isinstance(value, tuple) else (value,):
-                if one is not None and one != "":
-                    self._whole[one].add(each.product)
-                    label = each.labels.get(name, {}).get(one, "")
-                    self._labels[one] = min(filter(None, (label, self._labels.get(one))), default="")
-                    if passes:
-                        self._products[one].add(each.product)
+                if one is None or one == "":
+                    continue
+                self._whole[one].add(each.product)
+                if labels and (label := labels.get(one)):
+                    self._labels[one] = min(label, self._labels.get(one, label))
+                if passes:
+                    self._products[one].add(each.product)
         self._names = names
 
     def values(self, most: int, including: Sequence[str]) -> tuple[list[ValueCount], bool]:
@@ -339,7 +346,7 @@ class ReadTally(Tally):
         counted = [
             ValueCount(
                 value=value,
-                label=self._labels[value] or str(self._names.get(value, "")),
+                label=self._labels.get(value) or str(self._names.get(value, "")),
                 count=len(self._products[value]),
             )
             for value in listed
