@@ -213,15 +213,16 @@ class Refinements:
         )
 
     def _panel(self, facet: Facet) -> Panel:
-        choices = [self._value(facet.name, each) for each in facet.values]
+        swatches = self.index.filter_fields[facet.name].swatches or {}
+        choices = [self._value(facet.name, each, swatches) for each in facet.values]
         choices += [self._range(facet.name, each) for each in facet.ranges]
-        further = [each for each in choices[FIRST_CHOICES:] if not each.is_chosen]
+        first, later = choices[:FIRST_CHOICES], choices[FIRST_CHOICES:]
         return Panel(
             name=facet.name,
             kind=facet.kind,
             label=facet.label,
-            choices=[each for each in choices if each not in further],
-            further=further,
+            choices=[*first, *(each for each in later if each.is_chosen)],
+            further=[each for each in later if not each.is_chosen],
             is_exact=facet.is_exact,
             minimum=self.address.last(f"{facet.name}__gte"),
             maximum=self.address.last(f"{facet.name}__lte"),
@@ -229,15 +230,15 @@ class Refinements:
             most=_readable(facet.maximum),
         )
 
-    def _value(self, name: str, value: FacetValue) -> Choice:
+    def _value(self, name: str, value: FacetValue, swatches: Mapping[str, str]) -> Choice:
         return Choice(
             key=f"{name}={value.value}",
             label=value.label,
             count=value.count,
-            written=number_format(value.count),
+            written=_count(value.count),
             url=str(self.address.toggled(name, str(value.value))),
             is_chosen=value.is_chosen,
-            swatch=(self.index.filter_fields[name].swatches or {}).get(str(value.value), ""),
+            swatch=swatches.get(str(value.value), ""),
         )
 
     def _range(self, name: str, each: FacetRange) -> Choice:
@@ -251,7 +252,7 @@ class Refinements:
             key=f"{name}={written['gte']}-{written['lte']}",
             label=self._between(name, _readable(each.minimum), _readable(each.maximum)),
             count=each.count,
-            written=number_format(each.count),
+            written=_count(each.count),
             url=str(address),
             is_chosen=each.is_chosen,
         )
@@ -269,6 +270,11 @@ class Refinements:
 
 def _is_checked(facet: Facet) -> bool:
     return any(each.value is True and each.is_chosen for each in facet.values)
+
+
+def _count(number: int) -> str:
+    """Only from a thousand on do languages differ, and asking for the language's way takes time."""
+    return str(number) if number < 1_000 else number_format(number)
 
 
 def _readable(number: float | None) -> str:
