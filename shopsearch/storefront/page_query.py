@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from django.http import HttpRequest, QueryDict
 from django.utils.functional import cached_property
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from shopsearch.backends import get_detector, get_reranker
@@ -25,6 +26,7 @@ from shopsearch.search.facets import Number
 from shopsearch.search.request import SearchAnswer, SearchRequest
 from shopsearch.search.rules import Banner
 from shopsearch.search.sorting import is_relevance
+from shopsearch.storefront.markup import Shown, attributes
 from shopsearch.storefront.refinements import Address, Refinements
 from shopsearch.types import Result
 
@@ -35,7 +37,7 @@ PART_PARAMETERS = ("box", *(f"box_{side}" for side in BOX_SIDES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Card(Shown):
     """A result as ``shopsearch/_result.html`` shows it."""
 
     result: Result
@@ -53,6 +55,17 @@ class Card:
     dissimilar_label: str
 
     @property
+    def similar_attributes(self) -> SafeString:
+        """Of the link to more like this."""
+        own = {"href": self.similar_url, "aria-label": self.similar_label, "title": self.similar_title}
+        return attributes(own)
+
+    @property
+    def dissimilar_attributes(self) -> SafeString:
+        label, title = self.dissimilar_label, self.dissimilar_title
+        return attributes({"href": self.dissimilar_url, "aria-label": label, "title": title})
+
+    @property
     def product_key(self) -> str:
         return str(self.result.product.pk)
 
@@ -64,7 +77,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShownExample:
+class ShownExample(Shown):
     """A product of the shop that the results should be like or unlike, as ``shopsearch/_examples.html`` shows it."""
 
     product: Mapping[str, Any]
@@ -80,7 +93,7 @@ class ShownExample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReasonChip:
+class ReasonChip(Shown):
     """A link to the search as a reason refines it."""
 
     label: str
@@ -89,7 +102,7 @@ class ReasonChip:
 
 
 @dataclass(kw_only=True)
-class PageQuery:
+class PageQuery(Shown):
     """What is asked, and, once it has been answered, what to show; templates know it as ``search``."""
 
     path: str

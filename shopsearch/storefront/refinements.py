@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -16,6 +17,7 @@ from shopsearch.conf import settings
 from shopsearch.registry import ImageIndex
 from shopsearch.search.facets import Facet, FacetRange, FacetValue
 from shopsearch.search.sorting import RELEVANCE, is_relevance, sort_label, sort_names
+from shopsearch.storefront.markup import Shown, attributes
 from shopsearch.types import FilterType
 
 FIRST_CHOICES = 8
@@ -66,7 +68,7 @@ def _written(name: str, value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Shown):
     """A value or a range to choose, or to take back where it is chosen, by following its link."""
 
     key: str
@@ -86,9 +88,16 @@ class Choice:
         sentence = ngettext("%(label)s, %(count)s product", "%(label)s, %(count)s products", self.count)
         return sentence % {"label": self.label, "count": self.written}
 
+    @property
+    def attributes(self) -> SafeString:
+        """Of the link, all that depend on the choice."""
+        current = {"aria-current": "true"} if self.is_chosen else {}
+        own = {"href": self.url, "data-shopsearch-choice": self.key, "aria-label": self.spoken}
+        return attributes(own | current)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
+class Panel(Shown):
     """What is offered of one filter."""
 
     name: str
@@ -109,7 +118,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chip:
+class Chip(Shown):
     """A condition that holds, and the address without it."""
 
     name: str
@@ -118,7 +127,7 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SortChoice:
+class SortChoice(Shown):
     value: str
     label: str
     is_chosen: bool
