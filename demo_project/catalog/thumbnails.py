@@ -1,11 +1,13 @@
-"""Thumbnails: the shop's pictures as cards show them, made when they are first asked for."""
+"""Thumbnails: small copies of the shop's pictures, made when they are first asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
@@ -16,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from shopsearch.models import ProductImage
 
 SIDE = 400
+EXAMPLE_SIDE = 240
 QUALITY = 72
 FOLDER = "thumbnails"
 YEAR = 365 * 24 * 60 * 60
@@ -37,10 +40,33 @@ def thumbnail(request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
     image = ProductImage.objects.filter(pk=pk).first()
     if image is None or PurePosixPath(image.image.name).stem != name:
         raise Http404
-    path = f"{FOLDER}/{pk}-{name}-{SIDE}.webp"
+    return _answer(f"{FOLDER}/{pk}-{name}-{SIDE}.webp", image.image.open, SIDE)
+
+
+@require_safe
+def example(request: HttpRequest, name: str, size: int) -> HttpResponseBase:
+    """A picture to search with, as the home page shows it. 404 for one that there is not, or of another size."""
+    path = example_pictures().get(name)
+    if path is None or path.stat().st_size != size:
+        raise Http404
+    return _answer(f"{FOLDER}/{name}-{size}-{EXAMPLE_SIDE}.webp", lambda: path.open("rb"), EXAMPLE_SIDE)
+
+
+def example_url(name: str) -> str:
+    """By the file's size too, so that another file has another address."""
+    return reverse("catalog:example", args=[name, example_pictures()[name].stat().st_size])
+
+
+def example_pictures() -> dict[str, Path]:
+    """The reference pictures to search with, by name."""
+    [(_, folder)] = settings.STATICFILES_DIRS
+    return {file.stem: file for file in sorted(folder.glob("*.jpg"))}
+
+
+def _answer(path: str, original: Callable[[], IO[bytes]], side: int) -> HttpResponseBase:
     try:
         if not default_storage.exists(path):
-            default_storage.save(path, ContentFile(_webp(image)))
+            default_storage.save(path, ContentFile(_webp(original, side)))
         response = FileResponse(default_storage.open(path), content_type="image/webp")
     except (OSError, UnidentifiedImageError) as error:
         raise Http404 from error
@@ -48,10 +74,10 @@ def thumbnail(request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
     return response
 
 
-def _webp(image: Any) -> bytes:
-    with image.image.open() as file, Image.open(file) as opened:
+def _webp(original: Callable[[], IO[bytes]], side: int) -> bytes:
+    with original() as file, Image.open(file) as opened:
         picture = opened.convert("RGB")
-    picture.thumbnail((SIDE, SIDE))
+    picture.thumbnail((side, side))
     content = BytesIO()
     picture.save(content, "WEBP", quality=QUALITY)
     return content.getvalue()

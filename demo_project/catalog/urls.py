@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .thumbnails import thumbnail
+from .thumbnails import example, thumbnail
 from .views import CategoryPage, HomePage, ProductPage
 
 app_name = "catalog"
@@ -11,5 +11,6 @@ urlpatterns = [
     path("", HomePage.as_view(), name="home"),
     path("categories/<slug:slug>/", CategoryPage.as_view(), name="category"),
     path("thumbnails/<int:pk>/<str:name>.webp", thumbnail, name="thumbnail"),
+    path("examples/<str:name>-<int:size>.webp", example, name="example"),
     path("products/<slug:slug>/", ProductPage.as_view(), name="product"),
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 from django.shortcuts import get_object_or_404
 from django.views.generic import DetailView, ListView, TemplateView
@@ -13,6 +12,7 @@ from shopsearch.models import ProductImage
 
 from .forms import ProductFilterForm
 from .models import Category, Product
+from .thumbnails import example_pictures, example_url
 
 FIRST_EXAMPLES = ("leopard", "zebra", "night_sky", "tartan_scarf", "jungle_leaves")
 NEW_PRODUCTS = 8
@@ -22,12 +22,13 @@ def published_products() -> QuerySet[Product]:
     return Product.objects.filter(published=True).select_related("category").prefetch_related("images")
 
 
-def categories_with_cover() -> QuerySet[Category]:
-    """Each category with ``cover``: the name of its first product's first picture."""
+def categories_with_cover() -> list[tuple[Category, ProductImage]]:
+    """Each category with its first product's first picture."""
     pictures = ProductImage.objects.filter(product__category=OuterRef("pk"), product__published=True)
-    return Category.objects.annotate(
-        cover=Subquery(pictures.order_by("product_id", "position", "pk").values("image")[:1])
-    ).exclude(cover=None)
+    first = Subquery(pictures.order_by("product_id", "position", "pk").values("pk")[:1])
+    categories = list(Category.objects.annotate(cover=first).exclude(cover=None))
+    covers = ProductImage.objects.in_bulk([category.cover for category in categories])
+    return [(category, covers[category.cover]) for category in categories if category.cover in covers]
 
 
 def newest_products() -> QuerySet[Product]:
@@ -44,7 +45,7 @@ class HomePage(TemplateView):
         return super().get_context_data(
             categories=categories_with_cover(),
             products=newest_products()[:NEW_PRODUCTS],
-            examples=example_pictures(),
+            examples=examples(),
             **kwargs,
         )
 
@@ -74,13 +75,16 @@ class ProductPage(DetailView):  # type: ignore[type-arg]
         return published_products()
 
 
-def example_pictures() -> list[dict[str, str]]:
-    """The reference pictures to search with, as ``demo_project/pictures`` has them; the finest first."""
-    [(prefix, folder)] = settings.STATICFILES_DIRS
+def examples() -> list[dict[str, str]]:
+    """The pictures to search with, the finest first."""
     ranks = {name: rank for rank, name in enumerate(FIRST_EXAMPLES)}
     return [
-        {"path": f"{prefix}/{file.name}", "title": file.stem.replace("_", " ").capitalize()}
-        for file in sorted(
-            folder.glob("*.jpg"), key=lambda file: (ranks.get(file.stem, len(ranks)), file.stem)
+        {
+            "path": f"pictures/{file.name}",
+            "small": example_url(name),
+            "title": name.replace("_", " ").capitalize(),
+        }
+        for name, file in sorted(
+            example_pictures().items(), key=lambda each: (ranks.get(each[0], len(ranks)), each[0])
         )
     ]

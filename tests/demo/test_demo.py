@@ -71,6 +71,8 @@ address = re.search('src="(/thumbnails/[^"]+)"', pages["/categories/mugs/"]["htm
 first = Client().get(address)
 again = Client().get(address, headers={"If-None-Match": first["ETag"]})
 pages["thumbnail"] = {"statuses": [first.status_code, again.status_code], "headers": dict(first.headers)}
+pictures = [Client().get(path) for path in re.findall('<img [^>]*src="(/(?!static)[^"]+)"', pages["/"]["html"])]
+pages["home's pictures"] = [[each.status_code, each["Content-Type"], len(each.getvalue())] for each in pictures]
 json.dump(pages, sys.stdout)
 """
 PATHS = (
@@ -169,6 +171,13 @@ def test_cards_show_small_pictures_that_browsers_keep(pages):
     assert thumbnail["statuses"] == [200, 304]
     assert thumbnail["headers"]["Content-Type"] == "image/webp"
     assert "immutable" in thumbnail["headers"]["Cache-Control"]
+
+
+def test_the_home_page_shows_small_pictures_alone(pages):
+    pictures = pages["home's pictures"]
+    assert len(pictures) > len(list((ROOT / "demo_project/pictures").glob("*.jpg")))
+    assert {(status, kind) for status, kind, _ in pictures} == {(200, "image/webp")}
+    assert max(size for _, _, size in pictures) < 12_000
 
 
 def test_a_product_page_does_without_similar_products_while_search_is_away(pages):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 
 from django import template
-from django.core.files.storage import default_storage
 from django.db.models import QuerySet
 from django.utils.formats import number_format
 
@@ -21,12 +20,6 @@ def price(amount: Decimal | str | None) -> str:
     if amount in (None, ""):
         return ""
     return f"${number_format(Decimal(amount), 2, use_l10n=True, force_grouping=True)}"
-
-
-@register.filter
-def media_url(name: str) -> str:
-    """The address of an uploaded file, by its name."""
-    return default_storage.url(name)
 
 
 register.simple_tag(thumbnail_url, name="thumbnail")

@@ -306,7 +306,8 @@ function showDropping(box) {
 }
 
 document.addEventListener("dragstart", (event) => {
-  const source = event.target.closest?.("a[data-shopsearch-picture], img") ?? event.target;
+  const nearest = (kind) => event.target.closest?.(kind);
+  const source = nearest("a[data-shopsearch-picture]") ?? nearest("img") ?? event.target;
   const address = source.dataset?.shopsearchPicture ?? source.currentSrc ?? "";
   dragged = address && new URL(address, document.baseURI).origin === location.origin ? address : "";
 });
