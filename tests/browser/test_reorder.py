@@ -61,6 +61,11 @@ def clock(shopper):
     return shopper.clock
 
 
+def top_of_the_list(page):
+    """Whatever is still gliding."""
+    return page.locator("[data-shopsearch-list]").evaluate("list => list.offsetTop")
+
+
 @pytest.fixture
 def first(shopper, live_server, polls):
     """The results of a search whose rerank waits for an answer, in retrieval's order."""
@@ -98,15 +103,14 @@ def test_on_a_phone_a_long_reason_leaves_the_cards_where_they_are_until_it_is_re
     shopper.goto(f"{live_server.url}/search/?q=red")
     wait_for(shopper, "waiting")
     expect(shopper.locator(".shopsearch-order__text")).to_be_hidden()
-    top = "list => list.offsetTop"  # whatever is still gliding
-    place = shopper.locator("[data-shopsearch-list]").evaluate(top)
+    place = top_of_the_list(shopper)
     backwards = [each["product"] for each in Rerank.objects.get().candidates][::-1]
     reason = "it has waited longest, and " * 8 + "so on."
     Rerank.objects.update(state=Rerank.State.DONE, order=backwards, reason=reason, finished_at=Now())
     wait_for(shopper, "shown")
     button = shopper.get_by_role("button", name="Read on")
     expect(button).to_be_visible()
-    assert shopper.locator("[data-shopsearch-list]").evaluate(top) == place
+    assert top_of_the_list(shopper) == place
     button.click()
     expect(button).not_to_be_visible()
     expect(shopper.get_by_role("button", name="Undo")).to_be_focused()
@@ -124,6 +128,7 @@ def test_with_the_order_come_links_that_keep_drop_or_change_what_the_first_one_s
     ]
     reason = Reason(kind="words", value="red", label="red", controls=controls)
     monkeypatch.setattr(reranking, "reasons_of", lambda *args: [reason])
+    place = top_of_the_list(shopper)
     assert reranking.answer_next()
     wait_for(shopper, "shown")
     chips = shopper.locator(".shopsearch-reason")
@@ -134,8 +139,10 @@ def test_with_the_order_come_links_that_keep_drop_or_change_what_the_first_one_s
     assert chips.all_inner_texts() == ["with “mug”", "blue"]
     expect(chips.nth(1).locator("circle")).to_have_attribute("fill", "#2222dd")
     assert shopper.evaluate(SHIFTS) < 0.02
+    assert top_of_the_list(shopper) == place
     shopper.get_by_role("button", name="Undo").click()
     expect(chips.first).to_be_hidden()
+    assert top_of_the_list(shopper) == place
     shopper.get_by_role("button", name="Show the better order").click()
     chips.first.focus()
     shopper.keyboard.press("Enter")
