@@ -6,11 +6,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from django.template import Context, Template
+from django.template import Context, Template, engines
+from django.template.base import TextNode
+from django.template.defaulttags import CommentNode
+from django.templatetags.i18n import TranslateNode
 from django.utils import translation
 
 import shopsearch
-from shopsearch.templatetags.shopsearch import shopsearch_widget
+from shopsearch.templatetags.shopsearch import OncePerLanguage, shopsearch_widget
 from tests import ROOT
 
 FOLDER = Path(shopsearch.__file__).parent / "templates/shopsearch"
@@ -95,3 +98,23 @@ def test_the_reference_lists_every_property_option_and_event_of_the_widget():
         each.removeprefix("shopsearch:") for each in listed if each.startswith("shopsearch:")
     }
     assert options <= set(listed)
+
+
+def test_what_is_rendered_once_for_each_language_is_in_the_language_of_the_page():
+    template = Template(
+        "{% load i18n shopsearch %}{% once_per_language %}{% translate 'Search' %}{% endonce_per_language %}"
+    )
+    rendered = []
+    for language in ("en", "es", "en", None):
+        with translation.override(language):
+            rendered.append(template.render(Context()))
+    assert rendered == ["Search", "Buscar", "Search", "Search"]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_nothing_that_is_rendered_once_for_each_language_depends_on_anything_else(path):
+    template = engines["django"].get_template(str(path.relative_to(FOLDER.parent))).template
+    for block in template.nodelist.get_nodes_by_type(OncePerLanguage):
+        for node in block.nodelist:
+            assert isinstance(node, (TextNode, CommentNode, TranslateNode)), node
+            assert not isinstance(node, TranslateNode) or node.filter_expression.var.lookups is None, node
