@@ -280,9 +280,9 @@ def _by_columns(
         labelled: dict[str, dict[object, str]] = {
             name: {own[name]: str(row[place] or "")} for name, place in places_of_labels
         }
-        for name, those in several.items():
-            labelled[name] = those.get(product, {})
-            own[name] = tuple(labelled[name])
+        for name, by_product in several.items():
+            those = by_product.get(product, {})
+            own[name], labelled[name] = tuple(those), dict(those.items())
         read.append(Reading(product=product, values=own, labels=labelled))
     return read
 
@@ -331,7 +331,7 @@ class ReadTally(Tally):
             passes = all(holds(condition, each.values.get(condition.field)) for condition in conditions)
             labels = each.labels.get(name)
             for one in value if isinstance(value, tuple) else (value,):
-                if one is None or one == "":
+                if one in (None, ""):
                     continue
                 self._whole[one].add(each.product)
                 if labels and (label := labels.get(one)):
