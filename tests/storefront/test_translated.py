@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 from django.core.cache import cache
+from django.template.autoreload import reset_loaders
 from django.utils import translation
 
 from shopsearch.exceptions import VectorStoreError
@@ -89,6 +90,9 @@ def _marked(monkeypatch):
     monkeypatch.setattr(translation._trans, "gettext", one, raising=False)
     monkeypatch.setattr(translation._trans, "pgettext", one_of, raising=False)
     monkeypatch.setattr(translation._trans, "ngettext", several, raising=False)
+    reset_loaders()  # templates keep words that are rendered once for each language
+    yield
+    reset_loaders()
 
 
 @pytest.fixture(autouse=True)
