@@ -108,16 +108,11 @@ class HitLists:
         self.target = target
         self.by_vectors = Leading(lambda limit: nearest(target, limit))
         self.by_words = Leading(lambda limit: having_words(target, limit))
-        self._is_match_by_words: dict[str, bool] = {}
 
     def is_match_by_words(self, hit: Hit) -> bool:
         """Whether the hit was found by words, and its product has most of the query's rare words."""
         terms = self.target.terms
-        if terms is None or not hit.words:
-            return False
-        if hit.product_id not in self._is_match_by_words:
-            self._is_match_by_words[hit.product_id] = terms.mostly_in(hit.words)
-        return self._is_match_by_words[hit.product_id]
+        return terms is not None and bool(hit.words) and terms.mostly_in(hit.words)
 
     def is_match(self, hit: Hit) -> bool:
         """Whether the hit's product belongs to the result set: no weak match by its vector, or one by its words."""
@@ -242,18 +237,17 @@ def products(lists: HitLists, *, wanted: int, without: Collection[object] = ()) 
     for chunk in _chunks(hits(lists)):
         with timed("database"):
             product_keys = _shown(index, chunk)
+        shown = [
+            (hit, key)
+            for hit in chunk
+            if (key := product_keys.get(hit.id)) is not None and key not in without
+        ]
         if best is None:
-            shown = [
-                hit for hit in chunk if (key := product_keys.get(hit.id)) is not None and key not in without
-            ]
-            best = max((hit.score for hit in shown), default=None)
-            has_words = any(map(lists.is_match_by_words, shown))
-            all_are_weak = not any(map(lists.is_match, shown))
-        for hit in chunk:
-            key = product_keys.get(hit.id)
-            if key is None or key in without or key in ranked:
-                continue
-            if all_are_weak or lists.is_match(hit):
+            best = max((hit.score for hit, _key in shown), default=None)
+            has_words = any(lists.is_match_by_words(hit) for hit, _key in shown)
+            all_are_weak = not any(lists.is_match(hit) for hit, _key in shown)
+        for hit, key in shown:
+            if key not in ranked and (all_are_weak or lists.is_match(hit)):
                 ranked[key] = hit
         if len(ranked) >= wanted:
             break
@@ -406,11 +400,19 @@ def fused(
     for product, gain in _gains(by_words).items():
         scale: float = shares[product] ** STRICTNESS
         gains[product] = gains.get(product, 0.0) + weight * scale * gain
+    found: dict[str, Hit] = {}
+    for hit in (*by_words, *by_vectors):
+        own, known = words.get(hit.product_id, ""), found.get(hit.id)
+        if hit.words == own:
+            found[hit.id] = hit
+        elif known is None or known.score != hit.score:
+            found[hit.id] = replace(hit, words=own)
     grouped: dict[str, list[Hit]] = {}
-    for hit in {hit.id: hit for hit in (*by_words, *by_vectors)}.values():
-        grouped.setdefault(hit.product_id, []).append(replace(hit, words=words.get(hit.product_id, "")))
+    for hit in found.values():
+        grouped.setdefault(hit.product_id, []).append(hit)
     for group in grouped.values():
-        group.sort(key=lambda hit: (-hit.score, hit.id))
+        if len(group) > 1:
+            group.sort(key=lambda hit: (-hit.score, hit.id))
 
     def place(product: str) -> tuple[int, float, float, float, str]:
         best = grouped[product][0]
