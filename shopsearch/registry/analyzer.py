@@ -409,7 +409,7 @@ class QueryTerms:
     """Terms that a product should not have."""
     rarity: tuple[float, ...] = ()
     """How rare each of ``words`` is in the shop, 0 for one that no product has; empty where that is not known."""
-    _known: dict[str, _Comparison] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[str, Comparison] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def text(self) -> str:
@@ -419,17 +419,13 @@ class QueryTerms:
         codes = [each for each in (*self.called, self.sku, self.leading) if each]
         return " ".join([*terms, *codes * NAME_REPEATS]).strip()
 
-    def share_in(self, stored: str) -> float:
-        """The share of the query's words that a product has, from 0 to 1."""
-        return self._compared(stored).share
-
     def mostly_in(self, stored: str) -> bool:
         """Whether a product has all the query's words, or most of the rare ones: a match whatever its picture shows.
 
         Words that no product has may be missing, as in "cheap Kerb sneakers", but not more words than are there. One
         word alone says too little: a coffee mug is no match for "coffee machine".
         """
-        return self._compared(stored).is_match
+        return self.compared(stored).is_match
 
     def names(self, stored: str) -> bool:
         """Whether the query is what a product is called."""
@@ -440,14 +436,14 @@ class QueryTerms:
 
         4 for a product that does not say what the query has in quotes.
         """
-        return self._compared(stored).place
+        return self.compared(stored).place
 
-    def _compared(self, stored: str) -> _Comparison:
-        """What a product's terms have of the query's, found out once for each product."""
+    def compared(self, stored: str) -> Comparison:
+        """What a product has of the query, found out once for each product."""
         if (known := self._known.get(stored)) is None:
             held = set(stored.split())
             has = [_has(held, word) for word in self.words]
-            known = self._known[stored] = _Comparison(
+            known = self._known[stored] = Comparison(
                 place=self._place(held, stored),
                 share=sum(has) / len(has) if has else 0.0,
                 is_match=self._is_match(has),
@@ -467,10 +463,15 @@ class QueryTerms:
         return max(found) >= RARE and sum(found) >= MOST * sum(self.rarity)
 
 
-class _Comparison(NamedTuple):
+class Comparison(NamedTuple):
+    """What a product has of a query."""
+
     place: int
+    """See ``QueryTerms.place_of``."""
     share: float
+    """Of the query's words, from 0 to 1."""
     is_match: bool
+    """See ``QueryTerms.mostly_in``."""
 
 
 def _has(held: set[str], word: tuple[str, ...]) -> bool:

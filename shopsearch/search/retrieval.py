@@ -162,7 +162,7 @@ class Found:
 
 def live(index: ImageIndex) -> models.Collection | None:
     """The collection that answers; None where nothing has been indexed yet."""
-    return models.Collection.objects.of(index).live().first()
+    return next(iter(models.Collection.objects.of(index).live()), None)
 
 
 def target(
@@ -306,7 +306,9 @@ def with_images(index: ImageIndex, hits: Sequence[Hit], *, related: bool = False
 
 def _images(index: ImageIndex, hits: Sequence[Hit]) -> QuerySet[Any]:
     image_ids = (hit.image_id for hit in hits if hit.image_id)
-    return index.get_queryset().filter(pk__in=keys_from(index.model, image_ids))
+    images = index.get_queryset().filter(pk__in=keys_from(index.model, image_ids))
+    # In no order, unless it decides which rows are distinct: hits have one of their own.
+    return images if images.query.distinct_fields else images.order_by()
 
 
 def hits(lists: HitLists) -> Iterator[list[Hit]]:
@@ -395,10 +397,10 @@ def fused(
     ``weight`` is what the words' rank counts beside the vectors' rank, whose weight is 1. Deterministic.
     """
     words = {hit.product_id: hit.words for hit in by_words}
-    shares = {product: asked.share_in(own) for product, own in words.items()}
+    compared = {product: asked.compared(own) for product, own in words.items()}
     gains = _gains(by_vectors)
     for product, gain in _gains(by_words).items():
-        scale: float = shares[product] ** STRICTNESS
+        scale: float = compared[product].share ** STRICTNESS
         gains[product] = gains.get(product, 0.0) + weight * scale * gain
     found: dict[str, Hit] = {}
     for hit in (*by_words, *by_vectors):
@@ -414,11 +416,12 @@ def fused(
         if len(group) > 1:
             group.sort(key=lambda hit: (-hit.score, hit.id))
 
+    silent = asked.compared("")
+
     def place(product: str) -> tuple[int, float, float, float, str]:
-        best = grouped[product][0]
+        own = compared.get(product, silent)
         # Of a product that only looks like it and one that only says it, which gain as much, the second is first.
-        share = shares.get(product, 0.0)
-        return asked.place_of(best.words), -gains[product], -share, -best.score, product
+        return own.place, -gains[product], -own.share, -grouped[product][0].score, product
 
     return [hit for product in sorted(grouped, key=place) for hit in grouped[product]]
 

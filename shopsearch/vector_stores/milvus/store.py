@@ -336,7 +336,8 @@ class MilvusStore(VectorStore):
         except CollectionMissing:
             self._known.pop(collection, None)
             return []
-        return list(found)
+        # As plain dictionaries: pymilvus's own are several times slower to read.
+        return list(map(dict, found))
 
     def _read(self, collection: str, **arguments: Any) -> list[dict[str, Any]]:
         try:
