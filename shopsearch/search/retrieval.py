@@ -85,20 +85,21 @@ class Leading:
     def __init__(self, find: Callable[[int], list[Hit]]) -> None:
         """``find`` returns the first so many hits, best first."""
         self._find = find
-        self._found: list[Hit] = []
+        self.found: list[Hit] = []
+        """What the store has given so far."""
         self._asked = 0
 
     @property
     def is_whole(self) -> bool:
         """Whether the store has no further hits than those that it gave."""
-        return len(self._found) < self._asked
+        return len(self.found) < self._asked
 
     def first(self, limit: int, *, until: Callable[[Hit], bool] | None = None) -> list[Hit]:
         """So many hits; fewer where the store has no more, or where the last one known is ``until``."""
-        is_enough = self.is_whole or bool(until and self._found and until(self._found[-1]))
+        is_enough = self.is_whole or bool(until and self.found and until(self.found[-1]))
         if limit > self._asked and not is_enough:
-            self._found, self._asked = self._find(limit), limit
-        return self._found[:limit]
+            self.found, self._asked = self._find(limit), limit
+        return self.found[:limit]
 
 
 class HitLists:
@@ -107,7 +108,9 @@ class HitLists:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.by_vectors = Leading(lambda limit: nearest(target, limit))
-        self.by_words = Leading(lambda limit: having_words(target, limit))
+        self.by_words = Leading(
+            lambda limit: having_words(target, limit, known=[*self.by_vectors.found, *self.by_words.found])
+        )
 
     def is_match_by_words(self, hit: Hit) -> bool:
         """Whether the hit was found by words, and its product has most of the query's rare words."""
@@ -365,8 +368,11 @@ def nearest(target: Target, limit: int) -> list[Hit]:
     return found
 
 
-def having_words(target: Target, limit: int, text: str = "") -> list[Hit]:
-    """The hits that have any word of the text, the query's by default, best first. Raises VectorStoreError."""
+def having_words(target: Target, limit: int, text: str = "", known: Sequence[Hit] = ()) -> list[Hit]:
+    """The hits that have any word of the text, the query's by default, best first. Raises VectorStoreError.
+
+    ``known`` are hits of the target: their scores are not asked for again.
+    """
     with timed("store"):
         return get_vector_store().search_words(
             target.collection.name,
@@ -374,6 +380,7 @@ def having_words(target: Target, limit: int, text: str = "") -> list[Hit]:
             vector=target.vector,
             limit=limit,
             filters=target.condition,
+            known=known,
         )
 
 
