@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from shopsearch import models
@@ -165,7 +165,15 @@ class Found:
 
 def live(index: ImageIndex) -> models.Collection | None:
     """The collection that answers; None where nothing has been indexed yet."""
-    return next(iter(models.Collection.objects.of(index).live()), None)
+    rows = models.Collection.objects.using(index.database)
+    return next(iter(rows.raw(_live_sql(index.database), [index.name, models.Collection.State.LIVE])), None)
+
+
+@cache
+def _live_sql(database: str) -> str:
+    """Every search asks this first, and Django takes five times as long to write the statement as to run it."""
+    query = models.Collection.objects.using(database).filter(index="").live().query
+    return str(query.get_compiler(database).as_sql()[0])
 
 
 def target(
