@@ -33,6 +33,9 @@ from shopsearch.types import FilterType, Match, QueryKind, Result, Retrieval
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
+    from rest_framework.request import Request
+
+    from shopsearch.registry import ImageIndex
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -310,17 +313,18 @@ def parameters_of(*sources: Any) -> dict[str, list[Any]]:
 # The schema calls these Search…, so that no name clashes with a component of the shop.
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "array", "items": {}}})
+class FiltersField(serializers.DictField):
+    """The values of each filter."""
+
+
 @extend_schema_serializer(component_name="SearchQuery")
 class QuerySerializer(serializers.Serializer[SearchAnswer]):
     """How the request was understood."""
 
-    kind = serializers.ChoiceField(get_args(QueryKind), source="query.kind")
-    text = serializers.CharField(source="query.text", allow_blank=True)
-    filters = serializers.SerializerMethodField(help_text="The values asked for, by filter.")
-
-    @extend_schema_field({"type": "object", "additionalProperties": {"type": "array", "items": {}}})
-    def get_filters(self, answer: SearchAnswer) -> Mapping[str, Any]:
-        return answer.request.filters
+    kind = serializers.ChoiceField(get_args(QueryKind))
+    text = serializers.CharField(allow_blank=True)
+    filters = FiltersField(read_only=True, help_text="The values asked for, by filter.")
 
 
 @extend_schema_serializer(component_name="SearchProduct")
@@ -339,11 +343,12 @@ class ProductSerializer(serializers.Serializer[dict[str, Any]]):
     def get_id(self, product: dict[str, Any]) -> Any:
         return product["id"]
 
-    def to_representation(self, product: dict[str, Any]) -> dict[str, Any]:
-        """Everything that the index says, addresses made absolute."""
-        absolute = self.context["request"].build_absolute_uri
-        addresses = {name: absolute(product[name]) for name in ("url", "image") if product.get(name)}
-        return {**product, **addresses}
+
+def written_product(index: ImageIndex, product: Any, image: Any, request: Request) -> dict[str, Any]:
+    """Everything that the index says of a product, addresses made absolute."""
+    said = index.described(product, image, request)
+    absolute = request.build_absolute_uri
+    return said | {name: absolute(said[name]) for name in ("url", "image") if said.get(name)}
 
 
 @extend_schema_serializer(component_name="SearchResult")
@@ -357,18 +362,6 @@ class ResultSerializer(serializers.Serializer[Result]):
         allow_blank=True,
         help_text='The image that found the product; "" where words found a product without a picture.',
     )
-
-    def to_representation(self, result: Result) -> dict[str, Any]:
-        """Written out: to ask each field of each result was a quarter of a search's time."""
-        index, request = self.context["index"], self.context["request"]
-        return {
-            "rank": result.rank,
-            "score": round(result.score, 4),
-            "product": self.fields["product"].to_representation(
-                index.described(result.product, result.image, request)
-            ),
-            "image_id": result.image_id,
-        }
 
 
 @extend_schema_serializer(component_name="SearchRerankLink")
@@ -419,13 +412,8 @@ class FacetSerializer(serializers.Serializer[Facet]):
     ranges = FacetRangeSerializer(many=True, help_text="A few round ones; none where there is no choice.")
 
 
-class FacetsField(serializers.DictField):
-    child = FacetSerializer()
-
-    def get_attribute(self, answer: SearchAnswer) -> dict[str, Facet]:
-        if answer.facets is None:
-            raise serializers.SkipField
-        return {facet.name: facet for facet in answer.facets}
+_FACET = FacetSerializer()
+"""Made once: it keeps nothing of what it writes."""
 
 
 @extend_schema_serializer(component_name="SearchTotal")
@@ -433,7 +421,7 @@ class TotalSerializer(serializers.Serializer[Number]):
     """How many results all pages have together."""
 
     value = serializers.IntegerField(min_value=0)
-    exact = serializers.BooleanField(source="is_exact", help_text="false: there are more than that.")
+    exact = serializers.BooleanField(help_text="false: there are more than that.")
 
 
 @extend_schema_serializer(component_name="SearchFiredRule")
@@ -442,7 +430,7 @@ class FiredRuleSerializer(serializers.Serializer[Rule]):
 
     name = serializers.CharField()
     actions = serializers.ListField(
-        child=serializers.ChoiceField(RuleAction.Kind.choices), source="kinds", help_text="What it does."
+        child=serializers.ChoiceField(RuleAction.Kind.choices), help_text="What it does."
     )
 
 
@@ -451,11 +439,7 @@ class BannerSerializer(serializers.Serializer[Banner]):
     """What a rule says above the results."""
 
     text = serializers.CharField()
-    address = serializers.SerializerMethodField(help_text="Where it leads, or null.")
-
-    @extend_schema_field({"type": "string", "nullable": True})
-    def get_address(self, banner: Banner) -> str | None:
-        return banner.address or None
+    address = serializers.CharField(read_only=True, allow_null=True, help_text="Where it leads, or null.")
 
 
 @extend_schema_serializer(component_name="SearchAnswer")
@@ -463,69 +447,93 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
     """A page of results, best first."""
 
     # Its context: request, index, and the parameters that the addresses of other pages carry.
-    query = QuerySerializer(source="*")
+    query = QuerySerializer()
     results = ResultSerializer(many=True)
-    match = serializers.SerializerMethodField(
+    match = serializers.ChoiceField(
+        get_args(Match),
+        read_only=True,
         help_text=(
             "weak: the shop may not sell what is looked for, and the results are only the closest it has; unknown: "
             "this was never calibrated."
-        )
+        ),
     )
-    weak_below = serializers.SerializerMethodField(
-        help_text="The score under which a result is a weak match of this query, or null."
+    weak_below = serializers.FloatField(
+        read_only=True,
+        allow_null=True,
+        help_text="The score under which a result is a weak match of this query, or null.",
     )
     retrieval = serializers.ChoiceField(
         get_args(Retrieval),
         help_text="What found the results: hybrid is words and vectors together, as the index declares.",
     )
-    corrected = serializers.SerializerMethodField(
-        help_text="What was searched for instead of the words that were typed; null where they had no typing errors."
+    corrected = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="What was searched for instead of the words that were typed; null where they had no typing errors.",
     )
-    facets = FacetsField(required=False, help_text="By filter; only where facets were asked for.")
+    facets = serializers.DictField(
+        child=FacetSerializer(), required=False, help_text="By filter; only where facets were asked for."
+    )
     total = TotalSerializer(
-        source="number",
         allow_null=True,
         help_text="The number of results; null where no facets were asked for, and where they count the whole shop.",
     )
     rules = FiredRuleSerializer(many=True, help_text="The rules of the house that this search fired.")
     banner = BannerSerializer(allow_null=True, help_text="What a rule says above the results, or null.")
-    redirect = serializers.SerializerMethodField(
-        help_text="Where a rule leads this search, instead of to its results: the front end goes there. Null for none."
+    redirect = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="Where a rule leads this search, instead of to its results: the front end goes there. Null for none.",
     )
-    count = serializers.SerializerMethodField(help_text="How many results are on this page.")
-    next = serializers.SerializerMethodField(
-        help_text="The next page's address, or null. A search by picture needs the picture posted to it again."
+    count = serializers.IntegerField(read_only=True, help_text="How many results are on this page.")
+    next = serializers.URLField(
+        read_only=True,
+        allow_null=True,
+        help_text="The next page's address, or null. A search by picture needs the picture posted to it again.",
     )
-    previous = serializers.SerializerMethodField(help_text="The page before, or null.")
-    rerank = serializers.SerializerMethodField(
-        help_text="Where to ask for the better order; null where none was asked for or there is nothing to gain."
+    previous = serializers.URLField(read_only=True, allow_null=True, help_text="The page before, or null.")
+    rerank = RerankLinkSerializer(
+        read_only=True,
+        allow_null=True,
+        help_text="Where to ask for the better order; null where none was asked for or there is nothing to gain.",
     )
 
-    @extend_schema_field({"type": "string", "enum": list(get_args(Match))})
-    def get_match(self, answer: SearchAnswer) -> str:
-        return answer.match
-
-    @extend_schema_field({"type": "number", "nullable": True})
-    def get_weak_below(self, answer: SearchAnswer) -> float | None:
-        return None if answer.weak_below is None else round(answer.weak_below, 4)
-
-    def get_corrected(self, answer: SearchAnswer) -> str | None:
-        return answer.corrected or None
-
-    @extend_schema_field({"type": "string", "nullable": True})
-    def get_redirect(self, answer: SearchAnswer) -> str | None:
-        return answer.redirect or None
-
-    def get_count(self, answer: SearchAnswer) -> int:
-        return len(answer.results)
-
-    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
-    def get_next(self, answer: SearchAnswer) -> str | None:
-        return self._page_url(answer.offset + answer.limit) if answer.has_next else None
-
-    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
-    def get_previous(self, answer: SearchAnswer) -> str | None:
-        return self._page_url(max(0, answer.offset - answer.limit)) if answer.offset else None
+    def to_representation(self, answer: SearchAnswer) -> dict[str, Any]:
+        """Written out: REST framework would copy every field, and ask it for its part, for each answer."""
+        index, request = answer.index, self.context["request"]
+        written = {
+            "query": {
+                "kind": answer.query.kind,
+                "text": answer.query.text,
+                "filters": answer.request.filters,
+            },
+            "results": [
+                {
+                    "rank": each.rank,
+                    "score": round(each.score, 4),
+                    "product": written_product(index, each.product, each.image, request),
+                    "image_id": each.image_id,
+                }
+                for each in answer.results
+            ],
+            "match": answer.match,
+            "weak_below": None if answer.weak_below is None else round(answer.weak_below, 4),
+            "retrieval": answer.retrieval,
+            "corrected": answer.corrected or None,
+            "facets": {each.name: _FACET.to_representation(each) for each in answer.facets or ()},
+            "total": answer.number and {"value": answer.number.value, "exact": answer.number.is_exact},
+            "rules": [{"name": each.name, "actions": each.kinds} for each in answer.rules],
+            "banner": answer.banner
+            and {"text": answer.banner.text, "address": answer.banner.address or None},
+            "redirect": answer.redirect or None,
+            "count": len(answer.results),
+            "next": self._page_url(answer.offset + answer.limit) if answer.has_next else None,
+            "previous": self._page_url(max(0, answer.offset - answer.limit)) if answer.offset else None,
+            "rerank": self._rerank_link(answer),
+        }
+        if answer.facets is None:
+            del written["facets"]
+        return {name: written[name] for name in self._declared_fields if name in written}
 
     def _page_url(self, offset: int) -> str:
         """With every parameter but the picture, which is not kept."""
@@ -537,8 +545,7 @@ class SearchAnswerSerializer(serializers.Serializer[SearchAnswer]):
         query = urlencode({**kept, "offset": offset}, doseq=True)
         return str(request.build_absolute_uri(f"{request.path}?{query}"))
 
-    @extend_schema_field(RerankLinkSerializer(allow_null=True))
-    def get_rerank(self, answer: SearchAnswer) -> dict[str, Any] | None:
+    def _rerank_link(self, answer: SearchAnswer) -> dict[str, Any] | None:
         if answer.rerank is None:
             return None
         request = self.context["request"]
@@ -614,10 +621,8 @@ class SuggestionsSerializer(serializers.Serializer[Suggestions]):
     @extend_schema_field(ProductSerializer(many=True))
     def get_products(self, suggestions: Suggestions) -> list[dict[str, Any]]:
         request, index = self.context["request"], suggestions.index
-        serializer = ProductSerializer(context=self.context)
         return [
-            serializer.to_representation(index.described(index.get_product(image), image, request))
-            for image in suggestions.images
+            written_product(index, index.get_product(image), image, request) for image in suggestions.images
         ]
 
 

@@ -10,10 +10,11 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.metadata import version
 from itertools import pairwise
+from typing import NamedTuple
 
 import snowballstemmer
 from django.conf.locale import LANG_INFO
@@ -408,6 +409,7 @@ class QueryTerms:
     """Terms that a product should not have."""
     rarity: tuple[float, ...] = ()
     """How rare each of ``words`` is in the shop, 0 for one that no product has; empty where that is not known."""
+    _known: dict[str, Comparison] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def text(self) -> str:
@@ -417,25 +419,13 @@ class QueryTerms:
         codes = [each for each in (*self.called, self.sku, self.leading) if each]
         return " ".join([*terms, *codes * NAME_REPEATS]).strip()
 
-    def share_in(self, stored: str) -> float:
-        """The share of the query's words that a product has, from 0 to 1."""
-        if not self.words:
-            return 0.0
-        held = set(stored.split())
-        return sum(_has(held, word) for word in self.words) / len(self.words)
-
     def mostly_in(self, stored: str) -> bool:
         """Whether a product has all the query's words, or most of the rare ones: a match whatever its picture shows.
 
         Words that no product has may be missing, as in "cheap Kerb sneakers", but not more words than are there. One
         word alone says too little: a coffee mug is no match for "coffee machine".
         """
-        held = set(stored.split())
-        has = [_has(held, word) for word in self.words]
-        if all(has) or not self.rarity or sum(has) < max(2, len(has) / 2):
-            return bool(has) and all(has)
-        found = [rarity for rarity, is_there in zip(self.rarity, has, strict=True) if is_there]
-        return max(found) >= RARE and sum(found) >= MOST * sum(self.rarity)
+        return self.compared(stored).is_match
 
     def names(self, stored: str) -> bool:
         """Whether the query is what a product is called."""
@@ -446,15 +436,47 @@ class QueryTerms:
 
         4 for a product that does not say what the query has in quotes.
         """
-        held = set(stored.split())
-        terms = ((self.called, 0), ((self.sku,), 1), ((self.leading,), 2))
-        place = next((place for each, place in terms if not held.isdisjoint(each)), 3)
-        return place if place < 3 or all(_says(stored, phrase) for phrase in self.phrases) else 4
+        return self.compared(stored).place
+
+    def compared(self, stored: str) -> Comparison:
+        """What a product has of the query, found out once for each product."""
+        if (known := self._known.get(stored)) is None:
+            held = set(stored.split())
+            has = [_has(held, word) for word in self.words]
+            known = self._known[stored] = Comparison(
+                place=self._place(held, stored),
+                share=sum(has) / len(has) if has else 0.0,
+                is_match=self._is_match(has),
+            )
+        return known
+
+    def _place(self, held: set[str], stored: str) -> int:
+        for place, terms in enumerate((self.called, (self.sku,), (self.leading,))):
+            if not held.isdisjoint(terms):
+                return place
+        return 3 if all(_says(stored, phrase) for phrase in self.phrases) else 4
+
+    def _is_match(self, has: Sequence[bool]) -> bool:
+        if all(has) or not self.rarity or sum(has) < max(2, len(has) / 2):
+            return bool(has) and all(has)
+        found = [rarity for rarity, is_there in zip(self.rarity, has, strict=True) if is_there]
+        return max(found) >= RARE and sum(found) >= MOST * sum(self.rarity)
+
+
+class Comparison(NamedTuple):
+    """What a product has of a query."""
+
+    place: int
+    """See ``QueryTerms.place_of``."""
+    share: float
+    """Of the query's words, from 0 to 1."""
+    is_match: bool
+    """See ``QueryTerms.mostly_in``."""
 
 
 def _has(held: set[str], word: tuple[str, ...]) -> bool:
     """Whether any of a word's terms is among these."""
-    return any(held.issuperset(each.split()) for each in word)
+    return any(each in held or (" " in each and held.issuperset(each.split())) for each in word)
 
 
 class Synonyms:

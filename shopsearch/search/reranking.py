@@ -308,7 +308,7 @@ def _word_shares(index: ImageIndex, query: Query, language: str, rows: Sequence[
         return []
     language = index.query_language(language)
     terms = analyzer.query_terms(query.text, language, synonyms=synonyms_of(language))
-    return [terms.share_in(index.known_terms_of(index.get_product(row))) for row in rows]
+    return [terms.compared(index.known_terms_of(index.get_product(row))).share for row in rows]
 
 
 def _rows(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from shopsearch import models
@@ -85,20 +85,21 @@ class Leading:
     def __init__(self, find: Callable[[int], list[Hit]]) -> None:
         """``find`` returns the first so many hits, best first."""
         self._find = find
-        self._found: list[Hit] = []
+        self.found: list[Hit] = []
+        """What the store has given so far."""
         self._asked = 0
 
     @property
     def is_whole(self) -> bool:
         """Whether the store has no further hits than those that it gave."""
-        return len(self._found) < self._asked
+        return len(self.found) < self._asked
 
     def first(self, limit: int, *, until: Callable[[Hit], bool] | None = None) -> list[Hit]:
         """So many hits; fewer where the store has no more, or where the last one known is ``until``."""
-        is_enough = self.is_whole or bool(until and self._found and until(self._found[-1]))
+        is_enough = self.is_whole or bool(until and self.found and until(self.found[-1]))
         if limit > self._asked and not is_enough:
-            self._found, self._asked = self._find(limit), limit
-        return self._found[:limit]
+            self.found, self._asked = self._find(limit), limit
+        return self.found[:limit]
 
 
 class HitLists:
@@ -107,17 +108,14 @@ class HitLists:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.by_vectors = Leading(lambda limit: nearest(target, limit))
-        self.by_words = Leading(lambda limit: having_words(target, limit))
-        self._is_match_by_words: dict[str, bool] = {}
+        self.by_words = Leading(
+            lambda limit: having_words(target, limit, known=[*self.by_vectors.found, *self.by_words.found])
+        )
 
     def is_match_by_words(self, hit: Hit) -> bool:
         """Whether the hit was found by words, and its product has most of the query's rare words."""
         terms = self.target.terms
-        if terms is None or not hit.words:
-            return False
-        if hit.product_id not in self._is_match_by_words:
-            self._is_match_by_words[hit.product_id] = terms.mostly_in(hit.words)
-        return self._is_match_by_words[hit.product_id]
+        return terms is not None and bool(hit.words) and terms.mostly_in(hit.words)
 
     def is_match(self, hit: Hit) -> bool:
         """Whether the hit's product belongs to the result set: no weak match by its vector, or one by its words."""
@@ -167,7 +165,15 @@ class Found:
 
 def live(index: ImageIndex) -> models.Collection | None:
     """The collection that answers; None where nothing has been indexed yet."""
-    return models.Collection.objects.of(index).live().first()
+    rows = models.Collection.objects.using(index.database)
+    return next(iter(rows.raw(_live_sql(index.database), [index.name, models.Collection.State.LIVE])), None)
+
+
+@cache
+def _live_sql(database: str) -> str:
+    """Every search asks this first, and Django takes five times as long to write the statement as to run it."""
+    query = models.Collection.objects.using(database).filter(index="").live().query
+    return str(query.get_compiler(database).as_sql()[0])
 
 
 def target(
@@ -242,18 +248,17 @@ def products(lists: HitLists, *, wanted: int, without: Collection[object] = ()) 
     for chunk in _chunks(hits(lists)):
         with timed("database"):
             product_keys = _shown(index, chunk)
+        shown = [
+            (hit, key)
+            for hit in chunk
+            if (key := product_keys.get(hit.id)) is not None and key not in without
+        ]
         if best is None:
-            shown = [
-                hit for hit in chunk if (key := product_keys.get(hit.id)) is not None and key not in without
-            ]
-            best = max((hit.score for hit in shown), default=None)
-            has_words = any(map(lists.is_match_by_words, shown))
-            all_are_weak = not any(map(lists.is_match, shown))
-        for hit in chunk:
-            key = product_keys.get(hit.id)
-            if key is None or key in without or key in ranked:
-                continue
-            if all_are_weak or lists.is_match(hit):
+            best = max((hit.score for hit, _key in shown), default=None)
+            has_words = any(lists.is_match_by_words(hit) for hit, _key in shown)
+            all_are_weak = not any(lists.is_match(hit) for hit, _key in shown)
+        for hit, key in shown:
+            if key not in ranked and (all_are_weak or lists.is_match(hit)):
                 ranked[key] = hit
         if len(ranked) >= wanted:
             break
@@ -312,7 +317,9 @@ def with_images(index: ImageIndex, hits: Sequence[Hit], *, related: bool = False
 
 def _images(index: ImageIndex, hits: Sequence[Hit]) -> QuerySet[Any]:
     image_ids = (hit.image_id for hit in hits if hit.image_id)
-    return index.get_queryset().filter(pk__in=keys_from(index.model, image_ids))
+    images = index.get_queryset().filter(pk__in=keys_from(index.model, image_ids))
+    # In no order, unless it decides which rows are distinct: hits have one of their own.
+    return images if images.query.distinct_fields else images.order_by()
 
 
 def hits(lists: HitLists) -> Iterator[list[Hit]]:
@@ -369,8 +376,11 @@ def nearest(target: Target, limit: int) -> list[Hit]:
     return found
 
 
-def having_words(target: Target, limit: int, text: str = "") -> list[Hit]:
-    """The hits that have any word of the text, the query's by default, best first. Raises VectorStoreError."""
+def having_words(target: Target, limit: int, text: str = "", known: Sequence[Hit] = ()) -> list[Hit]:
+    """The hits that have any word of the text, the query's by default, best first. Raises VectorStoreError.
+
+    ``known`` are hits of the target: their scores are not asked for again.
+    """
     with timed("store"):
         return get_vector_store().search_words(
             target.collection.name,
@@ -378,6 +388,7 @@ def having_words(target: Target, limit: int, text: str = "") -> list[Hit]:
             vector=target.vector,
             limit=limit,
             filters=target.condition,
+            known=known,
         )
 
 
@@ -401,22 +412,31 @@ def fused(
     ``weight`` is what the words' rank counts beside the vectors' rank, whose weight is 1. Deterministic.
     """
     words = {hit.product_id: hit.words for hit in by_words}
-    shares = {product: asked.share_in(own) for product, own in words.items()}
+    compared = {product: asked.compared(own) for product, own in words.items()}
     gains = _gains(by_vectors)
     for product, gain in _gains(by_words).items():
-        scale: float = shares[product] ** STRICTNESS
+        scale: float = compared[product].share ** STRICTNESS
         gains[product] = gains.get(product, 0.0) + weight * scale * gain
+    found: dict[str, Hit] = {}
+    for hit in (*by_words, *by_vectors):
+        own, known = words.get(hit.product_id, ""), found.get(hit.id)
+        if hit.words == own:
+            found[hit.id] = hit
+        elif known is None or known.score != hit.score:
+            found[hit.id] = replace(hit, words=own)
     grouped: dict[str, list[Hit]] = {}
-    for hit in {hit.id: hit for hit in (*by_words, *by_vectors)}.values():
-        grouped.setdefault(hit.product_id, []).append(replace(hit, words=words.get(hit.product_id, "")))
+    for hit in found.values():
+        grouped.setdefault(hit.product_id, []).append(hit)
     for group in grouped.values():
-        group.sort(key=lambda hit: (-hit.score, hit.id))
+        if len(group) > 1:
+            group.sort(key=lambda hit: (-hit.score, hit.id))
+
+    silent = asked.compared("")
 
     def place(product: str) -> tuple[int, float, float, float, str]:
-        best = grouped[product][0]
+        own = compared.get(product, silent)
         # Of a product that only looks like it and one that only says it, which gain as much, the second is first.
-        share = shares.get(product, 0.0)
-        return asked.place_of(best.words), -gains[product], -share, -best.score, product
+        return own.place, -gains[product], -own.share, -grouped[product][0].score, product
 
     return [hit for product in sorted(grouped, key=place) for hit in grouped[product]]
 

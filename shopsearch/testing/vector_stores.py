@@ -6,7 +6,7 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -104,7 +104,14 @@ class MemoryStore(VectorStore):
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit]
 
     def search_words(
-        self, collection: str, text: str, *, vector: Vector, limit: int, filters: Filter | None = None
+        self,
+        collection: str,
+        text: str,
+        *,
+        vector: Vector,
+        limit: int,
+        filters: Filter | None = None,
+        known: Iterable[Hit] = (),
     ) -> list[Hit]:
         scored = self._scored(collection, vector, limit, filters)
         with self._lock:

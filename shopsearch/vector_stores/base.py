@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from django.core.checks import CheckMessage
@@ -76,13 +76,20 @@ class VectorStore(ABC):
         """The nearest entities that pass the filters, best first, at most ``limit`` (up to 16,384)."""
 
     def search_words(
-        self, collection: str, text: str, *, vector: Vector, limit: int, filters: Filter | None = None
+        self,
+        collection: str,
+        text: str,
+        *,
+        vector: Vector,
+        limit: int,
+        filters: Filter | None = None,
+        known: Iterable[Hit] = (),
     ) -> list[Hit]:
         """The entities that pass the filters and have any word of the text, best first by BM25, at most ``limit``.
 
         Each hit comes with its words; its score is its cosine with ``vector``. The text is split into words of letters
         and digits, case does not matter, and nothing in it is an operator. Finds nothing in a collection without a
-        words field.
+        words field. ``known`` are hits that were found with the same vector: their scores need not be found out again.
         """
         raise NotImplementedError(f"{type(self).__name__} has no full text.")
 

@@ -24,7 +24,7 @@ TEXTS = st.text(max_size=60)
 
 def finds(query, text, language):
     """Whether a product with this text has every word of the query."""
-    return query_terms(query, language).share_in(product_terms([text], [], language)) == 1
+    return query_terms(query, language).compared(product_terms([text], [], language)).share == 1
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_a_product_is_called_what_its_identifiers_say_and_nothing_else():
 
 def test_how_many_of_the_querys_words_a_product_has():
     words = product_terms(["Red mugs", "of clay"], [], "en")
-    assert query_terms("a red mug", "en").share_in(words) == 1
-    assert query_terms("red plate", "en").share_in(words) == 0.5
-    assert query_terms("the", "en").share_in(words) == 0
+    assert query_terms("a red mug", "en").compared(words).share == 1
+    assert query_terms("red plate", "en").compared(words).share == 0.5
+    assert query_terms("the", "en").compared(words).share == 0
     assert query_terms("?!", "en").text == ""
 
 
@@ -164,7 +164,7 @@ def test_whatever_is_kept_is_words_of_letters_and_digits_and_is_found_by_each_of
         query_terms(name, language).names(words) for name in names if query_terms(name, language).called
     )
     assert all(
-        query_terms(text, language).share_in(words) == 1
+        query_terms(text, language).compared(words).share == 1
         for text in texts
         if query_terms(text, language).words
     )
@@ -228,7 +228,7 @@ def test_names_that_differ_by_case_accents_width_spaces_and_hyphens_are_one(spel
     for written in spellings:
         asked = query_terms(written, "en")
         assert asked.names(name), written
-        assert asked.share_in(name) == 1, written
+        assert asked.compared(name).share == 1, written
 
 
 def test_a_sku_is_found_without_its_signs_and_by_its_first_part():
@@ -281,4 +281,8 @@ def test_words_are_found_joined_or_apart(query, text):
 
 def test_a_product_has_the_words_of_every_language_of_its_index():
     stored = product_terms(["tazas mugs"], [], "es", "en")
-    assert query_terms("taza", "es").share_in(stored) == query_terms("mug", "en").share_in(stored) == 1
+    assert (
+        query_terms("taza", "es").compared(stored).share
+        == query_terms("mug", "en").compared(stored).share
+        == 1
+    )

@@ -9,7 +9,7 @@ from shopsearch.filters import Range
 from shopsearch.types import CollectionSchema
 from shopsearch.vector_stores.milvus import indexes
 from shopsearch.vector_stores.milvus.connection import Server
-from shopsearch.vector_stores.milvus.store import MilvusStore
+from shopsearch.vector_stores.milvus.store import MilvusStore, _Known
 from tests.vector_stores.contract import SCHEMA, VectorStoreContract, entity, key, unit
 
 ELSEWHERE = os.environ.get("SHOPSEARCH_TEST_MILVUS_URI", "")
@@ -305,6 +305,29 @@ def test_a_servers_version_is_read_from_what_it_calls_itself(name, version):
 )
 def test_a_search_has_the_parameters_of_the_index_that_there_is(index_type, own, limit, params):
     assert indexes.search_params(index_type, own, limit) == params
+
+
+def test_scores_that_are_known_are_not_asked_for_again(monkeypatch):
+    store, asked = MilvusStore(), []
+    schema = replace(SCHEMA, fields={**SCHEMA.fields, "_words": "words"})
+    monkeypatch.setitem(store._known, "shoes", _Known(schema, "FLAT"))
+    mugs = {key(number): {"image_id": "", "product_id": "", "f__words": "mug"} for number in (1, 2)}
+
+    def call(verb, collection, **arguments):
+        asked.append(arguments["filter"])
+        return [[{"id": each, "distance": 0.5, "entity": mugs[each]} for each in mugs]]
+
+    def found(known=()):
+        asked.clear()
+        return store.search_words("shoes", "mug", vector=unit(1), limit=9, known=known)
+
+    monkeypatch.setattr(store, "_call", call)
+    both = found()
+    assert [hit.id in asked[1] for hit in both] == [True, True]
+    assert found(known=both[:1]) == both
+    assert [hit.id in asked[1] for hit in both] == [False, True]
+    assert found(known=both) == both
+    assert asked == [""]
 
 
 # Aliases

@@ -51,6 +51,9 @@ class WordsContract:
         assert [hit.id for hit in found] == sorted(expected), (
             "what answers alike comes in the order of its ids"
         )
+        again = store.search_words(words, "mug", vector=vectors[4], limit=20, known=found[:7])
+        assert {hit.id: hit.score for hit in again} == pytest.approx(expected, abs=1e-5)
+        assert [hit.id for hit in again] == [hit.id for hit in found]
         by_vector = {hit.id: hit.score for hit in store.search(words, vectors[4], limit=20)}
         assert by_vector == pytest.approx(expected, abs=1e-5)
 

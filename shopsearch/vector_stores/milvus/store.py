@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -282,25 +282,34 @@ class MilvusStore(VectorStore):
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
     def search_words(
-        self, collection: str, text: str, *, vector: Vector, limit: int, filters: Filter | None = None
+        self,
+        collection: str,
+        text: str,
+        *,
+        vector: Vector,
+        limit: int,
+        filters: Filter | None = None,
+        known: Iterable[Hit] = (),
     ) -> list[Hit]:
-        known = self._describe_once(collection)
-        if known is None or not known.schema.words:
+        held = self._describe_once(collection)
+        if held is None or not (field := held.schema.words):
             return []
-        schema = known.schema
         found = self._find(
             collection,
             rows.words(text),
             limit=checked_limit(limit),
-            filter=_condition(filters, schema),
-            output_fields=["image_id", "product_id", rows.PREFIX + schema.words],
+            filter=_condition(filters, held.schema),
+            output_fields=["image_id", "product_id", rows.PREFIX + field],
             anns_field=rows.WORDS_VECTOR,
             search_params={"metric_type": "BM25"},
         )
         # Milvus Lite's BM25 scores are negative. Ties go by id, so that all servers give the same order.
         found.sort(key=lambda each: (-abs(each["distance"]), each["id"]))
-        scores = self._cosines(collection, known, vector, [each["id"] for each in found])
-        return [rows.hit(each, scores[each["id"]], schema.words) for each in found if each["id"] in scores]
+        scores = {hit.id: hit.score for hit in known}
+        scores |= self._cosines(
+            collection, held, vector, [each["id"] for each in found if each["id"] not in scores]
+        )
+        return [rows.hit(each, scores[each["id"]], field) for each in found if each["id"] in scores]
 
     def _cosines(self, collection: str, known: _Known, vector: Vector, ids: list[str]) -> dict[str, float]:
         """The cosines by id, from a search among only these entities.
@@ -336,7 +345,8 @@ class MilvusStore(VectorStore):
         except CollectionMissing:
             self._known.pop(collection, None)
             return []
-        return list(found)
+        # As plain dictionaries: pymilvus's own are several times slower to read.
+        return list(map(dict, found))
 
     def _read(self, collection: str, **arguments: Any) -> list[dict[str, Any]]:
         try:
