@@ -4,14 +4,17 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from io import BytesIO
 
 import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpRequest
+from django.test import RequestFactory
 from PIL import Image
 
 from shopsearch.api import access
-from shopsearch.api.access import Places, admitted
+from shopsearch.api.access import Places, admitted, seconds_to_wait
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import Busy, EmbedderError
 from shopsearch.models import Rerank
@@ -117,10 +120,49 @@ def test_pictures_that_are_being_decoded_keep_other_pictures_waiting_and_no_word
     assert not is_busy(search(client, url, "image"))
 
 
+def large():
+    """A picture that takes long to decode for its few bytes."""
+    content = BytesIO()
+    Image.new("RGB", (4000, 3000)).save(content, "PNG")
+    return SimpleUploadedFile("large.png", content.getvalue(), "image/png")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("url", [API, PAGE])
+def test_large_pictures_keep_one_another_waiting_and_no_ordinary_ones(client, url):
+    with admitted("large"):
+        assert is_busy(client.post(url, {"image": large()}))
+        for kind in ("image", "text"):
+            assert not is_busy(search(client, url, kind))
+    assert not is_busy(client.post(url, {"image": large()}))
+    with admitted("decoding"), admitted("decoding"):
+        assert is_busy(search(client, url, "image"))
+        assert not is_busy(client.post(url, {"image": large()}))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("url", [API, PAGE, "/api/objects/"])
+def test_a_post_that_is_turned_away_is_not_read(client, url, settings, monkeypatch):
+    """Neither where its length alone says that it is large, nor above the visitor's rate of pictures."""
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "DETECTOR": {"BACKEND": "tests.shop.detectors.MugAndLamp"}}
+    six_megabytes = SimpleUploadedFile("a.png", picture(RED).read() + bytes(6_000_000), "image/png")
+    assert client.post(url, {"image": six_megabytes}).status_code == 200
+    monkeypatch.setattr(HttpRequest, "_load_post_and_files", lambda request: pytest.fail("it was read"))
+    six_megabytes.seek(0)
+    monkeypatch.setattr(access._places, "_is_queue_full", lambda kind: kind == "large")
+    with admitted("large"):
+        assert is_busy(client.post(url, {"image": six_megabytes}))
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": {"image": "1/d"}}
+    six_megabytes.seek(0)
+    assert not seconds_to_wait(RequestFactory().get(url), "image")
+    refused = client.post(url, {"image": six_megabytes})
+    assert (refused.status_code, int(refused["Retry-After"]) > 0) == (429, True)
+
+
 @pytest.mark.django_db
 def test_no_picture_is_decoded_that_would_be_turned_away_afterwards(client, monkeypatch):
     decoded = []
-    monkeypatch.setattr(examples, "decode", lambda *args: decoded.append(True))
+    monkeypatch.setattr(examples, "decode", lambda *args, **kwargs: decoded.append(True))
     monkeypatch.setattr(access._places, "_is_queue_full", lambda kind: True)
     with admitted("image"), admitted("image"):
         assert is_busy(search(client, API, "image"))
