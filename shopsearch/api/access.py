@@ -57,7 +57,8 @@ PAUSE_SECONDS = 5.0
 NETWORK_BITS = 64
 """An IPv6 visitor has a whole network of addresses, which counts as one."""
 FAIR_SHARE = 4
-"""Of the reranks and of the streams of events that may be open, one visitor may ask for one in so many."""
+"""Of the reranks and of the streams of events that may be open, one visitor may ask for one in so many; of the places
+that come free while words and pictures wait, pictures have one in so many."""
 MAX_WAIT_SECONDS = 1.0
 """How long a search waits for a place before it is turned away."""
 LARGE_SECONDS = 0.1
@@ -416,9 +417,10 @@ _counter = _Counter()
 class Places:
     """A semaphore with a short queue: MAX_SEARCHES places, of which pictures may have MAX_IMAGE_SEARCHES.
 
-    Who finds no place waits in the queue, first come first served, words before pictures, and is turned away where the
-    queue is full. Another MAX_IMAGE_SEARCHES places are for decoding pictures, so that no word search waits for a
-    decoder, and one is for decoding large pictures, so that no ordinary one waits for those.
+    Who finds no place waits in the queue, first come first served, and is turned away where the queue is full. Words go
+    before pictures, which have one place in FAIR_SHARE while both wait. Another MAX_IMAGE_SEARCHES places are for
+    decoding pictures, so that no word search waits for a decoder, and one is for decoding large pictures, so that no
+    ordinary one waits for those.
     """
 
     def __init__(self) -> None:
@@ -426,6 +428,8 @@ class Places:
         self._taken: Counter[Kind] = Counter()
         self._waiting: dict[Kind, deque[object]] = {kind: deque() for kind in get_args(Kind)}
         self._logged_at = -QUIET_SECONDS
+        self._words_in_turn = 0
+        """So many searches by words alone were admitted since the last one by picture."""
 
     @contextmanager
     def admitted(self, kind: Kind) -> Iterator[None]:
@@ -433,6 +437,8 @@ class Places:
             if self._waiting[kind] or not self._is_free(kind):
                 self._wait(kind)
             self._taken[kind] += 1
+            if kind in ("text", "image"):
+                self._words_in_turn = self._words_in_turn + 1 if kind == "text" else 0
         try:
             yield
         finally:
@@ -468,10 +474,11 @@ class Places:
             return self._taken[kind] < settings.MAX_IMAGE_SEARCHES
         if self._taken["text"] + self._taken["image"] >= settings.MAX_SEARCHES:
             return False
-        is_free_for_pictures = (
-            self._taken["image"] < settings.MAX_IMAGE_SEARCHES and not self._waiting["text"]
-        )
-        return kind == "text" or is_free_for_pictures
+        has_room = self._taken["image"] < settings.MAX_IMAGE_SEARCHES
+        is_pictures_turn = self._words_in_turn >= FAIR_SHARE - 1
+        if kind == "text":
+            return not (is_pictures_turn and has_room and self._waiting["image"])
+        return has_room and (is_pictures_turn or not self._waiting["text"])
 
     def _is_queue_full(self, kind: Kind) -> bool:
         # Large pictures wait in memory, and long: only the next one does.

@@ -214,22 +214,22 @@ def visitors(monkeypatch):
         leave.set()
 
 
-def test_words_that_wait_go_before_pictures_that_wait(visitors):
-    line = access._places._waiting
-    with ExitStack() as places:
-        for _ in range(4):
-            places.enter_context(admitted("text"))
-        visitors.start("image")
-        wait_until(lambda: len(line["image"]) == 1, "a picture waits")
-        waiting = [visitors.start("text") for _ in range(4)]
-        wait_until(lambda: len(line["text"]) == 4, "words wait too")
-    wait_until(lambda: len(visitors.came) == 4, "the places are taken")
-    assert visitors.came == ["text"] * 4
-    assert len(line["image"]) == 1
-    visitors.leave.set()
-    for each in waiting:
-        each.result(timeout=30)
-    wait_until(lambda: visitors.came[4:] == ["image"], "the picture has its turn")
+def test_words_that_wait_go_before_pictures_that_wait_which_have_one_place_in_four(settings, monkeypatch):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_SEARCHES": 1}
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 30)
+    waiting, turns = access._places._waiting, []
+
+    def visit(kind):
+        with admitted(kind):
+            turns.append(kind)
+
+    with ThreadPoolExecutor(16) as threads, admitted("image"):
+        for kind in ("image", "image", *["text"] * 8):
+            count = len(waiting[kind])
+            threads.submit(visit, kind)
+            wait_until(lambda kind=kind, count=count: len(waiting[kind]) == count + 1, "it waits")
+    words = ["text"] * 3
+    assert turns == [*words, "image", *words, "image", "text", "text"]
 
 
 def test_the_queue_is_bounded_and_whoever_finds_it_full_is_turned_away_at_once(visitors):
