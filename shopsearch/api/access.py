@@ -63,6 +63,9 @@ MAX_WAIT_SECONDS = 1.0
 """How long a search waits for a place before it is turned away."""
 LARGE_SECONDS = 0.1
 """Of processor time: a picture that may take longer to decode is a large one. A telephone's 12 megapixels take half."""
+LARGE_REST = 4.0
+"""After a large picture the place rests for so many times as long as it was taken: all of them together take a fifth of a
+processor at most."""
 QUIET_SECONDS = 60.0
 """A process that turns searches away logs it no more often than this."""
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";\s]*)', re.IGNORECASE)
@@ -420,7 +423,7 @@ class Places:
     Who finds no place waits in the queue, first come first served, and is turned away where the queue is full. Words go
     before pictures, which have one place in FAIR_SHARE while both wait. Another MAX_IMAGE_SEARCHES places are for
     decoding pictures, so that no word search waits for a decoder, and one is for decoding large pictures, so that no
-    ordinary one waits for those.
+    ordinary one waits for those; it rests after each.
     """
 
     def __init__(self) -> None:
@@ -439,12 +442,23 @@ class Places:
             self._taken[kind] += 1
             if kind in ("text", "image"):
                 self._words_in_turn = self._words_in_turn + 1 if kind == "text" else 0
+        begun = time.monotonic()
         try:
             yield
         finally:
-            with self._condition:
-                self._taken[kind] -= 1
-                self._condition.notify_all()
+            taken = time.monotonic() - begun
+            rest = LARGE_REST * taken if kind == "large" and taken > LARGE_SECONDS else 0.0
+            if rest:
+                timer = threading.Timer(rest, self._leave, (kind,))
+                timer.daemon = True
+                timer.start()
+            else:
+                self._leave(kind)
+
+    def _leave(self, kind: Kind) -> None:
+        with self._condition:
+            self._taken[kind] -= 1
+            self._condition.notify_all()
 
     def refuse_if_full(self, *kinds: Kind) -> None:
         with self._condition:

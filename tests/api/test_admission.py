@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from io import BytesIO
@@ -41,6 +42,7 @@ def _four_places_two_of_them_for_pictures(settings, monkeypatch):
     monkeypatch.setattr(access, "_places", Places())
     # Nobody waits for the time that a test takes to fill the places.
     monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(access, "LARGE_REST", 0)
 
 
 def upload():
@@ -138,6 +140,27 @@ def test_large_pictures_keep_one_another_waiting_and_no_ordinary_ones(client, ur
     with admitted("decoding"), admitted("decoding"):
         assert is_busy(search(client, url, "image"))
         assert not is_busy(client.post(url, {"image": large()}))
+
+
+def test_after_a_large_picture_its_place_rests_longer_than_it_was_taken(monkeypatch):
+    monkeypatch.setattr(access, "LARGE_REST", 4)
+    rested = []
+
+    class Timer(threading.Timer):
+        def __init__(self, seconds, leave, arguments):
+            rested.append(seconds)
+            super().__init__(0.01, leave, arguments)
+
+    monkeypatch.setattr(access.threading, "Timer", Timer)
+    monkeypatch.setattr(access, "LARGE_SECONDS", 0.001)
+    begun = time.monotonic()
+    with admitted("large"):
+        threading.Event().wait(0.01)
+    assert 0.04 <= rested[0] <= 4 * (time.monotonic() - begun)
+    wait_until(lambda: not access._places._taken["large"], "the place has rested")
+    with admitted("decoding"):
+        pass
+    assert len(rested) == 1
 
 
 @pytest.mark.django_db
