@@ -64,8 +64,8 @@ MAX_WAIT_SECONDS = 1.0
 LARGE_SECONDS = 0.1
 """Of processor time: a picture that may take longer to decode is a large one. A telephone's 12 megapixels take half."""
 LARGE_REST = 4.0
-"""After a large picture the place rests for so many times as long as it was taken: all of them together take a fifth of a
-processor at most."""
+"""After a large picture the place rests for so many times as long as it was taken: all of them together take a fifth of
+a processor at most."""
 QUIET_SECONDS = 60.0
 """A process that turns searches away logs it no more often than this."""
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";\s]*)', re.IGNORECASE)
