@@ -63,9 +63,8 @@ MAX_WAIT_SECONDS = 1.0
 """How long a search waits for a place before it is turned away."""
 LARGE_SECONDS = 0.1
 """Of processor time: a picture that may take longer to decode is a large one. A telephone's 12 megapixels take half."""
-LARGE_REST = 4.0
-"""After a large picture the place rests for so many times as long as it was taken: all of them together take a fifth of
-a processor at most."""
+LARGE_SHARE, LARGE_BURST_SECONDS = 0.2, 2.0
+"""Large pictures together take this share of a processor at most, after so many seconds: then their place rests."""
 QUIET_SECONDS = 60.0
 """A process that turns searches away logs it no more often than this."""
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";\s]*)', re.IGNORECASE)
@@ -423,7 +422,7 @@ class Places:
     Who finds no place waits in the queue, first come first served, and is turned away where the queue is full. Words go
     before pictures, which have one place in FAIR_SHARE while both wait. Another MAX_IMAGE_SEARCHES places are for
     decoding pictures, so that no word search waits for a decoder, and one is for decoding large pictures, so that no
-    ordinary one waits for those; it rests after each.
+    ordinary one waits for those; it rests where they take more than LARGE_SHARE.
     """
 
     def __init__(self) -> None:
@@ -431,6 +430,8 @@ class Places:
         self._taken: Counter[Kind] = Counter()
         self._waiting: dict[Kind, deque[object]] = {kind: deque() for kind in get_args(Kind)}
         self._logged_at = -QUIET_SECONDS
+        self._large_seconds, self._large_until = 0.0, time.monotonic()
+        """What large pictures have taken beyond their share, and until when."""
         self._words_in_turn = 0
         """So many searches by words alone were admitted since the last one by picture."""
 
@@ -446,14 +447,21 @@ class Places:
         try:
             yield
         finally:
-            taken = time.monotonic() - begun
-            rest = LARGE_REST * taken if kind == "large" and taken > LARGE_SECONDS else 0.0
-            if rest:
+            rest = self._rest(begun) if kind == "large" else 0.0
+            if rest > 0:
                 timer = threading.Timer(rest, self._leave, (kind,))
                 timer.daemon = True
                 timer.start()
             else:
                 self._leave(kind)
+
+    def _rest(self, begun: float) -> float:
+        """For how long the place of large pictures, of which one has just left, has to rest."""
+        with self._condition:
+            idle, taken = begun - self._large_until, time.monotonic() - begun
+            self._large_seconds = max(0.0, self._large_seconds - LARGE_SHARE * idle) + taken
+            self._large_until = begun + taken
+            return (self._large_seconds - LARGE_BURST_SECONDS) / LARGE_SHARE
 
     def _leave(self, kind: Kind) -> None:
         with self._condition:

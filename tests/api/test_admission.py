@@ -1,5 +1,6 @@
 """Admission: so many searches at once, words before pictures, the rest turned away at once. Counted, not timed."""
 
+import math
 import shutil
 import threading
 import time
@@ -42,7 +43,7 @@ def _four_places_two_of_them_for_pictures(settings, monkeypatch):
     monkeypatch.setattr(access, "_places", Places())
     # Nobody waits for the time that a test takes to fill the places.
     monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(access, "LARGE_REST", 0)
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", math.inf)
 
 
 def upload():
@@ -142,8 +143,8 @@ def test_large_pictures_keep_one_another_waiting_and_no_ordinary_ones(client, ur
         assert not is_busy(client.post(url, {"image": large()}))
 
 
-def test_after_a_large_picture_its_place_rests_longer_than_it_was_taken(monkeypatch):
-    monkeypatch.setattr(access, "LARGE_REST", 4)
+def test_large_pictures_that_take_long_take_their_share_of_the_time_and_a_few_do_not_wait(monkeypatch):
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", 0.015)
     rested = []
 
     class Timer(threading.Timer):
@@ -152,15 +153,15 @@ def test_after_a_large_picture_its_place_rests_longer_than_it_was_taken(monkeypa
             super().__init__(0.01, leave, arguments)
 
     monkeypatch.setattr(access.threading, "Timer", Timer)
-    monkeypatch.setattr(access, "LARGE_SECONDS", 0.001)
+    access._places._large_seconds = 0.0
+    with admitted("large"), admitted("decoding"):
+        pass
+    assert (rested, access._places._taken["large"]) == ([], 0)
     begun = time.monotonic()
     with admitted("large"):
-        threading.Event().wait(0.01)
-    assert 0.04 <= rested[0] <= 4 * (time.monotonic() - begun)
+        threading.Event().wait(0.02)
+    assert 0.005 / access.LARGE_SHARE <= rested[0] <= (time.monotonic() - begun) / access.LARGE_SHARE
     wait_until(lambda: not access._places._taken["large"], "the place has rested")
-    with admitted("decoding"):
-        pass
-    assert len(rested) == 1
 
 
 @pytest.mark.django_db

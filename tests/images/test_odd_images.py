@@ -3,6 +3,7 @@
 import ctypes
 import io
 import json
+import math
 import os
 import resource
 
@@ -31,7 +32,7 @@ needs_the_files = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def _no_throttle_an_empty_store_and_old_formats_too(settings, monkeypatch):
-    monkeypatch.setattr(access, "LARGE_REST", 0)  # one comes right after the other
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", math.inf)  # one comes right after the other
     formats = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None, "IMAGE_FORMATS": formats}
 
