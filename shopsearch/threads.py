@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import TypeVar
+from typing import TypeVar, cast
 from weakref import WeakSet
 
 Answer = TypeVar("Answer")
@@ -33,6 +33,27 @@ def within(seconds: float, call: Callable[[], Answer], *, name: str = "shopsearc
     if not wait([future], timeout=max(0.0, seconds)).done:
         raise TimeoutError(f"No answer within {seconds:g} seconds.")
     return future.result()
+
+
+class Watched:
+    """Calls with a deadline, none of which begins while too many that missed it go on: each holds a thread."""
+
+    def __init__(self, seconds: float, *, name: str) -> None:
+        self.seconds = seconds
+        self.name = name
+        self._late: list[tuple[int, Future[object]]] = []
+
+    def call(self, call: Callable[[], Answer], *, most_late: int) -> Answer:
+        """What ``call`` returns or raises. Raises TimeoutError after ``seconds``, or at once after ``most_late``."""
+        pid = os.getpid()  # a forked child has none of its parent's threads
+        self._late = [each for each in self._late if each[0] == pid and not each[1].done()]
+        if len(self._late) >= most_late:
+            raise TimeoutError("Earlier calls have not ended yet.")
+        future = start(call, name=self.name)
+        if not wait([future], timeout=self.seconds).done:
+            self._late.append((pid, cast("Future[object]", future)))
+            raise TimeoutError(f"No answer within {self.seconds:g} seconds.")
+        return future.result()
 
 
 class BackgroundThread(ABC):

@@ -34,6 +34,14 @@ pytest_plugins = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_of_the_shops_own_code_has_failed_yet():
+    """It is logged once for each product, and another test's product has the same key."""
+    from shopsearch.registry.index import failures
+
+    failures.forget()
+
+
 if conf.missing_packages("torch"):  # as in `make test-matrix`
     collect_ignore_glob = [
         *("browser", "commands/test_models.py", "contrib/test_oscar.py", "demo/test_training.py"),

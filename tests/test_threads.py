@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from shopsearch.threads import BackgroundThread, within
+from shopsearch.threads import BackgroundThread, Watched, within
 
 
 def test_a_call_that_ends_in_time_returns_its_answer():
@@ -22,6 +22,27 @@ def test_a_call_that_takes_too_long_is_left_behind():
     with pytest.raises(TimeoutError):
         within(0.01, released.wait)
     released.set()
+
+
+def test_watched_calls_begin_only_while_few_that_were_late_go_on_and_a_forked_child_has_none_of_them():
+    watched, go_on = Watched(0.01, name="test"), threading.Event()
+    assert watched.call(lambda: 42, most_late=1) == 42
+    for _ in range(2):
+        with pytest.raises(TimeoutError, match="No answer"):
+            watched.call(lambda: go_on.wait(30), most_late=2)
+    with pytest.raises(TimeoutError, match="Earlier calls"):
+        watched.call(lambda: pytest.fail("it was begun"), most_late=2)
+    child = os.fork()
+    if not child:
+        watched.seconds = 30
+        os._exit(0 if watched.call(lambda: 42, most_late=1) == 42 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    late = [each for _pid, each in watched._late]
+    go_on.set()
+    for each in late:
+        each.result(timeout=30)
+    watched.seconds = 30
+    assert watched.call(lambda: 42, most_late=1) == 42
 
 
 class Counter(BackgroundThread):

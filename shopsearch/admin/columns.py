@@ -95,7 +95,7 @@ class ImageColumns:
     @admin.display(description=_("picture"))
     def thumbnail(self, image: Any) -> str:
         index = _index_of(type(image))
-        if not (address := index.get_picture_url(image) if index and image.pk else ""):
+        if not (address := index.picture_url_of(image) if index and image.pk else ""):
             return "–"
         return format_html(
             '<img class="shopsearch-thumbnail" src="{}" alt="" width="64" height="64" loading="lazy" decoding="async">',

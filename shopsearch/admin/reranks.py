@@ -134,7 +134,7 @@ class RerankAdmin(ReadOnly, ModelAdmin):
         return format_html('<ol class="shopsearch-candidates">{}</ol>', format_html_join("", pattern, cells))
 
     def _thumbnail(self, index: ImageIndex | None, row: Any, text: str) -> SafeString:
-        address = index.get_picture_url(row) if index is not None and row is not None else ""
+        address = index.picture_url_of(row) if index is not None and row is not None else ""
         if not address or index is None:
             return format_html('<span class="shopsearch-thumbnail">{}</span>', _("gone"))
         picture = format_html(

@@ -130,7 +130,7 @@ class ActionInline(ActionsInline):
             return "–"
         model = index.product_model
         found = model._base_manager.using(index.database).in_bulk(keys_from(model, action.keys))
-        known = {str(key): index.get_title(product) for key, product in found.items()}
+        known = {str(key): index.title_of(product) for key, product in found.items()}
         return ", ".join(known.get(key, str(_("%(key)s: gone")) % {"key": key}) for key in action.keys)
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
@@ -385,8 +385,8 @@ def _cards(found: SearchAnswer) -> Sequence[dict[str, Any]]:
         {
             "rank": result.rank,
             "key": result.product.pk,
-            "title": index.get_title(result.product),
-            "picture": "" if result.image is None else index.get_picture_url(result.image),
+            "title": index.title_of(result.product),
+            "picture": "" if result.image is None else index.picture_url_of(result.image),
             "is_placed": bool(result.rule),
         }
         for result in found.results
@@ -406,8 +406,8 @@ def _line(rule: Rule, live: Collection) -> dict[str, Any]:
     following = dict(zip((image for image, _ in scores), (score for _, score in scores[1:]), strict=False))
     alike = [
         Alike(
-            title=index.get_title(index.get_product(images[image])),
-            picture=index.get_picture_url(images[image]),
+            title=index.title_of(index.get_product(images[image])),
+            picture=index.picture_url_of(images[image]),
             score=score,
             line=round((score + following.get(image, score)) / 2, 4),
             fires=threshold is not None and score >= threshold,
@@ -426,4 +426,4 @@ def _line(rule: Rule, live: Collection) -> dict[str, Any]:
 
 def _shown_images(index: ImageIndex, keys: Sequence[str]) -> dict[str, Any]:
     rows = index.get_queryset().filter(pk__in=keys_from(index.model, keys))
-    return {str(row.pk): row for row in rows if index.get_product(row) is not None}
+    return {str(row.pk): row for row in rows if index.product_of(row) is not None}

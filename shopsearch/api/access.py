@@ -39,6 +39,7 @@ from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
 from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
+from shopsearch.images.decoding import SECONDS_PER_BYTE
 from shopsearch.search import examples
 from shopsearch.search.engine import answer
 from shopsearch.search.examples import Box, Example
@@ -49,16 +50,21 @@ from shopsearch.telemetry.outages import Outage
 logger = logging.getLogger(__name__)
 Scope = Literal["search", "suggest", "image", "rerank"]
 SCOPES = get_args(Scope)
-Kind = Literal["text", "image", "decoding"]
+Kind = Literal["text", "image", "decoding", "large"]
 PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PAUSE_SECONDS = 5.0
 """How long the cache is not asked after it failed: one that hangs delays one request, not each."""
 NETWORK_BITS = 64
 """An IPv6 visitor has a whole network of addresses, which counts as one."""
 FAIR_SHARE = 4
-"""Of the reranks and of the streams of events that may be open, one visitor may ask for one in so many."""
+"""Of the reranks and of the streams of events that may be open, one visitor may ask for one in so many; of the places
+that come free while words and pictures wait, pictures have one in so many."""
 MAX_WAIT_SECONDS = 1.0
 """How long a search waits for a place before it is turned away."""
+LARGE_SECONDS = 0.1
+"""Of processor time: a picture that may take longer to decode is a large one. A telephone's 12 megapixels take half."""
+LARGE_SHARE, LARGE_BURST_SECONDS = 0.2, 2.0
+"""Large pictures together take this share of a processor at most, after so many seconds: then their place rests."""
 QUIET_SECONDS = 60.0
 """A process that turns searches away logs it no more often than this."""
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";\s]*)', re.IGNORECASE)
@@ -96,18 +102,27 @@ def visit(
         request = replace(request, examples=(picture, *request.examples))
     if request.wants_rerank and not may_rerank(visitor):
         request = replace(request, wants_rerank=False)
-    if encoded := sum(each.is_encoded for each in request.examples):
+    if any(each.is_encoded for each in request.examples):
         # Likewise: the largest picture takes as long to decode as many searches by words take.
-        refuse_if_full(has_picture=True)
-        with admitted("decoding"):
-            # Several pictures have the limits of one together.
-            decoded = tuple(each.decoded(share=1 / encoded) for each in request.examples)
-            request = replace(request, examples=decoded)
+        request = replace(request, examples=decoded(request.examples))
     with admitted(kind):
         answered = answer(request)
         if collect:
             query_log.collect(answered)
         yield answered
+
+
+def decoded(given: Sequence[Example]) -> tuple[Example, ...]:
+    """The examples with their pictures decoded, in a place for decoding; together they have the limits of one picture.
+
+    Raises Busy where no place is free, and ImageError and QueryError.
+    """
+    refuse_if_full(has_picture=True)
+    share = 1 / max(1, sum(each.is_encoded for each in given))
+    read = [each.read() for each in given]
+    is_large = sum(each.seconds(share=share) for each in read) > LARGE_SECONDS
+    with admitted("large" if is_large else "decoding"):
+        return tuple(each.decoded(share=share) for each in read)
 
 
 def read_as_utf8(request: Request | HttpRequest) -> None:
@@ -147,20 +162,33 @@ def reading_body(request: Request | HttpRequest) -> Iterator[None]:
         raise QueryError(_("The request cannot be read; send a form or JSON, in UTF-8.")) from error
 
 
-def refuse_large_body(request: Request | HttpRequest) -> None:
-    """Raises ImageTooLarge before any of the body is read."""
-    allowed = FORM_BYTES
+def refuse_unread(request: Request | HttpRequest, *scopes: Scope) -> None:
+    """Turn a request away before its body is read, where its length says enough. Counts nothing.
+
+    Raises ImageTooLarge; and of a body that must have a picture in it Busy where no place is free, and Throttled where
+    the visitor has used up the rate of one of these scopes.
+    """
+    allowed, length = FORM_BYTES, body_length(request)
     if (request.content_type or "").startswith("multipart/"):
         allowed += settings.MAX_IMAGE_BYTES
-    try:
-        length = int(request.META.get("CONTENT_LENGTH") or 0)
-    except ValueError:  # some servers pass on what is no number; Django then reads nothing
-        length = 0
+        if FORM_BYTES < length <= allowed:
+            refuse_if_full(has_picture=True, length=length)
+            for scope in scopes:
+                if seconds := seconds_to_wait(request, scope, is_counted=False):
+                    raise Throttled(seconds)
     if length > allowed:
         raise ImageTooLarge(
             _("The request is too large: send at most %(most)s KB, or a smaller picture."),
             most=allowed // 1024,
         )
+
+
+def body_length(request: Request | HttpRequest) -> int:
+    """In bytes, as the request's header says it."""
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:  # some servers pass on what is no number; Django then reads nothing
+        return 0
 
 
 # Who
@@ -248,8 +276,10 @@ def throttle(visitor: Request | HttpRequest, scope: Scope) -> None:
         raise Throttled(seconds)
 
 
-def seconds_to_wait(request: Request | HttpRequest, scope: Scope) -> int:
+def seconds_to_wait(request: Request | HttpRequest, scope: Scope, *, is_counted: bool = True) -> int:
     """Count this request: 0 where it may be answered, else when the visitor may come again.
+
+    Unless ``is_counted`` nothing is counted, and 0 says that the next one may be answered.
 
     A rate holds for all processes that share Django's default cache, exactly where that cache counts atomically, as
     Redis and Memcached do. Periods are those of the clock. While the cache is away nobody is throttled.
@@ -258,7 +288,7 @@ def seconds_to_wait(request: Request | HttpRequest, scope: Scope) -> int:
     if rate is None:
         return 0
     most, period = int(rate.split("/")[0]), PERIODS[rate.split("/")[1][0]]
-    return _seconds_to_wait(request, scope, most, period)
+    return _seconds_to_wait(request, scope, most, period, is_counted=is_counted)
 
 
 def may_rerank(request: Request | HttpRequest) -> bool:
@@ -276,11 +306,19 @@ def may_rerank(request: Request | HttpRequest) -> bool:
 
 
 def _seconds_to_wait(
-    request: Request | HttpRequest, scope: Scope, most: int, period: int, kind: str = "throttle"
+    request: Request | HttpRequest,
+    scope: Scope,
+    most: int,
+    period: int,
+    kind: str = "throttle",
+    *,
+    is_counted: bool = True,
 ) -> int:
     now = time.time()
     number = int(now // period)
-    if _counter.count(f"shopsearch:{kind}:{scope}:{number}:{visitor_key(request)}", 2 * period) <= most:
+    key = f"shopsearch:{kind}:{scope}:{number}:{visitor_key(request)}"
+    count = _counter.count(key, 2 * period) if is_counted else _counter.counted(key) + 1
+    if count <= most:
         return 0
     metrics.count_throttled(scope)
     return max(1, math.ceil((number + 1) * period - now))
@@ -345,17 +383,24 @@ class _Counter:
 
     def count(self, key: str, seconds: int) -> int:
         """How many have been counted under the key, this one included; 0 while the cache is away."""
+        return self._asked(lambda: self._one_more(key, seconds))
+
+    def counted(self, key: str) -> int:
+        """How many have been counted under the key; 0 while the cache is away."""
+        return self._asked(lambda: int(cache.get(key) or 0))
+
+    def _asked(self, ask: Callable[[], int]) -> int:
         if self._outage.is_pausing:
             return 0
         try:
-            count = self._counted(key, seconds)
+            count = ask()
         except Exception as error:  # whatever the project's cache raises
             self._outage.failed(error)
             return 0
         self._outage.succeeded()
         return count
 
-    def _counted(self, key: str, seconds: int) -> int:
+    def _one_more(self, key: str, seconds: int) -> int:
         for _again in range(2):
             try:
                 return cache.incr(key)
@@ -374,9 +419,10 @@ _counter = _Counter()
 class Places:
     """A semaphore with a short queue: MAX_SEARCHES places, of which pictures may have MAX_IMAGE_SEARCHES.
 
-    Who finds no place waits in the queue, first come first served, words before pictures, and is turned away where the
-    queue is full. Another MAX_IMAGE_SEARCHES places are for decoding pictures, so that no word search waits for a
-    decoder.
+    Who finds no place waits in the queue, first come first served, and is turned away where the queue is full. Words go
+    before pictures, which have one place in FAIR_SHARE while both wait. Another MAX_IMAGE_SEARCHES places are for
+    decoding pictures, so that no word search waits for a decoder, and one is for decoding large pictures, so that no
+    ordinary one waits for those; it rests where they take more than LARGE_SHARE.
     """
 
     def __init__(self) -> None:
@@ -384,6 +430,10 @@ class Places:
         self._taken: Counter[Kind] = Counter()
         self._waiting: dict[Kind, deque[object]] = {kind: deque() for kind in get_args(Kind)}
         self._logged_at = -QUIET_SECONDS
+        self._large_seconds, self._large_until = 0.0, time.monotonic()
+        """What large pictures have taken beyond their share, and until when."""
+        self._words_in_turn = 0
+        """So many searches by words alone were admitted since the last one by picture."""
 
     @contextmanager
     def admitted(self, kind: Kind) -> Iterator[None]:
@@ -391,12 +441,32 @@ class Places:
             if self._waiting[kind] or not self._is_free(kind):
                 self._wait(kind)
             self._taken[kind] += 1
+            if kind in ("text", "image"):
+                self._words_in_turn = self._words_in_turn + 1 if kind == "text" else 0
+        begun = time.monotonic()
         try:
             yield
         finally:
-            with self._condition:
-                self._taken[kind] -= 1
-                self._condition.notify_all()
+            rest = self._rest(begun) if kind == "large" else 0.0
+            if rest > 0:
+                timer = threading.Timer(rest, self._leave, (kind,))
+                timer.daemon = True
+                timer.start()
+            else:
+                self._leave(kind)
+
+    def _rest(self, begun: float) -> float:
+        """For how long the place of large pictures, of which one has just left, has to rest."""
+        with self._condition:
+            idle, taken = begun - self._large_until, time.monotonic() - begun
+            self._large_seconds = max(0.0, self._large_seconds - LARGE_SHARE * idle) + taken
+            self._large_until = begun + taken
+            return (self._large_seconds - LARGE_BURST_SECONDS) / LARGE_SHARE
+
+    def _leave(self, kind: Kind) -> None:
+        with self._condition:
+            self._taken[kind] -= 1
+            self._condition.notify_all()
 
     def refuse_if_full(self, *kinds: Kind) -> None:
         with self._condition:
@@ -420,18 +490,21 @@ class Places:
             self._turn_away(kind)
 
     def _is_free(self, kind: Kind) -> bool:
+        if kind == "large":
+            return not self._taken[kind]
         if kind == "decoding":
             return self._taken[kind] < settings.MAX_IMAGE_SEARCHES
         if self._taken["text"] + self._taken["image"] >= settings.MAX_SEARCHES:
             return False
-        is_free_for_pictures = (
-            self._taken["image"] < settings.MAX_IMAGE_SEARCHES and not self._waiting["text"]
-        )
-        return kind == "text" or is_free_for_pictures
+        has_room = self._taken["image"] < settings.MAX_IMAGE_SEARCHES
+        is_pictures_turn = self._words_in_turn >= FAIR_SHARE - 1
+        if kind == "text":
+            return not (is_pictures_turn and has_room and self._waiting["image"])
+        return has_room and (is_pictures_turn or not self._waiting["text"])
 
     def _is_queue_full(self, kind: Kind) -> bool:
-        # Pictures wait in memory, so no more of them do than are answered at once.
-        most: int = settings.MAX_WAITING_SEARCHES if kind == "text" else settings.MAX_IMAGE_SEARCHES
+        # Large pictures wait in memory, and long: only the next one does.
+        most: int = 1 if kind == "large" else settings.MAX_WAITING_SEARCHES
         return len(self._waiting[kind]) >= most
 
     def _turn_away(self, kind: Kind) -> None:
@@ -447,16 +520,20 @@ _places = Places()
 
 def admitted(kind: Kind) -> AbstractContextManager[None]:
     """One of this process's places while inside: ``text`` for words alone, ``image`` for what has a picture, and
-    ``decoding`` for a picture that is decoded before.
+    ``decoding`` for a picture that is decoded before, or ``large``.
 
     Raises Busy, at once or after MAX_WAIT_SECONDS, where none is free.
     """
     return _places.admitted(kind)
 
 
-def refuse_if_full(*, has_picture: bool) -> None:
-    """Raises Busy where a search of this kind would be turned away: before it has cost anything."""
-    _places.refuse_if_full(*(("image", "decoding") if has_picture else ("text",)))
+def refuse_if_full(*, has_picture: bool, length: int = 0) -> None:
+    """Raises Busy where a search of this kind would be turned away: before it has cost anything.
+
+    ``length`` is the body's, in bytes, where a picture has still to be decoded.
+    """
+    decoding: Kind = "large" if length * SECONDS_PER_BYTE > LARGE_SECONDS else "decoding"
+    _places.refuse_if_full(*(("image", decoding) if has_picture else ("text",)))
 
 
 def _after_fork() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -17,22 +17,31 @@ from shopsearch.api.access import (
     GuardedView,
     SearchThrottle,
     admitted,
+    body_length,
+    decoded,
     reading_body,
     refuse_if_full,
-    refuse_large_body,
+    refuse_unread,
     throttle,
 )
 from shopsearch.api.schema import PICTURE_TYPES, GuardedSchema
 from shopsearch.api.serializers import ErrorSerializer, PictureField
 from shopsearch.backends import get_detector
-from shopsearch.detectors.base import distinct
-from shopsearch.exceptions import QueryError
-from shopsearch.images import decode, normalised
-from shopsearch.search.examples import Box
+from shopsearch.conf import settings
+from shopsearch.detectors.base import MOST, distinct
+from shopsearch.exceptions import DetectorError, QueryError
+from shopsearch.search.examples import Box, Example
+from shopsearch.threads import Watched
 from shopsearch.types import Proposal
 
-MOST = 20
-"""Parts of one picture, whatever a detector of the shop's own proposes."""
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from shopsearch.detectors import Detector
+
+DETECT_SECONDS = 10.0
+"""The time limit of a detector, which holds one of the pictures' places. Loading its model may take longer: the first
+are told then to try again."""
 _OFF = {"code": "not_found", "detail": gettext_lazy("This shop proposes no parts of pictures.")}
 
 
@@ -93,15 +102,25 @@ class ObjectsView(GuardedView):
         detector = get_detector()
         if detector is None:
             return Response(_OFF, status=status.HTTP_404_NOT_FOUND)
-        refuse_if_full(has_picture=True)
-        refuse_large_body(request)
+        refuse_if_full(has_picture=True, length=body_length(request))
+        refuse_unread(request, "image")
         with reading_body(request):
             file = request.FILES.get("image")
         if file is None:
             raise QueryError(_("Send the picture as the file image of a multipart form."))
         throttle(request, "image")
-        with admitted("decoding"):
-            picture = normalised(decode(file))
+        [example] = decoded([Example(image=file)])
         with admitted("image"):
-            found = distinct(detector.detect(picture), most=MOST)
+            found = distinct(_detected(detector, cast("Image", example.image)), most=min(detector.most, MOST))
         return Response(ObjectsSerializer({"objects": found}).data, headers={"Cache-Control": "no-store"})
+
+
+_watched = Watched(DETECT_SECONDS, name="shopsearch-detect")
+
+
+def _detected(detector: Detector, picture: Image) -> list[Proposal]:
+    """What it finds. Raises DetectorError after DETECT_SECONDS, at once where as many hang as there are places."""
+    try:
+        return _watched.call(lambda: detector.detect(picture), most_late=settings.MAX_IMAGE_SEARCHES)
+    except TimeoutError as error:
+        raise DetectorError(f"The detector takes too long: {error}") from error

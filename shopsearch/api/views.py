@@ -23,9 +23,10 @@ from shopsearch.api.access import (
     GuardedView,
     SearchThrottle,
     SuggestThrottle,
+    body_length,
     reading_body,
     refuse_if_full,
-    refuse_large_body,
+    refuse_unread,
     visit,
 )
 from shopsearch.api.errors import turned_away
@@ -113,7 +114,8 @@ class SearchView(GuardedView):
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """In a storm, turning away must cost next to nothing: it is done before REST framework begins."""
         try:
-            refuse_if_full(has_picture=request.content_type == "multipart/form-data")
+            has_picture = request.content_type == "multipart/form-data"
+            refuse_if_full(has_picture=has_picture, length=body_length(request))
         except Busy as error:
             return turned_away(error)
         return super().dispatch(request, *args, **kwargs)
@@ -151,7 +153,7 @@ class SearchView(GuardedView):
     )
     @schema(GuardedSchema())
     def post(self, request: Request) -> Response:
-        refuse_large_body(request)
+        refuse_unread(request, "image")
         with reading_body(request):
             body = request.data
         if not isinstance(body, dict):

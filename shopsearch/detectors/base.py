@@ -14,6 +14,8 @@ from shopsearch.types import Proposal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MOST = 20
+"""Parts of one picture: more make no choice."""
 LEAST_SIDE = 0.05
 """Of a proposal, in shares of the picture's: what is smaller cannot be chosen by hand either."""
 WHOLE = 0.9
@@ -29,12 +31,14 @@ class Detector(ABC):
     and imports no framework. The model loads on first use, once per process, and is thread-safe.
     """
 
+    most: int = MOST
+    """How many objects are proposed at most; no more than MOST are, whatever it says."""
     packages: ClassVar[tuple[str, ...]] = ()
     """The ``conf.EXTRAS`` that the model needs."""
 
     @abstractmethod
     def detect(self, picture: Image) -> list[Proposal]:
-        """The objects in a picture from ``shopsearch.images.decode``, the surest first, as ``distinct`` returns them.
+        """The objects in a picture from ``shopsearch.images.decode``, in any order; ``distinct`` chooses from them.
 
         Raises DetectorError if the model cannot answer, ImproperlyConfigured if its files are missing or wrong.
         """

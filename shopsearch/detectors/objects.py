@@ -15,7 +15,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch import conf
-from shopsearch.detectors.base import Detector, distinct
+from shopsearch.detectors.base import Detector
 from shopsearch.embedders.torch_model import device_of
 from shopsearch.exceptions import DetectorError
 from shopsearch.rerankers.vision_models import checkpoints
@@ -38,7 +38,7 @@ class ObjectDetector(Detector):
     threshold: float = 0.5
     """The score from which an object is proposed, from 0 to 1."""
     most: int = 6
-    """How many are proposed at most."""
+    """How many are proposed at most, up to 20."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -62,20 +62,17 @@ class ObjectDetector(Detector):
                 raise DetectorError(f"The detector cannot answer: {error}") from error
         names = model.config.id2label
         rows = zip(found["boxes"].tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
-        return distinct(
-            (
-                Proposal(
-                    x=left,
-                    y=top,
-                    width=right - left,
-                    height=bottom - top,
-                    score=score,
-                    label=str(names.get(label, "")),
-                )
-                for (left, top, right, bottom), score, label in rows
-            ),
-            most=self.most,
-        )
+        return [
+            Proposal(
+                x=left,
+                y=top,
+                width=right - left,
+                height=bottom - top,
+                score=score,
+                label=str(names.get(label, "")),
+            )
+            for (left, top, right, bottom), score, label in rows
+        ]
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:

@@ -231,7 +231,9 @@ def measure_index(
 
 def _samples(index: ImageIndex, vectors: Mapping[str, Vector]) -> Iterator[Sample]:
     for image in index.get_queryset().filter(pk__in=list(vectors)).order_by("pk"):
-        product = index.get_product(image)
+        product = index.product_of(image)
+        if product is None:
+            continue
         try:
             with index.open_image(image) as file:
                 picture = decode(file)
@@ -239,7 +241,7 @@ def _samples(index: ImageIndex, vectors: Mapping[str, Vector]) -> Iterator[Sampl
             continue  # shopsearch_reindex reports pictures that cannot be read
         yield Sample(
             product_id=str(product.pk),
-            text=index.get_title(product),
+            text=index.title_of(product),
             image=picture,
             vector=vectors[str(image.pk)],
         )

@@ -45,8 +45,11 @@ def listed(index: ImageIndex) -> Iterator[Listed | None]:
         except (ImageError, OSError, ValueError):
             yield None
             continue
-        product = index.get_product(image)
-        yield Listed(product_id=str(product.pk), words=index.get_text(product), picture=picture)
+        product = index.product_of(image)
+        if product is None:
+            yield None
+            continue
+        yield Listed(product_id=str(product.pk), words=index.text_of(product), picture=picture)
 
 
 class CatalogueSearcher(Searcher, Protocol):

@@ -286,8 +286,8 @@ def titled(
         ids = [index.entity_id(key) for key in keys]
         held = {each.id: each.vector for each in get_vector_store().fetch(collection.name, ids)}
         for image in index.get_queryset().filter(pk__in=keys).order_by("pk"):
-            product, vector = index.get_product(image), held.get(index.entity_id(image.pk))
-            if vector is None or not (title := index.get_title(product).strip()):
+            product, vector = index.product_of(image), held.get(index.entity_id(image.pk))
+            if product is None or vector is None or not (title := index.title_of(product).strip()):
                 continue
             if product.pk not in places:
                 places[product.pk] = len(titles)

@@ -187,17 +187,19 @@ def _shown(
     }
     # In reverse order, so that a product's first picture is written last and stays.
     for image in index.images_of(shown).order_by("-pk"):
-        product = index.get_product(image)
+        product = index.product_of(image)
+        if product is None:
+            continue
         product_id = str(product.pk)
         shown[product_id] = ShownProduct(
-            title=index.get_title(product),
+            title=index.title_of(product),
             picture=_picture_of(index, image),
             grade=grades.get(product_id, 0),
         )
     if index.finds_pictureless:
         for product in index.pictureless_products(shown):
             key = str(product.pk)
-            shown[key] = ShownProduct(title=index.get_title(product), picture="", grade=grades.get(key, 0))
+            shown[key] = ShownProduct(title=index.title_of(product), picture="", grade=grades.get(key, 0))
     return shown
 
 

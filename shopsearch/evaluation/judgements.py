@@ -64,8 +64,8 @@ def title_queries(index: ImageIndex, limit: int = MAX_TITLES) -> Iterator[Judged
     """
     called: dict[str, dict[str, int]] = {}
     for image in index.get_queryset().order_by("pk").iterator(chunk_size=TITLES_AT_ONCE):
-        product = index.get_product(image)
-        if text := index.text_of(product).strip():
+        product = index.product_of(image)
+        if product is not None and (text := index.text_of(product).strip()):
             called.setdefault(text, {})[str(product.pk)] = 1
     chosen = sorted(called, key=lambda text: hashlib.sha256(text.encode()).digest())[:limit]
     for number, text in enumerate(chosen, start=1):
@@ -163,7 +163,7 @@ def _descriptions(index: ImageIndex, product_ids: Sequence[str]) -> dict[str, Ma
     """By id, the descriptions of the products that the shop still has, whether it shows them or not."""
     descriptions: dict[str, Mapping[str, Any]] = {}
     for image in index.images_of(product_ids, index.model._default_manager.all()):
-        product = index.get_product(image)
+        product = index.product_of(image)
         if product is not None and str(product.pk) not in descriptions:
             descriptions[str(product.pk)] = index.described(product, image)
     if index.finds_pictureless:

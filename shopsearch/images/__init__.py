@@ -25,12 +25,31 @@ def decode(data: bytes | BinaryIO, *, side: int = 0, share: float = 1.0) -> Imag
 
     Raises ImageTooLarge, ImageUnreadable for any other fault of the picture, and what reading ``data`` raises.
     """
-    content = _within_the_limit(data)
-    formats = decoding.formats_of(content[: decoding.PREFIX])
-    if formats and decoding.BOUNDED.isdisjoint(formats):
+    content = read(data)
+    formats, is_bounded = _formats_of(content)
+    if not is_bounded:
         return sandbox.decode(content, formats, share)
-    bounded = [name for name in formats if name in decoding.BOUNDED]
-    return decoding.decode_here(content, bounded, side, share)
+    return decoding.decode_here(content, formats, side, share)
+
+
+def seconds_of(content: bytes, *, share: float = 1.0) -> float:
+    """About how much processor time ``decode`` takes for this file, judging by its header.
+
+    The limit for a format whose header does not tell. Raises what ``decode`` raises for a header that it refuses.
+    """
+    formats, is_bounded = _formats_of(content)
+    return decoding.seconds_of(content, formats, share) if is_bounded else sandbox.PROCESSOR_SECONDS
+
+
+def read(data: bytes | BinaryIO) -> bytes:
+    """The file's bytes. Raises ImageTooLarge for more than SHOPSEARCH["MAX_IMAGE_BYTES"]."""
+    limit = settings.MAX_IMAGE_BYTES
+    content = data if isinstance(data, bytes) else data.read(limit + 1)
+    if len(content) > limit:
+        raise ImageTooLarge(
+            _("The picture has more than %(most)s; use a smaller one."), most=decoding.megabytes(limit)
+        )
+    return content
 
 
 def normalised(picture: Image.Image) -> Image.Image:
@@ -54,11 +73,9 @@ def jpeg(picture: Image.Image, side: int = MAX_SIDE, *, quality: int = 88) -> by
     return content.getvalue()
 
 
-def _within_the_limit(data: bytes | BinaryIO) -> bytes:
-    limit = settings.MAX_IMAGE_BYTES
-    content = data if isinstance(data, bytes) else data.read(limit + 1)
-    if len(content) > limit:
-        raise ImageTooLarge(
-            _("The picture has more than %(most)s; use a smaller one."), most=decoding.megabytes(limit)
-        )
-    return content
+def _formats_of(content: bytes) -> tuple[list[str], bool]:
+    """The decoders that may see the file, and whether it may be decoded in this process."""
+    formats = decoding.formats_of(content[: decoding.PREFIX])
+    if formats and decoding.BOUNDED.isdisjoint(formats):
+        return formats, False
+    return [name for name in formats if name in decoding.BOUNDED], True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -10,7 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError, ImageTooLarge, ImageUnreadable
 from shopsearch.exceptions import gettext_noop as _
-from shopsearch.images.headers import scan
+from shopsearch.images.headers import Scanned, scan
 
 MAX_SIDE = 2048
 """The longest side of what ``decode`` returns; no embedder looks at more."""
@@ -30,7 +32,12 @@ PREFIX = 16
 
 INCOMPLETE = _("The picture is broken or incomplete; save it as a new JPEG and try again.")
 
+SECONDS_PER_BYTE = 20e-9
+SECONDS_PER_PIXEL = {"JPEG": 0.7e-9, "GIF": 6e-9, "BMP": 6e-9, "PNG": 15e-9, "WEBP": 33e-9}
+"""About the processor time of decoding; a JPEG's for each pass over the picture, and one more."""
+
 _BAND_PIXELS = 1_000_000
+_JPEG_SCAN = b"\xff\xda"
 _MAX_SCANS = 50
 
 _REFUSED_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
@@ -52,23 +59,40 @@ _TRANSPOSITIONS = {
 
 def decode_here(content: bytes, formats: list[str], side: int = 0, share: float = 1.0) -> Image.Image:
     """What ``decode`` returns and raises; in this process, with only the decoders of these formats."""
+    with _opened(content, formats) as (image, scanned):
+        _check_size(image, content, share)
+        if image.format == "JPEG":
+            divisor = max(max(image.size) / MAX_SIDE, min(image.size) / side if side else 1)
+            # libjpeg then decodes at a half, a quarter or an eighth and never makes the other pixels.
+            image.draft(None, (_scaled(image.width, divisor), _scaled(image.height, divisor)))
+        image.load()
+        if scanned.is_cut and _lacks_rows(image):
+            raise ImageUnreadable(INCOMPLETE)
+        orientation = scanned.orientation or _orientation(image)
+        result = _turned(_reduced(image), orientation)
+        result.info = {}
+        return result
+
+
+def seconds_of(content: bytes, formats: list[str], share: float) -> float:
+    """What ``images.seconds_of`` returns and raises, for BOUNDED formats."""
+    with _opened(content, formats) as (image, _scanned):
+        _check_size(image, content, share)
+        each = SECONDS_PER_PIXEL.get(image.format or "", max(SECONDS_PER_PIXEL.values()))
+        if image.format == "JPEG":
+            each *= 1 + content.count(_JPEG_SCAN)
+        return SECONDS_PER_BYTE * len(content) + each * image.width * image.height
+
+
+@contextmanager
+def _opened(content: bytes, formats: list[str]) -> Iterator[tuple[Image.Image, Scanned]]:
+    """The file, of which only the header is read yet; what Pillow raises inside comes out as an ImageError."""
     try:
         scanned = scan(content)
         # Only these decoders see the bytes. An MPO is a JPEG file with further pictures after the first.
         image = Image.open(BytesIO(scanned.content), formats=[_FIRST.get(name, name) for name in formats])
         with image:
-            _check_size(image, content, share)
-            if image.format == "JPEG":
-                divisor = max(max(image.size) / MAX_SIDE, min(image.size) / side if side else 1)
-                # libjpeg then decodes at a half, a quarter or an eighth and never makes the other pixels.
-                image.draft(None, (_scaled(image.width, divisor), _scaled(image.height, divisor)))
-            image.load()
-            if scanned.is_cut and _lacks_rows(image):
-                raise ImageUnreadable(INCOMPLETE)
-            orientation = scanned.orientation or _orientation(image)
-            result = _turned(_reduced(image), orientation)
-            result.info = {}
-            return result
+            yield image, scanned
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -105,7 +129,7 @@ def _check_size(image: Image.Image, content: bytes, share: float) -> None:
             most=_MAX_FILE_SIDE,
             size=f"{width} × {height}",
         )
-    if content.count(b"\xff\xda") > _MAX_SCANS and image.format == "JPEG":
+    if content.count(_JPEG_SCAN) > _MAX_SCANS and image.format == "JPEG":
         raise ImageUnreadable(_("The picture is coded in too many passes; save it as an ordinary JPEG."))
     tags = getattr(image, "tag_v2", {})
     # A TIFF's tile may be larger than its picture.

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageTooLarge, ImageUnreadable
 from shopsearch.exceptions import gettext_noop as _
+from shopsearch.images.decoding import MAX_SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,6 +41,10 @@ MAX_IDLE = 2
 """How many processes are kept for the next picture."""
 MAX_PICTURES = 200
 """How many pictures a process decodes before it ends."""
+
+MAX_ANSWER_BYTES = 64 * 1024
+MAX_PIXELS_BYTES = 3 * MAX_SIDE * MAX_SIDE
+"""What is read of an answer: the process may be a stranger's by then, and write for ever."""
 
 _LIMITS = ("MAX_IMAGE_BYTES", "MAX_IMAGE_PIXELS")
 _ODD_PLACE = re.compile(r"%(?!\(\w+\)s)")
@@ -125,8 +130,11 @@ class _Decoder:
         try:
             self._stdin.write(json.dumps({**limits, "bytes": len(content)}).encode() + b"\n" + content)
             self._stdin.flush()
-            answer = json.loads(self._stdout.readline())
-            pixels = self._stdout.read(int(answer.get("bytes", 0)))
+            answer = json.loads(self._stdout.readline(MAX_ANSWER_BYTES))
+            count = int(answer.get("bytes", 0))
+            if not 0 <= count <= MAX_PIXELS_BYTES:
+                raise ValueError("its picture is larger than any may be")
+            pixels = self._stdout.read(count)
         except (OSError, ValueError, AttributeError) as error:
             if late.is_set() or self._was_too_long():
                 raise TimeoutError from error

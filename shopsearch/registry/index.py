@@ -23,9 +23,12 @@ from django.utils import translation
 
 from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
+from shopsearch.telemetry.outages import Outages
 from shopsearch.types import FieldType, FilterType, FilterValue
 
 logger = logging.getLogger(__name__)
+failures = Outages(logger)
+"""Of the shop's own code, by what was asked of which row."""
 Answer = TypeVar("Answer")
 _TYPES: dict[Any, FilterType] = {
     str: "string",
@@ -326,7 +329,7 @@ class ImageIndex:
     def known_filter_values(self, image: Any) -> dict[str, FilterValue | None]:
         """What ``filter_values`` returns; nothing where the shop's own code raises, which is logged."""
         nothing: dict[str, FilterValue | None] = {}
-        return self._or_else(nothing, lambda _product: self.filter_values(image), image)
+        return self.known("filter values", nothing, self.filter_values, image)
 
     def get_field_values(self, image: Any) -> dict[str, FilterValue | None]:
         """One value per field of ``field_types``."""
@@ -344,7 +347,7 @@ class ImageIndex:
 
     def known_terms_of(self, product: Any) -> str:
         """``terms_of``; "" if reading its words raises, which is logged."""
-        return self._or_else("", self.terms_of, product)
+        return self.known("words", "", self.terms_of, product)
 
     def open_image(self, image: Any) -> BinaryIO:
         """The image's file, opened for reading; use it in a ``with`` statement.
@@ -417,19 +420,41 @@ class ImageIndex:
         try:
             describe = self.describe
             if _takes_request(getattr(describe, "__func__", describe)):
-                return describe(product, image, request=request)
-            return describe(product, image)
+                description = describe(product, image, request=request)
+            else:
+                description = describe(product, image)
+            failures.succeeded((self.name, "description", product.pk))
+            return description
         except (OperationalError, InterfaceError):  # the database is away: not this product's fault
             raise
         except Exception:
-            logger.exception("%s: product %s cannot be described.", self.name, product.pk)
-        title = _or_empty(lambda: self.get_title(product))
+            key = (self.name, "description", product.pk)
+            failures.failed(key, "%s: product %s cannot be described.", self.name, product.pk)
         return {
             "id": product.pk,
-            "title": title or f"{product._meta.verbose_name} {product.pk}",
-            "url": _or_empty(lambda: self.get_url(product)),
-            "image": "" if image is None else _or_empty(lambda: self.get_picture_url(image)),
+            "title": self.title_of(product),
+            "url": self.known("address", "", self.get_url, product),
+            "image": "" if image is None else self.picture_url_of(image),
         }
+
+    def product_of(self, image: Any) -> Any:
+        """What ``get_product`` returns; None if it raises, which is logged: then no search finds the image."""
+        return self.known("product", None, self._product_or_none, image)
+
+    def _product_or_none(self, image: Any) -> Any:
+        try:
+            return self.get_product(image)
+        except ObjectDoesNotExist:  # it was deleted a moment ago
+            return None
+
+    def title_of(self, product: Any) -> str:
+        """What ``get_title`` returns; which product it is if that raises, which is logged."""
+        title = self.known("title", "", self.get_title, product)
+        return title or f"{product._meta.verbose_name} {product.pk}"
+
+    def picture_url_of(self, image: Any) -> str:
+        """What ``get_picture_url`` returns; "" if it raises, which is logged."""
+        return self.known("picture's address", "", self.get_picture_url, image)
 
     def _texts_and_names(self, product: Any) -> tuple[list[str], list[str]]:
         with self.in_its_language():
@@ -437,18 +462,21 @@ class ImageIndex:
 
     def text_of(self, product: Any) -> str:
         """What ``get_text`` returns; "" if it raises, which is logged."""
-        return self._or_else("", self.get_text, product)
+        return self.known("text", "", self.get_text, product)
 
     def words_of(self, product: Any) -> tuple[list[str], list[str]]:
         """The texts and the names that the product is found by; none if reading them raises, which is logged."""
         nothing: tuple[list[str], list[str]] = ([], [])
-        return self._or_else(nothing, self._texts_and_names, product)
+        return self.known("words", nothing, self._texts_and_names, product)
 
     def names_of(self, product: Any) -> list[str]:
         """Its title and names, by which it is suggested while typing; none if reading them raises, which is logged."""
         with self.in_its_language():
-            return self._or_else(
-                [], lambda product: [self.get_title(product), *self.get_identifiers(product)], product
+            return self.known(
+                "names",
+                [],
+                lambda product: [self.get_title(product), *self.get_identifiers(product)],
+                product,
             )
 
     def labelled_values_of(self, image: Any) -> list[tuple[str, str, str]]:
@@ -456,8 +484,8 @@ class ImageIndex:
 
         Without those of the partition; none if reading them raises, which is logged.
         """
-        return self._or_else(
-            [], lambda product: list(self._labelled_values(image, product)), self.get_product(image)
+        return self.known(
+            "labels", [], lambda image: list(self._labelled_values(image, self.get_product(image))), image
         )
 
     def _labelled_values(self, image: Any, product: Any) -> Iterator[tuple[str, str, str]]:
@@ -470,14 +498,22 @@ class ImageIndex:
             for each in value if isinstance(value, tuple) else (value,):
                 yield name, str(each), labels.get(each, "")
 
-    def _or_else(self, otherwise: Answer, ask: Callable[[Any], Answer], product: Any) -> Answer:
+    def known(self, what: str, otherwise: Answer, ask: Callable[[Any], Answer], row: Any) -> Answer:
+        """What the shop's own code says of a product or an image; ``otherwise`` if it raises.
+
+        The first time is logged, and the first after it was well again. ``what`` says in the log what was asked.
+        """
+        key = (self.name, type(row), what, getattr(row, "pk", None))
         try:
-            return ask(product)
+            answer = ask(row)
         except (OperationalError, InterfaceError):  # the database is away: not this product's fault
             raise
         except Exception:
-            logger.exception("%s: %s %s cannot be read.", self.name, type(product).__name__, product.pk)
+            name, (_index, kind, _what, pk) = self.name, key
+            failures.failed(key, "%s: the %s of %s %s cannot be read.", name, what, kind.__name__, pk)
             return otherwise
+        failures.succeeded(key)
+        return answer
 
 
 @cache
@@ -547,10 +583,3 @@ def typed(kind: FilterType, value: Any) -> FilterValue | None:
 def _finite(value: FilterValue | None) -> FilterValue | None:
     """The value; None for infinite numbers and NaN, which JSON lacks and no shopper can ask for."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _or_empty(ask: Callable[[], str]) -> str:
-    try:
-        return ask()
-    except Exception:  # logged already
-        return ""

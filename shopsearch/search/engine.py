@@ -261,7 +261,7 @@ def _known(index: ImageIndex, asked: Sequence[Example]) -> Iterable[KnownExample
         else:
             keys = keys_from(index.model, [each.image_id])
             images = [image for image in shown if image.pk in keys]
-        product = index.get_product(images[0]) if images else None
+        product = index.product_of(images[0]) if images else None
         if product is not None:
             yield KnownExample(
                 weight=each.weight, images=images, product=product, can_be_embedded=each.image_id is not None
@@ -291,7 +291,7 @@ def _shown_images(index: ImageIndex, asked: Sequence[Example]) -> Sequence[Any]:
 def _is_of(index: ImageIndex, image: Any, keys: Sequence[object]) -> bool:
     """Whether the image is of one of these products, or of a variant of one."""
     own = getattr(image, index.product_field) if index.product_field else image
-    product = index.get_product(image)
+    product = index.product_of(image)
     return any(each is not None and each.pk in keys for each in (own, product))
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from django.utils.translation import gettext as _
 from PIL.Image import Image
 
+from shopsearch import images
+from shopsearch.conf import settings
 from shopsearch.exceptions import QueryError
 from shopsearch.images import decode, normalised
 
@@ -90,6 +92,16 @@ class Example:
         """Whether the picture has still to be decoded."""
         return self.image is not None and not isinstance(self.image, Image)
 
+    def read(self) -> Example:
+        """The same with the bytes of a picture that has still to be decoded. Raises ImageTooLarge."""
+        if self.image is None or isinstance(self.image, Image):
+            return self
+        return replace(self, image=images.read(self.image))
+
+    def seconds(self, *, share: float = 1.0) -> float:
+        """About how much processor time decoding takes, of a picture that was read. Raises ImageError."""
+        return images.seconds_of(self.image, share=share) if isinstance(self.image, bytes) else 0.0
+
     def decoded(self, *, share: float = 1.0) -> Example:
         """The same with a picture that is decoded, cut to its part and made small. Raises ImageError and QueryError.
 
@@ -102,7 +114,14 @@ class Example:
         """``image``, decoded, cut to the part that is meant, and made small. Raises ImageError and QueryError."""
         if self.image is None:
             return None
-        picture = self.image if isinstance(self.image, Image) else decode(self.image, share=share)
+        if isinstance(self.image, Image):
+            picture = self.image
+        else:
+            side = settings.QUERY_IMAGE_SIDE
+            if self.box is not None:
+                self.box.check()
+                side = round(side / max(0.01, min(self.box.width, self.box.height)))
+            picture = decode(self.image, side=side, share=share)
         return normalised(picture if self.box is None else self.box.cut(picture))
 
     @property

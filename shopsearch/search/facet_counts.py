@@ -215,7 +215,7 @@ def _by_images(
     The key is None where the image has no product: it was looked at, and counts for the limit.
     """
     for image in images:
-        product = index.get_product(image)
+        product = index.product_of(image)
         if product is None:
             yield None, {}, {}
             continue

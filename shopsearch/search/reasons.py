@@ -74,7 +74,7 @@ def _of_look(index: ImageIndex, word: str, row: Any) -> Iterator[Control]:
     yield Control(action="keep", label=_("with “%(word)s”") % {"word": word}, add=word)
     if _understands_operators(index):
         stems = analyzer.stems(word, index.query_language(get_language() or ""))
-        if stems and set(stems) <= set(index.terms_of(index.get_product(row)).split()):
+        if stems and set(stems) <= set(index.known_terms_of(index.get_product(row)).split()):
             yield Control(action="drop", label=_("without “%(word)s”") % {"word": word}, add=f"-{word}")
 
 

@@ -314,7 +314,7 @@ def _word_shares(index: ImageIndex, query: Query, language: str, rows: Sequence[
 def _rows(index: ImageIndex, recorded: Sequence[dict[str, Any]]) -> dict[int, Any]:
     """The image of each candidate that the shop still shows, by the candidate's place."""
     images = index.get_queryset().filter(pk__in=[each["image"] for each in recorded if each["image"]])
-    known = {str(row.pk): row for row in with_related(index, images) if index.get_product(row) is not None}
+    known = {str(row.pk): row for row in with_related(index, images) if index.product_of(row) is not None}
     return {place: known[each["image"]] for place, each in enumerate(recorded) if each["image"] in known}
 
 

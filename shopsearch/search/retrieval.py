@@ -287,7 +287,7 @@ def _shown(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, object]:
     """
     images = _images(index, hits)
     if type(index).get_product is not ImageIndex.get_product:
-        pairs = [(image.pk, getattr(index.get_product(image), "pk", None)) for image in images]
+        pairs = [(image.pk, getattr(index.product_of(image), "pk", None)) for image in images]
     else:
         pairs = list(images.values_list("pk", index.product_key))
     keys = {str(image): product for image, product in pairs if product is not None}
@@ -310,9 +310,7 @@ def with_images(index: ImageIndex, hits: Sequence[Hit], *, related: bool = False
         without = [hit.product_id for hit in hits if not hit.image_id]
         blank = pictureless.images_of(index, without) if without else {}
     found = ((hit, images.get(hit.image_id) or blank.get(hit.product_id)) for hit in hits)
-    return [
-        (hit, image) for hit, image in found if image is not None and index.get_product(image) is not None
-    ]
+    return [(hit, image) for hit, image in found if image is not None and index.product_of(image) is not None]
 
 
 def _images(index: ImageIndex, hits: Sequence[Hit]) -> QuerySet[Any]:

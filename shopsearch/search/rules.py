@@ -360,11 +360,15 @@ def pinned_hits(
         rows = [
             (str(row.pk), row, product)
             for row in (with_related(index, images) if chosen else images)
-            if (product := index.get_product(row)) is not None
+            if (product := index.product_of(row)) is not None
         ]
         if index.finds_pictureless:
             blank = pictureless.images_of(index, map(str, effect.pins))
-            rows += [("", image, index.get_product(image)) for image in blank.values()]
+            rows += [
+                ("", image, product)
+                for image in blank.values()
+                if (product := index.product_of(image)) is not None
+            ]
     hits: dict[Any, list[Hit]] = {}
     for image_id, row, product in rows:
         key = product.pk

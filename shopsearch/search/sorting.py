@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from django.db import InterfaceError, OperationalError
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from shopsearch.exceptions import QueryError
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.index import follow
-
-logger = logging.getLogger(__name__)
 
 RELEVANCE, NEWEST = "relevance", "newest"
 
@@ -61,15 +57,11 @@ def in_order(index: ImageIndex, sort: str, found: Sequence[tuple[Row, Any]]) -> 
     name = sort.removeprefix("-")
 
     def value(image: Any) -> Any:
-        try:
-            if sort == NEWEST:
-                return follow(index.get_product(image), index.newest)
-            return index.filter_values(image)[name]
-        except (OperationalError, InterfaceError):  # the database is away, and not for this image alone
-            raise
-        except Exception:  # the shop's own code
-            logger.exception("%s: image %s has nothing to be sorted by.", index.name, image.pk)
-            return None
+        if sort == NEWEST:
+            return index.known(
+                "date", None, lambda image: follow(index.get_product(image), index.newest), image
+            )
+        return index.known_filter_values(image).get(name)
 
     values = [(value(image), (hit, image)) for hit, image in found]
     known = [(each, pair) for each, pair in values if each is not None]

@@ -170,7 +170,7 @@ def _images(index: ImageIndex, keys: Sequence[str]) -> tuple[Any, ...]:
         asked = keys[start : start + 4 * MAX_PRODUCTS]
         by_key: dict[str, Any] = {}
         for image in index.images_of(asked):
-            product = index.get_product(image)
+            product = index.product_of(image)
             if product is not None and getattr(image, index.image_field):
                 by_key.setdefault(str(product.pk), image)
         found |= {key: by_key[key] for key in asked if key in by_key}

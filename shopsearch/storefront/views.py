@@ -62,11 +62,11 @@ class SearchPage(View):
     def post(self, request: HttpRequest) -> HttpResponse:
         query = PageQuery(path=request.path, parameters=request.GET.copy(), shopper=request)
         try:
-            access.refuse_large_body(request)
+            access.refuse_unread(request, "search", "image")
             with access.reading_body(request):
                 fields, files = request.POST, request.FILES
-        except QueryError as error:
-            return self.shown(request, query, error=str(error), status=400)
+        except (Throttled, QueryError, Busy) as error:
+            return self.refused(request, query, error)
         for name, values in fields.lists():
             if name != "image" and any(values):  # a browser sends what was left empty as well
                 query.parameters.setlist(name, values)
@@ -100,24 +100,25 @@ class SearchPage(View):
                         headers={"Location": iri_to_uri(query.redirect), "Cache-Control": "no-store"},
                     )
                 return self.shown(request, query)
-        except Throttled as error:
+        except (Throttled, QueryError, BackendError) as error:
+            return self.refused(request, query, error)
+
+    def refused(
+        self, request: HttpRequest, query: PageQuery, error: Throttled | QueryError | BackendError
+    ) -> HttpResponse:
+        if isinstance(error, QueryError):
+            return self.shown(request, query, error=str(error), status=400)
+        if isinstance(error, Throttled):
             sentence = _("That was a lot of searches; wait a moment and try again.")
             wait = int(error.wait or 1)  # type: ignore[attr-defined]
             return self.shown(request, query, error=sentence, status=429, retry_after=wait)
-        except QueryError as error:
-            return self.shown(request, query, error=str(error), status=400)
-        except Busy as error:
-            sentence, retry_after = (
-                _("Many are searching at the moment; try again in a few seconds."),
-                error.retry_after_seconds,
-            )
-        except BackendError as error:
+        if isinstance(error, Busy):
+            sentence = _("Many are searching at the moment; try again in a few seconds.")
+        else:
             logger.warning("Search is unavailable: %s", error, exc_info=error)
-            sentence, retry_after = (
-                _("Search is away for the moment; try again shortly."),
-                error.retry_after_seconds,
-            )
-        return self.shown(request, query, error=sentence, status=503, retry_after=retry_after)
+            sentence = _("Search is away for the moment; try again shortly.")
+        wait = error.retry_after_seconds
+        return self.shown(request, query, error=sentence, status=503, retry_after=wait)
 
     def shown(
         self,

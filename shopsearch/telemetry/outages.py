@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Hashable
 
 
 class Outage:
@@ -36,3 +37,30 @@ class Outage:
     def is_pausing(self) -> bool:
         """Whether the last failure was less than ``pause_seconds`` ago."""
         return time.monotonic() < self._tried_again_at
+
+
+class Outages:
+    """Tracks many things that may be away, such as the products of a shop: of each the first failure is logged.
+
+    At most MOST are remembered; beyond that all are forgotten, and logged once more.
+    """
+
+    MOST = 1_000
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._on: set[Hashable] = set()
+
+    def failed(self, key: Hashable, message: str, *values: object) -> None:
+        """Log the exception that is being handled, with this message, unless the last try failed too."""
+        if key not in self._on:
+            if len(self._on) >= self.MOST:
+                self._on.clear()
+            self._on.add(key)
+            self._logger.exception(message, *values)
+
+    def succeeded(self, key: Hashable) -> None:
+        self._on.discard(key)
+
+    def forget(self) -> None:
+        self._on.clear()

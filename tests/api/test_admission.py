@@ -1,17 +1,22 @@
 """Admission: so many searches at once, words before pictures, the rest turned away at once. Counted, not timed."""
 
+import math
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from io import BytesIO
 
 import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpRequest
+from django.test import RequestFactory
 from PIL import Image
 
 from shopsearch.api import access
-from shopsearch.api.access import Places, admitted
+from shopsearch.api.access import Places, admitted, seconds_to_wait
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import Busy, EmbedderError
 from shopsearch.models import Rerank
@@ -38,6 +43,7 @@ def _four_places_two_of_them_for_pictures(settings, monkeypatch):
     monkeypatch.setattr(access, "_places", Places())
     # Nobody waits for the time that a test takes to fill the places.
     monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", math.inf)
 
 
 def upload():
@@ -117,10 +123,70 @@ def test_pictures_that_are_being_decoded_keep_other_pictures_waiting_and_no_word
     assert not is_busy(search(client, url, "image"))
 
 
+def large():
+    """A picture that takes long to decode for its few bytes."""
+    content = BytesIO()
+    Image.new("RGB", (4000, 3000)).save(content, "PNG")
+    return SimpleUploadedFile("large.png", content.getvalue(), "image/png")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("url", [API, PAGE])
+def test_large_pictures_keep_one_another_waiting_and_no_ordinary_ones(client, url):
+    with admitted("large"):
+        assert is_busy(client.post(url, {"image": large()}))
+        for kind in ("image", "text"):
+            assert not is_busy(search(client, url, kind))
+    assert not is_busy(client.post(url, {"image": large()}))
+    with admitted("decoding"), admitted("decoding"):
+        assert is_busy(search(client, url, "image"))
+        assert not is_busy(client.post(url, {"image": large()}))
+
+
+def test_large_pictures_that_take_long_take_their_share_of_the_time_and_a_few_do_not_wait(monkeypatch):
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", 0.015)
+    rested = []
+
+    class Timer(threading.Timer):
+        def __init__(self, seconds, leave, arguments):
+            rested.append(seconds)
+            super().__init__(0.01, leave, arguments)
+
+    monkeypatch.setattr(access.threading, "Timer", Timer)
+    access._places._large_seconds = 0.0
+    with admitted("large"), admitted("decoding"):
+        pass
+    assert (rested, access._places._taken["large"]) == ([], 0)
+    begun = time.monotonic()
+    with admitted("large"):
+        threading.Event().wait(0.02)
+    assert 0.005 / access.LARGE_SHARE <= rested[0] <= (time.monotonic() - begun) / access.LARGE_SHARE
+    wait_until(lambda: not access._places._taken["large"], "the place has rested")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("url", [API, PAGE, "/api/objects/"])
+def test_a_post_that_is_turned_away_is_not_read(client, url, settings, monkeypatch):
+    """Neither where its length alone says that it is large, nor above the visitor's rate of pictures."""
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "DETECTOR": {"BACKEND": "tests.shop.detectors.MugAndLamp"}}
+    six_megabytes = SimpleUploadedFile("a.png", picture(RED).read() + bytes(6_000_000), "image/png")
+    assert client.post(url, {"image": six_megabytes}).status_code == 200
+    monkeypatch.setattr(HttpRequest, "_load_post_and_files", lambda request: pytest.fail("it was read"))
+    six_megabytes.seek(0)
+    monkeypatch.setattr(access._places, "_is_queue_full", lambda kind: kind == "large")
+    with admitted("large"):
+        assert is_busy(client.post(url, {"image": six_megabytes}))
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": {"image": "1/d"}}
+    six_megabytes.seek(0)
+    assert not seconds_to_wait(RequestFactory().get(url), "image")
+    refused = client.post(url, {"image": six_megabytes})
+    assert (refused.status_code, int(refused["Retry-After"]) > 0) == (429, True)
+
+
 @pytest.mark.django_db
 def test_no_picture_is_decoded_that_would_be_turned_away_afterwards(client, monkeypatch):
     decoded = []
-    monkeypatch.setattr(examples, "decode", lambda *args: decoded.append(True))
+    monkeypatch.setattr(examples, "decode", lambda *args, **kwargs: decoded.append(True))
     monkeypatch.setattr(access._places, "_is_queue_full", lambda kind: True)
     with admitted("image"), admitted("image"):
         assert is_busy(search(client, API, "image"))
@@ -172,22 +238,22 @@ def visitors(monkeypatch):
         leave.set()
 
 
-def test_words_that_wait_go_before_pictures_that_wait(visitors):
-    line = access._places._waiting
-    with ExitStack() as places:
-        for _ in range(4):
-            places.enter_context(admitted("text"))
-        visitors.start("image")
-        wait_until(lambda: len(line["image"]) == 1, "a picture waits")
-        waiting = [visitors.start("text") for _ in range(4)]
-        wait_until(lambda: len(line["text"]) == 4, "words wait too")
-    wait_until(lambda: len(visitors.came) == 4, "the places are taken")
-    assert visitors.came == ["text"] * 4
-    assert len(line["image"]) == 1
-    visitors.leave.set()
-    for each in waiting:
-        each.result(timeout=30)
-    wait_until(lambda: visitors.came[4:] == ["image"], "the picture has its turn")
+def test_words_that_wait_go_before_pictures_that_wait_which_have_one_place_in_four(settings, monkeypatch):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_SEARCHES": 1}
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 30)
+    waiting, turns = access._places._waiting, []
+
+    def visit(kind):
+        with admitted(kind):
+            turns.append(kind)
+
+    with ThreadPoolExecutor(16) as threads, admitted("image"):
+        for kind in ("image", "image", *["text"] * 8):
+            count = len(waiting[kind])
+            threads.submit(visit, kind)
+            wait_until(lambda kind=kind, count=count: len(waiting[kind]) == count + 1, "it waits")
+    words = ["text"] * 3
+    assert turns == [*words, "image", *words, "image", "text", "text"]
 
 
 def test_the_queue_is_bounded_and_whoever_finds_it_full_is_turned_away_at_once(visitors):

@@ -1,6 +1,7 @@
 """The parts of a picture over HTTP, and on the search page."""
 
 import math
+import threading
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,9 @@ from django.core.checks import run_checks
 from django.urls import reverse
 from django.utils import translation
 
+from shopsearch.api import access, objects
 from shopsearch.search.examples import Box
+from shopsearch.threads import Watched
 from shopsearch.types import Proposal
 from tests.shop.detectors import MugAndLamp
 from tests.shop.pictures import RED, picture, product
@@ -83,6 +86,35 @@ def test_whatever_a_detector_proposes_the_answer_is_boxes_that_a_search_takes(cl
     assert len(boxes) == len(set(boxes)) == 11
     for each in boxes:
         Box.of(each.split(","))
+
+
+def test_a_detector_proposes_no_more_than_it_says(client, monkeypatch):
+    monkeypatch.setattr(MugAndLamp, "most", 1)
+    assert [each["label"] for each in asked(client).json()["objects"]] == ["mug"]
+
+
+def test_a_detector_that_hangs_gives_its_place_back_and_is_left_alone_until_it_ends(client, monkeypatch):
+    """MAX_IMAGE_SEARCHES is 1: a second call would hold a second thread, and so on for ever."""
+    monkeypatch.setattr(objects, "_watched", Watched(0.05, name="test-detect"))
+    go_on, calls = threading.Event(), []
+
+    def hanging(self, picture):
+        calls.append(picture)
+        go_on.wait(30)
+        return []
+
+    with monkeypatch.context() as hung:
+        hung.setattr(MugAndLamp, "detect", hanging)
+        for _again in range(3):
+            response = asked(client)
+            assert (response.status_code, response.json()["code"]) == (503, "detector_unavailable")
+            assert int(response["Retry-After"]) > 0
+    assert len(calls) == 1
+    assert not sum(access._places._taken.values())
+    [(_pid, late)] = objects._watched._late
+    go_on.set()
+    late.result(timeout=30)
+    assert asked(client).status_code == 200
 
 
 @pytest.mark.parametrize(

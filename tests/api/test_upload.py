@@ -9,6 +9,7 @@ from django.test import RequestFactory
 from django.urls import resolve
 from rest_framework.response import Response
 
+from shopsearch.api import upload
 from shopsearch.images import headers
 from tests.images.floods import BLOCKS, flooded, saved, segment
 from tests.images.test_headers import KINDS, WITHOUT_BLOCKS, limit_to
@@ -38,9 +39,10 @@ def post(path, content):
 
 @pytest.mark.parametrize("path", ["/api/search/", "/search/"])
 def test_a_flood_of_notes_is_refused_while_most_of_it_is_still_to_come(path):
-    response, read = post(path, flooded("JPEG", BLOCKS["JPEG"]["notes"], 100_000))
+    flood = flooded("JPEG", BLOCKS["JPEG"]["notes"], 200_000)
+    response, read = post(path, flood)
     assert (response.status_code, b"too many comments or parts" in response.content) == (400, True)
-    assert read <= 200_000
+    assert read <= 2 * upload.CHUNK_BYTES < len(flood) / 3
 
 
 @pytest.mark.parametrize("path", ["/api/search/", "/search/"])

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image, ImageDraw
 
-from shopsearch.detectors.base import LEAST_SIDE, WHOLE
+from shopsearch.detectors.base import LEAST_SIDE, WHOLE, distinct
 
 
 def scene(width=96, height=64):
@@ -22,8 +22,8 @@ class DetectorContract:
     def detector(self):
         raise NotImplementedError
 
-    def test_proposals_are_parts_of_the_picture_and_the_surest_comes_first(self, detector):
-        found = detector.detect(scene())
+    def test_what_is_chosen_are_parts_of_the_picture_and_the_surest_comes_first(self, detector):
+        found = distinct(detector.detect(scene()), most=detector.most)
         assert found
         for each in found:
             assert min(each.x, each.y) >= 0

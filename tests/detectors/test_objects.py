@@ -51,10 +51,9 @@ class TestContract(DetectorContract):
         return ObjectDetector(checkpoint=str(folder), device="cpu", threshold=0.1)
 
 
-def test_it_says_what_it_sees_and_how_much_at_most(folder):
-    found = ObjectDetector(checkpoint=str(folder), device="cpu", threshold=0.1, most=1).detect(scene())
-    assert len(found) == 1
-    assert found[0].label in ("mug", "lamp")
+def test_it_says_what_it_sees(folder):
+    found = ObjectDetector(checkpoint=str(folder), device="cpu", threshold=0.1).detect(scene())
+    assert {each.label for each in found} <= {"mug", "lamp"}
     assert ObjectDetector(checkpoint=str(folder), device="cpu", threshold=1).detect(scene()) == []
 
 

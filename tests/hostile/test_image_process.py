@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -209,6 +210,22 @@ def test_however_the_process_ends_it_is_a_picture_that_was_refused(answer, sente
     with pytest.raises(ImageError, match=sentence):
         decode(AVIF)
     assert not sandbox._idle, "it is not used again"
+
+
+@pytest.mark.parametrize("beginning", ["", '{"size": [100, 100], "bytes": 99999999999}\n', '{"bytes": -1}\n'])
+def test_of_an_answer_without_end_no_more_is_read_than_a_picture_has(beginning, programs):
+    """And the process is ended: this one would go on until its memory or the shop's is full."""
+    programs(
+        f"import sys; sys.stdin.buffer.readline(); sys.stdout.write({beginning!r}); part = 'x' * 65536\n"
+        "while True: sys.stdout.write(part)"
+    )
+    tracemalloc.start()
+    with pytest.raises(ImageUnreadable, match="takes too much memory"):
+        decode(AVIF)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2 * sandbox.MAX_PIXELS_BYTES
+    assert not sandbox._all
 
 
 @pytest.mark.parametrize("program", ["import time; time.sleep(60)", "while True: pass"])

@@ -6,9 +6,13 @@ import struct
 import pytest
 from PIL import Image, ImageDraw
 
-from shopsearch.exceptions import ImageUnreadable
-from shopsearch.images import decode, jpeg, normalised
+from shopsearch import images
+from shopsearch.api.access import LARGE_SECONDS
+from shopsearch.exceptions import ImageError, ImageUnreadable
+from shopsearch.images import decode, jpeg, normalised, sandbox
 from shopsearch.images.decoding import MAX_SIDE
+from shopsearch.search import examples
+from shopsearch.search.examples import Box, Example
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
 
@@ -195,3 +199,38 @@ def test_a_jpeg_of_which_little_is_wanted_keeps_at_least_that(size):
     decoded = decode(saved(Image.new("RGB", size, RED), "JPEG"), side=168)
     assert min(168, *size) <= min(decoded.size) <= max(2 * 168, *(each // 8 for each in size))
     assert near(decoded.getpixel((10, 10)), RED, 8)
+
+
+def seconds_of(size, kind, **options):
+    return images.seconds_of(saved(Image.new("L", size), kind, **options))
+
+
+def test_what_decoding_takes_is_known_before_from_the_header():
+    photograph, phone, largest = (1200, 1200), (4000, 3000), (7000, 5000)
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
+        assert seconds_of((64, 64), kind) < seconds_of(photograph, kind) < LARGE_SECONDS, kind
+    assert seconds_of(phone, "JPEG") < LARGE_SECONDS < seconds_of(largest, "JPEG", progressive=True)
+    assert seconds_of(largest, "JPEG") < seconds_of(largest, "JPEG", progressive=True)
+    for kind in ("PNG", "GIF"):
+        assert seconds_of(largest, kind) > LARGE_SECONDS, kind
+    assert images.seconds_of(saved(Image.new("L", (64, 64)), "PNG") + bytes(6_000_000)) > LARGE_SECONDS
+
+
+def test_a_format_whose_header_may_lie_takes_as_long_as_it_may():
+    assert images.seconds_of(saved(Image.new("RGB", (8, 8)), "AVIF")) == sandbox.PROCESSOR_SECONDS
+
+
+@pytest.mark.parametrize("content", [b"", b"words", saved(Image.new("L", (9_000, 9_000)), "GIF")[:500]])
+def test_a_header_that_is_refused_is_refused_before(content):
+    with pytest.raises(ImageError):
+        images.seconds_of(content)
+
+
+def test_of_a_large_jpeg_only_what_a_search_looks_at_is_decoded(monkeypatch):
+    """All of it, or the part that is meant; no less than QUERY_IMAGE_SIDE of it."""
+    sizes = []
+    monkeypatch.setattr(examples, "normalised", lambda picture: sizes.append(picture.size) or picture)
+    content = saved(Image.new("RGB", (4000, 3000), RED), "JPEG")
+    Example(image=content).decoded()
+    Example(image=content, box=Box(x=0.5, y=0.5, width=0.5, height=0.4)).decoded()
+    assert sizes == [(1000, 750), (1000, 600)]

@@ -3,6 +3,7 @@
 import ctypes
 import io
 import json
+import math
 import os
 import resource
 
@@ -12,6 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
 from shopsearch import images
+from shopsearch.api import access
 from shopsearch.exceptions import ImageError
 from shopsearch.indexing import batch
 from shopsearch.models import IndexEntry, ProductImage
@@ -29,7 +31,8 @@ needs_the_files = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def _no_throttle_an_empty_store_and_old_formats_too(settings):
+def _no_throttle_an_empty_store_and_old_formats_too(settings, monkeypatch):
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", math.inf)  # one comes right after the other
     formats = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": None, "IMAGE_FORMATS": formats}
 

@@ -125,16 +125,27 @@ def test_a_reranker_that_raises_ends_in_failed(answer):
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_fault_of_the_shops_code_costs_the_reasons_and_not_the_order(monkeypatch):
+def test_a_fault_in_the_reasons_costs_them_and_not_the_order(monkeypatch):
+    facts = [[Fact(kind="looks", value="mug")]] * 9
+    Scripted.answer = RerankerOutput(labels=[3, 1, 2], facts=facts)
+    rerank = asked()
+    monkeypatch.setattr(reasons, "_understands_operators", lambda index: 1 / 0)
+    reranking.answer_next()
+    rerank = reranking.current(rerank.pk)
+    assert (rerank.state, rerank.reasons) == ("done", [])
+    assert rerank.order[0] == rerank.candidates[2]["product"]
+
+
+@pytest.mark.usefixtures("shop")
+def test_words_that_the_shops_code_cannot_give_cannot_be_left_out(monkeypatch):
     facts = [[Fact(kind="looks", value="mug")]] * 9
     Scripted.answer = RerankerOutput(labels=[3, 1, 2], facts=facts)
     rerank = asked()
     monkeypatch.setattr(reasons, "_understands_operators", lambda index: True)
     monkeypatch.setattr(type(index_for(ProductImage)), "get_words", lambda *args: 1 / 0)
     reranking.answer_next()
-    rerank = reranking.current(rerank.pk)
-    assert (rerank.state, rerank.reasons) == ("done", [])
-    assert rerank.order[0] == rerank.candidates[2]["product"]
+    [reason] = reranking.current(rerank.pk).reasons
+    assert [each["action"] for each in reason["controls"]] == ["keep"]
 
 
 @pytest.mark.usefixtures("shop")

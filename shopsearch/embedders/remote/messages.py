@@ -22,6 +22,9 @@ MAX_PIXELS = 2048 * 2048
 MAX_CHARACTERS = 100_000
 """The longest text; no model reads that much."""
 
+SENTENCE_BYTES = 64 * 1024
+"""Of a reply, beside its vectors."""
+
 _UNIT_LENGTH_WITHIN = 1e-3
 _WHATEVER_READING_RAISES = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
@@ -79,6 +82,8 @@ def read_reply(content: bytes, space: str, *, count: int, dimension: int) -> Vec
     """
     import numpy as np
 
+    if len(content) > SENTENCE_BYTES + 6 * count * dimension:  # base64 makes 16 bytes of three numbers
+        raise EmbedderError(f"The query worker's answer has {len(content):,} bytes, which no answer has.")
     try:
         message = json.loads(content)
         if refused := message.get("refused"):

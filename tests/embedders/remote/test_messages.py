@@ -150,3 +150,9 @@ def test_a_request_that_lies_is_refused(content):
 def test_an_answer_that_is_not_the_vectors_asked_for_is_an_error_of_the_embedder(reply):
     with pytest.raises(EmbedderError, match="query worker"):
         read_reply(reply, "colour", count=1, dimension=96)
+
+
+def test_a_reply_that_is_longer_than_any_is_not_even_parsed(monkeypatch):
+    monkeypatch.setattr(json, "loads", lambda content: pytest.fail("it was parsed"))
+    with pytest.raises(EmbedderError, match="100,000 bytes"):
+        read_reply(b"[" * 100_000, "colour", count=1, dimension=96)
