@@ -50,6 +50,8 @@ SHOWN = 12
 """How many results the preview shows, with the rule and without."""
 ABOVE, BELOW = 24, 24
 """How many pictures the preview shows on either side of the line."""
+LISTED = 3
+"""How many products of an action the list of rules names."""
 PICTURE_SIDE = 768
 PRODUCTS = RuleAction._meta.get_field("products")
 
@@ -125,13 +127,7 @@ class ActionInline(ActionsInline):
     @admin.display(description=_("titles"))
     def titles(self, action: RuleAction) -> str:
         """What the products are called."""
-        index = find_index(action.rule.index) if action.pk else None
-        if index is None or not action.keys:
-            return "–"
-        model = index.product_model
-        found = model._base_manager.using(index.database).in_bulk(keys_from(model, action.keys))
-        known = {str(key): index.get_title(product) for key, product in found.items()}
-        return ", ".join(known.get(key, str(_("%(key)s: gone")) % {"key": key}) for key in action.keys)
+        return ", ".join(_titles(action.rule.index, action.keys) if action.pk else ()) or "–"
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -145,6 +141,17 @@ class ActionInline(ActionsInline):
             field.widget = forms.TextInput(attrs={"size": 12})
         field.widget.attrs["aria-label"] = field.label  # a table of the admin has no labels
         return field
+
+
+def _titles(index_name: str, keys: Sequence[str]) -> list[str]:
+    """What these products are called; the key itself where the index is not declared any more."""
+    index = find_index(index_name)
+    if index is None or not keys:
+        return list(keys)
+    model = index.product_model
+    found = model._base_manager.using(index.database).in_bulk(keys_from(model, keys))
+    known = {str(key): index.get_title(product) for key, product in found.items()}
+    return [known.get(key, str(_("%(key)s: gone")) % {"key": key}) for key in keys]
 
 
 def _only_index() -> ImageIndex | None:
@@ -249,7 +256,7 @@ class RuleAdmin(CSVAdmin):
 
     @admin.display(description=_("state"))
     def state_now(self, rule: Rule) -> str:
-        state = rule.state
+        state = rules.state_of(rule)
         colour = {Rule.State.IN_FORCE: "done", Rule.State.OFF: "none", Rule.State.EXPIRED: "none"}
         return format_html(
             '<span class="shopsearch-state shopsearch-state-{}">{}</span>',
@@ -263,7 +270,7 @@ class RuleAdmin(CSVAdmin):
 
     @admin.display(description=_("does"))
     def does(self, rule: Rule) -> str:
-        return "; ".join(str(action) for action in rule.actions.all()) or "–"
+        return "; ".join(map(_told, rule.actions.all())) or "–"
 
     @admin.display(description=_("threshold"))
     def threshold_now(self, rule: Rule) -> str:
@@ -274,8 +281,21 @@ class RuleAdmin(CSVAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         rules.forget()
+        self._warn(request, form.instance)
         if form.instance.is_by_looks:
             broker.wake_after_commit(form.instance._state.db or "default")
+
+    def _warn(self, request: HttpRequest, rule: Rule) -> None:
+        """Say which actions are about a filter's value that no product has, such as a misspelt one."""
+        index = find_index(rule.index)
+        if index is None:
+            return
+        actions = RuleAction.objects.filter(rule=rule, kind__in=RuleAction.OF_VALUES).exclude(value="")
+        for action in actions:
+            if not rules.is_had(index, action.condition):
+                text = _("No product of the shop has %(value)s: “%(action)s” moves nothing by it.")
+                does = action.get_kind_display()
+                messages.warning(request, text % {"value": action.value, "action": does})
 
     def get_urls(self) -> list[URLPattern]:
         preview = self.admin_site.admin_view(self.preview_view)
@@ -346,6 +366,17 @@ class RuleAdmin(CSVAdmin):
         else:
             messages.error(request, _("Write a number from -1 to 1."))
         return HttpResponseRedirect(self.url_of("preview", rule.pk))
+
+
+def _told(action: RuleAction) -> str:
+    """The action with the titles of its first products."""
+    if not action.keys:
+        return str(action)
+    parts = _titles(action.rule.index, action.keys[:LISTED])
+    more = len(action.keys) - LISTED
+    if more > 0:
+        parts.append(ngettext("%(count)d more", "%(count)d more", more) % {"count": more})
+    return f"{action.get_kind_display()}: {', '.join(filter(None, (*parts, action.value)))}"
 
 
 def _live(rule: Rule) -> Collection | None:

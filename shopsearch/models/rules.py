@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -17,7 +16,6 @@ from shopsearch import registry
 from shopsearch.conf import settings
 from shopsearch.exceptions import FilterError
 from shopsearch.filters import AnyOf, conditions, parse
-from shopsearch.models.collections import Collection
 from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
 
@@ -39,6 +37,8 @@ class Rule(models.Model):
         ANY = "any", _("every search")
 
     class State(models.TextChoices):
+        """Whether searches follow it, and if not, why: ``shopsearch.search.rules.state_of``."""
+
         IN_FORCE = "in force", _("in force")
         OFF = "off", _("off")
         PLANNED = "planned", _("not yet valid")
@@ -46,6 +46,7 @@ class Rule(models.Model):
         UNDECLARED = "undeclared", _("its index or a filter is not declared any more")
         WITHOUT_ACTIONS = "without actions", _("has no actions")
         WITHOUT_PRODUCTS = "without products", _("the shop shows none of its products")
+        WITHOUT_VALUE = "without value", _("no product of the shop has its filter's value")
         WITHOUT_WORDS = "without words", _("its words are too common to search for")
         WITHOUT_PICTURES = "without pictures", _("waiting for pictures")
         WITHOUT_VECTORS = "without vectors", _("waiting for vectors")
@@ -135,15 +136,6 @@ class Rule(models.Model):
         return tuple(each for each in conditions(parsed) if isinstance(each, AnyOf))
 
     @property
-    def is_declared(self) -> bool:
-        """Whether the shop still declares its index and its filters; a rule without them fires for nothing."""
-        try:
-            _checked = self.conditions, *(each.condition for each in self.actions.all() if each.value)
-        except FilterError:
-            return False
-        return registry.find_index(self.index) is not None
-
-    @property
     def has_words(self) -> bool:
         """Whether searches say its words, in its language or in one of its index's.
 
@@ -158,18 +150,6 @@ class Rule(models.Model):
             for text in self.alternatives
             for language in own or (index.words_languages if index else ("",))
         )
-
-    @property
-    def has_effect(self) -> bool:
-        """Whether an action is about a product that the shop shows, or about no single product."""
-        index = registry.find_index(self.index)
-        actions = self.actions.all()
-        if index is None or any(each.kind not in RuleAction.OF_PRODUCTS or each.value for each in actions):
-            return True
-        keys = keys_from(index.product_model, [key for each in actions for key in each.keys])
-        if index.images_of(keys, index.get_queryset()).exists():
-            return True
-        return index.finds_pictureless and index.pictureless_products(keys).exists()
 
     def look_in(self, space: str) -> Vector | None:
         """What its pictures look like together: their mean vector. None unless all have one and it is by looks.
@@ -212,35 +192,6 @@ class Rule(models.Model):
             errors["valid_until"] = _("This has to be later than “valid from”.")
         if errors:
             raise ValidationError(errors)
-
-    @property
-    def state(self) -> State:
-        """Whether searches follow it now, and if not, why."""
-        now = timezone.now()
-        if not self.is_on:
-            return self.State.OFF
-        if self.valid_until and self.valid_until <= now:
-            return self.State.EXPIRED
-        if not self.is_declared:
-            return self.State.UNDECLARED
-        if not self.actions.all():
-            return self.State.WITHOUT_ACTIONS
-        if not self.has_effect:
-            return self.State.WITHOUT_PRODUCTS
-        if not self.has_words:
-            return self.State.WITHOUT_WORDS
-        if self.is_by_looks:
-            if not self.pictures.all():
-                return self.State.WITHOUT_PICTURES
-            index = registry.find_index(self.index)
-            live = Collection.objects.of(index).live().first() if index else None
-            if live is None or self.look_in(live.space) is None:
-                return self.State.WITHOUT_VECTORS
-            if self.threshold is None or self.threshold_space != live.space:
-                return self.State.WITHOUT_THRESHOLD
-        if self.valid_from and self.valid_from > now:
-            return self.State.PLANNED
-        return self.State.IN_FORCE
 
 
 class RuleAction(models.Model):

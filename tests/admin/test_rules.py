@@ -14,7 +14,7 @@ from shopsearch.registry import index_for
 from shopsearch.search import rules
 from shopsearch.search.engine import search
 from tests.shop.models import Product
-from tests.shop.pictures import RED, picture
+from tests.shop.pictures import RED, picture, product
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/admin/shopsearch/rule/"
@@ -70,6 +70,30 @@ def test_a_rule_is_written_with_its_actions_is_in_force_and_its_history_is_kept(
     rule = Rule.objects.get()
     assert "blue mug" in client.get(f"{ADDRESS}{rule.pk}/change/").content.decode()
     assert [str(entry) for entry in LogEntry.objects.all()] == ["Added “rule”."]
+
+
+def test_the_list_names_products_by_their_titles_and_not_by_their_keys(staff, mugs):
+    client = staff("view_rule")
+    rule = Rule.objects.create(name="rule", index=INDEX, trigger="any")
+    gone = product(RED, title="gone")
+    keys = [each.pk for each in (mugs["blue"], gone, mugs["red"], mugs["green"])]
+    RuleAction.objects.create(rule=rule, kind="boost", products=", ".join(map(str, keys)), value="price=3")
+    gone.delete()
+    does = f"move up: blue mug, {keys[1]}: gone, red mug, 1 more, price=3"
+    assert does in client.get(ADDRESS).content.decode()
+
+
+def test_a_filters_value_that_no_product_has_is_told_when_the_rule_is_saved_and_in_the_list(staff, mugs):
+    client = staff(*RIGHTS)
+    told = "No product of the shop has category=mugz: “move up” moves nothing by it."
+    actions = [{"kind": "boost", "value": "category=mugz"}, {"kind": "bury", "value": "price=0"}]
+    page = client.post(f"{ADDRESS}add/", form(actions[:1]), follow=True).content.decode()
+    assert told in page
+    assert "no product of the shop has its filter" in page
+    assert "in force" not in page
+    page = client.post(f"{ADDRESS}add/", form(actions, name="other"), follow=True).content.decode()
+    assert told in page
+    assert "in force" in page
 
 
 @pytest.fixture
