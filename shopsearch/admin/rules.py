@@ -24,11 +24,13 @@ from shopsearch.admin.columns import STYLE
 from shopsearch.admin.csv_exchange import CSVAdmin
 from shopsearch.admin.languages import language_field
 from shopsearch.admin.product_picker import KeysField, picker
+from shopsearch.backends import get_query_embedder
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageError, QueryError
-from shopsearch.images import decode, jpeg
+from shopsearch.images import decode, jpeg, normalised
 from shopsearch.indexing import rule_pictures
 from shopsearch.models import Collection, Rule, RuleAction, RulePicture
+from shopsearch.models.rules import look_space
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
 from shopsearch.search import examples, rule_files, rules
@@ -186,7 +188,7 @@ class PictureInline(PicturesInline):
         if picture.error_of == picture.image.name:
             return picture.error
         live = _live(picture.rule)
-        is_known = live is not None and live.space in picture.vectors_by_space
+        is_known = live is not None and look_space(live.space) in picture.vectors_by_space
         return str(_("has its vector") if is_known else _("waits for a worker"))
 
 
@@ -357,7 +359,10 @@ class RuleAdmin(CSVAdmin):
             raise PermissionDenied
         form = ThresholdForm(request.POST)
         if form.is_valid() and live is not None:
-            rule.threshold, rule.threshold_space = round(form.cleaned_data["threshold"], 4), live.space
+            rule.threshold, rule.threshold_space = (
+                round(form.cleaned_data["threshold"], 4),
+                look_space(live.space),
+            )
             rule.save(update_fields=["threshold", "threshold_space"])
             rules.forget()
             self.log_change(request, rule, [{"changed": {"fields": [str(_("threshold"))]}}])
@@ -403,11 +408,20 @@ def _compared(rule: Rule, live: Collection | None, words: str, picture: Any) -> 
     before = answer(asked)
     after = answer(replace(asked, rules=[tried] if tried else []))
     return {
+        "score": _score(tried, picture),
         "fires": bool(after.rules),
         "banner": after.banner,
         "redirect": after.redirect,
         "columns": [(_("Without the rule"), _cards(before)), (_("With the rule"), _cards(after))],
     }
+
+
+def _score(rule: rules.Rule | None, picture: Any) -> float | None:
+    """How alike the picture is to the rule's; None without one. Raises BackendError."""
+    if rule is None or rule.look is None or picture is None:
+        return None
+    look = rule_pictures.look_of(normalised(picture), get_query_embedder(rule.space))
+    return float(rule.look @ look)
 
 
 def _cards(found: SearchAnswer) -> Sequence[dict[str, Any]]:
@@ -430,7 +444,7 @@ def _line(rule: Rule, live: Collection) -> dict[str, Any]:
     if look is None or index is None:
         return {}
     scores = rule_pictures.likenesses(live, look)
-    threshold = rule.threshold if rule.threshold_space == live.space else None
+    threshold = rule.threshold_in(live.space)
     fired = 0 if threshold is None else sum(score >= threshold for _image, score in scores)
     shown = scores[max(0, fired - ABOVE) : fired + (BELOW if fired else ABOVE + BELOW)]
     images = _shown_images(index, [image for image, _score in shown])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -102,7 +103,7 @@ class Rule(models.Model):
         ),
     )
     threshold_space = models.CharField(_("threshold set for"), max_length=255, blank=True, editable=False)
-    """The vector space that the threshold was set in: scores of another model mean something else."""
+    """The ``look_space`` that the threshold was set in: scores of another model mean something else."""
 
     class Meta:
         verbose_name = _("rule")
@@ -152,21 +153,23 @@ class Rule(models.Model):
         )
 
     def look_in(self, space: str) -> Vector | None:
-        """What its pictures look like together: their mean vector. None unless all have one and it is by looks.
+        """What its pictures look like together, to searches in this space: see ``look_by``."""
+        return self.look_by(look_space(space))
+
+    def look_by(self, looks: str) -> Vector | None:
+        """The mean of its pictures' vectors of this name. None unless all have one and it is by looks.
 
         The mean, since what the pictures share is the theme; nearness to any one of them also takes its colours.
         """
         if not self.is_by_looks:
             return None
-        vectors = [picture.vectors_by_space.get(space) for picture in self.pictures.all()]
+        vectors = [picture.vectors_by_space.get(looks) for picture in self.pictures.all()]
         known = [vector for vector in vectors if vector is not None]
-        if not known or len(known) < len(vectors):
-            return None
-        import numpy as np
+        return mean_of(known) if known and len(known) == len(vectors) else None
 
-        mean = np.mean(known, axis=0)
-        length = float(np.linalg.norm(mean))
-        return np.asarray(mean / length if length else known[0], np.float32)
+    def threshold_in(self, space: str) -> float | None:
+        """The threshold for searches in this space; None where it was set for another."""
+        return self.threshold if self.threshold_space == look_space(space) else None
 
     def clean(self) -> None:
         errors: dict[str, Any] = {}
@@ -346,10 +349,11 @@ class RulePicture(models.Model):
 
 
 class RuleVector(models.Model):
-    """The vector of a rule's picture in one space; workers write it."""
+    """What a rule's picture looks like to one model; workers write it."""
 
     picture = models.ForeignKey(RulePicture, models.CASCADE, related_name="vectors")
     space = models.CharField(max_length=255)
+    """The ``look_space``."""
     file = models.CharField(max_length=255)
     """The name of the file that was embedded, so that the vector of a replaced file is never used."""
     numbers = models.BinaryField()
@@ -369,6 +373,23 @@ class RuleVector(models.Model):
         import numpy as np
 
         return np.frombuffer(self.numbers, "<f4").astype(np.float32)
+
+
+def look_space(space: str) -> str:
+    """The name of what pictures look like to rules, in this space: of a whole picture and its middle together.
+
+    Vectors and thresholds that an earlier version made of whole pictures alone have the space's own name.
+    """
+    return f"{space}+middle"
+
+
+def mean_of(vectors: Sequence[Vector]) -> Vector:
+    """Their mean, of unit length."""
+    import numpy as np
+
+    mean = np.mean(vectors, axis=0)
+    length = float(np.linalg.norm(mean))
+    return np.asarray(mean / length if length else vectors[0], np.float32)
 
 
 def is_allowed(address: str) -> bool:

@@ -107,7 +107,7 @@ class Asked:
     language: str = ""
     condition: Filter | None = None
     look: Vector | None = None
-    """The vector of its picture alone; None for a search by words."""
+    """What its picture looks like; None for a search by words."""
     space: str = ""
     """The vector's."""
     now: datetime = field(default_factory=timezone.now)
@@ -488,7 +488,7 @@ def rule_of(row: models.Rule, space: str) -> Rule | None:
         filters=filters,
         look=row.look_in(space),
         space=space,
-        threshold=row.threshold if row.threshold_space == space else None,
+        threshold=row.threshold_in(space),
         valid_from=row.valid_from,
         valid_until=row.valid_until,
         actions=tuple(
@@ -531,7 +531,7 @@ def state_of(row: models.Rule) -> models.Rule.State:
         live = models.Collection.objects.of(index).live().first()
         if live is None or row.look_in(live.space) is None:
             return state.WITHOUT_VECTORS
-        if row.threshold is None or row.threshold_space != live.space:
+        if row.threshold_in(live.space) is None:
             return state.WITHOUT_THRESHOLD
     if row.valid_from and row.valid_from > now:
         return state.PLANNED

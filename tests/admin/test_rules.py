@@ -10,6 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from shopsearch import tasks
 from shopsearch.backends import get_embedder
 from shopsearch.models import ProductImage, Rule, RuleAction, RulePicture
+from shopsearch.models.rules import look_space
 from shopsearch.registry import index_for
 from shopsearch.search import rules
 from shopsearch.search.engine import search
@@ -210,9 +211,10 @@ def test_the_line_of_a_rule_by_looks_is_set_by_eye(staff, mugs):
     assert [each.title for each in page.context["alike"]] == ["red mug"]
     assert page.context["fired"] == 1
     rule.refresh_from_db()
-    assert rule.threshold_space == get_embedder().space
+    assert rule.threshold_space == look_space(get_embedder().space)
     page = client.post(address, {"q": "", "picture": upload()})
     assert "This search fires the rule" in page.content.decode()
+    assert "Your picture is 1.000 alike. The threshold is " in page.content.decode()
     assert client.post(address, {"threshold": "7"}, follow=True).context["threshold"] == rule.threshold
 
 

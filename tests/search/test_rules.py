@@ -17,6 +17,7 @@ from shopsearch.backends import get_embedder
 from shopsearch.evaluation.searchers import LiveSearch
 from shopsearch.filters import AnyOf
 from shopsearch.models import Change, ProductImage, Rule, RuleAction, RulePicture, RuleVector
+from shopsearch.models.rules import look_space
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
 from shopsearch.search import kept, reranking, rules
@@ -393,10 +394,12 @@ def test_rules_are_made_anew_where_anything_of_them_has_changed_and_only_there(s
     assert changes()
     shown = RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
     assert changes()
-    RuleVector.objects.create(picture=shown, space=space, file=shown.image.name, numbers=bytes(96 * 4))
+    RuleVector.objects.create(
+        picture=shown, space=look_space(space), file=shown.image.name, numbers=bytes(96 * 4)
+    )
     assert changes()
     assert seen[-1][0].look is not None
-    Rule.objects.update(threshold=0.5, threshold_space=space)
+    Rule.objects.update(threshold=0.5, threshold_space=look_space(space))
     assert changes()
     assert not changes()
     Rule.objects.all().delete()
@@ -438,7 +441,7 @@ def test_a_rule_by_looks_fires_for_pictures_alone_and_beside_words(shop):
     red = Image.new("RGB", (8, 8), RED)
     rules.forget()
     assert titles(search(image=red))[0] != "plate"  # it has no vectors yet
-    space = get_embedder().space
+    space = look_space(get_embedder().space)
     [vector] = get_embedder().embed([Query(image=red)])
     RuleVector.objects.create(picture=shown, space=space, file=shown.image.name, numbers=vector.tobytes())
     Rule.objects.update(threshold_space=space)
@@ -451,6 +454,21 @@ def test_a_rule_by_looks_fires_for_pictures_alone_and_beside_words(shop):
         SearchRequest(examples=[Example(image_id=ProductImage.objects.get(product=shop["mug 0"]).pk)])
     )
     assert titles(like)[0] == "plate"
+
+
+def test_only_where_a_rule_by_looks_is_in_force_the_middle_of_a_picture_is_embedded_too(shop):
+    space = look_space(get_embedder().space)
+    made = rule(on("pin", shop["plate"]), trigger="looks", threshold_space=space)
+    shown = RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
+    RuleVector.objects.create(picture=shown, space=space, file=shown.image.name, numbers=bytes(96 * 4))
+    for threshold, shade, embedded in ((None, 41, 1), (0.95, 42, 2)):
+        Rule.objects.update(threshold=threshold)
+        rules.forget()
+        framed = Image.new("RGB", (10, 10), GREEN)
+        framed.paste((shade, 0, 0), (2, 2, 8, 8))
+        get_embedder().embedded = 0
+        search(image=framed)
+        assert get_embedder().embedded == embedded
 
 
 # A banner, and an address
@@ -608,10 +626,10 @@ def test_a_rule_says_whether_it_is_in_force_and_if_not_why(shop):
     shown = RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
     assert state_of(made) == "without vectors"
     RuleVector.objects.create(
-        picture=shown, space=get_embedder().space, file=shown.image.name, numbers=bytes(96 * 4)
+        picture=shown, space=look_space(get_embedder().space), file=shown.image.name, numbers=bytes(96 * 4)
     )
     assert state_of(made) == "without threshold"
-    made.threshold, made.threshold_space = 0.8, get_embedder().space
+    made.threshold, made.threshold_space = 0.8, look_space(get_embedder().space)
     assert state_of(made) == "in force"
     shown.image.name = "another.png"
     shown.save()
