@@ -47,7 +47,7 @@ class Rule(models.Model):
         UNDECLARED = "undeclared", _("its index or a filter is not declared any more")
         WITHOUT_ACTIONS = "without actions", _("has no actions")
         WITHOUT_PRODUCTS = "without products", _("the shop shows none of its products")
-        WITHOUT_VALUE = "without value", _("no product of the shop has its filter's value")
+        WITHOUT_VALUE = "without value", _("no product has its filter's value")
         WITHOUT_WORDS = "without words", _("its words are too common to search for")
         WITHOUT_PICTURES = "without pictures", _("waiting for pictures")
         WITHOUT_VECTORS = "without vectors", _("waiting for vectors")
