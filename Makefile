@@ -71,11 +71,11 @@ system:
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
 test: $(VENV)/.dev
-	$(PYTEST) -m "not (services or browser or quality or nightly)" $(ARGS)
+	$(PYTEST) -m "not (services or browser or nightly)" $(ARGS)
 
 # CI runs these too. One process more than there are processors: these tests wait for servers some of the time.
 test-services: $(VENV)/.dev system
-	$(PYTEST) -n $$(($$(nproc) + 1)) -m "(services or browser or quality) and not nightly" $(ARGS)
+	$(PYTEST) -n $$(($$(nproc) + 1)) -m "(services or browser) and not nightly" $(ARGS)
 
 test-nightly: $(VENV)/.dev system test-faults
 	$(PYTEST) -m nightly $(ARGS)

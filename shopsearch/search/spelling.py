@@ -93,7 +93,7 @@ class Spelling:
         ``said`` are further words that are none, without case and accents. A word that the shop lacks is taken for the
         most frequent of those that are near and that some title says beside the query's other words, else for the most
         frequent of all that are near. A text with words that neither the shop nor the language has stays: it may be in
-        another language.
+        another language. So does one with more errors than right words, unless a title says all of the corrected ones.
         """
         replaced: dict[str, str] = {}
         known = 0
@@ -116,7 +116,8 @@ class Spelling:
                 replaced[word] = better.capitalize() if word[0].isupper() else better
             elif plain not in _usual(self.language) and len(word) >= SHORTEST:
                 return ""
-        if not replaced or (known < len(replaced) and len(words) > 1):
+        has_few_known = known < len(replaced) and len(words) > 1
+        if not replaced or (has_few_known and not self._is_said(others)):
             return ""
         return analyzer.WORD.sub(lambda match: replaced.get(match.group(), match.group()), text)
 
@@ -147,6 +148,10 @@ class Spelling:
             ),
             "",
         )
+
+    def _is_said(self, words: Sequence[str]) -> bool:
+        """Whether a product's title has all these words, of which there are at least two."""
+        return self.stand_together is not None and len(words) > 1 and self.stand_together(words[0], words[1:])
 
     def nearest(self, word: str) -> str:
         """The word of the shop that this one was most likely meant to be; "" where none is near enough."""

@@ -38,7 +38,7 @@ tries = hypothesis_settings(
 STORES = [
     "memory",
     pytest.param("milvus_lite", marks=pytest.mark.services),
-    pytest.param("milvus_standalone", marks=pytest.mark.services),
+    pytest.param("milvus_standalone", marks=[pytest.mark.services, pytest.mark.nightly]),
 ]
 
 

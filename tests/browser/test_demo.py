@@ -41,7 +41,7 @@ def phone_cases(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=["--one-process", "--processes"])
+@pytest.fixture(params=["--one-process", pytest.param("--processes", marks=pytest.mark.nightly)])
 def demo(request, tmp_path, phone_cases):
     if request.param == "--processes" and not shutil.which("redis-server"):
         pytest.skip("redis-server is not installed")

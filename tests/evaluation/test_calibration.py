@@ -17,7 +17,7 @@ from demo_project.rendering.vocabulary import (
 from shopsearch.evaluation.calibrator import FOREIGN_WORDS, SAMPLE_SIZE, Sample, measure
 from shopsearch.types import Query
 
-pytestmark = [pytest.mark.quality, pytest.mark.nightly]  # a worker that calibrates takes most of a minute
+pytestmark = pytest.mark.nightly  # a worker that calibrates takes most of a minute
 
 QUERIES = 200
 

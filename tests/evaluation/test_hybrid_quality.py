@@ -12,7 +12,7 @@ from shopsearch.registry.analyzer import product_terms
 from shopsearch.search.retrieval import HitLists, hits, target
 from shopsearch.types import CollectionSchema, Entity, Query
 
-pytestmark = pytest.mark.quality
+pytestmark = pytest.mark.nightly
 
 IMAGES = index_for(ProductImage)
 EXACT = 500

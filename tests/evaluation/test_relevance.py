@@ -9,10 +9,7 @@ from demo_project.rendering.references import FOLDER, REFERENCES
 from shopsearch.types import Query
 from tests.services.catalogue import Asked
 
-pytestmark = [
-    pytest.mark.quality,
-    pytest.mark.nightly,
-]  # of the bundled model alone; test_hybrid_quality has search
+pytestmark = pytest.mark.nightly  # of the bundled model alone; test_hybrid_quality has search
 
 
 def test_words_find_the_category_and_pattern_they_name(catalogue, asked_by_words):

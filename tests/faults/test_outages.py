@@ -174,7 +174,12 @@ def stop_everything_at_once(street):
 
 @pytest.mark.parametrize(
     "happens",
-    [kill_the_worker_in_the_middle_of_a_batch, stop_the_broker, stop_the_store, stop_everything_at_once],
+    [
+        kill_the_worker_in_the_middle_of_a_batch,
+        pytest.param(stop_the_broker, marks=pytest.mark.nightly),
+        pytest.param(stop_the_store, marks=pytest.mark.nightly),
+        stop_everything_at_once,
+    ],
 )
 def test_whatever_dies_every_save_succeeds_and_at_rest_the_collection_is_the_shop(street, happens):
     with street.keep(seed=len(happens.__name__)) as keeper:

@@ -13,7 +13,7 @@ from shopsearch.rerankers.joint import JointReranker
 from shopsearch.rerankers.ordering import arrange
 from shopsearch.types import Candidate, RerankerOutput
 
-pytestmark = [pytest.mark.quality, pytest.mark.nightly]
+pytestmark = pytest.mark.nightly
 
 NINE = 9
 OF_A_KIND = 60

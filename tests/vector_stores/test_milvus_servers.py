@@ -40,7 +40,7 @@ class Rows:
         return sorted(row["price"] for row in self.store._read("lenient", output_fields=["price"], limit=100))
 
 
-@pytest.fixture(params=["lite", "standalone"])
+@pytest.fixture(params=["lite", pytest.param("standalone", marks=pytest.mark.nightly)])
 def server(request):
     return request.param
 

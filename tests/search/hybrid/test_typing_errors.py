@@ -90,6 +90,8 @@ IN_TITLES = Spelling(
         ("shdow boots", "show boots"),
         ("tartan toe bag, pink", "tartan tote bag, pink"),
         ("tartan tote bag pnk", "tartan tote bag pink"),
+        ("tratan toet bag", "tartan tote bag"),  # more errors than right words, which a title says together
+        ("tratan mgu bleu", ""),  # no title says them together
         ("bead trimmer", ""),  # one other word is too little
         ("buy a tartan toe bag", ""),  # it says something else that no title says
         ("bead", ""),
