@@ -37,12 +37,17 @@ MIDDLE = 0.7
 """The share of a picture's width and height that is its middle."""
 
 
-def look_of(picture: Image, embedder: Embedder) -> Vector:
-    """What the picture looks like, to rules: a vector of unit length. Raises EmbedderError."""
+def look_of(picture: Image, embedder: Embedder, whole: Vector | None = None) -> Vector:
+    """What the picture looks like, to rules: a vector of unit length. Raises EmbedderError.
+
+    ``whole`` is the whole picture's vector, where it is known.
+    """
     width, height = picture.size
     left, top = round(width * (1 - MIDDLE) / 2), round(height * (1 - MIDDLE) / 2)
-    middle = picture.crop((left, top, width - left, height - top))
-    return mean_of(list(embedder.embed([Query(image=picture), Query(image=middle)])))
+    middle = Query(image=picture.crop((left, top, width - left, height - top)))
+    if whole is not None:
+        return mean_of([whole, embedder.embed([middle])[0]])
+    return mean_of(list(embedder.embed([Query(image=picture), middle])))
 
 
 def has_work() -> bool:

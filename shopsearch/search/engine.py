@@ -421,7 +421,7 @@ def _fired(asked: Understood, collection: Collection, vector: Vector) -> Sequenc
     compare = any(rule.look is not None and rule.threshold is not None for rule in known)
     if compare and means_picture and query.image is not None:
         # Beside words too: these say how the product should differ from the picture.
-        look = look_of(query.image, get_query_embedder(collection.space))
+        look = look_of(query.image, get_query_embedder(collection.space), whole=look)
     words = asked.words
     typed = words.text if words.excluded else words.typed or words.text
     return rules.match(
