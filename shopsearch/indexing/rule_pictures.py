@@ -76,8 +76,8 @@ def embed() -> None:
             )
             left.update(threshold=threshold, threshold_space=look_space(new.space))
         for rule in rules:
-            spaces = Collection.objects.filter(index=rule.index).values_list("space", flat=True)
-            held = [*map(look_space, spaces), rule.threshold_space]
+            collections = Collection.objects.filter(index=rule.index).values_list("space", flat=True)
+            held = [*map(look_space, collections), rule.threshold_space]
             RuleVector.objects.filter(picture__rule=rule).exclude(space__in=held).delete()
     except BackendError as error:
         logger.warning("The pictures of rules wait: %s", error)
