@@ -140,7 +140,7 @@ class ActionInline(ActionsInline):
         if chosen is not None:
             field = chosen
         elif db_field.name in ("products", "value", "text", "address"):
-            field.widget = forms.TextInput(attrs={"size": 10})
+            field.widget = forms.TextInput()
         field.widget.attrs["aria-label"] = field.label  # a table of the admin has no labels
         return field
 
