@@ -3,7 +3,7 @@
     python -m benchmarks.rule_looks [--pictures 1 4 8] [--asked 20]
 
 A theme is a pattern of the demo, such as leopard. Its rule has some pictures of it; the line is set as staff set it in
-the preview, by other pictures of all themes (where mistakes are fewest); then yet other
+the preview, by pictures of all themes as the store has them (where mistakes are fewest); then yet other
 pictures are asked with. "scenes" are photographs of the pattern (an animal, a cloth, a wall), "products" are things of
 the shop that are printed with it. Every set has textures, seeds and views of its own.
 """
@@ -59,11 +59,15 @@ def themes() -> tuple[str, ...]:
 
 def embedded(kind: str, theme: str, count: int, name: str) -> Any:
     from shopsearch.embedders.visualized_bge import VisualizedBGE
+    from shopsearch.indexing.rule_pictures import look_of
     from shopsearch.types import Query
 
     global _model
     _model = _model or VisualizedBGE(device="cpu")
-    return _model.embed([Query(image=picture) for picture in pictures(kind, theme, count, name)])
+    drawn = pictures(kind, theme, count, name)
+    if name == "line":  # these are the shop's
+        return _model.embed([Query(image=picture) for picture in drawn])
+    return np.stack([look_of(picture, _model) for picture in drawn])
 
 
 _model: Any = None

@@ -24,11 +24,13 @@ from shopsearch.admin.columns import STYLE
 from shopsearch.admin.csv_exchange import CSVAdmin
 from shopsearch.admin.languages import language_field
 from shopsearch.admin.product_picker import KeysField, picker
+from shopsearch.backends import get_query_embedder
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageError, QueryError
-from shopsearch.images import decode, jpeg
+from shopsearch.images import decode, jpeg, normalised
 from shopsearch.indexing import rule_pictures
 from shopsearch.models import Collection, Rule, RuleAction, RulePicture
+from shopsearch.models.rules import look_space
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
 from shopsearch.search import examples, rule_files, rules
@@ -50,6 +52,8 @@ SHOWN = 12
 """How many results the preview shows, with the rule and without."""
 ABOVE, BELOW = 24, 24
 """How many pictures the preview shows on either side of the line."""
+LISTED = 3
+"""How many products of an action the list of rules names."""
 PICTURE_SIDE = 768
 PRODUCTS = RuleAction._meta.get_field("products")
 
@@ -125,13 +129,7 @@ class ActionInline(ActionsInline):
     @admin.display(description=_("titles"))
     def titles(self, action: RuleAction) -> str:
         """What the products are called."""
-        index = find_index(action.rule.index) if action.pk else None
-        if index is None or not action.keys:
-            return "–"
-        model = index.product_model
-        found = model._base_manager.using(index.database).in_bulk(keys_from(model, action.keys))
-        known = {str(key): index.title_of(product) for key, product in found.items()}
-        return ", ".join(known.get(key, str(_("%(key)s: gone")) % {"key": key}) for key in action.keys)
+        return ", ".join(_titles(action.rule.index, action.keys) if action.pk else ()) or "–"
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -142,9 +140,20 @@ class ActionInline(ActionsInline):
         if chosen is not None:
             field = chosen
         elif db_field.name in ("products", "value", "text", "address"):
-            field.widget = forms.TextInput(attrs={"size": 12})
+            field.widget = forms.TextInput()
         field.widget.attrs["aria-label"] = field.label  # a table of the admin has no labels
         return field
+
+
+def _titles(index_name: str, keys: Sequence[str]) -> list[str]:
+    """What these products are called; the key itself where the index is not declared any more."""
+    index = find_index(index_name)
+    if index is None or not keys:
+        return list(keys)
+    model = index.product_model
+    found = model._base_manager.using(index.database).in_bulk(keys_from(model, keys))
+    known = {str(key): index.title_of(product) for key, product in found.items()}
+    return [known.get(key, str(_("%(key)s: gone")) % {"key": key}) for key in keys]
 
 
 def _only_index() -> ImageIndex | None:
@@ -179,7 +188,7 @@ class PictureInline(PicturesInline):
         if picture.error_of == picture.image.name:
             return picture.error
         live = _live(picture.rule)
-        is_known = live is not None and live.space in picture.vectors_by_space
+        is_known = live is not None and look_space(live.space) in picture.vectors_by_space
         return str(_("has its vector") if is_known else _("waits for a worker"))
 
 
@@ -249,7 +258,7 @@ class RuleAdmin(CSVAdmin):
 
     @admin.display(description=_("state"))
     def state_now(self, rule: Rule) -> str:
-        state = rule.state
+        state = rules.state_of(rule)
         colour = {Rule.State.IN_FORCE: "done", Rule.State.OFF: "none", Rule.State.EXPIRED: "none"}
         return format_html(
             '<span class="shopsearch-state shopsearch-state-{}">{}</span>',
@@ -263,7 +272,7 @@ class RuleAdmin(CSVAdmin):
 
     @admin.display(description=_("does"))
     def does(self, rule: Rule) -> str:
-        return "; ".join(str(action) for action in rule.actions.all()) or "–"
+        return "; ".join(map(_told, rule.actions.all())) or "–"
 
     @admin.display(description=_("threshold"))
     def threshold_now(self, rule: Rule) -> str:
@@ -274,8 +283,21 @@ class RuleAdmin(CSVAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         rules.forget()
+        self._warn(request, form.instance)
         if form.instance.is_by_looks:
             broker.wake_after_commit(form.instance._state.db or "default")
+
+    def _warn(self, request: HttpRequest, rule: Rule) -> None:
+        """Say which actions are about a filter's value that no product has, such as a misspelt one."""
+        index = find_index(rule.index)
+        if index is None:
+            return
+        actions = RuleAction.objects.filter(rule=rule, kind__in=RuleAction.OF_VALUES).exclude(value="")
+        for action in actions:
+            if not rules.is_had(index, action.condition):
+                text = _("No product of the shop has %(value)s: “%(action)s” moves nothing by it.")
+                does = action.get_kind_display()
+                messages.warning(request, text % {"value": action.value, "action": does})
 
     def get_urls(self) -> list[URLPattern]:
         preview = self.admin_site.admin_view(self.preview_view)
@@ -337,7 +359,10 @@ class RuleAdmin(CSVAdmin):
             raise PermissionDenied
         form = ThresholdForm(request.POST)
         if form.is_valid() and live is not None:
-            rule.threshold, rule.threshold_space = round(form.cleaned_data["threshold"], 4), live.space
+            rule.threshold, rule.threshold_space = (
+                round(form.cleaned_data["threshold"], 4),
+                look_space(live.space),
+            )
             rule.save(update_fields=["threshold", "threshold_space"])
             rules.forget()
             self.log_change(request, rule, [{"changed": {"fields": [str(_("threshold"))]}}])
@@ -346,6 +371,17 @@ class RuleAdmin(CSVAdmin):
         else:
             messages.error(request, _("Write a number from -1 to 1."))
         return HttpResponseRedirect(self.url_of("preview", rule.pk))
+
+
+def _told(action: RuleAction) -> str:
+    """The action with the titles of its first products."""
+    if not action.keys:
+        return str(action)
+    parts = _titles(action.rule.index, action.keys[:LISTED])
+    more = len(action.keys) - LISTED
+    if more > 0:
+        parts.append(ngettext("%(count)d more", "%(count)d more", more) % {"count": more})
+    return f"{action.get_kind_display()}: {', '.join(filter(None, (*parts, action.value)))}"
 
 
 def _live(rule: Rule) -> Collection | None:
@@ -372,11 +408,20 @@ def _compared(rule: Rule, live: Collection | None, words: str, picture: Any) -> 
     before = answer(asked)
     after = answer(replace(asked, rules=[tried] if tried else []))
     return {
+        "score": _score(tried, picture),
         "fires": bool(after.rules),
         "banner": after.banner,
         "redirect": after.redirect,
         "columns": [(_("Without the rule"), _cards(before)), (_("With the rule"), _cards(after))],
     }
+
+
+def _score(rule: rules.Rule | None, picture: Any) -> float | None:
+    """How alike the picture is to the rule's; None without one. Raises BackendError."""
+    if rule is None or rule.look is None or picture is None:
+        return None
+    look = rule_pictures.look_of(normalised(picture), get_query_embedder(rule.space))
+    return float(rule.look @ look)
 
 
 def _cards(found: SearchAnswer) -> Sequence[dict[str, Any]]:
@@ -399,7 +444,7 @@ def _line(rule: Rule, live: Collection) -> dict[str, Any]:
     if look is None or index is None:
         return {}
     scores = rule_pictures.likenesses(live, look)
-    threshold = rule.threshold if rule.threshold_space == live.space else None
+    threshold = rule.threshold_in(live.space)
     fired = 0 if threshold is None else sum(score >= threshold for _image, score in scores)
     shown = scores[max(0, fired - ABOVE) : fired + (BELOW if fired else ABOVE + BELOW)]
     images = _shown_images(index, [image for image, _score in shown])

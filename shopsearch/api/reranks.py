@@ -34,7 +34,7 @@ from shopsearch.api.serializers import ErrorSerializer
 from shopsearch.conf import settings
 from shopsearch.exceptions import Busy
 from shopsearch.models import Rerank
-from shopsearch.search.reasons import Control, Reason
+from shopsearch.search.reasons import Control, Reason, Shared
 from shopsearch.search.reranking import current
 from shopsearch.types import FactKind
 
@@ -86,6 +86,15 @@ class ReasonSerializer(serializers.Serializer[Reason]):
     controls = ControlSerializer(many=True)
 
 
+@extend_schema_serializer(component_name="SearchShared")
+class SharedSerializer(serializers.Serializer[Shared]):
+    """What a product shares with the search: its words, what both pictures look like, a colour of both."""
+
+    kind = serializers.ChoiceField(get_args(FactKind))
+    value = serializers.CharField()
+    label = serializers.CharField(help_text="The value as shoppers read it.")  # type: ignore[assignment]
+
+
 @extend_schema_serializer(component_name="SearchRerank")
 class RerankSerializer(serializers.ModelSerializer[Rerank]):
     """A rerank. In its final states, done, failed and expired, it changes no more."""
@@ -103,9 +112,17 @@ class RerankSerializer(serializers.ModelSerializer[Rerank]):
         help_text="What the first product shares with the search, and how to keep, drop or change it.",
     )
 
+    shared = serializers.DictField(
+        child=SharedSerializer(many=True),
+        help_text=(
+            "By product id what that product shares with the search, the clearest first, for its own card; empty where "
+            "the reranker does not know it of each."
+        ),
+    )
+
     class Meta:
         model = Rerank
-        fields = ("id", "state", "order", "caption", "reason", "reasons", "repairs")
+        fields = ("id", "state", "order", "caption", "reason", "reasons", "shared", "repairs")
 
     @extend_schema_field({"type": "array", "items": {"oneOf": [{"type": "integer"}, {"type": "string"}]}})
     def get_order(self, rerank: Rerank) -> list[int | str]:

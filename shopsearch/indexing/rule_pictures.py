@@ -1,4 +1,9 @@
-"""The pictures of rules by looks: workers embed them, for every collection that answers or is being filled."""
+"""The pictures of rules by looks: workers embed them, for every collection that answers or is being filled.
+
+A rule compares what pictures look like: the mean of the vector of the whole and that of its middle, where a pattern is
+larger and less is seen of what is printed with it. The shop's own pictures are compared by the vectors that the store
+has, of the whole.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +20,34 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing.batch import AWAY
 from shopsearch.models import Collection, Rule, RulePicture, RuleVector
+from shopsearch.models.rules import look_space, mean_of
 from shopsearch.registry import find_index
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from shopsearch.embedders import Embedder
     from shopsearch.types import Vector
 
 logger = logging.getLogger(__name__)
 NEAREST = 1_000
 """How many pictures of the shop, the nearest to what a rule's look like, are looked at."""
+MIDDLE = 0.7
+"""The share of a picture's width and height that is its middle."""
+
+
+def look_of(picture: Image, embedder: Embedder, whole: Vector | None = None) -> Vector:
+    """What the picture looks like, to rules: a vector of unit length. Raises EmbedderError.
+
+    ``whole`` is the whole picture's vector, where it is known.
+    """
+    width, height = picture.size
+    left, top = round(width * (1 - MIDDLE) / 2), round(height * (1 - MIDDLE) / 2)
+    middle = Query(image=picture.crop((left, top, width - left, height - top)))
+    if whole is not None:
+        return mean_of([whole, embedder.embed([middle])[0]])
+    return mean_of(list(embedder.embed([Query(image=picture), middle])))
 
 
 def has_work() -> bool:
@@ -44,14 +68,17 @@ def embed() -> None:
             for picture, spaces in missing:
                 _embed(picture, spaces)
             rules = _rules()
-        for rule in rules:
-            held = Collection.objects.filter(index=rule.index).values_list("space", flat=True)
-            RuleVector.objects.filter(picture__rule=rule).exclude(space__in=list(held)).delete()
         for rule, old, new in list(_left_behind(rules)):
             threshold = _carried_over(rule, old, new)
             # Not of one that staff have set or deleted meanwhile.
-            left = Rule.objects.filter(pk=rule.pk, threshold_space=old.space, threshold=rule.threshold)
-            left.update(threshold=threshold, threshold_space=new.space)
+            left = Rule.objects.filter(
+                pk=rule.pk, threshold_space=rule.threshold_space, threshold=rule.threshold
+            )
+            left.update(threshold=threshold, threshold_space=look_space(new.space))
+        for rule in rules:
+            collections = Collection.objects.filter(index=rule.index).values_list("space", flat=True)
+            held = [*map(look_space, collections), rule.threshold_space]
+            RuleVector.objects.filter(picture__rule=rule).exclude(space__in=held).delete()
     except BackendError as error:
         logger.warning("The pictures of rules wait: %s", error)
 
@@ -77,7 +104,7 @@ def _missing(rules: Iterable[Rule]) -> Iterator[tuple[RulePicture, set[str]]]:
         needed = {each.space for each in (*collections.live(), *collections.unfinished())}
         needed = {space for space in needed if embedder_of(space) is not None}
         for picture in rule.pictures.all():
-            spaces = needed - set(picture.vectors_by_space)
+            spaces = {space for space in needed if look_space(space) not in picture.vectors_by_space}
             if spaces and picture.error_of != picture.image.name:
                 yield picture, spaces
 
@@ -95,8 +122,8 @@ def _embed(picture: RulePicture, spaces: set[str]) -> None:
         logger.warning("The picture %s of the rule %s cannot be read now: %s", picture, picture.rule, error)
         return
     try:
-        query = Query(image=images.decode(content))
-        vectors = {space: embedder_of(space).embed([query])[0] for space in spaces}  # type: ignore[union-attr]
+        image = images.normalised(images.decode(content))
+        vectors = {space: look_of(image, embedder_of(space)) for space in spaces}  # type: ignore[arg-type]
     except AWAY:
         raise
     except Exception as error:  # a file or a model's code: whatever it is, it comes again with the same file
@@ -106,7 +133,7 @@ def _embed(picture: RulePicture, spaces: set[str]) -> None:
         for space, vector in vectors.items():
             RuleVector.objects.update_or_create(
                 picture=picture,
-                space=space,
+                space=look_space(space),
                 defaults={"file": picture.image.name or "", "numbers": vector.astype("<f4").tobytes()},
             )
 
@@ -124,16 +151,20 @@ def _left_behind(rules: Iterable[Rule]) -> Iterator[tuple[Rule, Collection, Coll
         index = find_index(rule.index)
         if index is None or rule.threshold is None:
             continue
-        collections = Collection.objects.of(index)
-        live, old = collections.live().first(), collections.filter(space=rule.threshold_space).first()
-        is_left = live and old and live.space != old.space and rule.look_in(live.space) is not None
-        if live and old and is_left:
+        collections = sorted(Collection.objects.of(index), key=lambda each: not each.is_live)
+        of_threshold = (
+            each for each in collections if rule.threshold_space in (each.space, look_space(each.space))
+        )
+        live, old = Collection.objects.of(index).live().first(), next(of_threshold, None)
+        if live is None or old is None or rule.threshold_space == look_space(live.space):
+            continue
+        if rule.look_in(live.space) is not None:
             yield rule, old, live
 
 
 def _carried_over(rule: Rule, old: Collection, new: Collection) -> float | None:
     """The threshold for which as many of the shop's pictures fire the rule as before; None where that says nothing."""
-    before, after = rule.look_in(old.space), rule.look_in(new.space)
+    before, after = rule.look_by(rule.threshold_space), rule.look_in(new.space)
     if before is None or after is None or rule.threshold is None:
         return None
     fired = sum(score >= rule.threshold for _image, score in likenesses(old, before))

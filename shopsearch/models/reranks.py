@@ -69,6 +69,8 @@ class Rerank(models.Model):
     reason = models.TextField(_("reason"), blank=True)
     reasons = models.JSONField(_("reasons"), default=list, db_default=Value([], models.JSONField()))
     """``search.reasons.Reason`` as JSON."""
+    shared = models.JSONField(_("shared"), default=dict, db_default=Value({}, models.JSONField()))
+    """By product's key as text ``search.reasons.Shared`` as JSON, where the reranker knows it of each."""
     raw = models.TextField(_("raw answer"), blank=True)
     repairs = models.JSONField(_("repairs"), default=dict)
     model = models.CharField(_("model"), max_length=255)

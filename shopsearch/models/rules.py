@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -17,7 +17,6 @@ from shopsearch import registry
 from shopsearch.conf import settings
 from shopsearch.exceptions import FilterError
 from shopsearch.filters import AnyOf, conditions, parse
-from shopsearch.models.collections import Collection
 from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
 
@@ -39,6 +38,8 @@ class Rule(models.Model):
         ANY = "any", _("every search")
 
     class State(models.TextChoices):
+        """Whether searches follow it, and if not, why: ``shopsearch.search.rules.state_of``."""
+
         IN_FORCE = "in force", _("in force")
         OFF = "off", _("off")
         PLANNED = "planned", _("not yet valid")
@@ -46,6 +47,7 @@ class Rule(models.Model):
         UNDECLARED = "undeclared", _("its index or a filter is not declared any more")
         WITHOUT_ACTIONS = "without actions", _("has no actions")
         WITHOUT_PRODUCTS = "without products", _("the shop shows none of its products")
+        WITHOUT_VALUE = "without value", _("no product has its filter's value")
         WITHOUT_WORDS = "without words", _("its words are too common to search for")
         WITHOUT_PICTURES = "without pictures", _("waiting for pictures")
         WITHOUT_VECTORS = "without vectors", _("waiting for vectors")
@@ -101,7 +103,7 @@ class Rule(models.Model):
         ),
     )
     threshold_space = models.CharField(_("threshold set for"), max_length=255, blank=True, editable=False)
-    """The vector space that the threshold was set in: scores of another model mean something else."""
+    """The ``look_space`` that the threshold was set in: scores of another model mean something else."""
 
     class Meta:
         verbose_name = _("rule")
@@ -135,15 +137,6 @@ class Rule(models.Model):
         return tuple(each for each in conditions(parsed) if isinstance(each, AnyOf))
 
     @property
-    def is_declared(self) -> bool:
-        """Whether the shop still declares its index and its filters; a rule without them fires for nothing."""
-        try:
-            _checked = self.conditions, *(each.condition for each in self.actions.all() if each.value)
-        except FilterError:
-            return False
-        return registry.find_index(self.index) is not None
-
-    @property
     def has_words(self) -> bool:
         """Whether searches say its words, in its language or in one of its index's.
 
@@ -159,34 +152,24 @@ class Rule(models.Model):
             for language in own or (index.words_languages if index else ("",))
         )
 
-    @property
-    def has_effect(self) -> bool:
-        """Whether an action is about a product that the shop shows, or about no single product."""
-        index = registry.find_index(self.index)
-        actions = self.actions.all()
-        if index is None or any(each.kind not in RuleAction.OF_PRODUCTS or each.value for each in actions):
-            return True
-        keys = keys_from(index.product_model, [key for each in actions for key in each.keys])
-        if index.images_of(keys, index.get_queryset()).exists():
-            return True
-        return index.finds_pictureless and index.pictureless_products(keys).exists()
-
     def look_in(self, space: str) -> Vector | None:
-        """What its pictures look like together: their mean vector. None unless all have one and it is by looks.
+        """What its pictures look like together, to searches in this space: see ``look_by``."""
+        return self.look_by(look_space(space))
+
+    def look_by(self, looks: str) -> Vector | None:
+        """The mean of its pictures' vectors of this name. None unless all have one and it is by looks.
 
         The mean, since what the pictures share is the theme; nearness to any one of them also takes its colours.
         """
         if not self.is_by_looks:
             return None
-        vectors = [picture.vectors_by_space.get(space) for picture in self.pictures.all()]
+        vectors = [picture.vectors_by_space.get(looks) for picture in self.pictures.all()]
         known = [vector for vector in vectors if vector is not None]
-        if not known or len(known) < len(vectors):
-            return None
-        import numpy as np
+        return mean_of(known) if known and len(known) == len(vectors) else None
 
-        mean = np.mean(known, axis=0)
-        length = float(np.linalg.norm(mean))
-        return np.asarray(mean / length if length else known[0], np.float32)
+    def threshold_in(self, space: str) -> float | None:
+        """The threshold for searches in this space; None where it was set for another."""
+        return self.threshold if self.threshold_space == look_space(space) else None
 
     def clean(self) -> None:
         errors: dict[str, Any] = {}
@@ -212,35 +195,6 @@ class Rule(models.Model):
             errors["valid_until"] = _("This has to be later than “valid from”.")
         if errors:
             raise ValidationError(errors)
-
-    @property
-    def state(self) -> State:
-        """Whether searches follow it now, and if not, why."""
-        now = timezone.now()
-        if not self.is_on:
-            return self.State.OFF
-        if self.valid_until and self.valid_until <= now:
-            return self.State.EXPIRED
-        if not self.is_declared:
-            return self.State.UNDECLARED
-        if not self.actions.all():
-            return self.State.WITHOUT_ACTIONS
-        if not self.has_effect:
-            return self.State.WITHOUT_PRODUCTS
-        if not self.has_words:
-            return self.State.WITHOUT_WORDS
-        if self.is_by_looks:
-            if not self.pictures.all():
-                return self.State.WITHOUT_PICTURES
-            index = registry.find_index(self.index)
-            live = Collection.objects.of(index).live().first() if index else None
-            if live is None or self.look_in(live.space) is None:
-                return self.State.WITHOUT_VECTORS
-            if self.threshold is None or self.threshold_space != live.space:
-                return self.State.WITHOUT_THRESHOLD
-        if self.valid_from and self.valid_from > now:
-            return self.State.PLANNED
-        return self.State.IN_FORCE
 
 
 class RuleAction(models.Model):
@@ -395,10 +349,11 @@ class RulePicture(models.Model):
 
 
 class RuleVector(models.Model):
-    """The vector of a rule's picture in one space; workers write it."""
+    """What a rule's picture looks like to one model; workers write it."""
 
     picture = models.ForeignKey(RulePicture, models.CASCADE, related_name="vectors")
     space = models.CharField(max_length=255)
+    """The ``look_space``."""
     file = models.CharField(max_length=255)
     """The name of the file that was embedded, so that the vector of a replaced file is never used."""
     numbers = models.BinaryField()
@@ -418,6 +373,23 @@ class RuleVector(models.Model):
         import numpy as np
 
         return np.frombuffer(self.numbers, "<f4").astype(np.float32)
+
+
+def look_space(space: str) -> str:
+    """The name of what pictures look like to rules, in this space: of a whole picture and its middle together.
+
+    Vectors and thresholds that an earlier version made of whole pictures alone have the space's own name.
+    """
+    return f"{space}+middle"
+
+
+def mean_of(vectors: Sequence[Vector]) -> Vector:
+    """Their mean, of unit length."""
+    import numpy as np
+
+    mean = np.mean(vectors, axis=0)
+    length = float(np.linalg.norm(mean))
+    return np.asarray(mean / length if length else vectors[0], np.float32)
 
 
 def is_allowed(address: str) -> bool:

@@ -18,7 +18,7 @@ from shopsearch.indexing import collections, progress, rebuild
 from shopsearch.indexing.batch import NO_MODEL
 from shopsearch.models import Collection, IndexEntry, Rule, StoredImage, Suggestion
 from shopsearch.registry import ImageIndex, get_indexes
-from shopsearch.search import calibration
+from shopsearch.search import calibration, rules
 from shopsearch.search.retrieval import why_vectors_alone
 from shopsearch.threads import within
 
@@ -169,10 +169,9 @@ class _Patient:
     def rules(self) -> Iterator[Problem]:
         by_looks = Rule.objects.filter(index=self.index.name, is_on=True, trigger=Rule.Trigger.LOOKS)
         for rule in by_looks.prefetch_related("actions", "pictures__vectors"):
-            if rule.state in (Rule.State.WITHOUT_VECTORS, Rule.State.WITHOUT_THRESHOLD):
-                detail = (
-                    f"{rule.name}: {rule.state.label}. The admin's preview of the rule shows what it lacks."
-                )
+            state = rules.state_of(rule)
+            if state in (Rule.State.WITHOUT_VECTORS, Rule.State.WITHOUT_THRESHOLD):
+                detail = f"{rule.name}: {state.label}. The admin's preview of the rule shows what it lacks."
                 yield self.problem("note", "a rule by looks does not fire.", detail)
 
     def suggestions(self) -> Iterator[Problem]:

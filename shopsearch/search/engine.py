@@ -16,6 +16,7 @@ from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, EmptyQuery, ImageError, ImageUnreadable, QueryError
 from shopsearch.filters import Filter, conditions, parse
 from shopsearch.images import decode, normalised
+from shopsearch.indexing.rule_pictures import look_of
 from shopsearch.indexing.vocabulary import has_words
 from shopsearch.models import Collection
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
@@ -416,9 +417,11 @@ def _fired(asked: Understood, collection: Collection, vector: Vector) -> Sequenc
     if not known:
         return ()
     look = None if query.text else vector
-    if query.kind == "composed" and any(rule.look is not None for rule in known):
-        # The words say how the product should differ from the picture: the rule means the picture.
-        look = get_query_embedder(collection.space).embed([Query(image=query.image)])[0]
+    means_picture = asked.lead is not None and (query.text or not asked.others)
+    compare = any(rule.look is not None and rule.threshold is not None for rule in known)
+    if compare and means_picture and query.image is not None:
+        # Beside words too: these say how the product should differ from the picture.
+        look = look_of(query.image, get_query_embedder(collection.space), whole=look)
     words = asked.words
     typed = words.text if words.excluded else words.typed or words.text
     return rules.match(

@@ -18,6 +18,8 @@ from shopsearch.types import Fact, FactKind, Query
 
 MOST_OTHERS = 2
 """How many other values of a filter are offered."""
+ORDER = ("looks", "colour", "filter", "words")
+"""The clearest reason first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,26 @@ class Reason:
     controls: Sequence[Control] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What a product shares with the search, such as "leopard" or "phone case"."""
+
+    kind: FactKind
+    value: str
+    label: str
+    """The value as shoppers read it, in the active language."""
+
+
+def shared_of(facts: Sequence[Fact]) -> list[Shared]:
+    """What a product shares with the search, the clearest first, for its own card."""
+    found = [Shared(kind=fact.kind, value=fact.value, label=_label(fact)) for fact in facts]
+    return sorted(found, key=lambda shared: ORDER.index(shared.kind))
+
+
+def _label(fact: Fact) -> str:
+    return _(fact.value) if fact.kind == "colour" else fact.value
+
+
 def reasons_of(index: ImageIndex, query: Query, facts: Sequence[Fact], rows: Sequence[Any]) -> list[Reason]:
     """Why the first one is the first, the clearest reason first.
 
@@ -56,8 +78,7 @@ def reasons_of(index: ImageIndex, query: Query, facts: Sequence[Fact], rows: Seq
     """
     found = [_reason(index, query, fact, rows[0]) for fact in facts]
     found += _of_filters(index, rows)
-    order = ("looks", "colour", "filter", "words")
-    return sorted(found, key=lambda reason: order.index(reason.kind))
+    return sorted(found, key=lambda reason: ORDER.index(reason.kind))
 
 
 def _reason(index: ImageIndex, query: Query, fact: Fact, row: Any) -> Reason:
@@ -67,7 +88,7 @@ def _reason(index: ImageIndex, query: Query, fact: Fact, row: Any) -> Reason:
     if fact.kind == "words":
         controls = _of_words(index, fact.value, query)
         return Reason(kind="words", value=fact.value, label=fact.value, controls=[*controls])
-    return Reason(kind="colour", value=fact.value, label=_(fact.value))
+    return Reason(kind="colour", value=fact.value, label=_label(fact))
 
 
 def _of_look(index: ImageIndex, word: str, row: Any) -> Iterator[Control]:

@@ -12,7 +12,7 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from shopsearch.registry import ImageIndex, analyzer, get_index
 from shopsearch.registry.relations import with_related
 from shopsearch.rerankers.facts import facts_of, joined, sentences
 from shopsearch.rerankers.ordering import Order, arrange
-from shopsearch.search.reasons import Reason, reasons_of
+from shopsearch.search.reasons import Reason, Shared, reasons_of, shared_of
 from shopsearch.search.synonyms import synonyms_of
 from shopsearch.telemetry import logs, metrics
 from shopsearch.types import Candidate, Fact, Query, RerankerOutput
@@ -201,6 +201,7 @@ def _answer(rerank: Rerank) -> None:
         caption=_clean(judged.output.caption)[:MAX_CHARACTERS],
         reason=_clean(judged.output.reason)[:MAX_CHARACTERS],
         reasons=[asdict(reason) for reason in judged.reasons],
+        shared={key: [asdict(each) for each in own] for key, own in judged.shared.items()},
         raw=_clean(judged.output.raw),
         repairs=dict(judged.order.repairs),
     )
@@ -237,6 +238,8 @@ class _Judged:
     """A permutation of all candidates."""
     reasons: Sequence[Reason] = ()
     """Why the first one is the first."""
+    shared: Mapping[str, Sequence[Shared]] = field(default_factory=dict)
+    """By product's key what each shares with the search, where the reranker knows it."""
 
 
 def _judge(rerank: Rerank) -> _Judged:
@@ -281,17 +284,29 @@ def _judge(rerank: Rerank) -> _Judged:
         if output.reason and positions[0] != places[_favourite(output, len(places))]:
             # It speaks for the model's own favourite, which is not the one that stands first.
             output = replace(output, reason=joined(sentences(first)))
-        found = _reasons(index, query, first, [rows[place] for place in positions if place in seen])
-    return _Judged(output=output, order=order, reasons=found)
+        leading = [rows[place] for place in positions if place in seen]
+        keys = [str(rerank.candidates[place]["product"]) for place in places]
+        facts = dict(zip(keys, output.facts, strict=True)) if len(output.facts) == len(keys) else {}
+        found, shared = _reasons(index, query, first, leading, facts)
+    return _Judged(output=output, order=order, reasons=found, shared=shared)
 
 
-def _reasons(index: ImageIndex, query: Query, facts: Sequence[Fact], rows: Sequence[Any]) -> list[Reason]:
-    """The reasons; none where the shop's own code or a fact is at fault: the order is good without them."""
+def _reasons(
+    index: ImageIndex,
+    query: Query,
+    first: Sequence[Fact],
+    rows: Sequence[Any],
+    facts: Mapping[str, Sequence[Fact]],
+) -> tuple[list[Reason], dict[str, list[Shared]]]:
+    """The reasons, and what each product shares with the search.
+
+    None where the shop's own code or a fact is at fault: the order is good without them.
+    """
     try:
-        return reasons_of(index, query, facts, rows)
+        return reasons_of(index, query, first, rows), {key: shared_of(own) for key, own in facts.items()}
     except Exception:
         logger.exception("%s: a better order has no reasons.", index.name)
-        return []
+        return [], {}
 
 
 def _favourite(output: RerankerOutput, count: int) -> int:

@@ -23,6 +23,8 @@ from shopsearch.registry import ImageIndex, analyzer, find_index
 from shopsearch.registry.keys import keys_from
 from shopsearch.registry.relations import with_related
 from shopsearch.search import pictureless, retrieval
+from shopsearch.search.columns import column, narrowed, products
+from shopsearch.search.facet_counts import readings
 from shopsearch.search.kept import Kept
 from shopsearch.telemetry.metrics import timed
 from shopsearch.types import Hit
@@ -105,7 +107,7 @@ class Asked:
     language: str = ""
     condition: Filter | None = None
     look: Vector | None = None
-    """The vector of its picture alone; None for a search by words."""
+    """What its picture looks like; None for a search by words."""
     space: str = ""
     """The vector's."""
     now: datetime = field(default_factory=timezone.now)
@@ -490,7 +492,7 @@ def rule_of(row: models.Rule, space: str) -> Rule | None:
         filters=filters,
         look=row.look_in(space),
         space=space,
-        threshold=row.threshold if row.threshold_space == space else None,
+        threshold=row.threshold_in(space),
         valid_from=row.valid_from,
         valid_until=row.valid_until,
         actions=tuple(
@@ -505,3 +507,75 @@ def rule_of(row: models.Rule, space: str) -> Rule | None:
             for each, value in zip(actions, values, strict=True)
         ),
     )
+
+
+# State
+
+
+def state_of(row: models.Rule) -> models.Rule.State:
+    """Whether searches follow the rule now, and if not, why."""
+    state, now = models.Rule.State, timezone.now()
+    if not row.is_on:
+        return state.OFF
+    if row.valid_until and row.valid_until <= now:
+        return state.EXPIRED
+    index = find_index(row.index)
+    if index is None or not _is_declared(row):
+        return state.UNDECLARED
+    actions = row.actions.all()
+    if not actions:
+        return state.WITHOUT_ACTIONS
+    if not any(has_effect(index, each) for each in actions):
+        return state.WITHOUT_VALUE if any(each.value for each in actions) else state.WITHOUT_PRODUCTS
+    if not row.has_words:
+        return state.WITHOUT_WORDS
+    if row.is_by_looks:
+        if not row.pictures.all():
+            return state.WITHOUT_PICTURES
+        live = models.Collection.objects.of(index).live().first()
+        if live is None or row.look_in(live.space) is None:
+            return state.WITHOUT_VECTORS
+        if row.threshold_in(live.space) is None:
+            return state.WITHOUT_THRESHOLD
+    if row.valid_from and row.valid_from > now:
+        return state.PLANNED
+    return state.IN_FORCE
+
+
+def has_effect(index: ImageIndex, action: RuleAction) -> bool:
+    """Whether the action is about a product that the shop shows, or about no product at all.
+
+    Raises FilterError for a filter that the index does not have.
+    """
+    if action.kind not in RuleAction.OF_PRODUCTS:
+        return True
+    keys = keys_from(index.product_model, action.keys)
+    if keys and index.images_of(keys, index.get_queryset()).exists():
+        return True
+    if keys and index.finds_pictureless and index.pictureless_products(keys).exists():
+        return True
+    return bool(action.value) and action.kind in RuleAction.OF_VALUES and is_had(index, action.condition)
+
+
+def is_had(index: ImageIndex, condition: AnyOf) -> bool:
+    """Whether a product that the shop shows has such a value; True where too many would have to be read to tell.
+
+    The values of a filter that is no column are read, of SHOPSEARCH["FACET_LIMIT"] products or images at most.
+    """
+    own = index.finds_pictureless
+    if column(index, condition.field) is not None:
+        with index.in_its_language():
+            return narrowed(products(index, pictureless=own), index, [condition]).exists()
+    read = readings(index, [condition.field], pictureless=own)
+    return not read.is_complete or any(
+        holds(condition, each.values.get(condition.field)) for each in read.read
+    )
+
+
+def _is_declared(row: models.Rule) -> bool:
+    """Whether the shop still declares its filters; a rule without them fires for nothing."""
+    try:
+        _checked = row.conditions, *(each.condition for each in row.actions.all() if each.value)
+    except FilterError:
+        return False
+    return True

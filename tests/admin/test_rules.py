@@ -10,11 +10,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from shopsearch import tasks
 from shopsearch.backends import get_embedder
 from shopsearch.models import ProductImage, Rule, RuleAction, RulePicture
+from shopsearch.models.rules import look_space
 from shopsearch.registry import index_for
 from shopsearch.search import rules
 from shopsearch.search.engine import search
 from tests.shop.models import Product
-from tests.shop.pictures import RED, picture
+from tests.shop.pictures import RED, picture, product
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/admin/shopsearch/rule/"
@@ -70,6 +71,30 @@ def test_a_rule_is_written_with_its_actions_is_in_force_and_its_history_is_kept(
     rule = Rule.objects.get()
     assert "blue mug" in client.get(f"{ADDRESS}{rule.pk}/change/").content.decode()
     assert [str(entry) for entry in LogEntry.objects.all()] == ["Added “rule”."]
+
+
+def test_the_list_names_products_by_their_titles_and_not_by_their_keys(staff, mugs):
+    client = staff("view_rule")
+    rule = Rule.objects.create(name="rule", index=INDEX, trigger="any")
+    gone = product(RED, title="gone")
+    keys = [each.pk for each in (mugs["blue"], gone, mugs["red"], mugs["green"])]
+    RuleAction.objects.create(rule=rule, kind="boost", products=", ".join(map(str, keys)), value="price=3")
+    gone.delete()
+    does = f"move up: blue mug, {keys[1]}: gone, red mug, 1 more, price=3"
+    assert does in client.get(ADDRESS).content.decode()
+
+
+def test_a_filters_value_that_no_product_has_is_told_when_the_rule_is_saved_and_in_the_list(staff, mugs):
+    client = staff(*RIGHTS)
+    told = "No product of the shop has category=mugz: “move up” moves nothing by it."
+    actions = [{"kind": "boost", "value": "category=mugz"}, {"kind": "bury", "value": "price=0"}]
+    page = client.post(f"{ADDRESS}add/", form(actions[:1]), follow=True).content.decode()
+    assert told in page
+    assert "no product has its filter" in page
+    assert "in force" not in page
+    page = client.post(f"{ADDRESS}add/", form(actions, name="other"), follow=True).content.decode()
+    assert told in page
+    assert "in force" in page
 
 
 @pytest.fixture
@@ -186,9 +211,10 @@ def test_the_line_of_a_rule_by_looks_is_set_by_eye(staff, mugs):
     assert [each.title for each in page.context["alike"]] == ["red mug"]
     assert page.context["fired"] == 1
     rule.refresh_from_db()
-    assert rule.threshold_space == get_embedder().space
+    assert rule.threshold_space == look_space(get_embedder().space)
     page = client.post(address, {"q": "", "picture": upload()})
     assert "This search fires the rule" in page.content.decode()
+    assert "Your picture is 1.000 alike. The threshold is " in page.content.decode()
     assert client.post(address, {"threshold": "7"}, follow=True).context["threshold"] == rule.threshold
 
 

@@ -164,7 +164,9 @@ def test_a_receipt_tells_whoever_has_its_address_nothing_of_who_asked_and_what_w
     reranking.answer_next()
     Rerank.objects.update(raw="raw words of the model", request_id="request-7", error="secret")
     response = client.get(rerank_url)
-    assert set(response.json()) == {"id", "state", "order", "caption", "reason", "reasons", "repairs"}
+    assert set(response.json()) == {
+        *("id", "state", "order", "caption", "reason", "reasons", "shared", "repairs")
+    }
     for kept in ("crimson", "request-7", "raw words", "secret", "127.0.0.1"):
         assert kept not in response.content.decode()
 

@@ -40,6 +40,7 @@ def test_an_open_rerank_says_when_to_ask_again(client, address):
         "caption": "",
         "reason": "",
         "reasons": [],
+        "shared": {},
         "repairs": {},
     }
 

@@ -10,10 +10,12 @@ from shopsearch import tasks
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import rebuild, rule_pictures
 from shopsearch.models import ProductImage, Rule, RuleAction, RulePicture, RuleVector
+from shopsearch.models.rules import look_space
 from shopsearch.registry import index_for
 from shopsearch.search import rules
 from shopsearch.search.diagnosis import diagnose
 from shopsearch.search.engine import search
+from shopsearch.types import Query
 from tests.indexing.rebuilds import COLOUR, MIRROR, live, use, work
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.shop.store import index_everything
@@ -58,12 +60,12 @@ def test_a_worker_embeds_what_waits_once_and_the_rule_fires_as_soon_as_it_has_a_
     get_embedder().embedded = 0
     tasks.index()
     tasks.index()
-    assert get_embedder().embedded == 1
+    assert get_embedder().embedded == 2, "the picture and its middle"
     assert not rule_pictures.has_work()
-    assert rule.state == "without threshold"
+    assert rules.state_of(rule) == "without threshold"
     assert "reds: waiting for a threshold" in " ".join(each.detail for each in diagnose())
     assert first(RED) != "plate"
-    Rule.objects.update(threshold=0.9, threshold_space=get_embedder().space)
+    Rule.objects.update(threshold=0.9, threshold_space=look_space(get_embedder().space))
     assert first(RED) == "plate"
     assert first(GREEN) != "plate"
 
@@ -81,7 +83,7 @@ def test_a_file_that_was_replaced_is_embedded_anew_and_a_broken_one_is_told_and_
     shown.refresh_from_db()
     assert shown.error
     assert not rule_pictures.has_work()
-    assert rule.state == "without vectors"
+    assert rules.state_of(rule) == "without vectors"
 
 
 def test_a_new_model_embeds_the_pictures_anew_before_it_goes_live_and_takes_the_threshold_along(
@@ -89,26 +91,60 @@ def test_a_new_model_embeds_the_pictures_anew_before_it_goes_live_and_takes_the_
 ):
     tasks.index()
     old = live()
-    Rule.objects.update(threshold=0.97, threshold_space=old.space)
+    Rule.objects.update(threshold=0.97, threshold_space=look_space(old.space))
     before = fired(rule, old, 0.97)
     assert 0 < len(before) < 7
     use(settings, MIRROR, former=COLOUR)
     rebuild.begin(INDEX)
     tasks.index()
     assert live() == old
-    assert {each.space for each in RuleVector.objects.all()} == {old.space, get_embedder().space}
+    assert {each.space for each in RuleVector.objects.all()} == {
+        look_space(old.space),
+        look_space(get_embedder().space),
+    }
     assert first(RED) == "plate"
     work()
     assert first(RED) != "plate"  # scores of another model mean something else
     assert rule_pictures.has_work()
     tasks.index()
     rule.refresh_from_db()
-    assert rule.threshold_space == live().space != old.space
+    assert rule.threshold_space == look_space(live().space) != look_space(old.space)
     assert fired(rule, live(), rule.threshold) == before
     assert first(RED) == "plate"
     rebuild.prune(INDEX)
     tasks.index()
-    assert [each.space for each in RuleVector.objects.all()] == [live().space]
+    assert [each.space for each in RuleVector.objects.all()] == [look_space(live().space)]
+
+
+def test_the_threshold_of_an_earlier_version_which_saw_whole_pictures_alone_is_taken_along(rule):
+    shown, space = rule.pictures.get(), get_embedder().space
+    [vector] = get_embedder().embed([Query(image=Image.new("RGB", (16, 16), RED))])
+    RuleVector.objects.create(picture=shown, space=space, file=shown.image.name, numbers=vector.tobytes())
+    Rule.objects.update(threshold=0.97, threshold_space=space)
+    before = {image for image, score in rule_pictures.likenesses(live(), vector) if score >= 0.97}
+    assert 0 < len(before) < 7
+    assert rule_pictures.has_work()
+    tasks.index()
+    rule.refresh_from_db()
+    assert rule.threshold_space == look_space(space)
+    assert fired(rule, live(), rule.threshold) == before
+    assert first(RED) == "plate"
+    tasks.index()
+    assert not rule_pictures.has_work()
+    assert [each.space for each in RuleVector.objects.all()] == [look_space(space)]
+
+
+def test_what_a_picture_looks_like_is_of_its_middle_too():
+    framed = Image.new("RGB", (100, 60), GREEN)
+    framed.paste(RED, (15, 9, 85, 51))
+    red, green = (
+        rule_pictures.look_of(Image.new("RGB", (100, 60), colour), get_embedder()) for colour in (RED, GREEN)
+    )
+    whole, middle = get_embedder().embed([Query(image=framed), Query(image=framed.crop((15, 9, 85, 51)))])
+    look = rule_pictures.look_of(framed, get_embedder())
+    assert middle @ red > 0.999
+    assert whole @ red < look @ red < middle @ red
+    assert look @ green < whole @ green
 
 
 @pytest.mark.django_db(transaction=True)  # the database refuses at the commit

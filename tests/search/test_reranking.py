@@ -125,6 +125,27 @@ def test_a_reranker_that_raises_ends_in_failed(answer):
 
 
 @pytest.mark.usefixtures("shop")
+def test_each_product_has_what_it_shares_with_the_search_where_the_reranker_says_so_of_each(client):
+    colour, words = Fact(kind="colour", value="red"), Fact(kind="words", value="mug")
+    Scripted.answer = RerankerOutput(labels=[3, 1, 2], facts=[[words, colour], [], *[[words]] * 7])
+    rerank = asked()
+    reranking.answer_next()
+    first, second, third, *_others = (str(each["product"]) for each in rerank.candidates)
+    shared = client.get(f"/api/reranks/{rerank.pk}/").json()["shared"]
+    assert len(shared) == 9
+    assert shared[first] == [
+        {"kind": "colour", "value": "red", "label": "red"},
+        {"kind": "words", "value": "mug", "label": "mug"},
+    ]
+    assert (shared[second], shared[third]) == ([], [{"kind": "words", "value": "mug", "label": "mug"}])
+    Scripted.answer = RerankerOutput(labels=[3, 1, 2], facts=[[colour]])  # of one, but of which?
+    rerank = asked("blue")
+    reranking.answer_next()
+    rerank = reranking.current(rerank.pk)
+    assert (rerank.state, rerank.shared) == ("done", {})
+
+
+@pytest.mark.usefixtures("shop")
 def test_a_fault_in_the_reasons_costs_them_and_not_the_order(monkeypatch):
     facts = [[Fact(kind="looks", value="mug")]] * 9
     Scripted.answer = RerankerOutput(labels=[3, 1, 2], facts=facts)
@@ -132,7 +153,7 @@ def test_a_fault_in_the_reasons_costs_them_and_not_the_order(monkeypatch):
     monkeypatch.setattr(reasons, "_understands_operators", lambda index: 1 / 0)
     reranking.answer_next()
     rerank = reranking.current(rerank.pk)
-    assert (rerank.state, rerank.reasons) == ("done", [])
+    assert (rerank.state, rerank.reasons, rerank.shared) == ("done", [], {})
     assert rerank.order[0] == rerank.candidates[2]["product"]
 
 

@@ -17,13 +17,14 @@ from shopsearch.backends import get_embedder
 from shopsearch.evaluation.searchers import LiveSearch
 from shopsearch.filters import AnyOf
 from shopsearch.models import Change, ProductImage, Rule, RuleAction, RulePicture, RuleVector
+from shopsearch.models.rules import look_space
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
 from shopsearch.search import kept, reranking, rules
 from shopsearch.search.engine import answer, search, similar
 from shopsearch.search.examples import Example, of_picture
 from shopsearch.search.request import SearchRequest
-from shopsearch.search.rules import Action, Asked, Effect, apply, effect_of
+from shopsearch.search.rules import Action, Asked, Effect, apply, effect_of, state_of
 from shopsearch.types import Query, RerankerOutput
 from tests.shop.models import Category, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
@@ -393,10 +394,12 @@ def test_rules_are_made_anew_where_anything_of_them_has_changed_and_only_there(s
     assert changes()
     shown = RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
     assert changes()
-    RuleVector.objects.create(picture=shown, space=space, file=shown.image.name, numbers=bytes(96 * 4))
+    RuleVector.objects.create(
+        picture=shown, space=look_space(space), file=shown.image.name, numbers=bytes(96 * 4)
+    )
     assert changes()
     assert seen[-1][0].look is not None
-    Rule.objects.update(threshold=0.5, threshold_space=space)
+    Rule.objects.update(threshold=0.5, threshold_space=look_space(space))
     assert changes()
     assert not changes()
     Rule.objects.all().delete()
@@ -438,7 +441,7 @@ def test_a_rule_by_looks_fires_for_pictures_alone_and_beside_words(shop):
     red = Image.new("RGB", (8, 8), RED)
     rules.forget()
     assert titles(search(image=red))[0] != "plate"  # it has no vectors yet
-    space = get_embedder().space
+    space = look_space(get_embedder().space)
     [vector] = get_embedder().embed([Query(image=red)])
     RuleVector.objects.create(picture=shown, space=space, file=shown.image.name, numbers=vector.tobytes())
     Rule.objects.update(threshold_space=space)
@@ -451,6 +454,21 @@ def test_a_rule_by_looks_fires_for_pictures_alone_and_beside_words(shop):
         SearchRequest(examples=[Example(image_id=ProductImage.objects.get(product=shop["mug 0"]).pk)])
     )
     assert titles(like)[0] == "plate"
+
+
+def test_only_where_a_rule_by_looks_is_in_force_the_middle_of_a_picture_is_embedded_too(shop):
+    space = look_space(get_embedder().space)
+    made = rule(on("pin", shop["plate"]), trigger="looks", threshold_space=space)
+    shown = RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
+    RuleVector.objects.create(picture=shown, space=space, file=shown.image.name, numbers=bytes(96 * 4))
+    for threshold, shade, embedded in ((None, 41, 1), (0.95, 42, 2)):
+        Rule.objects.update(threshold=threshold)
+        rules.forget()
+        framed = Image.new("RGB", (10, 10), GREEN)
+        framed.paste((shade, 0, 0), (2, 2, 8, 8))
+        get_embedder().embedded = 0
+        search(image=framed)
+        assert get_embedder().embedded == embedded
 
 
 # A banner, and an address
@@ -540,26 +558,57 @@ def test_what_a_rule_has_placed_keeps_its_place_in_the_better_order(shop, settin
 
 
 def test_a_rule_that_can_do_nothing_is_not_called_in_force(shop):
-    assert rule(on("pin", shop["secret"])).state == Rule.State.WITHOUT_PRODUCTS
+    assert state_of(rule(on("pin", shop["secret"]))) == Rule.State.WITHOUT_PRODUCTS
     gone = rule(on("boost", shop["mug 1"]), on("hide", shop["mug 2"]))
-    assert gone.state == Rule.State.IN_FORCE
+    assert state_of(gone) == Rule.State.IN_FORCE
     shop["mug 1"].delete(), shop["mug 2"].delete()
-    assert gone.state == Rule.State.WITHOUT_PRODUCTS
-    assert rule({"kind": "bury", "value": "category=mugs"}).state == Rule.State.IN_FORCE
-    assert rule({"kind": "bury", "value": "colour=red"}).state == Rule.State.UNDECLARED
+    assert state_of(gone) == Rule.State.WITHOUT_PRODUCTS
+    assert state_of(rule({"kind": "bury", "value": "colour=red"})) == Rule.State.UNDECLARED
     banner = {"kind": "banner", "text": "Sale"}
     common = rule(banner, trigger="contains", words="the, of a")
-    assert common.state == Rule.State.WITHOUT_WORDS
-    assert rule(banner, trigger="contains", words="the, mug").state == Rule.State.IN_FORCE
-    assert rule(banner, trigger="contains", words="the", language="de").state == Rule.State.IN_FORCE
-    assert rule(banner, trigger="exact", words="the the").state == Rule.State.IN_FORCE
+    assert state_of(common) == Rule.State.WITHOUT_WORDS
+    assert state_of(rule(banner, trigger="contains", words="the, mug")) == Rule.State.IN_FORCE
+    assert state_of(rule(banner, trigger="contains", words="the", language="de")) == Rule.State.IN_FORCE
+    assert state_of(rule(banner, trigger="exact", words="the the")) == Rule.State.IN_FORCE
     with pytest.raises(ValidationError, match="passes over"):
         common.full_clean()
 
 
+@pytest.mark.parametrize(
+    ("value", "another", "state"),
+    [
+        ("category=mugs", "category=jugs", "in force"),
+        ("category=jugs", "category=cups", "without value"),
+        ("price=3", "price=3.5", "in force"),
+        ("price=1000", "price=2000", "without value"),
+        ("in_stock=yes", "in_stock=no", "in force"),
+        ("in_stock=no", "category=jugs", "without value"),
+        ("tags=sale", "tags=new", "without value"),
+    ],
+)
+def test_a_rule_by_values_that_no_product_has_says_so(shop, value, another, state):
+    either = [{"kind": "bury", "value": value}, {"kind": "boost", "value": another}]
+    assert state_of(rule(*either)) == state_of(rule(*reversed(either))) == state
+
+
+def test_a_value_that_hidden_products_alone_have_is_had_by_none(shop):
+    Product.objects.filter(title="secret").update(price=77)
+    made = rule({"kind": "boost", "value": "price=77"})
+    assert state_of(made) == "without value"
+    Product.objects.filter(title="secret").update(published=True)
+    assert state_of(made) == "in force"
+
+
+def test_where_not_all_values_can_be_read_a_value_is_not_called_missing(shop, settings):
+    made = rule({"kind": "boost", "value": "tags=sale"})
+    assert state_of(made) == "without value"
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "FACET_LIMIT": 3}
+    assert state_of(made) == "in force"
+
+
 def test_a_rule_says_whether_it_is_in_force_and_if_not_why(shop):
     made = rule(on("pin", shop["plate"]))
-    assert made.state == "in force"
+    assert state_of(made) == "in force"
     now, day = timezone.now(), timedelta(days=1)
     for fields, state in [
         ({"is_on": False}, "off"),
@@ -570,25 +619,25 @@ def test_a_rule_says_whether_it_is_in_force_and_if_not_why(shop):
         before = {name: getattr(made, name) for name in fields}
         for name, value in fields.items():
             setattr(made, name, value)
-        assert made.state == state
+        assert state_of(made) == state
         for name, value in before.items():
             setattr(made, name, value)
     made.trigger = "looks"
     shown = RulePicture.objects.create(rule=made, image=picture(RED, "rule.png"))
-    assert made.state == "without vectors"
+    assert state_of(made) == "without vectors"
     RuleVector.objects.create(
-        picture=shown, space=get_embedder().space, file=shown.image.name, numbers=bytes(96 * 4)
+        picture=shown, space=look_space(get_embedder().space), file=shown.image.name, numbers=bytes(96 * 4)
     )
-    assert made.state == "without threshold"
-    made.threshold, made.threshold_space = 0.8, get_embedder().space
-    assert made.state == "in force"
+    assert state_of(made) == "without threshold"
+    made.threshold, made.threshold_space = 0.8, look_space(get_embedder().space)
+    assert state_of(made) == "in force"
     shown.image.name = "another.png"
     shown.save()
-    assert made.state == "without vectors"
+    assert state_of(made) == "without vectors"
     made.filters = "colour=red"
-    assert made.state == "undeclared"
+    assert state_of(made) == "undeclared"
     made.filters, made.index = "", "gone"
-    assert made.state == "undeclared"
+    assert state_of(made) == "undeclared"
     made.index = INDEX.name
     made.actions.all().delete()
-    assert made.state == "without actions"
+    assert state_of(made) == "without actions"
