@@ -532,7 +532,7 @@ def refuse_if_full(*, has_picture: bool, length: int = 0) -> None:
 
     ``length`` is the body's, in bytes, where a picture has still to be decoded.
     """
-    decoding: Kind = "large" if length * SECONDS_PER_BYTE > LARGE_SECONDS else "decoding"
+    decoding: Kind = "large" if length > LARGE_SECONDS / SECONDS_PER_BYTE else "decoding"
     _places.refuse_if_full(*(("image", decoding) if has_picture else ("text",)))
 
 

@@ -128,6 +128,13 @@ def test_a_large_body_that_is_no_picture_is_refused_before_it_is_read(client):
     refused(client.post(URL, body, content_type="application/json"), "image_too_large", "256 KB")
 
 
+def test_a_length_that_no_file_has_is_refused_before_the_body_is_read(client):
+    """Longer than the largest number that is written with an exponent, too."""
+    for length in ("9" * 20, "9" * 400):
+        response = client.post(URL, {"image": SimpleUploadedFile("a.png", b"")}, CONTENT_LENGTH=length)
+        refused(response, "image_too_large", "KB")
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b"[1]", b'"red"', b"null", b"NaN", b'{"q": NaN}', b"[" * 100_000, b"\xff\xfe\x00"],
