@@ -57,14 +57,16 @@ PAUSE_SECONDS = 5.0
 NETWORK_BITS = 64
 """An IPv6 visitor has a whole network of addresses, which counts as one."""
 FAIR_SHARE = 4
-"""Of the reranks and of the streams of events that may be open, one visitor may ask for one in so many; of the places
-that come free while words and pictures wait, pictures have one in so many."""
+"""Of the reranks and of the streams of events that may be open, one visitor may ask for one in so many."""
+PICTURES_TURN = 4
+"""While both words and pictures wait, every so many-th place that comes free is a picture's."""
 MAX_WAIT_SECONDS = 1.0
 """How long a search waits for a place before it is turned away."""
 LARGE_SECONDS = 0.1
-"""Of processor time: a picture that may take longer to decode is a large one. A telephone's 12 megapixels take half."""
+"""Of processor time: a picture that may take longer to decode is a large one. A phone's 12 megapixels take half."""
 LARGE_SHARE, LARGE_BURST_SECONDS = 0.2, 2.0
-"""Large pictures together take this share of a processor at most, after so many seconds: then their place rests."""
+"""Large pictures together may take this share of a processor. Where they have taken so many seconds more, their place
+rests."""
 QUIET_SECONDS = 60.0
 """A process that turns searches away logs it no more often than this."""
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";\s]*)', re.IGNORECASE)
@@ -420,7 +422,7 @@ class Places:
     """A semaphore with a short queue: MAX_SEARCHES places, of which pictures may have MAX_IMAGE_SEARCHES.
 
     Who finds no place waits in the queue, first come first served, and is turned away where the queue is full. Words go
-    before pictures, which have one place in FAIR_SHARE while both wait. Another MAX_IMAGE_SEARCHES places are for
+    before pictures, which have one place in PICTURES_TURN while both wait. Another MAX_IMAGE_SEARCHES places are for
     decoding pictures, so that no word search waits for a decoder, and one is for decoding large pictures, so that no
     ordinary one waits for those; it rests where they take more than LARGE_SHARE.
     """
@@ -432,6 +434,8 @@ class Places:
         self._logged_at = -QUIET_SECONDS
         self._large_seconds, self._large_until = 0.0, time.monotonic()
         """What large pictures have taken beyond their share, and until when."""
+        self._large_from = 0.0
+        """When their place has rested."""
         self._words_in_turn = 0
         """So many searches by words alone were admitted since the last one by picture."""
 
@@ -447,26 +451,19 @@ class Places:
         try:
             yield
         finally:
-            rest = self._rest(begun) if kind == "large" else 0.0
-            if rest > 0:
-                timer = threading.Timer(rest, self._leave, (kind,))
-                timer.daemon = True
-                timer.start()
-            else:
-                self._leave(kind)
+            with self._condition:
+                if kind == "large":
+                    self._rest(begun)
+                self._taken[kind] -= 1
+                self._condition.notify_all()
 
-    def _rest(self, begun: float) -> float:
-        """For how long the place of large pictures, of which one has just left, has to rest."""
-        with self._condition:
-            idle, taken = begun - self._large_until, time.monotonic() - begun
-            self._large_seconds = max(0.0, self._large_seconds - LARGE_SHARE * idle) + taken
-            self._large_until = begun + taken
-            return (self._large_seconds - LARGE_BURST_SECONDS) / LARGE_SHARE
-
-    def _leave(self, kind: Kind) -> None:
-        with self._condition:
-            self._taken[kind] -= 1
-            self._condition.notify_all()
+    def _rest(self, begun: float) -> None:
+        """Say for how long the place of large pictures rests, now that one has left that came at ``begun``."""
+        now = time.monotonic()
+        idle, taken = begun - self._large_until, now - begun
+        self._large_seconds = max(0.0, self._large_seconds - LARGE_SHARE * idle) + taken
+        self._large_until = now
+        self._large_from = now + (self._large_seconds - LARGE_BURST_SECONDS) / LARGE_SHARE
 
     def refuse_if_full(self, *kinds: Kind) -> None:
         with self._condition:
@@ -480,6 +477,7 @@ class Places:
         queue, own = self._waiting[kind], object()
         queue.append(own)
         try:
+            # Nobody says that the place of large pictures has rested: whoever waits for that looks at the end.
             has_turn = self._condition.wait_for(
                 lambda: queue[0] is own and self._is_free(kind), MAX_WAIT_SECONDS
             )
@@ -491,13 +489,13 @@ class Places:
 
     def _is_free(self, kind: Kind) -> bool:
         if kind == "large":
-            return not self._taken[kind]
+            return not self._taken[kind] and time.monotonic() >= self._large_from
         if kind == "decoding":
             return self._taken[kind] < settings.MAX_IMAGE_SEARCHES
         if self._taken["text"] + self._taken["image"] >= settings.MAX_SEARCHES:
             return False
         has_room = self._taken["image"] < settings.MAX_IMAGE_SEARCHES
-        is_pictures_turn = self._words_in_turn >= FAIR_SHARE - 1
+        is_pictures_turn = self._words_in_turn >= PICTURES_TURN - 1
         if kind == "text":
             return not (is_pictures_turn and has_room and self._waiting["image"])
         return has_room and (is_pictures_turn or not self._waiting["text"])

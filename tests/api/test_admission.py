@@ -3,10 +3,10 @@
 import math
 import shutil
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from io import BytesIO
+from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
@@ -144,24 +144,33 @@ def test_large_pictures_keep_one_another_waiting_and_no_ordinary_ones(client, ur
 
 
 def test_large_pictures_that_take_long_take_their_share_of_the_time_and_a_few_do_not_wait(monkeypatch):
-    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", 0.015)
-    rested = []
+    now = [1_000.0]
+    monkeypatch.setattr(access, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", 2.0)
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 0)
+    monkeypatch.setattr(access, "_places", Places())
 
-    class Timer(threading.Timer):
-        def __init__(self, seconds, leave, arguments):
-            rested.append(seconds)
-            super().__init__(0.01, leave, arguments)
+    def decoded(seconds=0.5):
+        with admitted("large"):
+            now[0] += seconds
+        return seconds
 
-    monkeypatch.setattr(access.threading, "Timer", Timer)
-    access._places._large_seconds = 0.0
-    with admitted("large"), admitted("decoding"):
-        pass
-    assert (rested, access._places._taken["large"]) == ([], 0)
-    begun = time.monotonic()
-    with admitted("large"):
-        threading.Event().wait(0.02)
-    assert 0.005 / access.LARGE_SHARE <= rested[0] <= (time.monotonic() - begun) / access.LARGE_SHARE
-    wait_until(lambda: not access._places._taken["large"], "the place has rested")
+    assert (
+        sum(decoded() for _ in range(5)) == 2.5
+    )  # half a second more than they may at once: their place rests
+    for _ in range(2):
+        with pytest.raises(Busy):
+            decoded()
+        with admitted("decoding"), admitted("image"):
+            now[0] += 1.2
+    now[0] += 0.2
+    begun, taken = now[0], 0.0
+    while now[0] < begun + 100:
+        try:
+            taken += decoded()
+        except Busy:
+            now[0] += 0.5
+    assert 0.7 * access.LARGE_SHARE <= taken / 100 <= access.LARGE_SHARE
 
 
 @pytest.mark.django_db
