@@ -41,17 +41,18 @@ class Watched:
     def __init__(self, seconds: float, *, name: str) -> None:
         self.seconds = seconds
         self.name = name
-        self._late: list[tuple[int, Future[object]]] = []
+        self._late: set[tuple[int, Future[object]]] = set()
 
     def call(self, call: Callable[[], Answer], *, most_late: int) -> Answer:
         """What ``call`` returns or raises. Raises TimeoutError after ``seconds``, or at once after ``most_late``."""
-        pid = os.getpid()  # a forked child has none of its parent's threads
-        self._late = [each for each in self._late if each[0] == pid and not each[1].done()]
+        own = os.getpid()  # a forked child has none of its parent's threads
+        # Taken out one by one: what another thread adds meanwhile stays.
+        self._late.difference_update([(pid, it) for pid, it in tuple(self._late) if pid != own or it.done()])
         if len(self._late) >= most_late:
             raise TimeoutError("Earlier calls have not ended yet.")
         future = start(call, name=self.name)
         if not wait([future], timeout=self.seconds).done:
-            self._late.append((pid, cast("Future[object]", future)))
+            self._late.add((own, cast("Future[object]", future)))
             raise TimeoutError(f"No answer within {self.seconds:g} seconds.")
         return future.result()
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -43,6 +44,19 @@ def test_watched_calls_begin_only_while_few_that_were_late_go_on_and_a_forked_ch
         each.result(timeout=30)
     watched.seconds = 30
     assert watched.call(lambda: 42, most_late=1) == 42
+
+
+def test_a_watched_call_that_is_late_while_another_begins_is_not_forgotten():
+    watched, late = Watched(30, name="test"), (os.getpid(), Future())
+
+    class Ended(Future):
+        def done(self):
+            watched._late.add(late)  # in another thread
+            return True
+
+    watched._late.add((os.getpid(), Ended()))
+    assert watched.call(lambda: 42, most_late=2) == 42
+    assert watched._late == {late}
 
 
 class Counter(BackgroundThread):

@@ -71,7 +71,10 @@ def decode(content: bytes, formats: list[str], share: float = 1.0) -> Image:
     try:
         answer, pixels = process.decode(content, limits)
         if "size" in answer:
-            picture = Image.frombytes("RGB", tuple(answer["size"]), pixels)
+            width, height = answer["size"]
+            if 3 * width * height != len(pixels):  # or Pillow would first fill memory for that size
+                raise ValueError("its picture has another size than it says")
+            picture = Image.frombytes("RGB", (width, height), pixels)
             answered = True
             return picture
         kind = {each.__name__: each for each in (ImageTooLarge, ImageUnreadable)}[answer["refused"]]
@@ -135,7 +138,7 @@ class _Decoder:
             if not 0 <= count <= MAX_PIXELS_BYTES:
                 raise ValueError("its picture is larger than any may be")
             pixels = self._stdout.read(count)
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             if late.is_set() or self._was_too_long():
                 raise TimeoutError from error
             raise OSError("it died, or its answer makes no sense") from error

@@ -194,8 +194,11 @@ def test_nothing_of_the_environment_is_in_the_process(monkeypatch):
         ("[]", "takes too much memory"),
         ('{"size": [100, 100], "bytes": 3}\nfew', "takes too much memory"),
         ('{"size": [100, 100], "bytes": 30000}\nfew', "takes too much memory"),
+        ('{"size": [99999, 99999], "bytes": 3}\nfew', "takes too much memory"),
         ('{"size": "large"}\n', "takes too much memory"),
         ('{"bytes": "many"}\n', "takes too much memory"),
+        ('{"bytes": Infinity}\n', "takes too much memory"),
+        ("[" * 50_000 + "\n", "takes too much memory"),
         ('{"refused": "SystemExit", "message": "x", "values": {}}\n', "takes too much memory"),
         ('{"refused": "ImageTooLarge", "message": "%(a)s", "values": {"b": 1}}\n', "takes too much memory"),
         (
@@ -205,7 +208,8 @@ def test_nothing_of_the_environment_is_in_the_process(monkeypatch):
         ('{"refused": "ImageTooLarge", "message": "It is %(a)s.", "values": {"a": 9}}\n', "It is 9"),
     ],
 )
-def test_however_the_process_ends_it_is_a_picture_that_was_refused(answer, sentence, programs):
+def test_however_the_process_ends_it_is_a_picture_that_was_refused(answer, sentence, programs, monkeypatch):
+    monkeypatch.setattr(Image, "frombytes", lambda *args: pytest.fail("memory was filled for it"))
     programs(f"import sys; sys.stdin.buffer.readline(); sys.stdout.write({answer!r})")
     with pytest.raises(ImageError, match=sentence):
         decode(AVIF)
