@@ -420,8 +420,10 @@ def _fired(asked: Understood, collection: Collection, vector: Vector) -> Sequenc
     means_picture = asked.lead is not None and (query.text or not asked.others)
     compare = any(rule.look is not None and rule.threshold is not None for rule in known)
     if compare and means_picture and query.image is not None:
-        # Beside words too: these say how the product should differ from the picture.
-        look = look_of(query.image, get_query_embedder(collection.space), whole=look)
+        # Beside words too: these say how the product should differ from the picture. So do excluded ones, which have
+        # moved the vector away from the picture's.
+        whole = None if asked.words.excluded else look
+        look = look_of(query.image, get_query_embedder(collection.space), whole=whole)
     words = asked.words
     typed = words.text if words.excluded else words.typed or words.text
     return rules.match(

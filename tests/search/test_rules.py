@@ -1,6 +1,7 @@
 """Rules of the house: which ones a search fires, and what they do to its results."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
@@ -20,7 +21,7 @@ from shopsearch.models import Change, ProductImage, Rule, RuleAction, RulePictur
 from shopsearch.models.rules import look_space
 from shopsearch.registry import index_for
 from shopsearch.rerankers import Reranker
-from shopsearch.search import kept, reranking, rules
+from shopsearch.search import engine, kept, reranking, rules
 from shopsearch.search.engine import answer, search, similar
 from shopsearch.search.examples import Example, of_picture
 from shopsearch.search.request import SearchRequest
@@ -454,6 +455,18 @@ def test_a_rule_by_looks_fires_for_pictures_alone_and_beside_words(shop):
         SearchRequest(examples=[Example(image_id=ProductImage.objects.get(product=shop["mug 0"]).pk)])
     )
     assert titles(like)[0] == "plate"
+
+
+def test_a_rule_by_looks_means_the_picture_whatever_words_are_excluded(shop, monkeypatch):
+    looks = []
+    monkeypatch.setattr(rules, "match", lambda known, asked: looks.append(asked.look) or ())
+    by_looks = rules.Rule(name="reds", trigger="looks", look=[], threshold=0.5)
+    asked = engine.understood(
+        SearchRequest(examples=[Example(image=Image.new("RGB", (8, 8), RED))], rules=[by_looks])
+    )
+    for excluded in ((), ("green",)):
+        engine.retrieve(replace(asked, words=replace(asked.words, excluded=excluded)))
+    assert looks[0] == pytest.approx(looks[1])
 
 
 def test_only_where_a_rule_by_looks_is_in_force_the_middle_of_a_picture_is_embedded_too(shop):
