@@ -53,6 +53,7 @@ class TestContract(DetectorContract):
 
 def test_it_says_what_it_sees(folder):
     found = ObjectDetector(checkpoint=str(folder), device="cpu", threshold=0.1).detect(scene())
+    assert found
     assert {each.label for each in found} <= {"mug", "lamp"}
     assert ObjectDetector(checkpoint=str(folder), device="cpu", threshold=1).detect(scene()) == []
 
