@@ -292,9 +292,8 @@ class RuleAdmin(CSVAdmin):
         index = find_index(rule.index)
         if index is None:
             return
-        actions = RuleAction.objects.filter(rule=rule, kind__in=RuleAction.OF_VALUES).exclude(value="")
-        for action in actions:
-            if not rules.is_had(index, action.condition):
+        for action in rule.actions.filter(kind__in=RuleAction.OF_VALUES).exclude(value=""):
+            if not rules.any_product_has(index, action.condition):
                 text = _("No product of the shop has %(value)s: “%(action)s” moves nothing by it.")
                 does = action.get_kind_display()
                 messages.warning(request, text % {"value": action.value, "action": does})

@@ -502,7 +502,8 @@ class Places:
 
     def _is_queue_full(self, kind: Kind) -> bool:
         # Large pictures wait in memory, and long: only the next one does.
-        most: int = 1 if kind == "large" else settings.MAX_WAITING_SEARCHES
+        queue: int = settings.MAX_WAITING_SEARCHES
+        most = min(queue, 1) if kind == "large" else queue
         return len(self._waiting[kind]) >= most
 
     def _turn_away(self, kind: Kind) -> None:

@@ -554,10 +554,14 @@ def has_effect(index: ImageIndex, action: RuleAction) -> bool:
         return True
     if keys and index.finds_pictureless and index.pictureless_products(keys).exists():
         return True
-    return bool(action.value) and action.kind in RuleAction.OF_VALUES and is_had(index, action.condition)
+    return (
+        bool(action.value)
+        and action.kind in RuleAction.OF_VALUES
+        and any_product_has(index, action.condition)
+    )
 
 
-def is_had(index: ImageIndex, condition: AnyOf) -> bool:
+def any_product_has(index: ImageIndex, condition: AnyOf) -> bool:
     """Whether a product that the shop shows has such a value; True where too many would have to be read to tell.
 
     The values of a filter that is no column are read, of SHOPSEARCH["FACET_LIMIT"] products or images at most.

@@ -173,6 +173,12 @@ def test_large_pictures_that_take_long_take_their_share_of_the_time_and_a_few_do
     assert 0.7 * access.LARGE_SHARE <= taken / 100 <= access.LARGE_SHARE
 
 
+def test_where_nobody_may_wait_no_large_picture_does(settings):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_WAITING_SEARCHES": 0}
+    with admitted("large"), pytest.raises(Busy):
+        access.refuse_if_full(has_picture=True, length=6_000_000)
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("url", [API, PAGE, "/api/objects/"])
 def test_a_post_that_is_turned_away_is_not_read(client, url, settings, monkeypatch):
