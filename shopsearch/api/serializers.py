@@ -348,7 +348,7 @@ def written_product(index: ImageIndex, product: Any, image: Any, request: Reques
     """Everything that the index says of a product, addresses made absolute."""
     said = index.described(product, image, request)
     absolute = request.build_absolute_uri
-    return said | {name: absolute(said[name]) for name in ("url", "image") if said.get(name)}
+    return {**said, **{name: absolute(said[name]) for name in ("url", "image") if said.get(name)}}
 
 
 @extend_schema_serializer(component_name="SearchResult")
