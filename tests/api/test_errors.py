@@ -229,12 +229,12 @@ def test_a_mistake_of_ours_is_not_told_as_the_callers(client, monkeypatch):
 
 
 def test_who_asks_too_often_is_told_when_to_come_again(client, change):
-    change(THROTTLE_RATE="2/min")
+    change(THROTTLE_RATE="2/day")
     assert [get(client, q="red").status_code for _ in range(2)] == [200, 200]
     response = get(client, q="red")
     assert response.status_code == 429
     assert response.json()["code"] == "throttled"
-    assert 0 < int(response["Retry-After"]) <= 60
+    assert 0 < int(response["Retry-After"]) <= 86_400
     assert client.get(URL, {"q": "red"}, REMOTE_ADDR="10.0.0.9").status_code == 200
 
 

@@ -55,7 +55,7 @@ def test_it_is_guarded_as_a_search_by_picture_is(client, settings):
         client.post(ADDRESS, {}).json()["detail"] == "Send the picture as the file image of a multipart form."
     )
     assert client.post(ADDRESS, {"image": "words"}).status_code == 400
-    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": {"search": "100/min", "image": "1/min"}}
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": {"search": "100/day", "image": "1/day"}}
     assert [asked(client).status_code for _again in range(2)] == [200, 429]
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_IMAGE_BYTES": 10, "THROTTLE_RATE": None}
     assert asked(client).status_code == 400

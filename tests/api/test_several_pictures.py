@@ -74,6 +74,6 @@ def test_together_they_are_no_larger_than_one_may_be(client, settings):
 
 
 def test_each_counts_for_the_throttle(client, settings):
-    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": {"search": "100/min", "image": "3/min"}}
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": {"search": "100/day", "image": "3/day"}}
     index_everything()
     assert [asked(client, RED, BLUE).status_code for _again in range(2)] == [200, 429]
