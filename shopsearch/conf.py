@@ -162,8 +162,8 @@ class Defaults:
     # How many searches a process answers at once, and how many of them by picture.
     MAX_SEARCHES: int = 2
     MAX_IMAGE_SEARCHES: int = 1
-    # How many searches by words may wait for a place, for a second at most, and how many by picture, to be decoded and
-    # afterwards. Each holds a thread of the web server.
+    # How many searches by words may wait for a place, for a second at most; as many pictures may wait to be decoded,
+    # and as many decoded ones for a place. Each holds a thread of the web server.
     MAX_WAITING_SEARCHES: int = 2
     # How long /api/health/ready/ waits for database, vector store, embedder and broker together.
     HEALTH_SECONDS: float = 2.0

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from shopsearch.detectors import Detector
 
 DETECT_SECONDS = 10.0
-"""The time limit of a detector, which holds one of the pictures' places. Loading its model may take longer: the first
-are told then to try again."""
+"""The time limit of a detector, which holds one of the pictures' places. Where loading its model takes longer, the
+first visitors are told to try again."""
 _OFF = {"code": "not_found", "detail": gettext_lazy("This shop proposes no parts of pictures.")}
 
 

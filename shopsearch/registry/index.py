@@ -28,7 +28,7 @@ from shopsearch.types import FieldType, FilterType, FilterValue
 
 logger = logging.getLogger(__name__)
 failures = Outages(logger)
-"""Of the shop's own code, by what was asked of which row."""
+"""What the shop's own code fails at, by what was asked of which row."""
 Answer = TypeVar("Answer")
 _TYPES: dict[Any, FilterType] = {
     str: "string",

@@ -1,4 +1,4 @@
-"""Markup: what makes the things quick to write that a page shows by the dozen."""
+"""Markup: makes quick to render what a page shows by the dozen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 
 class Shown:
-    """What templates show. They ask for an item first; where there are none, that is an exception each time."""
+    """What templates show. A template tries items before attributes; without items, each try is an exception."""
 
     __slots__ = ()
 
@@ -19,5 +19,5 @@ class Shown:
 
 
 def attributes(values: Mapping[str, str]) -> SafeString:
-    """These attributes, escaped, as a tag has them: a template takes six times as long to write each."""
+    """These attributes as they stand in a tag, escaped. A template takes six times as long for each."""
     return SafeString("".join([f' {name}="{escape(value)}"' for name, value in values.items()]))

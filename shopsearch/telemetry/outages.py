@@ -40,9 +40,9 @@ class Outage:
 
 
 class Outages:
-    """Tracks many things that may be away, such as the products of a shop: of each the first failure is logged.
+    """Tracks many things that may fail, such as the products of a shop, and logs the first failure of each.
 
-    At most MOST are remembered; beyond that all are forgotten, and logged once more.
+    At most MOST are remembered. After that all are forgotten, so that those that still fail are logged again.
     """
 
     MOST = 1_000

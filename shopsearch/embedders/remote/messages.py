@@ -83,7 +83,9 @@ def read_reply(content: bytes, space: str, *, count: int, dimension: int) -> Vec
     import numpy as np
 
     if len(content) > SENTENCE_BYTES + 6 * count * dimension:  # base64 makes 16 bytes of three numbers
-        raise EmbedderError(f"The query worker's answer has {len(content):,} bytes, which no answer has.")
+        raise EmbedderError(
+            f"The query worker's answer has {len(content):,} bytes, more than any answer has."
+        )
     try:
         message = json.loads(content)
         if refused := message.get("refused"):
