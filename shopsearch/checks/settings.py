@@ -244,10 +244,29 @@ def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 def _check_backend(setting: str, base: type[Any]) -> list[CheckMessage]:
     try:
-        messages: list[CheckMessage] = build(setting, base).check()
+        backend = build(setting, base)
+        messages: list[CheckMessage] = backend.check()
     except (ImproperlyConfigured, ValueError) as error:
         return [Error(str(error), hint=_backend_hint(setting), id="shopsearch.E003")]
-    return messages
+    return [*messages, *_outdated_methods(type(backend), base)]
+
+
+def _outdated_methods(backend_class: type[Any], base: type[Any]) -> Iterator[CheckMessage]:
+    """What a backend that was written for an earlier version lacks: calls with a new argument would fail."""
+    for name, method in inspect.getmembers(base, inspect.isfunction):
+        own = inspect.signature(getattr(backend_class, name)).parameters
+        if any(each.kind == each.VAR_KEYWORD for each in own.values()):
+            continue
+        named = (
+            each for each in inspect.signature(method).parameters.values() if each.kind == each.KEYWORD_ONLY
+        )
+        for each in named:
+            if each.name not in own:
+                yield Error(
+                    f"{backend_class.__name__}.{name} lacks the argument {each.name}.",
+                    hint=f"Add it: the docstring of {base.__name__}.{name} says what it is for.",
+                    id="shopsearch.E003",
+                )
 
 
 def _backend_hint(setting: str) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 from shopsearch import FilterField, ImageIndex, registry
 from shopsearch.conf import DEFAULTS, default_embedder
 from shopsearch.models import AbstractProductImage, ProductImage
+from shopsearch.testing import MemoryStore
 from tests import ROOT
 from tests.shop.models import Artwork, PosterImage, Product
 
@@ -112,6 +113,17 @@ def test_E003_a_class_that_is_no_backend():
         assert "is not a VectorStore" in the_message("E003").msg
     with shopsearch_settings(VECTOR_STORE={"BACKEND": "pathlib.Path"}):
         assert "implements the interface" in the_message("E003").hint
+
+
+def test_E003_a_backend_of_an_earlier_version_whose_method_lacks_an_argument(monkeypatch):
+    def search_words(self, collection, text, *, vector, limit, filters=None):
+        return []
+
+    monkeypatch.setattr(MemoryStore, "search_words", search_words)
+    with shopsearch_settings():
+        assert "MemoryStore.search_words lacks the argument known" in the_message("E003").msg
+        monkeypatch.setattr(MemoryStore, "search_words", lambda self, *given, **options: [])
+        assert messages("E003") == []
 
 
 def test_E003_a_backend_without_a_path():
