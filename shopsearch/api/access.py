@@ -59,7 +59,7 @@ NETWORK_BITS = 64
 FAIR_SHARE = 4
 """Of the reranks and of the streams of events that may be open, one visitor may ask for one in so many."""
 PICTURES_TURN = 4
-"""While both words and pictures wait, every so many-th place that comes free is a picture's."""
+"""While both words and pictures wait, one place in so many goes to a picture."""
 MAX_WAIT_SECONDS = 1.0
 """How long a search waits for a place before it is turned away."""
 LARGE_SECONDS = 0.1
@@ -435,7 +435,7 @@ class Places:
         self._large_seconds, self._large_until = 0.0, time.monotonic()
         """What large pictures have taken beyond their share, and until when."""
         self._large_from = 0.0
-        """When their place has rested."""
+        """From when on their place may be taken again, by the monotonic clock."""
         self._words_in_turn = 0
         """So many searches by words alone were admitted since the last one by picture."""
 
