@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
 from ipaddress import IPv4Address, IPv6Network, ip_address
@@ -34,11 +34,13 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from shopsearch import images
 from shopsearch.api import upload
 from shopsearch.api.errors import answer_to_error
 from shopsearch.conf import settings
 from shopsearch.evaluation import query_log
-from shopsearch.exceptions import Busy, ImageTooLarge, QueryError
+from shopsearch.exceptions import Busy, ImageError, ImageTooLarge, QueryError
+from shopsearch.images import headers
 from shopsearch.images.decoding import SECONDS_PER_BYTE
 from shopsearch.search import examples
 from shopsearch.search.engine import answer
@@ -64,7 +66,7 @@ MAX_WAIT_SECONDS = 1.0
 """How long a search waits for a place before it is turned away."""
 LARGE_SECONDS = 0.1
 """Of processor time: a picture that may take longer to decode is a large one. A phone's 12 megapixels take half."""
-LARGE_SHARE, LARGE_BURST_SECONDS = 0.2, 2.0
+LARGE_SHARE, LARGE_BURST_SECONDS = 0.1, 2.0
 """Large pictures together may take this share of a processor. Where they have taken so many seconds more, their place
 rests."""
 QUIET_SECONDS = 60.0
@@ -147,7 +149,7 @@ def reading_body(request: Request | HttpRequest) -> Iterator[None]:
 
     What a body makes Django's or REST framework's parsers raise comes out as a QueryError that says what to do.
     """
-    upload.keep_in_memory(request)
+    upload.keep_in_memory(request, refuse_by_beginning)
     try:
         yield
     except (QueryError, APIException):
@@ -183,6 +185,19 @@ def refuse_unread(request: Request | HttpRequest, *scopes: Scope) -> None:
             _("The request is too large: send at most %(most)s KB, or a smaller picture."),
             most=allowed // 1024,
         )
+
+
+def refuse_by_beginning(content: bytes) -> None:
+    """Refuse a picture of which this has arrived, where it says enough.
+
+    Raises ImageUnreadable where every file that begins like this is refused, and Busy where it is a large picture and
+    those have no place: reading the rest of it would cost more than a search by words.
+    """
+    headers.check_beginning(content)
+    if _places.is_full("large"):
+        with suppress(ImageError):  # the header may be longer
+            if images.seconds_of(content) > LARGE_SECONDS:
+                _places.refuse_if_full("large")
 
 
 def body_length(request: Request | HttpRequest) -> int:
@@ -465,11 +480,15 @@ class Places:
         self._large_until = now
         self._large_from = now + (self._large_seconds - LARGE_BURST_SECONDS) / LARGE_SHARE
 
-    def refuse_if_full(self, *kinds: Kind) -> None:
+    def is_full(self, kind: Kind) -> bool:
+        """Whether a search of this kind would be turned away now."""
         with self._condition:
-            for kind in kinds:
-                if not self._is_free(kind) and self._is_queue_full(kind):
-                    self._turn_away(kind)
+            return not self._is_free(kind) and self._is_queue_full(kind)
+
+    def refuse_if_full(self, *kinds: Kind) -> None:
+        for kind in kinds:
+            if self.is_full(kind):
+                self._turn_away(kind)
 
     def _wait(self, kind: Kind) -> None:
         if self._is_queue_full(kind):

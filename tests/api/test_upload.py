@@ -9,7 +9,7 @@ from django.test import RequestFactory
 from django.urls import resolve
 from rest_framework.response import Response
 
-from shopsearch.api import upload
+from shopsearch.api import access, upload
 from shopsearch.images import headers
 from tests.images.floods import BLOCKS, flooded, saved, segment
 from tests.images.test_headers import KINDS, WITHOUT_BLOCKS, limit_to
@@ -43,6 +43,25 @@ def test_a_flood_of_notes_is_refused_while_most_of_it_is_still_to_come(path):
     response, read = post(path, flood)
     assert (response.status_code, b"too many comments or parts" in response.content) == (400, True)
     assert read <= 2 * upload.CHUNK_BYTES < len(flood) / 3
+
+
+def of_size(width, height):
+    """A JPEG whose header says so, with the beginnings of ten scans, and data that nobody reads."""
+    content = saved("JPEG")
+    at = content.index(b"\xff\xc0") + 5
+    size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return content[:at] + size + content[at + 4 :] + 9 * b"\xff\xda" + bytes(2_000_000)
+
+
+@pytest.mark.parametrize("path", ["/api/search/", "/search/"])
+@pytest.mark.parametrize(("size", "is_refused"), [((8_000, 4_900), True), ((640, 480), False)])
+def test_while_large_pictures_have_no_place_one_is_turned_away_by_its_header(
+    path, size, is_refused, monkeypatch
+):
+    content = of_size(*size)
+    monkeypatch.setattr(access.Places, "is_full", lambda places, kind: kind == "large")
+    response, read = post(path, content)
+    assert (response.status_code == 503, read <= 2 * upload.CHUNK_BYTES) == (is_refused, is_refused)
 
 
 @pytest.mark.parametrize("path", ["/api/search/", "/search/"])
