@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.django_db,
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
 ]
-SHORT_SECONDS, HEALTH_SECONDS = 0.3, 1.0
+SHORT_SECONDS, HEALTH_SECONDS = 0.3, 3.0
 SLACK_SECONDS = 8
 API, PAGE = "/api/search/", "/search/"
 MILVUS = "shopsearch.vector_stores.milvus.MilvusStore"
