@@ -373,7 +373,7 @@ def walk(page, live_server, seed, steps=10):
         one.step()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_five_walks_at_random_never_lose_the_agreement(shopper, live_server, seed):
     for each in range(5):
         walk(shopper, live_server, 100 * seed + each)

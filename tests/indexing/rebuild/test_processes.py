@@ -54,7 +54,7 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)])
 def database_of_many(request, tmp_path):
     if request.param == "postgresql":
         return request.getfixturevalue("postgres").create_database("rebuilds")
