@@ -155,7 +155,7 @@ def _left_behind(rules: Iterable[Rule]) -> Iterator[tuple[Rule, Collection, Coll
         of_threshold = (
             each for each in collections if rule.threshold_space in (each.space, look_space(each.space))
         )
-        live, old = Collection.objects.of(index).live().first(), next(of_threshold, None)
+        live, old = next((each for each in collections if each.is_live), None), next(of_threshold, None)
         if live is None or old is None or rule.threshold_space == look_space(live.space):
             continue
         if rule.look_in(live.space) is not None:

@@ -417,18 +417,18 @@ class ImageIndex:
 
         So one product does not take down the page that it is on.
         """
+        key = (self.name, "description", product.pk)
         try:
             describe = self.describe
             if _takes_request(getattr(describe, "__func__", describe)):
                 description = describe(product, image, request=request)
             else:
                 description = describe(product, image)
-            failures.succeeded((self.name, "description", product.pk))
+            failures.succeeded(key)
             return description
         except (OperationalError, InterfaceError):  # the database is away: not this product's fault
             raise
         except Exception:
-            key = (self.name, "description", product.pk)
             failures.failed(key, "%s: product %s cannot be described.", self.name, product.pk)
         return {
             "id": product.pk,

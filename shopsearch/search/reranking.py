@@ -276,7 +276,10 @@ def _judge(rerank: Rerank) -> _Judged:
     if not positions or positions[0] not in seen:
         return _Judged(output=replace(output, reason=""), order=order)
     leader = places.index(positions[0])
+    facts: dict[str, Sequence[Fact]] = {}
     if len(output.facts) == len(places):
+        keys = (str(rerank.candidates[place]["product"]) for place in places)
+        facts = dict(zip(keys, output.facts, strict=True))
         first = output.facts[leader]
     else:
         [first] = facts_of(query, [candidates[leader]])
@@ -285,8 +288,6 @@ def _judge(rerank: Rerank) -> _Judged:
             # It speaks for the model's own favourite, which is not the one that stands first.
             output = replace(output, reason=joined(sentences(first)))
         leading = [rows[place] for place in positions if place in seen]
-        keys = [str(rerank.candidates[place]["product"]) for place in places]
-        facts = dict(zip(keys, output.facts, strict=True)) if len(output.facts) == len(keys) else {}
         found, shared = _reasons(index, query, first, leading, facts)
     return _Judged(output=output, order=order, reasons=found, shared=shared)
 

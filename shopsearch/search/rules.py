@@ -532,7 +532,7 @@ def state_of(row: models.Rule) -> models.Rule.State:
     if row.is_by_looks:
         if not row.pictures.all():
             return state.WITHOUT_PICTURES
-        live = models.Collection.objects.of(index).live().first()
+        live = retrieval.live(index)
         if live is None or row.look_in(live.space) is None:
             return state.WITHOUT_VECTORS
         if row.threshold_in(live.space) is None:
@@ -550,9 +550,10 @@ def has_effect(index: ImageIndex, action: RuleAction) -> bool:
     if action.kind not in RuleAction.OF_PRODUCTS:
         return True
     keys = keys_from(index.product_model, action.keys)
-    if keys and index.images_of(keys, index.get_queryset()).exists():
-        return True
-    if keys and index.finds_pictureless and index.pictureless_products(keys).exists():
+    if keys and (
+        index.images_of(keys, index.get_queryset()).exists()
+        or (index.finds_pictureless and index.pictureless_products(keys).exists())
+    ):
         return True
     return (
         bool(action.value)
