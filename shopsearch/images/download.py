@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext_noop as _
 
-from shopsearch import http
+from shopsearch.images import http
 from shopsearch.conf import settings
 from shopsearch.exceptions import Busy, ImageTooLarge, ImageUnavailable, QueryError
 

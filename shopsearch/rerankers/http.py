@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch import http
+from shopsearch.images import http
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers.prompts import quoted
 

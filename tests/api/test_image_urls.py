@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.core.cache import cache
 
-from shopsearch import http
+from shopsearch.images import http
 from shopsearch.exceptions import ImageUnavailable
 from shopsearch.images import download
 from shopsearch.images.download import Downloader

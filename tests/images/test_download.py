@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from shopsearch import http
+from shopsearch.images import http
 from shopsearch.exceptions import ImageTooLarge, ImageUnavailable, ImageUnreadable
 from shopsearch.images import decode
 from shopsearch.images.download import Downloader

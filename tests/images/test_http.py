@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from shopsearch import http
+from shopsearch.images import http
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

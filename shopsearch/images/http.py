@@ -1,4 +1,4 @@
-"""One HTTP request, with a deadline and a limit of bytes.
+"""One HTTP request, with a deadline and a limit of bytes: for pictures at an address, and for model servers.
 
 Built on httpcore, the layer beneath httpx, because it does less: it follows no redirects, reads no proxy from the
 environment, keeps no cookies and unpacks no compressed bodies.
