@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext_noop as _
 
-from shopsearch.images import http
 from shopsearch.conf import settings
 from shopsearch.exceptions import Busy, ImageTooLarge, ImageUnavailable, QueryError
+from shopsearch.images import http
 
 logger = logging.getLogger(__name__)
 MAX_ADDRESS_CHARACTERS = 2_000

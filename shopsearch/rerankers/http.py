@@ -13,8 +13,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from shopsearch.images import http
 from shopsearch.exceptions import RerankerError
+from shopsearch.images import http
 from shopsearch.rerankers.prompts import quoted
 
 MAX_BYTES = 1024 * 1024

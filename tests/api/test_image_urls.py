@@ -5,9 +5,8 @@ import threading
 import pytest
 from django.core.cache import cache
 
-from shopsearch.images import http
 from shopsearch.exceptions import ImageUnavailable
-from shopsearch.images import download
+from shopsearch.images import download, http
 from shopsearch.images.download import Downloader
 from shopsearch.indexing import batch
 from tests.services.picture_server import picture_server

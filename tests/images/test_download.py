@@ -7,9 +7,8 @@ import subprocess
 
 import pytest
 
-from shopsearch.images import http
 from shopsearch.exceptions import ImageTooLarge, ImageUnavailable, ImageUnreadable
-from shopsearch.images import decode
+from shopsearch.images import decode, http
 from shopsearch.images.download import Downloader
 from tests.services.picture_server import jpeg, picture_server
 

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from shopsearch.images import http
 from shopsearch.exceptions import ImageUnavailable
+from shopsearch.images import http
 from shopsearch.images.download import Downloader, is_in, is_public
 
 NOT_PUBLIC = (
