@@ -329,7 +329,7 @@ class ImageIndex:
     def known_filter_values(self, image: Any) -> dict[str, FilterValue | None]:
         """What ``filter_values`` returns; nothing where the shop's own code raises, which is logged."""
         nothing: dict[str, FilterValue | None] = {}
-        return self.known("filter values", nothing, self.filter_values, image)
+        return self.ask_shop("filter values", nothing, self.filter_values, image)
 
     def get_field_values(self, image: Any) -> dict[str, FilterValue | None]:
         """One value per field of ``field_types``."""
@@ -347,7 +347,7 @@ class ImageIndex:
 
     def known_terms_of(self, product: Any) -> str:
         """``terms_of``; "" if reading its words raises, which is logged."""
-        return self.known("words", "", self.terms_of, product)
+        return self.ask_shop("words", "", self.terms_of, product)
 
     def open_image(self, image: Any) -> BinaryIO:
         """The image's file, opened for reading; use it in a ``with`` statement.
@@ -433,13 +433,13 @@ class ImageIndex:
         return {
             "id": product.pk,
             "title": self.title_of(product),
-            "url": self.known("address", "", self.get_url, product),
+            "url": self.ask_shop("address", "", self.get_url, product),
             "image": "" if image is None else self.picture_url_of(image),
         }
 
     def product_of(self, image: Any) -> Any:
         """What ``get_product`` returns; None if it raises, which is logged: then no search finds the image."""
-        return self.known("product", None, self._product_or_none, image)
+        return self.ask_shop("product", None, self._product_or_none, image)
 
     def _product_or_none(self, image: Any) -> Any:
         try:
@@ -449,12 +449,12 @@ class ImageIndex:
 
     def title_of(self, product: Any) -> str:
         """What ``get_title`` returns; which product it is if that raises, which is logged."""
-        title = self.known("title", "", self.get_title, product)
+        title = self.ask_shop("title", "", self.get_title, product)
         return title or f"{product._meta.verbose_name} {product.pk}"
 
     def picture_url_of(self, image: Any) -> str:
         """What ``get_picture_url`` returns; "" if it raises, which is logged."""
-        return self.known("picture's address", "", self.get_picture_url, image)
+        return self.ask_shop("picture's address", "", self.get_picture_url, image)
 
     def _texts_and_names(self, product: Any) -> tuple[list[str], list[str]]:
         with self.in_its_language():
@@ -462,17 +462,17 @@ class ImageIndex:
 
     def text_of(self, product: Any) -> str:
         """What ``get_text`` returns; "" if it raises, which is logged."""
-        return self.known("text", "", self.get_text, product)
+        return self.ask_shop("text", "", self.get_text, product)
 
     def words_of(self, product: Any) -> tuple[list[str], list[str]]:
         """The texts and the names that the product is found by; none if reading them raises, which is logged."""
         nothing: tuple[list[str], list[str]] = ([], [])
-        return self.known("words", nothing, self._texts_and_names, product)
+        return self.ask_shop("words", nothing, self._texts_and_names, product)
 
     def names_of(self, product: Any) -> list[str]:
         """Its title and names, by which it is suggested while typing; none if reading them raises, which is logged."""
         with self.in_its_language():
-            return self.known(
+            return self.ask_shop(
                 "names",
                 [],
                 lambda product: [self.get_title(product), *self.get_identifiers(product)],
@@ -484,7 +484,7 @@ class ImageIndex:
 
         Without those of the partition; none if reading them raises, which is logged.
         """
-        return self.known(
+        return self.ask_shop(
             "labels", [], lambda image: list(self._labelled_values(image, self.get_product(image))), image
         )
 
@@ -498,7 +498,7 @@ class ImageIndex:
             for each in value if isinstance(value, tuple) else (value,):
                 yield name, str(each), labels.get(each, "")
 
-    def known(self, what: str, otherwise: Answer, ask: Callable[[Any], Answer], row: Any) -> Answer:
+    def ask_shop(self, what: str, otherwise: Answer, ask: Callable[[Any], Answer], row: Any) -> Answer:
         """What the shop's own code says of a product or an image; ``otherwise`` if it raises.
 
         The first time is logged, and the first after it was well again. ``what`` says in the log what was asked.

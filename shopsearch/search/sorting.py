@@ -58,7 +58,7 @@ def in_order(index: ImageIndex, sort: str, found: Sequence[tuple[Row, Any]]) -> 
 
     def value(image: Any) -> Any:
         if sort == NEWEST:
-            return index.known(
+            return index.ask_shop(
                 "date", None, lambda image: follow(index.get_product(image), index.newest), image
             )
         return index.known_filter_values(image).get(name)
