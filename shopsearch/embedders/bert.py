@@ -58,7 +58,7 @@ class Bert(nn.Module):
         features: Tensor = self.embeddings(tokens, positions)
         if mask is not None:
             mask = mask[:, None, None]
-        for layer in self.encoder["layer"]:  # type: ignore[union-attr]
+        for layer in self.encoder["layer"].children():
             features = layer(features, mask)
         return features
 

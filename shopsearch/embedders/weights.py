@@ -88,7 +88,7 @@ def weightless() -> Iterator[None]:
 
 
 def install(model: ModelType, state: Mapping[str, Tensor], *, dtype: dtype, device: str) -> ModelType:
-    """Give these weights to a model that was made by ``weightless``, or on torch's meta device; it is then ready to use.
+    """Give these weights to a model that was made by ``weightless`` or on the meta device; it is then ready to use.
 
     Raises ImproperlyConfigured if a tensor is missing, left over, or of another shape.
     """
