@@ -45,11 +45,11 @@ class OneProcess:
     def start_servers(self) -> None:
         """Nothing yet: see ``starts_early``."""
 
-    def start_workers(self) -> None:
+    def start_web(self) -> None:
         from shopsearch.conf import settings
 
         server = web.make_server(self.port)
-        worker = Worker(
+        self.worker = Worker(
             app=app,
             pool_cls="solo",
             concurrency=1,
@@ -63,9 +63,11 @@ class OneProcess:
         self._log_to_file()
         self.milvus.start()
         self.stoppers.append(("Milvus Lite", self.milvus.stop))
-        self._start("The worker", worker.start, self._stop_worker)
         self._start("The web server", lambda: server.serve_forever(poll_interval=0.1), server.shutdown)
         web.warm_up()
+
+    def start_worker(self) -> None:
+        self._start("The worker", self.worker.start, self._stop_worker)
 
     def check(self) -> None:
         """Raises ServiceDied when one of the threads ended."""

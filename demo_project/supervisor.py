@@ -118,6 +118,8 @@ class Processes:
                 "no",
             ]
             self._start("Redis", [*redis, "--dir", str(self.demo_dir)])
+        # Then what takes longest: it loads the model.
+        self._start("The query worker", [*_python(MANAGE), "shopsearch_query_worker", "--skip-checks"])
         milvus = [
             "shopsearch_milvus_lite",
             "--data-dir",
@@ -127,16 +129,17 @@ class Processes:
         ]
         self._start("Milvus Lite", [*_python(MANAGE), *milvus, "--port", str(self.milvus_port)])
 
-    def start_workers(self) -> None:
+    def start_web(self) -> None:
+        self._start("The web server", [*_python("-m", "demo_project.web"), str(self.port)])
+
+    def start_worker(self) -> None:
         from shopsearch.conf import settings
 
         queues = f"{settings.INDEX_QUEUE},{settings.RERANK_QUEUE}"
         worker = ["worker", "-P", "solo", "-c", "1", "-Q", queues, "-n", f"demo-{self.port}@%h"]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
         celery = [*_python("-m", "celery"), "-A", "demo_project", *worker, *quiet]
-        self._start("The query worker", [*_python(MANAGE), "shopsearch_query_worker"])
-        self._start("The web server", [*_python("-m", "demo_project.web"), str(self.port)])
-        # Indexing lets searches go first; at a start, what answers a search is loaded first.
+        # Indexing lets searches go first.
         self._start("The worker", ["nice", "-n", "5", *celery])
 
     def check(self) -> None:

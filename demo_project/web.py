@@ -61,11 +61,14 @@ def make_server(port: int) -> ThreadedWSGIServer:
 
 
 def warm_up() -> None:
-    """Load the embedder beside the first pages, so that the first search does not wait for it."""
-    threading.Thread(target=_embed_something, name="warm-up", daemon=True).start()
+    """Load beside the first pages what a search needs, so that the first one does not wait for it."""
+    threading.Thread(target=_prepare, name="warm-up", daemon=True).start()
 
 
-def _embed_something() -> None:
+def _prepare() -> None:
+    import pymilvus  # noqa: F401
+
+    from shopsearch.api import views  # noqa: F401
     from shopsearch.backends import get_query_embedder
     from shopsearch.types import Query
 

@@ -1,5 +1,8 @@
 """Wires checks, indexes, signals and Celery at start; loads no model, opens no socket."""
 
+from importlib import import_module
+
+from celery.signals import import_modules
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -10,8 +13,14 @@ class ShopsearchConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from shopsearch import checks, registry, tasks  # noqa: F401
+        from shopsearch import checks, registry  # noqa: F401
         from shopsearch.indexing import receivers
 
         registry.autodiscover()
         receivers.connect()
+        import_modules.connect(import_tasks, dispatch_uid="shopsearch")
+
+
+def import_tasks(**kwargs: object) -> None:
+    """For Celery's workers and its beat, whether or not the project autodiscovers tasks. Web processes need none."""
+    import_module("shopsearch.tasks")

@@ -13,10 +13,10 @@ from django.core.signals import setting_changed
 
 from shopsearch.conf import build, settings
 from shopsearch.detectors.base import Detector
+from shopsearch.embedders import remote
 from shopsearch.embedders.adapted import FITTED, AdaptedEmbedder
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.cached import CachedEmbedder
-from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import EmbedderError
 from shopsearch.models import Adapter
 from shopsearch.registry import ImageIndex, databases
@@ -100,7 +100,7 @@ def get_query_embedder(space: str = "") -> Embedder:
     if settings.QUERY_EMBEDDER is not None:
         is_former = own is not get_embedder()
         asked = _the("QUERY_EMBEDDER", Embedder, use="former" if is_former else "")
-        if isinstance(asked, WorkerEmbedder):
+        if isinstance(asked, remote.WorkerEmbedder):
             asked.bind(own)
         if asked.space == own.space:
             embedder = asked
@@ -138,7 +138,7 @@ def get_detector() -> Detector | None:
 def has_remote_models() -> bool:
     """Whether queries are embedded by query workers, so that this process need not hold a model."""
     return settings.QUERY_EMBEDDER is not None and isinstance(
-        _the("QUERY_EMBEDDER", Embedder), WorkerEmbedder
+        _the("QUERY_EMBEDDER", Embedder), remote.WorkerEmbedder
     )
 
 

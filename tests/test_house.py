@@ -57,6 +57,68 @@ def test_starting_django_and_naming_what_is_public_loads_no_model_framework_and_
     assert run.stdout.splitlines()[-1] == "[]"
 
 
+SEARCHES = {
+    *("numpy", "snowballstemmer", "rapidfuzz", "spellchecker", "jinja2", "rest_framework.test"),
+    "prometheus_client",
+    *("shopsearch.api.serializers", "shopsearch.storefront.views", "shopsearch.search.engine"),
+    *("shopsearch.evaluation.judgements", "shopsearch.indexing.batch", "shopsearch.tasks"),
+}
+"""What a project need not import, of others and of ours, before somebody searches or a worker works."""
+CHECKS = {"PIL", "shopsearch.backends", "shopsearch.checks.settings"}
+FIRST_PAGE = """
+from django.core.handlers.wsgi import WSGIHandler
+from wsgiref.util import setup_testing_defaults
+request = {"PATH_INFO": "/admin/login/"}
+setup_testing_defaults(request)
+assert b"csrfmiddlewaretoken" in b"".join(WSGIHandler()(request, lambda *status: None))
+"""
+CHECK = "from django.core.management import call_command; call_command('check', verbosity=0)"
+START = """
+import sys, django, tests.settings
+tests.settings.SHOPSEARCH = {{}}
+django.setup()
+{program}
+print(sorted({needless} & set(sys.modules)))
+print(sum(name.startswith("shopsearch") for name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "needless", "most"),
+    [(FIRST_PAGE, SEARCHES | CHECKS, 60), (CHECK, SEARCHES, 100)],
+    ids=["a first page", "check"],
+)
+def test_a_start_imports_only_what_it_needs(program, needless, most):
+    """Of a project with an index, our addresses among its own, and the settings as they are by default."""
+    run = subprocess.run(
+        [sys.executable, "-c", START.format(program=program, needless=needless)],
+        cwd=ROOT,
+        env={"DJANGO_SETTINGS_MODULE": "tests.settings", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    loaded, count = run.stdout.splitlines()[-2:]
+    assert loaded == "[]"
+    assert int(count) <= most
+
+
+def test_a_celery_worker_knows_the_tasks_whether_or_not_the_project_looks_for_them():
+    program = (
+        "import celery, django; app = celery.Celery('shop'); django.setup();"
+        "assert 'shopsearch.index' not in app.tasks;"
+        "app.loader.import_default_modules();"
+        "assert 'shopsearch.index' in app.tasks"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"DJANGO_SETTINGS_MODULE": "tests.settings", "PATH": "/usr/bin:/bin"},
+        check=True,
+    )
+
+
 @pytest.mark.django_db
 def test_the_models_and_the_migrations_agree():
     from django.core.management import call_command

@@ -23,9 +23,8 @@ class Network(nn.Module):
     def __init__(self, configuration: dict[str, Any]) -> None:
         super().__init__()
         vision = Eva02Config(image_size=configuration["preprocessing"]["size"], **configuration["vision"])
-        without_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         self.model = Vista(
-            text=configuration | without_dropout,
+            text=configuration,
             vision=vision,
             image_token_type=configuration["image_token_type"],
         )
@@ -52,7 +51,12 @@ class Network(nn.Module):
 
 
 def _initialise(model: Vista) -> None:
-    """As EVA02 is: small weights, no biases, smaller still where a block adds to its input."""
+    """As BERT and EVA02 are: small weights, no biases, smaller still where a block of EVA02's adds to its input."""
+    for module in model.bge.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
     tower = model.visual
     for module in [*tower.blocks.modules(), model.visual_proj]:
         if isinstance(module, nn.Linear):

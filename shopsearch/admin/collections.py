@@ -18,17 +18,16 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch import evaluation, indexing
 from shopsearch.admin.columns import STYLE, ReindexPermission, ago, breakable, state_label, wake
 from shopsearch.admin.permissions import ReadOnly
-from shopsearch.evaluation import fits
 from shopsearch.exceptions import BackendError
-from shopsearch.indexing import progress, rebuild
-from shopsearch.indexing.progress import Filling
-from shopsearch.indexing.rebuild import Refused
 from shopsearch.models import Adapter, Collection
 from shopsearch.registry import ImageIndex, find_index
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
+    from shopsearch.indexing.progress import Filling
+
     ModelAdmin = admin.ModelAdmin[Collection]
 else:
     ModelAdmin = admin.ModelAdmin
@@ -60,7 +59,7 @@ ORDERS = {
             "This one answers until the new one is complete."
         ),
         (State.LIVE,),
-        rebuild.begin,
+        lambda index: indexing.rebuild.begin(index),
         clashes=(State.BUILDING, State.PAUSED),
     ),
     "fit": CollectionOrder(
@@ -71,7 +70,7 @@ ORDERS = {
             "nothing changes. Of the earlier collections only the last one is kept."
         ),
         (State.LIVE,),
-        fits.ask,
+        lambda index: evaluation.fits.ask(index),
         clashes=(State.BUILDING, State.PAUSED),
         is_at_once=False,
     ),
@@ -79,23 +78,26 @@ ORDERS = {
         _("Drop the earlier ones"),
         _("Drops the collections that are kept for a rollback, and any that the database no longer lists."),
         (State.LIVE,),
-        rebuild.prune,
+        lambda index: indexing.rebuild.prune(index),
         needs=State.RETIRED,
     ),
     "pause": CollectionOrder(
         _("Pause"),
         _("Stops filling this collection until it is resumed. Searches and changes go on."),
         (State.BUILDING,),
-        rebuild.pause,
+        lambda index: indexing.rebuild.pause(index),
     ),
     "resume": CollectionOrder(
-        _("Resume"), _("The workers go on filling this collection."), (State.PAUSED,), rebuild.resume
+        _("Resume"),
+        _("The workers go on filling this collection."),
+        (State.PAUSED,),
+        lambda index: indexing.rebuild.resume(index),
     ),
     "cancel": CollectionOrder(
         _("Cancel the rebuild"),
         _("Drops this collection, with what was embedded for it. The live collection is not affected."),
         (State.BUILDING, State.PAUSED),
-        rebuild.cancel,
+        lambda index: indexing.rebuild.cancel(index),
     ),
     "roll-back": CollectionOrder(
         _("Roll back"),
@@ -103,7 +105,7 @@ ORDERS = {
             "Brings this collection up to date with what has changed since. As soon as it is, searches use it again."
         ),
         (State.RETIRED,),
-        rebuild.roll_back,
+        lambda index: indexing.rebuild.roll_back(index),
         clashes=(State.BUILDING, State.PAUSED),
     ),
 }
@@ -160,7 +162,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             return "–"
         if collection.state == State.LIVE:
             return f"{collection.stored.count():,}"
-        filling = progress.filling(collection)
+        filling = indexing.progress.filling(collection)
         return format_html(
             '<progress class="shopsearch-progress" max="{}" value="{}" aria-label="{}"></progress>'
             '<div class="shopsearch-quiet">{}</div>',
@@ -230,7 +232,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             return
         try:
             order.carry_out(index)
-        except (Refused, BackendError) as error:
+        except (indexing.rebuild.Refused, BackendError) as error:
             messages.error(request, str(error))
             return
         wake()

@@ -21,21 +21,19 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from shopsearch import broker
+from shopsearch import broker, indexing, search
 from shopsearch.admin.collections import links_to_orders
 from shopsearch.admin.columns import STYLE, ReindexPermission
 from shopsearch.admin.permissions import ReadOnly
-from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.conf import settings
-from shopsearch.embedders.adapted import FITTED
-from shopsearch.indexing import progress
 from shopsearch.models import Collection, EvaluationQuery, Fit, IndexEntry, Overview, Rerank, SearchDay
 from shopsearch.registry import ImageIndex, get_indexes
-from shopsearch.search import diagnosis
 from shopsearch.search.addresses import address_of
 from shopsearch.threads import within
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
+    from shopsearch.indexing.progress import Filling
+
     ModelAdmin = admin.ModelAdmin[Overview]
 else:
     ModelAdmin = admin.ModelAdmin
@@ -97,7 +95,7 @@ class IndexPanel:
     reasons: Sequence[FailureReason]
     failed_address: str
     building: Collection | None
-    filling: progress.Filling | None
+    filling: Filling | None
     orders: Sequence[Order]
     """For the rebuild."""
     fit: Fit | None
@@ -120,8 +118,8 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        counts = progress.counts()
-        problems = diagnosis.diagnose_soon(counts)
+        counts = indexing.progress.counts()
+        problems = search.diagnosis.diagnose_soon(counts)
         parts = parts_of()
         context = {
             **self.admin_site.each_context(request),
@@ -144,6 +142,8 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         return TemplateResponse(request, "admin/shopsearch/overview.html", context)
 
     def panel(self, request: HttpRequest, index: ImageIndex, states: Mapping[str, int]) -> IndexPanel:
+        from shopsearch.embedders.adapted import FITTED
+
         collections = Collection.objects.of(index)
         building, live, retired = (
             each.first() for each in (collections.unfinished(), collections.live(), collections.retired())
@@ -163,7 +163,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             reasons=self.reasons(index) if states[State.FAILED] else [],
             failed_address=self.entries_address(index),
             building=building,
-            filling=progress.filling(building) if building else None,
+            filling=indexing.progress.filling(building) if building else None,
             orders=self.orders(request, building, "pause", "resume", "cancel"),
             fit=fit,
             fit_orders=[]
@@ -219,6 +219,8 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
 def parts_of() -> list[Service]:
     """The states of the store, the broker and the model. Waits at most PART_SECONDS for each; loads no model."""
+    from shopsearch.backends import get_embedder, get_vector_store
+
     return [
         _asked(
             _("Vector store"),

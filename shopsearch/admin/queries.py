@@ -17,11 +17,10 @@ from django.utils.html import format_html
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch import evaluation
 from shopsearch.admin.columns import STYLE, breakable
 from shopsearch.conf import settings
-from shopsearch.evaluation import judgements
 from shopsearch.exceptions import ImageError
-from shopsearch.images import decode, jpeg, normalised
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import get_indexes
 
@@ -70,10 +69,13 @@ class QueryForm(ModelForm):
         upload = self.cleaned_data.get("upload")
         if upload is None:
             return None
+        from shopsearch import images
+
         content: bytes = upload.read(settings.MAX_IMAGE_BYTES + 1)
         try:
             # Like a shopper's picture: no larger, and without the location that a camera records in it.
-            return jpeg(normalised(decode(content)), settings.QUERY_IMAGE_SIDE, quality=95)
+            picture = images.normalised(images.decode(content))
+            return images.jpeg(picture, settings.QUERY_IMAGE_SIDE, quality=95)
         except ImageError as error:
             raise forms.ValidationError(str(error)) from error
 
@@ -174,7 +176,9 @@ class EvaluationQueryAdmin(ModelAdmin):
         return (*kept, "index", "text") if obj and obj.judged else kept
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        unjudged = judgements.unjudged_queries().first() if self.has_judge_permission(request) else None
+        unjudged = (
+            evaluation.judgements.unjudged_queries().first() if self.has_judge_permission(request) else None
+        )
         extra = {"title": _("Queries to judge"), "next_query": unjudged, **(extra_context or {})}
         return super().changelist_view(request, extra)
 
@@ -213,7 +217,9 @@ class EvaluationQueryAdmin(ModelAdmin):
         query = self._visible(request, pk)
         if not query.picture:
             raise Http404
-        content = jpeg(decode(bytes(query.picture)), SHOWN_SIDE)
+        from shopsearch import images
+
+        content = images.jpeg(images.decode(bytes(query.picture)), SHOWN_SIDE)
         headers = {"Cache-Control": "private, no-store"}
         return HttpResponse(content, content_type="image/jpeg", headers=headers)
 
@@ -222,7 +228,7 @@ class EvaluationQueryAdmin(ModelAdmin):
         given = request.POST.get("results") or request.GET.get("results") or ""
         wanted = int(given) if given.isdecimal() and len(given) < 5 else 0
         shown = max(settings.PAGE_SIZE, min(wanted, settings.MAX_PAGE_SIZE))
-        following = judgements.next_query(query)
+        following = evaluation.judgements.next_query(query)
         if request.method == "POST":
             return self._judged(request, query, shown, following)
         context = {
@@ -230,7 +236,7 @@ class EvaluationQueryAdmin(ModelAdmin):
             "title": query,
             "opts": self.model._meta,
             "query": query,
-            "pool": judgements.pool(query, shown),
+            "pool": evaluation.judgements.pool(query, shown),
             "shown": shown,
             "more": shown + settings.PAGE_SIZE,
             "grades": Judgement.Grade.choices,
@@ -247,7 +253,7 @@ class EvaluationQueryAdmin(ModelAdmin):
         if not self.has_judge_permission(request):
             raise PermissionDenied
         grades = _changes(request.POST)
-        judgements.judge(query, grades, by=request.user)
+        evaluation.judgements.judge(query, grades, by=request.user)
         text = ngettext("%(count)d judgement was saved.", "%(count)d judgements were saved.", len(grades))
         messages.success(request, text % {"count": len(grades)})
         if "_more" in request.POST:

@@ -12,17 +12,16 @@ from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from PIL import Image
 
-from shopsearch import images
 from shopsearch.admin.columns import STYLE, ago, breakable, state_label
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import ImageError
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, find_index
-from shopsearch.rerankers.collage import TILE, collage
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
+    from PIL import Image
+
     ModelAdmin = admin.ModelAdmin[Rerank]
 else:
     ModelAdmin = admin.ModelAdmin
@@ -155,6 +154,9 @@ class RerankAdmin(ReadOnly, ModelAdmin):
 
     def collage_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
         """The candidates' pictures in one image, in retrieval's order, for staff with the view permission."""
+        from shopsearch import images
+        from shopsearch.rerankers.collage import collage
+
         if not self.has_view_permission(request):
             raise PermissionDenied
         rerank = self.get_queryset(request).filter(pk=pk).first()
@@ -177,6 +179,11 @@ def _rows(rerank: Rerank) -> tuple[ImageIndex | None, dict[str, Any]]:
 
 
 def _picture(index: ImageIndex | None, row: Any) -> Image.Image:
+    from PIL import Image
+
+    from shopsearch import images
+    from shopsearch.rerankers.collage import TILE
+
     try:
         if index is not None and row is not None:
             with index.open_image(row) as file:

@@ -19,25 +19,23 @@ from django.utils.html import format_html
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from shopsearch import broker
+from shopsearch import broker, indexing, search
 from shopsearch.admin.columns import STYLE
 from shopsearch.admin.csv_exchange import CSVAdmin
 from shopsearch.admin.languages import language_field
 from shopsearch.admin.product_picker import KeysField, picker
-from shopsearch.backends import get_query_embedder
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError, ImageError, QueryError
-from shopsearch.images import decode, jpeg, normalised
-from shopsearch.indexing import rule_pictures
 from shopsearch.models import Collection, Rule, RuleAction, RulePicture
 from shopsearch.models.rules import look_space
 from shopsearch.registry import ImageIndex, find_index, get_index, get_indexes
 from shopsearch.registry.keys import keys_from
-from shopsearch.search import examples, rule_files, rules
-from shopsearch.search.engine import answer
-from shopsearch.search.request import SearchAnswer, SearchRequest
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be subscripted
+    from PIL.Image import Image
+
+    from shopsearch.search.request import SearchAnswer
+
     ActionsInline = admin.TabularInline[RuleAction, Rule]
     PicturesInline = admin.TabularInline[RulePicture, Rule]
     RuleModelForm = forms.ModelForm[Rule]
@@ -97,12 +95,20 @@ class PictureForm(PictureModelForm):
         upload = self.cleaned_data["image"]
         if "image" not in self.changed_data:
             return upload
-        try:
-            # As shoppers' pictures are read: within limits, and without the place that a camera notes in it.
-            content = jpeg(decode(upload.read(settings.MAX_IMAGE_BYTES + 1)), PICTURE_SIDE, quality=92)
-        except ImageError as error:
-            raise forms.ValidationError(str(error)) from error
+        from shopsearch import images
+
+        content = images.jpeg(_decoded(upload), PICTURE_SIDE, quality=92)
         return ContentFile(content, f"{PurePath(upload.name).stem[:100]}.jpg")
+
+
+def _decoded(upload: Any) -> Image:
+    """The picture that staff upload, as shoppers' are read: within limits, and without the place of a camera."""
+    from shopsearch import images
+
+    try:
+        return images.decode(upload.read(settings.MAX_IMAGE_BYTES + 1))
+    except ImageError as error:
+        raise forms.ValidationError(str(error)) from error
 
 
 class LabelledFormSet(InlineFormSet):
@@ -200,10 +206,7 @@ class PreviewForm(forms.Form):
 
     def clean_picture(self) -> Any:
         upload = self.cleaned_data["picture"]
-        try:
-            return decode(upload.read(settings.MAX_IMAGE_BYTES + 1)) if upload else None
-        except ImageError as error:
-            raise forms.ValidationError(str(error)) from error
+        return _decoded(upload) if upload else None
 
 
 class ThresholdForm(forms.Form):
@@ -258,7 +261,7 @@ class RuleAdmin(CSVAdmin):
 
     @admin.display(description=_("state"))
     def state_now(self, rule: Rule) -> str:
-        state = rules.state_of(rule)
+        state = search.rules.state_of(rule)
         colour = {Rule.State.IN_FORCE: "done", Rule.State.OFF: "none", Rule.State.EXPIRED: "none"}
         return format_html(
             '<span class="shopsearch-state shopsearch-state-{}">{}</span>',
@@ -282,7 +285,7 @@ class RuleAdmin(CSVAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        rules.forget()
+        search.rules.forget()
         self._warn(request, form.instance)
         if form.instance.is_by_looks:
             broker.wake_after_commit(form.instance._state.db or "default")
@@ -293,7 +296,7 @@ class RuleAdmin(CSVAdmin):
         if index is None:
             return
         for action in rule.actions.filter(kind__in=RuleAction.OF_VALUES).exclude(value=""):
-            if not rules.any_product_has(index, action.condition):
+            if not search.rules.any_product_has(index, action.condition):
                 text = _("No product of the shop has %(value)s: “%(action)s” moves nothing by it.")
                 does = action.get_kind_display()
                 messages.warning(request, text % {"value": action.value, "action": does})
@@ -303,16 +306,16 @@ class RuleAdmin(CSVAdmin):
         return [path("<int:pk>/preview/", preview, name="shopsearch_rule_preview"), *super().get_urls()]
 
     def csv_of(self, request: HttpRequest) -> str:
-        return rule_files.file_of(self.get_queryset(request))
+        return search.rule_files.file_of(self.get_queryset(request))
 
     def csv_rows(self, content: bytes) -> Sequence[Any]:
-        return rule_files.rules_of(content)
+        return search.rule_files.rules_of(content)
 
     def import_rows(self, request: HttpRequest, rows: Sequence[Any]) -> str:
-        rule_files.save(rows)
+        search.rule_files.save(rows)
         for rule, _actions in rows:
             self.log_change(request, rule, [{"changed": {"name": str(_("rule")), "object": "CSV"}}])
-        rules.forget()
+        search.rules.forget()
         text = ngettext("%(count)d rule was imported.", "%(count)d rules were imported.", len(rows))
         return text % {"count": len(rows)}
 
@@ -363,7 +366,7 @@ class RuleAdmin(CSVAdmin):
                 look_space(live.space),
             )
             rule.save(update_fields=["threshold", "threshold_space"])
-            rules.forget()
+            search.rules.forget()
             self.log_change(request, rule, [{"changed": {"fields": [str(_("threshold"))]}}])
             text = _("The rule fires for pictures that are at least %(threshold)s alike.")
             messages.success(request, text % {"threshold": f"{rule.threshold:.3f}"})
@@ -393,19 +396,19 @@ def _compared(rule: Rule, live: Collection | None, words: str, picture: Any) -> 
 
     Raises BackendError and QueryError.
     """
-    tried = rules.rule_of(rule, live.space) if live else None
+    tried = search.rules.rule_of(rule, live.space) if live else None
     tried = tried and replace(tried, valid_from=None, valid_until=None)
-    asked = SearchRequest(
+    asked = search.request.SearchRequest(
         text=words,
-        examples=examples.of_picture(picture),
+        examples=search.examples.of_picture(picture),
         index=rule.index,
         language=rule.language or get_language() or "",
         filters={each.field: list(each.values) for each in rule.conditions},
         limit=min(SHOWN, settings.MAX_PAGE_SIZE),
         rules=(),
     )
-    before = answer(asked)
-    after = answer(replace(asked, rules=[tried] if tried else []))
+    before = search.engine.answer(asked)
+    after = search.engine.answer(replace(asked, rules=[tried] if tried else []))
     return {
         "score": _score(tried, picture),
         "fires": bool(after.rules),
@@ -415,11 +418,14 @@ def _compared(rule: Rule, live: Collection | None, words: str, picture: Any) -> 
     }
 
 
-def _score(rule: rules.Rule | None, picture: Any) -> float | None:
+def _score(rule: search.rules.Rule | None, picture: Any) -> float | None:
     """How alike the picture is to the rule's; None without one. Raises BackendError."""
     if rule is None or rule.look is None or picture is None:
         return None
-    look = rule_pictures.look_of(normalised(picture), get_query_embedder(rule.space))
+    from shopsearch import images
+    from shopsearch.backends import get_query_embedder
+
+    look = indexing.rule_pictures.look_of(images.normalised(picture), get_query_embedder(rule.space))
     return float(rule.look @ look)
 
 
@@ -442,7 +448,7 @@ def _line(rule: Rule, live: Collection) -> dict[str, Any]:
     look, index = rule.look_in(live.space), find_index(rule.index)
     if look is None or index is None:
         return {}
-    scores = rule_pictures.likenesses(live, look)
+    scores = indexing.rule_pictures.likenesses(live, look)
     threshold = rule.threshold_in(live.space)
     fired = 0 if threshold is None else sum(score >= threshold for _image, score in scores)
     shown = scores[max(0, fired - ABOVE) : fired + (BELOW if fired else ABOVE + BELOW)]

@@ -10,11 +10,11 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from shopsearch import search
 from shopsearch.admin.csv_exchange import CSVAdmin
 from shopsearch.admin.languages import language_field
 from shopsearch.models import Synonym
 from shopsearch.registry import analyzer
-from shopsearch.search import synonyms
 
 if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
     ModelForm = forms.ModelForm[Synonym]
@@ -60,12 +60,12 @@ class SynonymAdmin(CSVAdmin):
     )
 
     def csv_of(self, request: HttpRequest) -> str:
-        return synonyms.csv_of(Synonym.objects.order_by("language", "words"))
+        return search.synonyms.csv_of(Synonym.objects.order_by("language", "words"))
 
     def csv_rows(self, content: bytes) -> list[Synonym]:
-        return synonyms.rows_of(content)
+        return search.synonyms.rows_of(content)
 
     def import_rows(self, request: HttpRequest, rows: Sequence[Any]) -> str:
-        synonyms.save(rows)
+        search.synonyms.save(rows)
         text = ngettext("%(count)d synonym was imported.", "%(count)d synonyms were imported.", len(rows))
         return text % {"count": len(rows)}

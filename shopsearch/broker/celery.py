@@ -60,6 +60,8 @@ class CeleryWakeUp(WakeUp):
 
     def send(self, task: str) -> bool:
         if self.runs_here:
+            if task not in self.app.tasks:  # in a web process, which needs none otherwise
+                self.app.loader.import_default_modules()
             self.app.tasks[task].apply(throw=True)
             return True
         address, connection = getattr(self._kept, "connection", (None, None))
@@ -96,9 +98,8 @@ class CeleryWakeUp(WakeUp):
             arguments=queue.queue_arguments,
         )
         if not declared.message_count:
-            self.app.tasks[task].apply_async(  # type: ignore[call-arg]
-                queue=name, connection=connection, retry=False, ignore_result=True
-            )
+            # By its name: this process does not import the tasks, which are above this package.
+            self.app.send_task(task, queue=name, connection=connection, retry=False, ignore_result=True)
         return not declared.message_count
 
     def ask(self) -> None:

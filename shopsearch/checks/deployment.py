@@ -15,7 +15,6 @@ from rest_framework.settings import api_settings
 from shopsearch import backends, conf
 from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
-from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 from shopsearch.indexing import saves
 from shopsearch.search.addresses import address_of, are_included
 
@@ -73,6 +72,8 @@ def _owner(address: str) -> str:
         view: Any = resolve("/" + address.removeprefix(get_script_prefix())).func
     except Resolver404:
         return "nobody"
+    if type(view).__module__ == "shopsearch.urls":  # it is ours, and need not be imported to say so
+        return type(view).__module__
     view = getattr(view, "view_class", getattr(view, "cls", view))
     owners = [f"{each.__module__}.{each.__qualname__}" for each in getattr(view, "__mro__", (view,))]
     return next((each for each in owners if each.startswith("shopsearch.")), owners[0])
@@ -194,6 +195,8 @@ def check_embedder(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         embedder = backends.get_embedder()
     except (ImproperlyConfigured, ValueError):
         return []  # E003 says so
+    from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
+
     if not isinstance(embedder, VisualizedBGE) or embedder.model or embedder.weights:
         return []
     return [

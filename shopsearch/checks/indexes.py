@@ -24,7 +24,6 @@ from django.db.models import (
 )
 
 from shopsearch import registry
-from shopsearch.api.serializers import RESERVED as PARAMETERS
 from shopsearch.backends import get_vector_store
 from shopsearch.models import Change
 from shopsearch.registry import ImageIndex
@@ -33,8 +32,24 @@ from shopsearch.registry.paths import End, fault_in
 from shopsearch.registry.relations import relation, relations_of
 from shopsearch.search.columns import place_of
 
+PARAMETERS = (
+    *(
+        "box",
+        "collect",
+        "correct",
+        "examples",
+        "facets",
+        "format",
+        "image",
+        "image_url",
+        "image_weights",
+        "index",
+    ),
+    *("like", "limit", "offset", "page", "picture", "q", "rerank", "similar", "sort", "unlike"),
+)
+"""The API's and the search page's own."""
 RESERVED = (
-    *sorted({*PARAMETERS, "similar", "picture"}),  # the API's and the page's own parameters
+    *PARAMETERS,
     *("id", "image_id", "product_id", "vector"),  # what every entity has
 )
 

@@ -21,7 +21,6 @@ from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 
-from shopsearch.api.access import SCOPES
 from shopsearch.broker.base import WakeUp
 from shopsearch.conf import DEFAULTS, build, settings
 from shopsearch.detectors.base import Detector
@@ -153,6 +152,8 @@ def _check_value(key: str, value: Any) -> Iterator[CheckMessage]:
 
 
 def _check_rates(value: Any) -> tuple[bool, str]:
+    from shopsearch.api.access import SCOPES
+
     rates = value if isinstance(value, dict) else {"search": value}
     fits = set(rates) <= set(SCOPES) and all(
         rate is None or (isinstance(rate, str) and RATE.fullmatch(rate)) for rate in rates.values()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,8 +66,29 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
     return state
 
 
+@contextmanager
+def weightless() -> Iterator[None]:
+    """Modules that are made in this context have no weights yet: ``install`` gives them theirs.
+
+    It spends no memory and no random numbers on weights that are replaced at once. Initialising them on the meta device
+    would make torch import its compiler, for two seconds.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Uninitialised(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            if getattr(func, "__module__", "") == "torch.nn.init":
+                return kwargs["tensor"]
+            return func(*args, **kwargs)
+
+    with torch.device("meta"), Uninitialised():
+        yield
+
+
 def install(model: ModelType, state: Mapping[str, Tensor], *, dtype: dtype, device: str) -> ModelType:
-    """Give these weights to a model that was made on torch's meta device; it is then ready to use.
+    """Give these weights to a model that was made by ``weightless`` or on the meta device; it is then ready to use.
 
     Raises ImproperlyConfigured if a tensor is missing, left over, or of another shape.
     """

@@ -16,7 +16,6 @@ from importlib.metadata import version
 from itertools import pairwise
 from typing import NamedTuple
 
-import snowballstemmer
 from django.conf.locale import LANG_INFO
 
 from shopsearch.registry.stemmers import LIGHT
@@ -623,12 +622,16 @@ def stem(word: str, language: str) -> str:
     """A word without its ending; the word is without case and accents, the language one that is known."""
     if language in LIGHT:
         return LIGHT[language](word)
+    import snowballstemmer  # forty modules, which a shop in the languages above never needs
+
     # A new one each time: a stemmer holds the word it is working on, and threads would share it.
     return str(snowballstemmer.stemmer(_snowball(language)).stemWord(word)) if language else word
 
 
 def _snowball(language: str) -> str:
     """Snowball's name of a language, which is the first word of its English name; "" where it has no stemmer."""
+    import snowballstemmer
+
     name = LANG_INFO.get(language, {}).get("name", "").partition(" ")[0].lower()
     return name if name in snowballstemmer.algorithms() else ""
 

@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from shopsearch.embedders.photos import colours
+from shopsearch.embedders import photos
 from shopsearch.types import Candidate, Fact, Query
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from shopsearch.embedders.photos.colours import Numbers
 
 MUCH = 0.25
 """The share of a colour in what a picture shows, its background aside, from which it is worth a word."""
@@ -36,7 +35,7 @@ def facts_of(
     candidates: Sequence[Candidate],
     *,
     looks_like: str = "",
-    shades: colours.Numbers | None = None,
+    shades: Numbers | None = None,
 ) -> list[list[Fact]]:
     """What each candidate shares with the query: words, what both look like, and colours of the pictures.
 
@@ -48,14 +47,15 @@ def facts_of(
     return [_facts(each, asked, looks_like, both) for each, both in zip(candidates, shades, strict=True)]
 
 
-def _facts(candidate: Candidate, asked: Sequence[str], looks_like: str, both: colours.Numbers) -> list[Fact]:
+def _facts(candidate: Candidate, asked: Sequence[str], looks_like: str, both: Numbers) -> list[Fact]:
     said = set(words_of(candidate.text))
     facts = []
     if named := [word for word in asked if word in said]:
         facts.append(Fact(kind="words", value=" ".join(named)))
     if looks_like in said:
         facts.append(Fact(kind="looks", value=looks_like))
-    leading = [place for place in np.argsort(-both) if both[place] >= MUCH][:MOST_COLOURS]
+    most_first = sorted(range(len(both)), key=lambda place: -both[place])
+    leading = [place for place in most_first if both[place] >= MUCH][:MOST_COLOURS]
     return facts + [Fact(kind="colour", value=_NAMES[place]) for place in leading]
 
 
@@ -77,18 +77,12 @@ def joined(parts: Sequence[str]) -> str:
     return f"{_listed(parts)}." if parts else ""
 
 
-def common_colours(query: Query, candidates: Sequence[Candidate]) -> colours.Numbers:
+def common_colours(query: Query, candidates: Sequence[Candidate]) -> Numbers:
     """Of each candidate the share of each named colour that both pictures have, shape (candidates, 14).
 
     Zeros where the query has no picture.
     """
-    if query.image is None or not candidates:
-        return np.zeros((len(candidates), len(_NAMES)), np.float32)
-    return np.minimum(_shares(query.image), [_shares(each.image) for each in candidates])
-
-
-def _shares(picture: Image) -> colours.Numbers:
-    return colours.seen(picture.convert("RGB"))[0]
+    return photos.colours.shared(query.image, [each.image for each in candidates])
 
 
 def words_of(text: str) -> list[str]:
@@ -100,7 +94,7 @@ def shared_words(query: Query, candidates: Sequence[Candidate]) -> list[str]:
 
     Colours are not among them: a filter may have brought them in, and what both pictures show of them is counted.
     """
-    asked = {*words_of(query.text), *colours.BY_WORD}
+    asked = {*words_of(query.text), *photos.colours.BY_WORD}
     named = Counter(word for candidate in candidates for word in set(words_of(candidate.text)) - asked)
     return sorted(word for word, count in named.items() if count * 2 > len(candidates))
 

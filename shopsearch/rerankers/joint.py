@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from django.utils.translation import gettext as _
 
+from shopsearch.embedders import photos
 from shopsearch.embedders.base import Embedder
-from shopsearch.embedders.photos import colours
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.facts import (
@@ -67,7 +67,7 @@ class JointReranker(Reranker):
         # Words may only help: a brand that the model does not know must not outweigh what the picture shows.
         scores = [float(score) for score in cosines.max(axis=0)]
         shades = common_colours(query, candidates)
-        if query.image is not None and not colours.asked(query.text).any():
+        if query.image is not None and not photos.colours.asked(query.text).any():
             scores = _with_colours(scores, candidates, shades.sum(axis=1))
         likeness: list[float] = []
         looks_like = ""
@@ -103,7 +103,7 @@ def _with_colours(
     """
     if not scores:
         return []
-    said = [set(words_of(each.text)) - colours.BY_WORD.keys() for each in candidates]
+    said = [set(words_of(each.text)) - photos.colours.BY_WORD.keys() for each in candidates]
     number = Counter(word for words in said for word in words)
     best = max(range(len(scores)), key=scores.__getitem__)
     thing = {word for word in said[best] if number[word] > 1}

@@ -12,10 +12,10 @@ from django.utils.http import urlencode
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from shopsearch import search
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.search.addresses import address_of
-from shopsearch.search.engine import similar
 from shopsearch.types import Result
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def shopsearch_widget(
     show the results; without it, the search page does. Needs neither the request nor a visitor's cookie, so a page
     that shows it may be cached.
     """
-    search = context.get("search")
+    page = context.get("search")
     return {
         "action": address_of("search"),
         "suggestions": address_of("api-suggest") if settings.SUGGESTIONS else "",
@@ -40,11 +40,11 @@ def shopsearch_widget(
         "placeholder": placeholder or _("Words or a picture"),
         "autofocus": autofocus,
         "target": target,
-        "text": getattr(search, "text", ""),
-        "similar": getattr(search, "similar", None),
-        "similar_ids": getattr(search, "similar_ids", ()),
-        "dissimilar_ids": getattr(search, "dissimilar_ids", ()),
-        "similar_removed_url": getattr(search, "without_example_url", ""),
+        "text": getattr(page, "text", ""),
+        "similar": getattr(page, "similar", None),
+        "similar_ids": getattr(page, "similar_ids", ()),
+        "dissimilar_ids": getattr(page, "dissimilar_ids", ()),
+        "similar_removed_url": getattr(page, "without_example_url", ""),
         "megabytes": settings.MAX_IMAGE_BYTES // (1024 * 1024),
     }
 
@@ -93,7 +93,7 @@ def similar_products(product: Any, *, limit: int = 6, index: str = "", **filters
     the store is away, and for a product that is not indexed yet. Further names are filters.
     """
     try:
-        return similar(product, index=index, filters=filters, limit=limit).results
+        return search.similar(product, index=index, filters=filters, limit=limit).results
     except BackendError as error:
         logger.warning("No similar products for %s: %s", product.pk, error)
         return ()

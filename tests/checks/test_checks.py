@@ -456,3 +456,10 @@ def test_every_check_is_in_the_reference_and_has_a_test():
 def test_checking_asks_neither_the_database_nor_a_service():
     # Without the database fixture a query is an error; heavy imports are watched by test_house.py.
     assert run_checks(tags=["shopsearch"], include_deployment_checks=True) is not None
+
+
+def test_every_parameter_of_the_api_is_a_name_that_no_filter_may_have():
+    from shopsearch.api import serializers
+    from shopsearch.checks.indexes import PARAMETERS
+
+    assert set(PARAMETERS) == serializers.RESERVED | {"similar", "picture"}

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
 from shopsearch.backends import get_query_embedder
-from shopsearch.checks import check_backends, check_settings
+from shopsearch.checks.settings import check_backends, check_settings
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.exceptions import EmbedderError
 from shopsearch.testing import ColourEmbedder

@@ -19,8 +19,8 @@ from demo_project.rendering.palettes import PATTERNS as PRINTS
 from demo_project.rendering.palettes import colours_of
 from demo_project.rendering.products import SHAPES, SNAPSHOTS, STUDIO, TRAINING_VARIANTS, product_picture
 from shopsearch.embedders.photos import colours
-from shopsearch.embedders.photos.embedder import square
 from shopsearch.embedders.photos.network import read_network
+from shopsearch.embedders.photos.vectors import square
 from shopsearch.embedders.photos.wheels import default_cache
 from training.photographs.views import view
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +180,17 @@ def seen(image: Image) -> tuple[Numbers, Numbers]:
     shade = (lightness * CHROMA_BINS + a) * CHROMA_BINS + b
     shades = np.bincount(shade, weights=weights, minlength=SHADES)
     return (weights @ names).astype(np.float32), np.sqrt(shades).astype(np.float32)
+
+
+def shared(picture: Image | None, others: Sequence[Image]) -> Numbers:
+    """Of each of the others the share of each named colour that it and the picture both have, shape (others, 14).
+
+    Zeros where there is no picture.
+    """
+    if picture is None or not others:
+        return np.zeros((len(others), len(NAMES)), np.float32)
+    shares = [seen(each.convert("RGB"))[0] for each in (picture, *others)]
+    return np.minimum(shares[0], shares[1:])
 
 
 def _foreground(lab: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from shopsearch.embedders.photos.wheels import NETWORK
-from shopsearch.embedders.weights import install
+from shopsearch.embedders.weights import install, weightless
 
 EPSILON = 1e-3
 """Of the checkpoint's BatchNorms."""
@@ -153,7 +153,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 def read_network(cache: Path) -> EfficientNetLite2:
     """The network with the wheel's weights, on the CPU. Raises ImproperlyConfigured where they are not right."""
     state = NETWORK.load(cache, read_checkpoint)
-    with torch.device("meta"):
+    with weightless():
         network = EfficientNetLite2()
     # torch's stubs know no memory_format, though Module.to has it.
     return install(network, state, dtype=torch.float32, device="cpu").to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -40,18 +40,18 @@ class MiniLM(TextTower):
 
     def __init__(self, cache: Path) -> None:
         import torch
-        from transformers import BertConfig, BertModel
 
+        from shopsearch.embedders.bert import Bert, BertConfig
         from shopsearch.embedders.torch_model import read_tokenizer
-        from shopsearch.embedders.weights import install
+        from shopsearch.embedders.weights import install, weightless
 
         state = {
             name: tensor
             for name, tensor in ENGLISH.load(cache, read_minilm).items()
             if not name.startswith("pooler.")
         }
-        with torch.device("meta"):
-            model = BertModel(BertConfig(**self.SHAPE), add_pooling_layer=False)
+        with weightless():
+            model = Bert(BertConfig(**self.SHAPE))
         self.model: Any = install(model, state, dtype=torch.float32, device="cpu")
         self.tokenizer = read_tokenizer(ENGLISH.folder(cache))
 
@@ -69,8 +69,9 @@ class MiniLM(TextTower):
             longest = len(rows[places[-1]])
             ids = torch.tensor([rows[place] + [0] * (longest - len(rows[place])) for place in places])
             counts = torch.tensor([len(rows[place]) for place in places])
-            mask = (torch.arange(longest) < counts[:, None]).float()
-            tokens = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            mask = torch.arange(longest) < counts[:, None]
+            words = self.model.embeddings.word_embeddings(ids)
+            tokens = self.model(words, torch.arange(longest), None if mask.all() else mask)
             means = (tokens * mask[..., None]).sum(1) / counts[:, None]
             vectors[places] = torch.nn.functional.normalize(means, dim=1).numpy()
         return vectors

@@ -9,15 +9,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812, as everybody writes it
 from django.core.exceptions import ImproperlyConfigured
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
+from shopsearch.embedders.bert import Bert, BertConfig
 from shopsearch.embedders.visualized_bge.eva02 import Eva02, Eva02Config
-from shopsearch.embedders.weights import install
+from shopsearch.embedders.weights import install, weightless
 
-TEXT_MODELS: dict[str, tuple[Any, Any]] = {
-    "bert": (BertConfig, BertModel),
-    "xlm-roberta": (XLMRobertaConfig, XLMRobertaModel),
-}
+TEXT_MODELS: dict[Any, dict[str, Any]] = {"bert": {}, "xlm-roberta": {"pad_token_id": 1}}
+"""Where the defaults of their configuration differ from BERT's."""
 
 RENAMED = {
     "bge_encoder.": "bge.encoder.",
@@ -41,8 +39,7 @@ class Vista(nn.Module):
             raise ImproperlyConfigured(
                 f"Visualized BGE is built on a text model of type {' or '.join(TEXT_MODELS)}, not {model_type!r}."
             )
-        config_class, model_class = TEXT_MODELS[model_type]
-        self.bge = model_class(config_class.from_dict(dict(text)), add_pooling_layer=False)
+        self.bge = Bert(BertConfig.read(TEXT_MODELS[model_type] | dict(text)))
         self.visual = Eva02(vision)
         self.visual_proj = nn.Linear(vision.width, self.bge.config.hidden_size)
         self.image_token_type = image_token_type
@@ -55,14 +52,13 @@ class Vista(nn.Module):
 
         Raises ImproperlyConfigured if a tensor is missing, left over, or of another shape.
         """
-        with torch.device("meta"):  # spends no memory or random numbers on weights that are replaced at once
+        with weightless():
             model = cls(**shape)
         renamed = {_rename(key): value for key, value in state.items() if not model.ignores(key)}
         if not any(key.startswith("visual.") for key in renamed):
             raise ImproperlyConfigured(
                 "they hold no vision tower: name the file of Visualized BGE's weights, not the text model's"
             )
-        # transformers' stored positions and token types do not matter: they are always passed in below.
         return install(model, renamed, dtype=dtype, device=device)
 
     def ignores(self, key: str) -> bool:
@@ -110,18 +106,15 @@ class Vista(nn.Module):
         filler = self.bge.config.pad_token_id
         device = self.visual_proj.weight.device
         padded = torch.tensor([[*row, *[filler] * (longest - len(row))] for row in ids], device=device)
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids], device=device)
+        mask = torch.tensor(
+            [[True] * len(row) + [False] * (longest - len(row)) for row in ids], device=device
+        )
         return padded, mask
 
     def _read(self, embeddings: Tensor, mask: Tensor, first_position: int) -> Tensor:
-        positions = torch.arange(embeddings.shape[1], device=embeddings.device).expand(len(embeddings), -1)
-        output = self.bge(
-            inputs_embeds=embeddings,
-            attention_mask=mask,
-            position_ids=positions + first_position,
-            token_type_ids=torch.zeros_like(positions),
-        )
-        return F.normalize(output.last_hidden_state[:, 0].float(), dim=-1)
+        positions = torch.arange(embeddings.shape[1], device=embeddings.device) + first_position
+        features = self.bge(embeddings, positions, None if mask.all() else mask)
+        return F.normalize(features[:, 0].float(), dim=-1)
 
 
 def _rename(key: str) -> str:

@@ -68,15 +68,20 @@ class Command(BaseCommand):
             try:
                 self.start_servers(demo_dir, port, mode or _best_mode())
                 if is_early := self.services.starts_early and not _pending_migrations():
-                    self.services.start_workers()
+                    self.services.start_web()
                 else:
                     call_command("migrate", verbosity=0)
                 self.fill(options)
                 if not is_early:
-                    self.services.start_workers()
+                    self.services.start_web()
+                if has_work := bool(_waiting_and_total()[0]):
+                    self.services.start_worker()
                 if self.index() or not Suggestion.objects.exists():
                     self.count_words()
                 self.wait_for_answers(port)
+                if not has_work:
+                    # Last, as it loads a model of its own, which would hold up the first search.
+                    self.services.start_worker()
                 self.serve(port, options)
             except ServiceDied as error:
                 raise CommandError(str(error)) from error
