@@ -46,18 +46,14 @@ def test_all_has_every_extra():
     assert set(re.search(r"\[(.+)\]", everything)[1].split(",")) == set(declared)
 
 
-OTHER_MODELS = {"flagembedding", "sentence-transformers", "transformers"}
-"""A third of all packages; neither the demo's model nor the starter for photographs needs them."""
-
-
-def test_the_demo_has_what_the_package_needs_and_its_model_and_milvus_lite():
+def test_the_demo_has_what_the_package_needs_and_the_models_and_milvus_lite():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     declared = PROJECT["optional-dependencies"]
     needed = names([*PROJECT["dependencies"], *declared["models"], *declared["milvus-lite"]])
-    assert names(line for line in lines if line and line[0] not in "#-") == needed - OTHER_MODELS
+    assert names(line for line in lines if line and line[0] not in "#-") == needed
 
 
-@pytest.mark.parametrize("package", ["torch", "tokenizers", "safetensors"])
+@pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers", "safetensors"])
 def test_a_model_without_its_packages_says_which_line_installs_them(without, package):
     without(package)
     with pytest.raises(
