@@ -16,7 +16,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection as Several
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -269,6 +269,8 @@ class Settlement:
     """
     error: str = ""
     """Why the image FAILED. With a mapping in ``stored``, the collections keep what they hold of it."""
+    file_versions: Mapping[str, str] = field(default_factory=dict)
+    """By the hash of a file: its version."""
     outdated: Several[int] = ()
     """The keys of cached vectors that no collection needs any more."""
 
@@ -372,12 +374,13 @@ def _record_stored(using: str, settlements: Sequence[Settlement]) -> None:
                 continue
             row = StoredImage(entry=each.entry, collection=collection, generation=collection.generation)
             row.image_hash, row.fields_hash = hashes
+            row.file_version = each.file_versions.get(hashes.image, "")
             known.append(row)
     rows.bulk_create(
         known,
         update_conflicts=True,
         unique_fields=("collection", "entry"),
-        update_fields=("generation", "image_hash", "fields_hash"),
+        update_fields=("generation", "image_hash", "fields_hash", "file_version"),
     )
     for collection, pks in unknown.items():
         rows.filter(collection=collection, entry__in=pks).delete()
