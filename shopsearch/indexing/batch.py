@@ -277,8 +277,8 @@ def _has_product(index: ImageIndex, image: Any) -> bool:
 def take_snapshot(index: ImageIndex, image: Any, known: Mapping[str, str] = MappingProxyType({})) -> Snapshot:
     """The image with its file, its product, its filter values and its words. The file is read once.
 
-    It is not read if ``known``, a mapping of file versions to hashes, has its version. Raises Unreadable where only a person can fix it, and whatever the file storage and the database raise when they
-    are away.
+    It is not read if ``known``, a mapping of file versions to hashes, has its version. Raises Unreadable where only a
+    person can fix it, and whatever the file storage and the database raise when they are away.
     """
     file = getattr(image, index.image_field)
     try:

@@ -90,17 +90,17 @@ def test_a_file_that_was_merely_touched_is_read_once_more_and_not_embedded(read)
 
 def test_a_file_that_is_replaced_within_a_tick_of_the_storages_clock_is_read_again():
     image = indexed(RED, age=0)
-    same = os.stat(image.image.path)
+    same = Path(image.image.path).stat()
     replace(image, BLUE, age=0)
     os.utime(image.image.path, ns=(same.st_atime_ns, same.st_mtime_ns))
-    assert os.stat(image.image.path).st_size == same.st_size
+    assert Path(image.image.path).stat().st_size == same.st_size
     look_again()
     assert looks(image, BLUE)
 
 
 def test_what_is_trusted_is_name_size_and_time_and_reconciling_reads_the_content_all_the_same():
     image = indexed(RED)
-    same = os.stat(image.image.path)
+    same = Path(image.image.path).stat()
     replace(image, BLUE, age=0)
     os.utime(image.image.path, ns=(same.st_atime_ns, same.st_mtime_ns))
     look_again()
