@@ -48,7 +48,7 @@ def measure(quick: bool) -> list[Row]:
     shares = {model: ratio(each["bare"], each["indexed"]) for model, each in found.items()}
     ingest = ratio(tiny["reference without model"], tiny["ingest without model"])
     again = ratio(base["first query"], base["again"])
-    unchanged = tiny["unchanged"]
+    unchanged, unread = tiny["unchanged"], tiny["unchanged, not read"]
     return [
         Row(
             number="4",
@@ -81,10 +81,12 @@ def measure(quick: bool) -> list[Row]:
             what="an unchanged picture looked at again",
             target="0 embeddings, 0 upserts, ≤ 0.15 ms where the storage has a modification time (an option)",
             measured=f"{tiny['embedded again']} embeddings, {tiny['upserted again']} upserts; "
-            f"{median(unchanged):.2f} ms a picture, its content read",
-            reached=median(unchanged) <= 0.15 and not tiny["embedded again"] + tiny["upserted again"],
+            f"{median(unchanged):.2f} ms a picture, its content read; {median(unread):.2f} ms with TRUST_MODIFIED_TIME",
+            reached=median(unread) <= 0.15 and not tiny["embedded again"] + tiny["upserted again"],
+            why="What remains is the queue, the rows, the filter values and words that are compared, and one question to "
+            "the store, so that an entity that it lost is found.",
             unit="ms of processor time a picture",
-            samples={"unchanged": unchanged, "indexed": tiny["indexed"]},
+            samples={"unchanged": unchanged, "not read": unread, "indexed": tiny["indexed"]},
         ),
     ]
 
@@ -228,8 +230,12 @@ def _measured(model: str, at_once: int, rounds: int) -> dict[str, Any]:
 
 
 def _unchanged(made: _Shop, at_once: int, rounds: int) -> dict[str, Any]:
+    from django.conf import settings
+    from django.test import override_settings
+
     from shopsearch.backends import get_embedder, get_vector_store
     from shopsearch.indexing.batch import index_batch
+    from shopsearch.registry.index import SETTLED_AFTER
 
     calls = {"embedded again": 0, "upserted again": 0}
     embed, upsert = type(get_embedder()).embed, type(get_vector_store()).upsert
@@ -251,7 +257,11 @@ def _unchanged(made: _Shop, at_once: int, rounds: int) -> dict[str, Any]:
         patch.object(type(get_vector_store()), "upsert", counted_upsert),
     ):
         flow = _timed(again, at_once, before=made.again)
-        return {**interleaved(rounds, {"unchanged": flow}, warm_up=1), **calls}
+        found = interleaved(rounds, {"unchanged": flow}, warm_up=1)
+        time.sleep(SETTLED_AFTER.total_seconds())
+        with override_settings(SHOPSEARCH=settings.SHOPSEARCH | {"TRUST_MODIFIED_TIME": True}):
+            found |= interleaved(rounds, {"unchanged, not read": flow}, warm_up=2)
+        return {**found, **calls}
 
 
 def _timed(

@@ -76,19 +76,11 @@ class FilterField:
     def kind(self) -> FilterType:
         """The type's name in stores. Raises ImproperlyConfigured for a type or aggregate that no filter can have."""
         try:
-            kind = _TYPES[
-                list[str] if get_origin(self.type) is list and get_args(self.type) == (str,) else self.type
-            ]
+            return _kind(self.type, self.aggregate)
         except (KeyError, TypeError):
             raise ImproperlyConfigured(
                 f"A filter cannot be of type {self.type!r}; use str, int, float, Decimal, bool or list[str]."
             ) from None
-        if kind not in _AGGREGATES.get(self.aggregate, ()):
-            raise ImproperlyConfigured(
-                f"The aggregate of a filter of type {self.type!r} cannot be {self.aggregate!r}; use 'min' or 'max' "
-                "for numbers and texts, 'any' for bool, 'list' for list[str]."
-            )
-        return kind
 
     def value_of(self, product: Any, name: str) -> FilterValue | None:
         """The product's value for the filter of this name; None if it has none.
@@ -538,6 +530,18 @@ def _takes_request(describe: Callable[..., Any]) -> bool:
     """Whether a project's ``describe`` has the argument ``request``; cached, because every card of a page asks."""
     kinds = inspect.signature(describe).parameters
     return "request" in kinds or any(each.kind is each.VAR_KEYWORD for each in kinds.values())
+
+
+@cache
+def _kind(declared: Any, aggregate: Aggregate) -> FilterType:
+    """``FilterField.kind``; cached, because it is asked for each value of each image. Raises KeyError, TypeError too."""
+    kind = _TYPES[list[str] if get_origin(declared) is list and get_args(declared) == (str,) else declared]
+    if kind not in _AGGREGATES.get(aggregate, ()):
+        raise ImproperlyConfigured(
+            f"The aggregate of a filter of type {declared!r} cannot be {aggregate!r}; use 'min' or 'max' "
+            "for numbers and texts, 'any' for bool, 'list' for list[str]."
+        )
+    return kind
 
 
 def follow(value: Any, path: str) -> Any:
