@@ -534,7 +534,7 @@ def _takes_request(describe: Callable[..., Any]) -> bool:
 
 @cache
 def _kind(declared: Any, aggregate: Aggregate) -> FilterType:
-    """``FilterField.kind``; cached, because it is asked for each value of each image. Raises KeyError, TypeError too."""
+    """``FilterField.kind``; cached, because each value of each image asks. Raises KeyError and TypeError as well."""
     kind = _TYPES[list[str] if get_origin(declared) is list and get_args(declared) == (str,) else declared]
     if kind not in _AGGREGATES.get(aggregate, ()):
         raise ImproperlyConfigured(
