@@ -160,12 +160,15 @@ def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID)
     for index, image_id in images:
         ids[index].add(image_id)
     wanted = {index: every.filter(index=index, image_id__in=image_ids) for index, image_ids in ids.items()}
-    known = {row for rows in wanted.values() for row in rows.values_list("index", "image_id")}
-    every.bulk_create(
-        [IndexEntry(index=index, image_id=image_id) for index, image_id in sorted(images.keys() - known)],
-        ignore_conflicts=True,
-    )
-    pks = [pk for rows in wanted.values() for pk in rows.values_list("pk", flat=True)]
+    known = {
+        row[1:]: row[0] for rows in wanted.values() for row in rows.values_list("pk", "index", "image_id")
+    }
+    pks = list(known.values())
+    if new := sorted(images.keys() - known.keys()):
+        every.bulk_create(
+            [IndexEntry(index=index, image_id=image_id) for index, image_id in new], ignore_conflicts=True
+        )
+        pks = [pk for rows in wanted.values() for pk in rows.values_list("pk", flat=True)]
     # If another worker has removed an entry since it was read, its change stays and is folded next time.
     locked = {
         row.pk: (row.index, row.image_id)
@@ -211,8 +214,10 @@ def _claim(using: str, limit: int) -> list[IndexEntry]:
     first = every.due().values_list("indexed_at", flat=True)[:1]
     if not first:
         return []
-    most = limit * QUICK if first[0] else limit
-    filling = set(Collection.objects.using(using).unfinished().values_list("index", flat=True))
+    most, filling = limit, set[str]()
+    if first[0]:
+        most = limit * QUICK
+        filling.update(Collection.objects.using(using).unfinished().values_list("index", flat=True))
     token = uuid.uuid4()
     with transaction.atomic(using=using):
         due = every.due()
