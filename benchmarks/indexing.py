@@ -37,6 +37,11 @@ BASE = {
     "pad_token_id": 0,
 }
 SIDE = 1_200
+TO_DECODE = (
+    "To decode a JPEG of 1200 x 1200 takes as long as this model does, about 4 ms, nearly all of it in libjpeg, which "
+    "makes only a quarter of the size; to make 84 x 84 of that takes 1 ms. Without queue, rows and store the share "
+    "would be 0.46."
+)
 MODELS = ("bundled", "base")
 BATCH = {"bundled": 64, "base": 16}
 ROUNDS = {("bundled", True): 8, ("bundled", False): 24, ("base", True): 3, ("base", False): 10}
@@ -48,7 +53,7 @@ def measure(quick: bool) -> list[Row]:
     shares = {model: ratio(each["bare"], each["indexed"]) for model, each in found.items()}
     ingest = ratio(tiny["reference without model"], tiny["ingest without model"])
     again = ratio(base["first query"], base["again"])
-    unchanged = tiny["unchanged"]
+    unchanged, unread = tiny["unchanged"], tiny["unchanged, not read"]
     return [
         Row(
             number="4",
@@ -81,10 +86,12 @@ def measure(quick: bool) -> list[Row]:
             what="an unchanged picture looked at again",
             target="0 embeddings, 0 upserts, ≤ 0.15 ms where the storage has a modification time (an option)",
             measured=f"{tiny['embedded again']} embeddings, {tiny['upserted again']} upserts; "
-            f"{median(unchanged):.2f} ms a picture, its content read",
-            reached=median(unchanged) <= 0.15 and not tiny["embedded again"] + tiny["upserted again"],
+            f"{median(unchanged):.2f} ms a picture, its content read; {median(unread):.2f} ms with TRUST_MODIFIED_TIME",
+            reached=median(unread) <= 0.15 and not tiny["embedded again"] + tiny["upserted again"],
+            why="What remains is the queue, the rows, the filter values and words that are compared, and one question "
+            "to the store, so that an entity that it lost is found.",
             unit="ms of processor time a picture",
-            samples={"unchanged": unchanged, "indexed": tiny["indexed"]},
+            samples={"unchanged": unchanged, "not read": unread, "indexed": tiny["indexed"]},
         ),
     ]
 
@@ -97,6 +104,7 @@ def _share(model: str, target: float, share: Ratio, found: dict[str, Any]) -> Ro
         target=f"≥ {target:.2f} of its rate",
         measured=f"{share}: {median(found['bare']):.1f} of {median(found['indexed']):.1f} ms a picture",
         reached=share.value >= target,
+        why=TO_DECODE if model == "bundled" else "",
         unit="ms of processor time a picture",
         samples={"bare forward pass": found["bare"], "shopsearch": found["indexed"]},
     )
@@ -228,8 +236,13 @@ def _measured(model: str, at_once: int, rounds: int) -> dict[str, Any]:
 
 
 def _unchanged(made: _Shop, at_once: int, rounds: int) -> dict[str, Any]:
+    from django.conf import settings
+    from django.test import override_settings
+
     from shopsearch.backends import get_embedder, get_vector_store
     from shopsearch.indexing.batch import index_batch
+    from shopsearch.indexing.outbox import QUICK
+    from shopsearch.registry.index import SETTLED_AFTER
 
     calls = {"embedded again": 0, "upserted again": 0}
     embed, upsert = type(get_embedder()).embed, type(get_vector_store()).upsert
@@ -242,16 +255,22 @@ def _unchanged(made: _Shop, at_once: int, rounds: int) -> dict[str, Any]:
         calls["upserted again"] += len(entities)
         upsert(self, collection, entities)
 
+    looked_at = QUICK * at_once
+
     def again(number: int) -> None:
-        if index_batch().unchanged != at_once:
+        if index_batch().unchanged != looked_at:
             raise RuntimeError("Not all were unchanged.")
 
     with (
         patch.object(type(get_embedder()), "embed", counted_embed),
         patch.object(type(get_vector_store()), "upsert", counted_upsert),
     ):
-        flow = _timed(again, at_once, before=made.again)
-        return {**interleaved(rounds, {"unchanged": flow}, warm_up=1), **calls}
+        flow = _timed(again, looked_at, before=lambda: made.again(looked_at))
+        found = interleaved(rounds, {"unchanged": flow}, warm_up=1)
+        time.sleep(SETTLED_AFTER.total_seconds())
+        with override_settings(SHOPSEARCH=settings.SHOPSEARCH | {"TRUST_MODIFIED_TIME": True}):
+            found |= interleaved(rounds, {"unchanged, not read": flow}, warm_up=2)
+        return {**found, **calls}
 
 
 def _timed(
@@ -290,15 +309,15 @@ class _Shop:
             (media / f"{self.made}.jpg").write_bytes(content + b"%d" % self.made)
             names.append(f"bench/{self.made}.jpg")
         products = Product.objects.bulk_create([Product(title=name) for name in names])
-        self.images = ProductImage.objects.bulk_create(
+        self.images += ProductImage.objects.bulk_create(
             [ProductImage(product=product, image=name) for product, name in zip(products, names, strict=True)]
         )
-        self.again()
+        self.again(len(self.contents))
 
-    def again(self) -> None:
+    def again(self, count: int) -> None:
         from shopsearch.models import ProductImage
 
-        ProductImage.objects.filter(pk__in=[each.pk for each in self.images]).reindex()
+        ProductImage.objects.filter(pk__in=[each.pk for each in self.images[-count:]]).reindex()
 
 
 class _PlainStore:

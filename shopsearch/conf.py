@@ -128,6 +128,8 @@ class Defaults:
     # What carries the message that workers have something to do: Celery, or Django's own tasks framework.
     WAKE_UP: BackendSetting = {"BACKEND": "shopsearch.broker.celery.CeleryWakeUp", "OPTIONS": {}}
     BATCH_SIZE: int = 64
+    # Whether a picture is not read again while the name, size and modified time of its file stay the same.
+    TRUST_MODIFIED_TIME: bool = False
     LEASE_SECONDS: float = 60
     MAX_BACKOFF_SECONDS: float = 30
     SWEEP_SECONDS: float = 15

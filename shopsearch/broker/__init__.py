@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -29,6 +30,8 @@ from shopsearch.threads import BackgroundThread
 logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 15
 """How long to wait after a wake-up that could not be sent before the next attempt."""
+GAP_SECONDS = 0.1
+"""The least time between two wake-ups of a kind from one process: the saves in between share the second."""
 EXIT_SECONDS = 2.0
 """How long an ending process waits for a wake-up that is being sent."""
 _instances: dict[int, WakeUp] = {}
@@ -138,8 +141,8 @@ class _Sender(BackgroundThread):
                 self.outage.failed(error)
             connections.close_all()  # of this thread; one that carries wake-ups by the database has opened one
             self.wanted.task_done()
-            if self.outage.is_on:
-                threading.Event().wait(PAUSE_SECONDS)
+            # In this time a save only leaves word: it wakes no thread that would then take the processor from it.
+            time.sleep(PAUSE_SECONDS if self.outage.is_on else GAP_SECONDS)
 
     def finish(self) -> None:
         """Wait up to EXIT_SECONDS until the wake-up is sent; do not wait for a broker that is known to be away."""

@@ -41,7 +41,7 @@ class CeleryWakeUp(WakeUp):
     @property
     def has_workers(self) -> bool:
         """Whether Celery has a broker or works eagerly. Without an address it would try AMQP on this machine."""
-        return self.runs_here or self.app.conf.broker_write_url is not None
+        return self.app.conf.broker_write_url is not None or self.runs_here
 
     @property
     def runs_here(self) -> bool:

@@ -26,6 +26,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, SuspiciousOperation
@@ -138,7 +139,7 @@ def _index(claimed: _Claimed) -> None:
     stored = _read_present(claimed, present, destinations, known)
     cached = _read_cached(claimed, present, destinations, stored)
     vectors: dict[tuple[str, str], Vector | Exception] = {}
-    for snapshots in _snapshots(claimed, present, shown):
+    for snapshots in _snapshots(claimed, present, shown, stored, destinations):
         plans = [
             plan(entry, snapshot, stored[entry.pk], cached[entry.image_id], destinations)
             for entry, snapshot in snapshots
@@ -233,9 +234,14 @@ class Unreadable(Exception):
 class Snapshot:
     """An image as the shop has it now."""
 
-    content: bytes
-    """The file, up to one byte past MAX_IMAGE_BYTES, which is enough for ``images.decode`` to refuse it."""
+    content: bytes = b""
+    """The file, up to one byte past MAX_IMAGE_BYTES, which is enough for ``images.decode`` to refuse it.
+
+    Nothing where its version was known, and so no collection needs a new vector of it.
+    """
     image_hash: str
+    file_version: str = ""
+    """A digest of the file's name and version; "" if that is unknown, or not trusted."""
     product_id: str
     fields: Values
     fields_hash: str
@@ -268,16 +274,22 @@ def _has_product(index: ImageIndex, image: Any) -> bool:
         return True
 
 
-def take_snapshot(index: ImageIndex, image: Any) -> Snapshot:
+def take_snapshot(index: ImageIndex, image: Any, known: Mapping[str, str] = MappingProxyType({})) -> Snapshot:
     """The image with its file, its product, its filter values and its words. The file is read once.
 
-    Raises Unreadable where only a person can fix it, and whatever the file storage and the database raise when they
-    are away.
+    It is not read if ``known``, a mapping of file versions to hashes, has its version. Raises Unreadable where only a
+    person can fix it, and whatever the file storage and the database raise when they are away.
     """
     file = getattr(image, index.image_field)
     try:
-        with index.open_image(image) as opened:
-            content = bytes(opened.read(settings.MAX_IMAGE_BYTES + 1))
+        # Before the file is read: a version that is too old costs one more reading, one that is too new hides a change.
+        version = _file_version(index, image) if settings.TRUST_MODIFIED_TIME else ""
+        if version in known:
+            content, image_hash = b"", known[version]
+        else:
+            with index.open_image(image) as opened:
+                content = bytes(opened.read(settings.MAX_IMAGE_BYTES + 1))
+            image_hash = hashlib.sha256(content).hexdigest()
     except FileNotFoundError as error:
         raise Unreadable(f"The file {file.name} is missing; upload the picture again.") from error
     except SuspiciousOperation as error:
@@ -293,11 +305,18 @@ def take_snapshot(index: ImageIndex, image: Any) -> Snapshot:
         raise Unreadable(f"Its filter values cannot be read: {type(error).__name__}: {error}") from error
     return Snapshot(
         content=content,
-        image_hash=hashlib.sha256(content).hexdigest(),
+        image_hash=image_hash,
+        file_version=version,
         product_id=product_id,
         fields=fields,
         fields_hash=fields_hash,
     )
+
+
+def _file_version(index: ImageIndex, image: Any) -> str:
+    version = index.get_file_version(image)
+    name = getattr(image, index.image_field).name
+    return hashlib.sha256(f"{name}\0{version}".encode()).hexdigest() if version else ""
 
 
 def hash_fields(product_id: str, fields: Values) -> str:
@@ -306,7 +325,11 @@ def hash_fields(product_id: str, fields: Values) -> str:
 
 
 def _snapshots(
-    claimed: _Claimed, entries: Iterable[IndexEntry], shown: Mapping[str, Any]
+    claimed: _Claimed,
+    entries: Iterable[IndexEntry],
+    shown: Mapping[str, Any],
+    stored: Mapping[int, Mapping[Collection, Stored]],
+    destinations: Sequence[Destination],
 ) -> Iterator[list[tuple[IndexEntry, Snapshot]]]:
     """Snapshots of the images, in lists whose files have about BYTES_AT_ONCE together."""
     taken: list[tuple[IndexEntry, Snapshot]] = []
@@ -316,7 +339,8 @@ def _snapshots(
         if entry not in claimed:  # it is FAILED, or its claim has been lost
             continue
         try:
-            snapshot = take_snapshot(claimed.index, shown[entry.image_id])
+            known = _known_files(stored[entry.pk], destinations)
+            snapshot = take_snapshot(claimed.index, shown[entry.image_id], known)
         except AWAY:
             raise
         except Exception as error:  # a remote storage's client may raise anything
@@ -392,6 +416,7 @@ class Stored:
     """What a collection holds of an image for certain."""
 
     hashes: Hashes
+    file_version: str = ""
     is_current: bool
     """Whether the image was looked at since the collection's filling began."""
     space: str
@@ -452,12 +477,26 @@ def _read_stored(
             row = by_id[entity.id]
             stored[row.entry_id][collection] = Stored(
                 hashes=row.hashes,
+                file_version=row.file_version,
                 is_current=row.generation == collection.generation,
                 space=space,
                 vector=adapter.restore(entity.vector) if adapter else entity.vector,
                 fields=entity.fields,
             )
     return stored
+
+
+def _known_files(stored: Mapping[Collection, Stored], destinations: Iterable[Destination]) -> dict[str, str]:
+    """By version: the hashes of the files that need not be read, as every model has its vector of them."""
+    models = {each.space for each in destinations if each.has_model}
+    spaces: defaultdict[str, set[str]] = defaultdict(set)
+    for each in stored.values():
+        spaces[each.hashes.image].add(each.space)
+    return {
+        each.file_version: each.hashes.image
+        for each in stored.values()
+        if each.file_version and models <= spaces[each.hashes.image]
+    }
 
 
 def _read_cached(
@@ -512,7 +551,9 @@ class ImagePlan:
         written = {each.collection: hashes_of(self.snapshot, values) for each, values in self.writes.items()}
         # While one collection is written, what the others hold counts as unknown too: see ``_write``.
         same = {
-            each: stored.hashes for each, stored in self.unchanged.items() if written or not stored.is_current
+            each: stored.hashes
+            for each, stored in self.unchanged.items()
+            if written or not stored.is_current or stored.file_version != self.snapshot.file_version
         }
         return {**self.left, **same, **written}
 
@@ -762,7 +803,12 @@ def _settle(claimed: _Claimed, plans: Sequence[ImagePlan], known: Iterable[Colle
     for each in plans:
         outcome = "embedded" if each.unembedded else "updated" if each.writes else "unchanged"
         outcomes[outcome].append(
-            Settlement(entry=each.entry, stored=each.news, outdated=_outdated(each, known))
+            Settlement(
+                entry=each.entry,
+                stored=each.news,
+                file_versions={each.hash: each.snapshot.file_version},
+                outdated=_outdated(each, known),
+            )
         )
     for outcome, settlements in outcomes.items():
         claimed.settle(outcome, settlements)

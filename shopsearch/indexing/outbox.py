@@ -16,7 +16,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection as Several
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -41,6 +41,8 @@ from shopsearch.models.outbox import noted_models
 State = IndexEntry.State
 MAX_ATTEMPTS = 10
 """An image is FAILED after this many attempts, whether they ended in an error or in the death of the worker."""
+QUICK = 4
+"""So many images that were indexed before are claimed instead of a new one: they rarely have to be embedded."""
 FOLDED_AT_ONCE = 1_000
 MAX_FOLDS = 10
 """How many times FOLDED_AT_ONCE changes are folded before entries are claimed: enough not to fall behind."""
@@ -158,12 +160,15 @@ def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID)
     for index, image_id in images:
         ids[index].add(image_id)
     wanted = {index: every.filter(index=index, image_id__in=image_ids) for index, image_ids in ids.items()}
-    known = {row for rows in wanted.values() for row in rows.values_list("index", "image_id")}
-    every.bulk_create(
-        [IndexEntry(index=index, image_id=image_id) for index, image_id in sorted(images.keys() - known)],
-        ignore_conflicts=True,
-    )
-    pks = [pk for rows in wanted.values() for pk in rows.values_list("pk", flat=True)]
+    known = {
+        row[1:]: row[0] for rows in wanted.values() for row in rows.values_list("pk", "index", "image_id")
+    }
+    pks = list(known.values())
+    if new := sorted(images.keys() - known.keys()):
+        every.bulk_create(
+            [IndexEntry(index=index, image_id=image_id) for index, image_id in new], ignore_conflicts=True
+        )
+        pks = [pk for rows in wanted.values() for pk in rows.values_list("pk", flat=True)]
     # If another worker has removed an entry since it was read, its change stays and is folded next time.
     locked = {
         row.pk: (row.index, row.image_id)
@@ -190,6 +195,7 @@ def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID)
 def claim(limit: int) -> list[IndexEntry]:
     """Take up to ``limit`` due entries for LEASE_SECONDS; no other worker gets them in that time. Folds changes first.
 
+    Of images that were indexed before, up to QUICK times as many, unless a collection of their index is being filled.
     An entry that is to be deleted keeps its state; every other is CLAIMED. An entry whose worker died can be claimed
     again when its lease has run out; see ``_claimed_together``. One that ``has_killed`` its workers must not be tried
     again.
@@ -204,8 +210,14 @@ def claim(limit: int) -> list[IndexEntry]:
 
 def _claim(using: str, limit: int) -> list[IndexEntry]:
     every = IndexEntry.objects.using(using)
-    if not every.due().exists():  # read outside of the transaction, so that it never waits for a lock
+    # Read outside of the transaction, so that it never waits for a lock.
+    first = every.due().values_list("indexed_at", flat=True)[:1]
+    if not first:
         return []
+    most, filling = limit, set[str]()
+    if first[0]:
+        most = limit * QUICK
+        filling.update(Collection.objects.using(using).unfinished().values_list("index", flat=True))
     token = uuid.uuid4()
     with transaction.atomic(using=using):
         due = every.due()
@@ -213,7 +225,7 @@ def _claim(using: str, limit: int) -> list[IndexEntry]:
             due = due.select_for_update(skip_locked=True)
         else:
             every.filter(pk__in=due.values("pk")[:1]).update(claim=F("claim"))
-        taken = _claimed_together(list(due[:limit]), limit)
+        taken = _claimed_together(_one_batch(due[:most], limit, filling), limit)
         every.filter(pk__in=[entry.pk for entry in taken]).update(
             state=Case(When(state=State.DELETING, then=F("state")), default=Value(State.CLAIMED)),
             claim=token,
@@ -225,6 +237,17 @@ def _claim(using: str, limit: int) -> list[IndexEntry]:
     for entry in claimed:
         entry.has_killed = entry.pk in killers
     return claimed
+
+
+def _one_batch(due: Iterable[IndexEntry], limit: int, filling: Several[str]) -> list[IndexEntry]:
+    """As many of the due entries as ``claim`` allows; ``filling``: the indexes with a collection that is filled."""
+    batch, room = [], limit * QUICK
+    for entry in due:
+        room -= 1 if entry.indexed_at and entry.index not in filling else QUICK
+        if room < 0:
+            break
+        batch.append(entry)
+    return batch
 
 
 def _claimed_together(due: Sequence[IndexEntry], limit: int) -> Sequence[IndexEntry]:
@@ -269,6 +292,8 @@ class Settlement:
     """
     error: str = ""
     """Why the image FAILED. With a mapping in ``stored``, the collections keep what they hold of it."""
+    file_versions: Mapping[str, str] = field(default_factory=dict)
+    """By the hash of a file: its version."""
     outdated: Several[int] = ()
     """The keys of cached vectors that no collection needs any more."""
 
@@ -372,12 +397,13 @@ def _record_stored(using: str, settlements: Sequence[Settlement]) -> None:
                 continue
             row = StoredImage(entry=each.entry, collection=collection, generation=collection.generation)
             row.image_hash, row.fields_hash = hashes
+            row.file_version = each.file_versions.get(hashes.image, "")
             known.append(row)
     rows.bulk_create(
         known,
         update_conflicts=True,
         unique_fields=("collection", "entry"),
-        update_fields=("generation", "image_hash", "fields_hash"),
+        update_fields=("generation", "image_hash", "fields_hash", "file_version"),
     )
     for collection, pks in unknown.items():
         rows.filter(collection=collection, entry__in=pks).delete()

@@ -53,15 +53,19 @@ def add(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
     if not is_wanted(index):
         return
     try:
-        read = [each for image in images if (each := _read(index, image)) is not None]
+        read: dict[str, _Product] = {}
+        for image in images:
+            if product := _read(index, image, read):
+                read[product.key] = product
         if has_words(index):
             counts: Counter[str] = Counter()
-            for each in read:
+            for each in read.values():
                 counts.update(each.words)
             _add_words(index, counts, using)
         if settings.SUGGESTIONS:
-            _replace(index, {each.key: each.starts for each in read}, using)
-            _add_values(index, {value: label for each in read for value, label in each.values.items()}, using)
+            _replace(index, {key: each.starts for key, each in read.items()}, using)
+            labels = {value: label for each in read.values() for value, label in each.values.items()}
+            _add_values(index, labels, using)
     except Exception as error:
         logger.warning("%s: words are missing in the vocabulary until the next count: %r", index.name, error)
 

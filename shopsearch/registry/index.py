@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any, BinaryIO, Literal, TypeVar, cast, get_args, get_origin
@@ -19,7 +19,7 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, Obje
 from django.db import InterfaceError, OperationalError, router
 from django.db.models import Exists, F, Manager, Model, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
-from django.utils import translation
+from django.utils import timezone, translation
 
 from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
@@ -38,6 +38,8 @@ _TYPES: dict[Any, FilterType] = {
     bool: "boolean",
     list[str]: "strings",
 }
+SETTLED_AFTER = timedelta(seconds=2)
+"""A file's modified time says nothing certain before: FAT counts in steps of two seconds, others in finer ones."""
 Aggregate = Literal["", "min", "max", "any", "list"]
 _AGGREGATES: dict[str, tuple[FilterType, ...]] = {
     "": ("string", "number", "boolean", "strings"),
@@ -74,19 +76,11 @@ class FilterField:
     def kind(self) -> FilterType:
         """The type's name in stores. Raises ImproperlyConfigured for a type or aggregate that no filter can have."""
         try:
-            kind = _TYPES[
-                list[str] if get_origin(self.type) is list and get_args(self.type) == (str,) else self.type
-            ]
+            return _kind(self.type, self.aggregate)
         except (KeyError, TypeError):
             raise ImproperlyConfigured(
                 f"A filter cannot be of type {self.type!r}; use str, int, float, Decimal, bool or list[str]."
             ) from None
-        if kind not in _AGGREGATES.get(self.aggregate, ()):
-            raise ImproperlyConfigured(
-                f"The aggregate of a filter of type {self.type!r} cannot be {self.aggregate!r}; use 'min' or 'max' "
-                "for numbers and texts, 'any' for bool, 'list' for list[str]."
-            )
-        return kind
 
     def value_of(self, product: Any, name: str) -> FilterValue | None:
         """The product's value for the filter of this name; None if it has none.
@@ -270,6 +264,21 @@ class ImageIndex:
         """One typed value per declared filter; None if the product has none."""
         product = self.get_product(image)
         return {name: field.value_of(product, name) for name, field in self.filter_fields.items()}
+
+    def get_file_version(self, image: Any) -> str:
+        """What changes when the image's file does, as its storage says it without reading it; "" if nothing is certain.
+
+        Asked only where SHOPSEARCH["TRUST_MODIFIED_TIME"] is on. By default the size and the modified time; "" for a
+        storage that does not know them, and for a file that was modified a moment ago: it may be replaced once more
+        within the same tick of the storage's clock. Override it where there is something better, such as an ETag.
+        """
+        file = getattr(image, self.image_field)
+        try:
+            modified, size = file.storage.get_modified_time(file.name), file.storage.size(file.name)
+        except NotImplementedError:
+            return ""
+        is_settled = timezone.now() - modified >= SETTLED_AFTER
+        return f"{modified.isoformat()} {size}" if is_settled else ""
 
     def get_words(self, product: Any) -> list[str]:
         """The product's texts for word search, from ``words``."""
@@ -521,6 +530,18 @@ def _takes_request(describe: Callable[..., Any]) -> bool:
     """Whether a project's ``describe`` has the argument ``request``; cached, because every card of a page asks."""
     kinds = inspect.signature(describe).parameters
     return "request" in kinds or any(each.kind is each.VAR_KEYWORD for each in kinds.values())
+
+
+@cache
+def _kind(declared: Any, aggregate: Aggregate) -> FilterType:
+    """``FilterField.kind``; cached, because each value of each image asks. Raises KeyError and TypeError as well."""
+    kind = _TYPES[list[str] if get_origin(declared) is list and get_args(declared) == (str,) else declared]
+    if kind not in _AGGREGATES.get(aggregate, ()):
+        raise ImproperlyConfigured(
+            f"The aggregate of a filter of type {declared!r} cannot be {aggregate!r}; use 'min' or 'max' "
+            "for numbers and texts, 'any' for bool, 'list' for list[str]."
+        )
+    return kind
 
 
 def follow(value: Any, path: str) -> Any:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -126,6 +127,22 @@ def test_a_broker_that_refuses_is_tried_once_and_then_left_in_peace(broker, send
         wakeups.wake()
     assert len(tried) == 1
     assert caplog.text.count("No wake-up could be sent") == 1
+
+
+def test_a_burst_of_saves_sends_one_wake_up_at_once_and_one_after_the_gap(sender, monkeypatch):
+    over, sent = threading.Event(), []
+    monkeypatch.setattr(wakeups, "time", SimpleNamespace(sleep=lambda seconds: over.wait(10)))
+    wake_up = SimpleNamespace(runs_here=False, has_workers=True, send=sent.append)
+    monkeypatch.setattr(wakeups, "get_wake_up", lambda: wake_up)
+    wakeups.wake()
+    wait_until(lambda: sent, "the first is sent")
+    for _ in range(100):
+        wakeups.wake()
+    assert len(sent) == 1
+    over.set()
+    wait_until(lambda: len(sent) == 2, "the second is sent")
+    sender.finish()
+    assert len(sent) == 2
 
 
 def test_a_broker_that_accepts_and_stays_silent_is_given_up(broker):

@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from shopsearch.indexing import outbox
@@ -148,12 +149,14 @@ def test_a_row_that_a_worker_removes_while_its_change_is_folded_is_made_again(mo
     indexed("1")
     Change.objects.note(IMAGES, [1])
 
-    def removed_meanwhile(*args, **kwargs):
+    lock = QuerySet.select_for_update
+
+    def removed_meanwhile(rows, **options):
         IndexEntry.objects.all().delete()
-        return []
+        return lock(rows, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("django.db.models.query.QuerySet.bulk_create", removed_meanwhile)
+        patch.setattr(QuerySet, "select_for_update", removed_meanwhile)
         assert outbox.fold() == 0
     assert Change.objects.count() == 1
     assert outbox.fold() == 1

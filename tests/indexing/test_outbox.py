@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from shopsearch.indexing import outbox, progress
 from shopsearch.indexing.outbox import Settlement
@@ -255,3 +256,36 @@ def test_a_change_is_due_before_it_is_folded():
     Change.objects.note(IMAGES, range(2))
     assert outbox.has_due(beyond=1)
     assert not outbox.has_due(beyond=2)
+
+
+# How many are claimed together
+
+
+def noted(count, **fields):
+    IndexEntry.objects.bulk_create(
+        IndexEntry(index=IMAGES.name, image_id=f"{number}-{fields}", **fields) for number in range(count)
+    )
+
+
+def test_of_images_that_were_indexed_before_more_are_claimed_at_once():
+    noted(20, indexed_at=timezone.now())
+    assert len(outbox.claim(4)) == 4 * outbox.QUICK
+
+
+def test_of_new_images_no_more_are_claimed_than_the_limit():
+    noted(20)
+    assert len(outbox.claim(4)) == 4
+
+
+def test_new_images_and_others_share_the_limit():
+    noted(4, indexed_at=timezone.now(), available_at=timezone.now() - timedelta(hours=1))
+    noted(20)
+    assert len(outbox.claim(4)) == 4 + 3
+
+
+def test_while_a_collection_is_filled_images_that_were_indexed_before_count_as_new_ones():
+    Collection.objects.create(
+        index=IMAGES.name, name="filling", space="s", dimension=1, state=Collection.State.BUILDING
+    )
+    noted(20, indexed_at=timezone.now())
+    assert len(outbox.claim(4)) == 4

@@ -1,0 +1,176 @@
+"""TRUST_MODIFIED_TIME: a file is not read again while its storage says that it is as it was."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from shopsearch.backends import get_embedder
+from shopsearch.indexing import batch, outbox
+from shopsearch.indexing.outbox import Settlement
+from shopsearch.indexing.reconcile import reconcile
+from shopsearch.models import Change, Collection, Hashes, IndexEntry, ProductImage, StoredImage
+from shopsearch.registry import ImageIndex
+from tests.shop.pictures import BLUE, RED, picture, product
+from tests.shop.store import IMAGES, entities, entry, index_everything, looks
+
+pytestmark = pytest.mark.django_db
+HOUR = 3_600
+
+
+@pytest.fixture(autouse=True)
+def trusting(settings):
+    settings.SHOPSEARCH = settings.SHOPSEARCH | {"TRUST_MODIFIED_TIME": True}
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The names of the files that were read."""
+    names = []
+    plain = ImageIndex.open_image
+    monkeypatch.setattr(
+        ImageIndex, "open_image", lambda self, image: names.append(image.image.name) or plain(self, image)
+    )
+    return names
+
+
+def indexed(colour=RED, *, age=HOUR):
+    """An image whose file was modified so many seconds ago."""
+    image = product(colour).images.get()
+    modify(image, age=age)
+    index_everything()
+    return image
+
+
+def modify(image, *, age):
+    then = time.time() - age
+    os.utime(image.image.path, (then, then))
+
+
+def replace(image, colour, *, age):
+    """Another picture in the file of the same name."""
+    Path(image.image.path).write_bytes(picture(colour).read())
+    modify(image, age=age)
+
+
+def look_again():
+    Change.objects.note_all(IMAGES)
+    return index_everything()
+
+
+def test_a_file_that_is_as_it_was_is_not_read_again(read):
+    indexed()
+    assert [each.unchanged for each in look_again()] == [1]
+    assert len(read) == 1
+
+
+def test_without_the_option_the_content_is_read_each_time(read, settings):
+    settings.SHOPSEARCH = settings.SHOPSEARCH | {"TRUST_MODIFIED_TIME": False}
+    indexed()
+    look_again()
+    assert len(read) == 2
+    assert not StoredImage.objects.exclude(file_version="").exists()
+
+
+def test_another_file_of_the_same_name_is_read_and_indexed():
+    image = indexed(RED)
+    replace(image, BLUE, age=HOUR / 2)
+    look_again()
+    assert looks(image, BLUE)
+
+
+def test_a_file_that_was_merely_touched_is_read_once_more_and_not_embedded(read):
+    image = indexed()
+    modify(image, age=HOUR / 2)
+    for _ in range(3):
+        assert [each.unchanged for each in look_again()] == [1]
+    assert (len(read), get_embedder().embedded) == (2, 1)
+
+
+def test_a_file_that_is_replaced_within_a_tick_of_the_storages_clock_is_read_again():
+    image = indexed(RED, age=0)
+    same = Path(image.image.path).stat()
+    replace(image, BLUE, age=0)
+    os.utime(image.image.path, ns=(same.st_atime_ns, same.st_mtime_ns))
+    assert Path(image.image.path).stat().st_size == same.st_size
+    look_again()
+    assert looks(image, BLUE)
+
+
+def test_what_is_trusted_is_name_size_and_time_and_reconciling_reads_the_content_all_the_same():
+    image = indexed(RED)
+    same = Path(image.image.path).stat()
+    replace(image, BLUE, age=0)
+    os.utime(image.image.path, ns=(same.st_atime_ns, same.st_mtime_ns))
+    look_again()
+    assert looks(image, RED)
+    found = [each for portion in reconcile(IMAGES, fix=True) for each in portion.differences]
+    assert [each.reason for each in found] == ["it has another picture now"]
+    index_everything()
+    assert looks(image, BLUE)
+
+
+def test_a_storage_that_knows_no_times_is_read_each_time(read, monkeypatch):
+    def unknown(name):
+        raise NotImplementedError
+
+    monkeypatch.setattr(ProductImage().image.storage, "get_modified_time", unknown)
+    indexed()
+    look_again()
+    assert len(read) == 2
+
+
+def test_an_index_may_know_something_better_than_the_time(read, monkeypatch):
+    tags = ["one"]
+    monkeypatch.setattr(ImageIndex, "get_file_version", lambda self, image: tags[-1])
+    image = indexed(RED, age=0)
+    look_again()
+    assert len(read) == 1
+    replace(image, BLUE, age=0)
+    tags.append("other")
+    look_again()
+    assert looks(image, BLUE)
+
+
+def test_all_else_is_compared_though_the_file_is_not_read(read):
+    image = indexed()
+    image.product.price = 7
+    image.product.save()
+    assert [each.updated for each in index_everything()] == [1]
+    assert [each.fields["price"] for each in entities().values()] == [7]
+    assert len(read) == 1
+
+
+def test_a_file_that_is_gone_is_said_to_be_missing():
+    image = indexed()
+    Path(image.image.path).unlink()
+    look_again()
+    assert "is missing" in entry(image).error
+
+
+def test_a_picture_that_a_model_has_not_seen_yet_is_read():
+    stored = batch.Stored(
+        hashes=Hashes("a", "f"), file_version="v", is_current=True, space="one", vector=None, fields={}
+    )
+    one, other = Collection(pk=1, space="one"), Collection(pk=2, space="other")
+    live, building = (
+        batch.Destination(collection=each, has_model=True, declared=frozenset()) for each in (one, other)
+    )
+    assert batch._known_files({one: stored}, [live]) == {"v": "a"}
+    assert batch._known_files({one: stored}, [live, building]) == {}
+
+
+def test_a_collection_that_keeps_an_older_picture_does_not_get_the_new_files_version():
+    image = indexed()
+    live = Collection.objects.get()
+    older = Collection.objects.create(
+        index=IMAGES.name, name="older", space="s", dimension=1, state=Collection.State.BUILDING
+    )
+    Change.objects.note_all(IMAGES)
+    [claimed] = outbox.claim(1)
+    new, old = Hashes("new", "f"), Hashes("old", "f")
+    outbox.settle([Settlement(entry=claimed, stored={live: new, older: old}, file_versions={"new": "v"})])
+    versions = dict(StoredImage.objects.filter(entry=entry(image)).values_list("collection", "file_version"))
+    assert versions == {live.pk: "v", older.pk: ""}
+    assert IndexEntry.objects.get().state == IndexEntry.State.INDEXED
