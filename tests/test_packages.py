@@ -53,7 +53,7 @@ def test_the_demo_has_what_the_package_needs_and_the_models_and_milvus_lite():
     assert names(line for line in lines if line and line[0] not in "#-") == needed
 
 
-@pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers", "safetensors"])
+@pytest.mark.parametrize("package", ["torch", "tokenizers", "safetensors"])
 def test_a_model_without_its_packages_says_which_line_installs_them(without, package):
     without(package)
     with pytest.raises(

@@ -38,6 +38,7 @@ class VisualizedBGE(TorchEmbedder):
     inductor needs a C++ compiler: it is worth it for a worker that runs for days."""
 
     family = "visualized_bge"
+    packages = ("torch", "tokenizers", "safetensors")
     title = "Visualized BGE"
 
     @cached_property
