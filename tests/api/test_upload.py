@@ -59,7 +59,7 @@ def test_while_large_pictures_have_no_place_one_is_turned_away_by_its_header(
     path, size, is_refused, monkeypatch
 ):
     content = of_size(*size)
-    monkeypatch.setattr(access.Places, "is_full", lambda places, kind: kind == "large")
+    monkeypatch.setattr(access.Places, "is_full", lambda places, kind, visitor: kind == "large")
     response, read = post(path, content)
     assert (response.status_code == 503, read <= 2 * upload.CHUNK_BYTES) == (is_refused, is_refused)
 
