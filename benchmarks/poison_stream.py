@@ -26,6 +26,7 @@ import random
 import re
 import socket
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -68,22 +69,27 @@ class Kind(storm.Shoppers):
 
 
 class Sender(storm.Shoppers):
-    """Sends one file, each time as another visitor."""
+    """Sends one file, each time as another visitor. The system sends the body from its own memory, by ``sendfile``."""
 
     def __init__(self, port: int, content: bytes) -> None:
         self.port = port
-        self.content = content
+        self.body = tempfile.TemporaryFile()
+        self.body.write(
+            b"--" + storm.BOUNDARY + b'\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
+            b"Content-Type: image/jpeg\r\n\r\n" + content + b"\r\n--" + storm.BOUNDARY + b"--\r\n"
+        )
+        self.body.flush()
+        self.length = self.body.tell()
 
     def _request(self, kind: str) -> bytes:
-        body = (
-            b"--" + storm.BOUNDARY + b'\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
-            b"Content-Type: image/jpeg\r\n\r\n" + self.content + b"\r\n--" + storm.BOUNDARY + b"--\r\n"
-        )
         headers = f"Host: 127.0.0.1\r\nX-Forwarded-For: 172.{random.randrange(2**20) % 255}.0.1\r\n"
         headers += (
             f"Connection: close\r\nContent-Type: multipart/form-data; boundary={storm.BOUNDARY.decode()}\r\n"
         )
-        return f"POST /api/search/ HTTP/1.1\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        return f"POST /api/search/ HTTP/1.1\r\n{headers}Content-Length: {self.length}\r\n\r\n".encode()
+
+    async def _send_rest(self, writer: asyncio.StreamWriter) -> None:
+        await asyncio.get_running_loop().sendfile(writer.transport, self.body)
 
 
 def sink(listening: socket.socket) -> None:
