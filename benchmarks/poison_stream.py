@@ -73,7 +73,7 @@ class Sender(storm.Shoppers):
 
     def __init__(self, port: int, content: bytes) -> None:
         self.port = port
-        self.body = tempfile.TemporaryFile()
+        self.body = tempfile.TemporaryFile()  # noqa: SIM115
         self.body.write(
             b"--" + storm.BOUNDARY + b'\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
             b"Content-Type: image/jpeg\r\n\r\n" + content + b"\r\n--" + storm.BOUNDARY + b"--\r\n"
