@@ -156,9 +156,10 @@ def reading_body(request: Request | HttpRequest) -> Iterator[None]:
     framework's parsers raise comes out as a QueryError that says what to do.
     """
     upload.keep_in_memory(request, partial(refuse_by_beginning, request))
-    begun = time.thread_time()
+    begun, visitor = time.thread_time(), ""
     try:
         yield
+        visitor = _name_of(request)  # who was turned away on the way has not had his turn
     except (QueryError, APIException):
         raise
     except RequestDataTooBig as error:
@@ -173,7 +174,7 @@ def reading_body(request: Request | HttpRequest) -> Iterator[None]:
         raise QueryError(_("The request cannot be read; send a form or JSON, in UTF-8.")) from error
     finally:
         if body_length(request) > LARGE_BYTES:
-            _places.spend(time.thread_time() - begun, _name_of(request))
+            _places.spend(time.thread_time() - begun, visitor)
 
 
 def refuse_unread(request: Request | HttpRequest, *scopes: Scope) -> None:
@@ -345,7 +346,7 @@ def _seconds_to_wait(
     now = time.time()
     number = int(now // period)
     key = f"shopsearch:{kind}:{scope}:{number}:{visitor_key(request)}"
-    count = _counter.count(key, 2 * period) if is_counted else _counter.counted(key) + 1
+    count = _counter.count(key, 2 * period) if is_counted else _counter.following(key)
     if count <= most:
         return 0
     metrics.count_throttled(scope)
@@ -418,9 +419,9 @@ class _Counter:
         """How many have been counted under the key, this one included; 0 while the cache is away."""
         return self._asked(lambda: self._one_more(key, seconds))
 
-    def counted(self, key: str) -> int:
-        """How many have been counted under the key; 0 while the cache is away."""
-        return self._asked(lambda: int(cache.get(key) or 0))
+    def following(self, key: str) -> int:
+        """What ``count`` would return now; counts nothing."""
+        return self._asked(lambda: int(cache.get(key) or 0) + 1)
 
     def _asked(self, ask: Callable[[], int]) -> int:
         if self._outage.is_pausing:
@@ -473,8 +474,8 @@ class Places:
     @contextmanager
     def admitted(self, kind: Kind, visitor: str = "") -> Iterator[None]:
         with self._condition:
-            if self._rest_seconds(kind, visitor) > self._rest_seconds(kind):
-                self._turn_away(kind)  # who has to leave time to others keeps nobody waiting in the queue
+            if self._leaves_time(kind, visitor):
+                self._turn_away(kind)  # nor does he keep others waiting in the queue
             if self._waiting[kind] or not self._is_free(kind):
                 self._wait(kind)
             self._taken[kind] += 1
@@ -500,20 +501,20 @@ class Places:
             if visitor:
                 self._large_visitors.append(visitor)
 
-    def _rest_seconds(self, kind: Kind, visitor: str = "") -> float:
-        """For how long this place rests, for this visitor."""
-        if kind != "large":
-            return 0.0
-        allowed = LARGE_BURST_SECONDS / 2 if visitor in self._large_visitors else LARGE_BURST_SECONDS
-        rest = (self._large_seconds - allowed) / LARGE_SHARE - (time.monotonic() - self._large_until)
-        return max(0.0, rest)
+    def _rest_seconds(self, burst: float) -> float:
+        """For how long the place of large pictures rests; less than 0 where it does not."""
+        return (self._large_seconds - burst) / LARGE_SHARE - (time.monotonic() - self._large_until)
+
+    def _leaves_time(self, kind: Kind, visitor: str) -> bool:
+        """Whether this visitor has had a large picture lately, and has to leave time to others."""
+        had_turn = kind == "large" and visitor in self._large_visitors
+        return had_turn and self._rest_seconds(LARGE_BURST_SECONDS / 2) > 0
 
     def is_full(self, kind: Kind, visitor: str = "") -> bool:
         """Whether a search of this kind would be turned away now."""
         with self._condition:
-            if self._rest_seconds(kind, visitor) > self._rest_seconds(kind):
-                return True
-            return not self._is_free(kind) and self._is_queue_full(kind)
+            has_room = self._is_free(kind) or not self._is_queue_full(kind)
+            return not has_room or self._leaves_time(kind, visitor)
 
     def refuse_if_full(self, kind: Kind, visitor: str = "") -> None:
         if self.is_full(kind, visitor):
@@ -537,7 +538,7 @@ class Places:
 
     def _is_free(self, kind: Kind) -> bool:
         if kind == "large":
-            return not self._taken[kind] and not self._rest_seconds(kind)
+            return not self._taken[kind] and self._rest_seconds(LARGE_BURST_SECONDS) <= 0
         if kind == "decoding":
             return self._taken[kind] < settings.MAX_IMAGE_SEARCHES
         if self._taken["text"] + self._taken["image"] >= settings.MAX_SEARCHES:
@@ -552,7 +553,8 @@ class Places:
         queue: int = settings.MAX_WAITING_SEARCHES
         if kind == "large":
             # They wait in memory, and long: only the next one does, and none whose place rests until it has to go.
-            queue = 0 if self._rest_seconds(kind) > MAX_WAIT_SECONDS else min(queue, 1)
+            rests = self._rest_seconds(LARGE_BURST_SECONDS) > MAX_WAIT_SECONDS
+            queue = 0 if rests else min(queue, 1)
         return len(self._waiting[kind]) >= queue
 
     def _turn_away(self, kind: Kind) -> None:

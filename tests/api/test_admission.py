@@ -5,8 +5,9 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import BytesIO
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -208,6 +209,27 @@ def test_one_visitor_does_not_keep_the_large_pictures_of_others_away(settings, c
         clock.seconds += 0.01
     assert other >= 80, "nobody else comes, and there is time that nobody takes"
     assert comes("10.0.0.3")
+
+
+def test_a_visitor_who_had_no_large_picture_yet_waits_for_the_place_while_one_who_had_is_turned_away(
+    settings, clock, monkeypatch
+):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": "1000/min"}
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 1.0)
+    earlier, later = (
+        RequestFactory().generic("POST", API, CONTENT_LENGTH="6000000", REMOTE_ADDR=address)
+        for address in ("10.0.0.1", "10.0.0.2")
+    )
+    with suppress(Busy), access.reading_body(later):
+        raise Busy  # by its header, say
+    with access.reading_body(earlier):
+        clock.seconds += access.LARGE_BURST_SECONDS + 0.9 * access.LARGE_SHARE
+    access.refuse_if_full(has_picture=True, unread=later)
+    with pytest.raises(Busy):
+        access.refuse_if_full(has_picture=True, unread=earlier)
+    ticks = count(clock.seconds, 1e-9)
+    monkeypatch.setattr(access.time, "monotonic", lambda: next(ticks))
+    access.refuse_if_full(has_picture=True, unread=later)
 
 
 @pytest.mark.django_db
