@@ -69,6 +69,8 @@ LARGE_SECONDS = 0.1
 """Of processor time: a picture that may take longer to decode is a large one. A phone's 12 megapixels take half."""
 LARGE_BYTES = LARGE_SECONDS / SECONDS_PER_BYTE
 """Nor is it read where so long a one would be turned away."""
+READING_SECONDS_PER_BYTE = 2e-9
+"""What receiving and refusing a post takes of the processor in all, measured with those of benchmarks.poison_stream."""
 LARGE_SHARE, LARGE_BURST_SECONDS = 0.1, 0.5
 """Large pictures together may take this share of a processor. Where they have taken so many seconds more, their place
 rests: longer for the visitors of the last FAIR_SHARE of them, who leave half of those seconds to others."""
@@ -156,7 +158,7 @@ def reading_body(request: Request | HttpRequest) -> Iterator[None]:
     framework's parsers raise comes out as a QueryError that says what to do.
     """
     upload.keep_in_memory(request, partial(refuse_by_beginning, request))
-    begun, visitor = time.thread_time(), ""
+    visitor = ""
     try:
         yield
         visitor = _name_of(request)  # who was turned away on the way has not had his turn
@@ -174,7 +176,7 @@ def reading_body(request: Request | HttpRequest) -> Iterator[None]:
         raise QueryError(_("The request cannot be read; send a form or JSON, in UTF-8.")) from error
     finally:
         if body_length(request) > LARGE_BYTES:
-            _places.spend(time.thread_time() - begun, visitor)
+            _places.spend(body_length(request) * READING_SECONDS_PER_BYTE, visitor)
 
 
 def refuse_unread(request: Request | HttpRequest, *scopes: Scope) -> None:
@@ -208,7 +210,7 @@ def refuse_by_beginning(visitor: Request | HttpRequest, content: bytes) -> None:
     name = _name_of(visitor)
     if _places.is_full("large", name):
         with suppress(ImageError):  # the header may be longer
-            if images.seconds_of(content) > LARGE_SECONDS:
+            if images.seconds_of(content, length=body_length(visitor)) > LARGE_SECONDS:
                 _places.refuse_if_full("large", name)
 
 

@@ -45,7 +45,7 @@ class PictureUploadHandler(MemoryFileUploadHandler):
             self.look(cast("BytesIO", self.file).getvalue())
         return passed_on
 
-    def file_complete(self, file_size: int) -> UploadedFile | None:
+    def file_complete(self, file_size: int) -> UploadedFile[Any] | None:
         # A buffer that has grown is copied when it is read; one that was made of its bytes hands them on.
         self.file = BytesIO(cast("BytesIO", self.file).getvalue())
         return super().file_complete(file_size)

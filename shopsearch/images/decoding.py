@@ -35,6 +35,8 @@ INCOMPLETE = _("The picture is broken or incomplete; save it as a new JPEG and t
 SECONDS_PER_BYTE = 20e-9
 SECONDS_PER_PIXEL = {"JPEG": 0.7e-9, "GIF": 6e-9, "BMP": 6e-9, "PNG": 15e-9, "WEBP": 33e-9}
 """About the processor time of decoding; a JPEG's for each pass over the picture, and one more."""
+PASSES = 10
+"""Of a usual progressive JPEG in colour."""
 
 _BAND_PIXELS = 1_000_000
 _JPEG_SCAN = b"\xff\xda"
@@ -74,15 +76,16 @@ def decode_here(content: bytes, formats: list[str], side: int = 0, share: float 
         return result
 
 
-def seconds_of(content: bytes, formats: list[str], share: float) -> float:
+def seconds_of(content: bytes, formats: list[str], share: float, length: int = 0) -> float:
     """What ``images.seconds_of`` returns and raises, for BOUNDED formats."""
     with _opened(content, formats) as (image, _scanned):
         passes = _passes(image, content)
         _check_size(image, passes, share)
         each = SECONDS_PER_PIXEL.get(image.format or "", max(SECONDS_PER_PIXEL.values()))
         if image.format == "JPEG":
-            each *= 1 + passes
-        return SECONDS_PER_BYTE * len(content) + each * image.width * image.height
+            is_rest_to_come = length > len(content) and "progressive" in image.info
+            each *= 1 + max(passes, PASSES if is_rest_to_come else 0)
+        return SECONDS_PER_BYTE * max(len(content), length) + each * image.width * image.height
 
 
 @contextmanager
