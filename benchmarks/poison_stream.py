@@ -8,6 +8,10 @@ ordinary pictures by the clock, as many in every turn. The turns, in each round,
   machine, sending and receiving the bytes, no server on it can save.
 - with: the stream goes to the demo.
 
+"with" is compared with "without", and with "sink". The system sends the posts out of its own memory (sendfile), so that
+sending, which an attacker's own machine would pay for, takes 2 to 3 ms of this one for a post: that, and nothing else
+but what the post costs the demo, lies between "without" and "with".
+
 The stream comes from visitors of its own, or no more than the throttle lets through would be decoded. Three files: the
 JPEG of 9.5 MB with as many notes as fit that once took two minutes, one that is broken only at its end, and the largest
 progressive JPEG that is accepted.
