@@ -88,6 +88,7 @@ class Shoppers:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.write(content)
+                await self._send_rest(writer)
                 answer = await reader.read()
                 writer.close()
         except OSError:
@@ -96,6 +97,9 @@ class Shoppers:
         head = answer.partition(b"\r\n\r\n")[0].lower()
         status = int(head[9:12]) if head else 0
         return Answer(kind, status, ended - begun, b"\r\nretry-after: " in head, begun - due if due else 0.0)
+
+    async def _send_rest(self, writer: asyncio.StreamWriter) -> None:
+        """What ``_request`` leaves out."""
 
     def _request(self, kind: str) -> bytes:
         visitor = "192.0.2.1" if DICE.random() < GREEDY_SHARE else f"10.{DICE.randrange(2**24)}"

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any, Literal, TypeVar, get_args
@@ -66,9 +67,13 @@ MAX_WAIT_SECONDS = 1.0
 """How long a search waits for a place before it is turned away."""
 LARGE_SECONDS = 0.1
 """Of processor time: a picture that may take longer to decode is a large one. A phone's 12 megapixels take half."""
-LARGE_SHARE, LARGE_BURST_SECONDS = 0.1, 2.0
+LARGE_BYTES = LARGE_SECONDS / SECONDS_PER_BYTE
+"""Nor is it read where so long a one would be turned away."""
+READING_SECONDS_PER_BYTE = 2e-9
+"""What receiving and refusing a post takes of the processor in all, measured with those of benchmarks.poison_stream."""
+LARGE_SHARE, LARGE_BURST_SECONDS = 0.1, 0.5
 """Large pictures together may take this share of a processor. Where they have taken so many seconds more, their place
-rests."""
+rests: longer for the visitors of the last FAIR_SHARE of them, who leave half of those seconds to others."""
 QUIET_SECONDS = 60.0
 """A process that turns searches away logs it no more often than this."""
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";\s]*)', re.IGNORECASE)
@@ -108,7 +113,7 @@ def visit(
         request = replace(request, wants_rerank=False)
     if any(each.is_encoded for each in request.examples):
         # Likewise: the largest picture takes as long to decode as many searches by words take.
-        request = replace(request, examples=decoded(request.examples))
+        request = replace(request, examples=decoded(visitor, request.examples))
     with admitted(kind):
         answered = answer(request)
         if collect:
@@ -116,16 +121,18 @@ def visit(
         yield answered
 
 
-def decoded(given: Sequence[Example]) -> tuple[Example, ...]:
-    """The examples with their pictures decoded, in a place for decoding; together they have the limits of one picture.
+def decoded(visitor: Request | HttpRequest, given: Sequence[Example]) -> tuple[Example, ...]:
+    """The visitor's examples with their pictures decoded, in a place for decoding.
 
-    Raises Busy where no place is free, and ImageError and QueryError.
+    Together they have the limits of one picture. Raises Busy where no place is free, and ImageError and QueryError.
     """
     refuse_if_full(has_picture=True)
     share = 1 / max(1, sum(each.is_encoded for each in given))
     read = [each.read() for each in given]
     is_large = sum(each.seconds(share=share) for each in read) > LARGE_SECONDS
-    with admitted("large" if is_large else "decoding"):
+    # Whether this visitor's turn has come was asked before a large body was read, and that it was read counts by now.
+    was_asked = body_length(visitor) > LARGE_BYTES
+    with admitted("large", None if was_asked else visitor) if is_large else admitted("decoding"):
         return tuple(each.decoded(share=share) for each in read)
 
 
@@ -147,11 +154,14 @@ def read_as_utf8(request: Request | HttpRequest) -> None:
 def reading_body(request: Request | HttpRequest) -> Iterator[None]:
     """Read the request's body inside, once: a picture is looked at while it arrives.
 
-    What a body makes Django's or REST framework's parsers raise comes out as a QueryError that says what to do.
+    Reading a large one counts in what large pictures may take, whatever is in it. What a body makes Django's or REST
+    framework's parsers raise comes out as a QueryError that says what to do.
     """
-    upload.keep_in_memory(request, refuse_by_beginning)
+    upload.keep_in_memory(request, partial(refuse_by_beginning, request))
+    visitor = ""
     try:
         yield
+        visitor = _name_of(request)  # who was turned away on the way has not had his turn
     except (QueryError, APIException):
         raise
     except RequestDataTooBig as error:
@@ -164,6 +174,9 @@ def reading_body(request: Request | HttpRequest) -> Iterator[None]:
         raise QueryError(_("The upload was cut off. Try again.")) from error
     except (BadRequest, ValueError, LookupError) as error:
         raise QueryError(_("The request cannot be read; send a form or JSON, in UTF-8.")) from error
+    finally:
+        if body_length(request) > LARGE_BYTES:
+            _places.spend(body_length(request) * READING_SECONDS_PER_BYTE, visitor)
 
 
 def refuse_unread(request: Request | HttpRequest, *scopes: Scope) -> None:
@@ -176,7 +189,7 @@ def refuse_unread(request: Request | HttpRequest, *scopes: Scope) -> None:
     if (request.content_type or "").startswith("multipart/"):
         allowed += settings.MAX_IMAGE_BYTES
         if FORM_BYTES < length <= allowed:
-            refuse_if_full(has_picture=True, length=length)
+            refuse_if_full(has_picture=True, unread=request)
             for scope in scopes:
                 if seconds := seconds_to_wait(request, scope, is_counted=False):
                     raise Throttled(seconds)
@@ -187,17 +200,18 @@ def refuse_unread(request: Request | HttpRequest, *scopes: Scope) -> None:
         )
 
 
-def refuse_by_beginning(content: bytes) -> None:
-    """Refuse a picture of which this has arrived, where it says enough.
+def refuse_by_beginning(visitor: Request | HttpRequest, content: bytes) -> None:
+    """Refuse a visitor's picture of which this has arrived, where it says enough.
 
     Raises ImageUnreadable where every file that begins like this is refused, and Busy where it is a large picture and
     those have no place: reading the rest of it would cost more than a search by words.
     """
     headers.check_beginning(content)
-    if _places.is_full("large"):
+    name = _name_of(visitor)
+    if _places.is_full("large", name):
         with suppress(ImageError):  # the header may be longer
-            if images.seconds_of(content) > LARGE_SECONDS:
-                _places.refuse_if_full("large")
+            if images.seconds_of(content, length=body_length(visitor)) > LARGE_SECONDS:
+                _places.refuse_if_full("large", name)
 
 
 def body_length(request: Request | HttpRequest) -> int:
@@ -334,7 +348,7 @@ def _seconds_to_wait(
     now = time.time()
     number = int(now // period)
     key = f"shopsearch:{kind}:{scope}:{number}:{visitor_key(request)}"
-    count = _counter.count(key, 2 * period) if is_counted else _counter.counted(key) + 1
+    count = _counter.count(key, 2 * period) if is_counted else _counter.following(key)
     if count <= most:
         return 0
     metrics.count_throttled(scope)
@@ -362,6 +376,11 @@ def visitor_key(request: Request | HttpRequest) -> str:
     user = request.user if isinstance(request, Request) else None
     who = f"user {user.pk}" if user and user.is_authenticated else _network(_address(request))
     return salted_hmac("shopsearch.api.throttling", who, algorithm="sha256").hexdigest()[:32]
+
+
+def _name_of(visitor: Request | HttpRequest) -> str:
+    """Who shares the time of large pictures with others; empty where nobody is throttled."""
+    return visitor_key(visitor) if settings.THROTTLE_RATE else ""
 
 
 def _address(request: Request | HttpRequest) -> str:
@@ -402,9 +421,9 @@ class _Counter:
         """How many have been counted under the key, this one included; 0 while the cache is away."""
         return self._asked(lambda: self._one_more(key, seconds))
 
-    def counted(self, key: str) -> int:
-        """How many have been counted under the key; 0 while the cache is away."""
-        return self._asked(lambda: int(cache.get(key) or 0))
+    def following(self, key: str) -> int:
+        """What ``count`` would return now; counts nothing."""
+        return self._asked(lambda: int(cache.get(key) or 0) + 1)
 
     def _asked(self, ask: Callable[[], int]) -> int:
         if self._outage.is_pausing:
@@ -449,14 +468,16 @@ class Places:
         self._logged_at = -QUIET_SECONDS
         self._large_seconds, self._large_until = 0.0, time.monotonic()
         """What large pictures have taken beyond their share, and until when."""
-        self._large_from = 0.0
-        """From when on their place may be taken again, by the monotonic clock."""
+        self._large_visitors: deque[str] = deque(maxlen=FAIR_SHARE)
+        """Whose the last ones were."""
         self._words_in_turn = 0
         """So many searches by words alone were admitted since the last one by picture."""
 
     @contextmanager
-    def admitted(self, kind: Kind) -> Iterator[None]:
+    def admitted(self, kind: Kind, visitor: str = "") -> Iterator[None]:
         with self._condition:
+            if self._leaves_time(kind, visitor):
+                self._turn_away(kind)  # nor does he keep others waiting in the queue
             if self._waiting[kind] or not self._is_free(kind):
                 self._wait(kind)
             self._taken[kind] += 1
@@ -466,29 +487,40 @@ class Places:
         try:
             yield
         finally:
+            if kind == "large":
+                self.spend(time.monotonic() - begun, visitor)
             with self._condition:
-                if kind == "large":
-                    self._rest(begun)
                 self._taken[kind] -= 1
                 self._condition.notify_all()
 
-    def _rest(self, begun: float) -> None:
-        """Say for how long the place of large pictures rests, now that one has left that came at ``begun``."""
-        now = time.monotonic()
-        idle, taken = begun - self._large_until, now - begun
-        self._large_seconds = max(0.0, self._large_seconds - LARGE_SHARE * idle) + taken
-        self._large_until = now
-        self._large_from = now + (self._large_seconds - LARGE_BURST_SECONDS) / LARGE_SHARE
+    def spend(self, seconds: float, visitor: str = "") -> None:
+        """Count what a large picture of this visitor has taken of a processor."""
+        with self._condition:
+            now = time.monotonic()
+            earned = LARGE_SHARE * (now - self._large_until)
+            self._large_seconds = max(0.0, self._large_seconds - earned) + seconds
+            self._large_until = now
+            if visitor:
+                self._large_visitors.append(visitor)
 
-    def is_full(self, kind: Kind) -> bool:
+    def _rest_seconds(self, burst: float) -> float:
+        """For how long the place of large pictures rests; less than 0 where it does not."""
+        return (self._large_seconds - burst) / LARGE_SHARE - (time.monotonic() - self._large_until)
+
+    def _leaves_time(self, kind: Kind, visitor: str) -> bool:
+        """Whether this visitor has had a large picture lately, and has to leave time to others."""
+        had_turn = kind == "large" and visitor in self._large_visitors
+        return had_turn and self._rest_seconds(LARGE_BURST_SECONDS / 2) > 0
+
+    def is_full(self, kind: Kind, visitor: str = "") -> bool:
         """Whether a search of this kind would be turned away now."""
         with self._condition:
-            return not self._is_free(kind) and self._is_queue_full(kind)
+            has_room = self._is_free(kind) or not self._is_queue_full(kind)
+            return not has_room or self._leaves_time(kind, visitor)
 
-    def refuse_if_full(self, *kinds: Kind) -> None:
-        for kind in kinds:
-            if self.is_full(kind):
-                self._turn_away(kind)
+    def refuse_if_full(self, kind: Kind, visitor: str = "") -> None:
+        if self.is_full(kind, visitor):
+            self._turn_away(kind)
 
     def _wait(self, kind: Kind) -> None:
         if self._is_queue_full(kind):
@@ -508,7 +540,7 @@ class Places:
 
     def _is_free(self, kind: Kind) -> bool:
         if kind == "large":
-            return not self._taken[kind] and time.monotonic() >= self._large_from
+            return not self._taken[kind] and self._rest_seconds(LARGE_BURST_SECONDS) <= 0
         if kind == "decoding":
             return self._taken[kind] < settings.MAX_IMAGE_SEARCHES
         if self._taken["text"] + self._taken["image"] >= settings.MAX_SEARCHES:
@@ -520,10 +552,12 @@ class Places:
         return has_room and (is_pictures_turn or not self._waiting["text"])
 
     def _is_queue_full(self, kind: Kind) -> bool:
-        # Large pictures wait in memory, and long: only the next one does.
         queue: int = settings.MAX_WAITING_SEARCHES
-        most = min(queue, 1) if kind == "large" else queue
-        return len(self._waiting[kind]) >= most
+        if kind == "large":
+            # They wait in memory, and long: only the next one does, and none whose place rests until it has to go.
+            rests = self._rest_seconds(LARGE_BURST_SECONDS) > MAX_WAIT_SECONDS
+            queue = 0 if rests else min(queue, 1)
+        return len(self._waiting[kind]) >= queue
 
     def _turn_away(self, kind: Kind) -> None:
         metrics.count_shed("text" if kind == "text" else "image")
@@ -536,22 +570,28 @@ class Places:
 _places = Places()
 
 
-def admitted(kind: Kind) -> AbstractContextManager[None]:
+def admitted(kind: Kind, visitor: Request | HttpRequest | None = None) -> AbstractContextManager[None]:
     """One of this process's places while inside: ``text`` for words alone, ``image`` for what has a picture, and
-    ``decoding`` for a picture that is decoded before, or ``large``.
+    ``decoding`` for a picture that is decoded before, or ``large`` for one of this visitor.
 
     Raises Busy, at once or after MAX_WAIT_SECONDS, where none is free.
     """
-    return _places.admitted(kind)
+    return _places.admitted(kind, _name_of(visitor) if visitor else "")
 
 
-def refuse_if_full(*, has_picture: bool, length: int = 0) -> None:
+def refuse_if_full(*, has_picture: bool, unread: Request | HttpRequest | None = None) -> None:
     """Raises Busy where a search of this kind would be turned away: before it has cost anything.
 
-    ``length`` is the body's, in bytes, where a picture has still to be decoded.
+    ``unread`` is the request where its picture has still to be read.
     """
-    decoding: Kind = "large" if length > LARGE_SECONDS / SECONDS_PER_BYTE else "decoding"
-    _places.refuse_if_full(*(("image", decoding) if has_picture else ("text",)))
+    if not has_picture:
+        _places.refuse_if_full("text")
+        return
+    _places.refuse_if_full("image")
+    if unread and body_length(unread) > LARGE_BYTES:
+        _places.refuse_if_full("large", _name_of(unread))
+    else:
+        _places.refuse_if_full("decoding")
 
 
 def _after_fork() -> None:

@@ -17,10 +17,8 @@ from shopsearch.api.access import (
     GuardedView,
     SearchThrottle,
     admitted,
-    body_length,
     decoded,
     reading_body,
-    refuse_if_full,
     refuse_unread,
     throttle,
 )
@@ -102,14 +100,13 @@ class ObjectsView(GuardedView):
         detector = get_detector()
         if detector is None:
             return Response(_OFF, status=status.HTTP_404_NOT_FOUND)
-        refuse_if_full(has_picture=True, length=body_length(request))
         refuse_unread(request, "image")
         with reading_body(request):
             file = request.FILES.get("image")
         if file is None:
             raise QueryError(_("Send the picture as the file image of a multipart form."))
         throttle(request, "image")
-        [example] = decoded([Example(image=file)])
+        [example] = decoded(request, [Example(image=file)])
         with admitted("image"):
             found = distinct(_detected(detector, cast("Image", example.image)), most=min(detector.most, MOST))
         return Response(ObjectsSerializer({"objects": found}).data, headers={"Cache-Control": "no-store"})

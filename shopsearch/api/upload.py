@@ -6,6 +6,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any, cast
 
+from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import MemoryFileUploadHandler, TemporaryFileUploadHandler
 from django.http import HttpRequest
 from rest_framework.request import Request
@@ -43,6 +44,11 @@ class PictureUploadHandler(MemoryFileUploadHandler):
             self._look_at *= LOOKS_FACTOR
             self.look(cast("BytesIO", self.file).getvalue())
         return passed_on
+
+    def file_complete(self, file_size: int) -> UploadedFile[Any] | None:
+        # A buffer that has grown is copied when it is read; one that was made of its bytes hands them on.
+        self.file = BytesIO(cast("BytesIO", self.file).getvalue())
+        return super().file_complete(file_size)
 
 
 def keep_in_memory(request: Request | HttpRequest, look: Callable[[bytes], None]) -> None:

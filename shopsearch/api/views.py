@@ -23,7 +23,6 @@ from shopsearch.api.access import (
     GuardedView,
     SearchThrottle,
     SuggestThrottle,
-    body_length,
     reading_body,
     refuse_if_full,
     refuse_unread,
@@ -115,7 +114,7 @@ class SearchView(GuardedView):
         """In a storm, turning away must cost next to nothing: it is done before REST framework begins."""
         try:
             has_picture = request.content_type == "multipart/form-data"
-            refuse_if_full(has_picture=has_picture, length=body_length(request))
+            refuse_if_full(has_picture=has_picture, unread=request)
         except Busy as error:
             return turned_away(error)
         return super().dispatch(request, *args, **kwargs)

@@ -255,7 +255,10 @@ def _check_backend(setting: str, base: type[Any]) -> list[CheckMessage]:
 def _outdated_methods(backend_class: type[Any], base: type[Any]) -> Iterator[CheckMessage]:
     """What a backend that was written for an earlier version lacks: calls with a new argument would fail."""
     for name, method in inspect.getmembers(base, inspect.isfunction):
-        own = inspect.signature(getattr(backend_class, name)).parameters
+        try:
+            own = inspect.signature(getattr(backend_class, name)).parameters
+        except (TypeError, ValueError):  # a property, say, or a function in C: nobody knows its arguments
+            continue
         if any(each.kind == each.VAR_KEYWORD for each in own.values()):
             continue
         named = (

@@ -32,13 +32,14 @@ def decode(data: bytes | BinaryIO, *, side: int = 0, share: float = 1.0) -> Imag
     return decoding.decode_here(content, formats, side, share)
 
 
-def seconds_of(content: bytes, *, share: float = 1.0) -> float:
+def seconds_of(content: bytes, *, share: float = 1.0, length: int = 0) -> float:
     """About how much processor time ``decode`` takes for this file, judging by its header.
 
-    The limit for a format whose header does not tell. Raises what ``decode`` raises for a header that it refuses.
+    ``length`` is the file's in bytes, where ``content`` is only its beginning. The limit for a format whose header does
+    not tell. Raises what ``decode`` raises for a header that it refuses.
     """
     formats, is_bounded = _formats_of(content)
-    return decoding.seconds_of(content, formats, share) if is_bounded else sandbox.PROCESSOR_SECONDS
+    return decoding.seconds_of(content, formats, share, length) if is_bounded else sandbox.PROCESSOR_SECONDS
 
 
 def read(data: bytes | BinaryIO) -> bytes:

@@ -35,6 +35,8 @@ INCOMPLETE = _("The picture is broken or incomplete; save it as a new JPEG and t
 SECONDS_PER_BYTE = 20e-9
 SECONDS_PER_PIXEL = {"JPEG": 0.7e-9, "GIF": 6e-9, "BMP": 6e-9, "PNG": 15e-9, "WEBP": 33e-9}
 """About the processor time of decoding; a JPEG's for each pass over the picture, and one more."""
+PASSES = 10
+"""Of a usual progressive JPEG in colour."""
 
 _BAND_PIXELS = 1_000_000
 _JPEG_SCAN = b"\xff\xda"
@@ -60,7 +62,7 @@ _TRANSPOSITIONS = {
 def decode_here(content: bytes, formats: list[str], side: int = 0, share: float = 1.0) -> Image.Image:
     """What ``decode`` returns and raises; in this process, with only the decoders of these formats."""
     with _opened(content, formats) as (image, scanned):
-        _check_size(image, content, share)
+        _check_size(image, _passes(image, content), share)
         if image.format == "JPEG":
             divisor = max(max(image.size) / MAX_SIDE, min(image.size) / side if side else 1)
             # libjpeg then decodes at a half, a quarter or an eighth and never makes the other pixels.
@@ -74,14 +76,16 @@ def decode_here(content: bytes, formats: list[str], side: int = 0, share: float 
         return result
 
 
-def seconds_of(content: bytes, formats: list[str], share: float) -> float:
+def seconds_of(content: bytes, formats: list[str], share: float, length: int = 0) -> float:
     """What ``images.seconds_of`` returns and raises, for BOUNDED formats."""
     with _opened(content, formats) as (image, _scanned):
-        _check_size(image, content, share)
+        passes = _passes(image, content)
+        _check_size(image, passes, share)
         each = SECONDS_PER_PIXEL.get(image.format or "", max(SECONDS_PER_PIXEL.values()))
         if image.format == "JPEG":
-            each *= 1 + content.count(_JPEG_SCAN)
-        return SECONDS_PER_BYTE * len(content) + each * image.width * image.height
+            is_rest_to_come = length > len(content) and "progressive" in image.info
+            each *= 1 + max(passes, PASSES if is_rest_to_come else 0)
+        return SECONDS_PER_BYTE * max(len(content), length) + each * image.width * image.height
 
 
 @contextmanager
@@ -120,7 +124,12 @@ def _may_be(name: str, prefix: bytes) -> bool:
         return False
 
 
-def _check_size(image: Image.Image, content: bytes, share: float) -> None:
+def _passes(image: Image.Image, content: bytes) -> int:
+    """How many passes over the picture a JPEG file has at most; 1 for other formats."""
+    return content.count(_JPEG_SCAN) if image.format == "JPEG" else 1
+
+
+def _check_size(image: Image.Image, passes: int, share: float) -> None:
     """Refuse a picture whose header says that decoding takes too much memory or time."""
     width, height = image.size
     if not 0 < min(width, height) <= max(width, height) <= _MAX_FILE_SIDE:
@@ -129,7 +138,7 @@ def _check_size(image: Image.Image, content: bytes, share: float) -> None:
             most=_MAX_FILE_SIDE,
             size=f"{width} × {height}",
         )
-    if content.count(_JPEG_SCAN) > _MAX_SCANS and image.format == "JPEG":
+    if passes > _MAX_SCANS:
         raise ImageUnreadable(_("The picture is coded in too many passes; save it as an ordinary JPEG."))
     tags = getattr(image, "tag_v2", {})
     # A TIFF's tile may be larger than its picture.

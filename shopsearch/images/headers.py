@@ -136,7 +136,7 @@ def _jpeg(content: bytes) -> Scanned:
             kept.append(content[start:end])
         elif kind == b"\xe1" and not exif and content.startswith(_EXIF, start + 4):
             exif = content[start + 4 : end]
-    is_cut = content.find(_JPEG_END, scan_at) < 0
+    is_cut = content.rfind(_JPEG_END, scan_at) < 0  # from behind: a sound file has it there
     kept += [content[scan_at:], _JPEG_END if is_cut else b""]
     return Scanned(content=b"".join(kept), orientation=orientation_of(exif), is_cut=is_cut)
 

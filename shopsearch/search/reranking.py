@@ -277,10 +277,11 @@ def _judge(rerank: Rerank) -> _Judged:
         return _Judged(output=replace(output, reason=""), order=order)
     leader = places.index(positions[0])
     facts: dict[str, Sequence[Fact]] = {}
-    if len(output.facts) == len(places):
+    stated = _stated(output.facts)
+    if len(stated) == len(places):
         keys = (str(rerank.candidates[place]["product"]) for place in places)
-        facts = dict(zip(keys, output.facts, strict=True))
-        first = output.facts[leader]
+        facts = dict(zip(keys, stated, strict=True))
+        first = stated[leader]
     else:
         [first] = facts_of(query, [candidates[leader]])
     with translation.override(rerank.language or None):
@@ -290,6 +291,18 @@ def _judge(rerank: Rerank) -> _Judged:
         leading = [rows[place] for place in positions if place in seen]
         found, shared = _reasons(index, query, first, leading, facts)
     return _Judged(output=output, order=order, reasons=found, shared=shared)
+
+
+def _stated(facts: Sequence[Sequence[Fact]]) -> list[list[Fact]]:
+    """What the reranker says that each candidate shares with the query, as any database keeps it.
+
+    None where it says what are no facts: the order is good without them.
+    """
+    try:
+        return [[Fact(kind=each.kind, value=_clean(each.value)) for each in own] for own in facts]
+    except (TypeError, AttributeError):
+        logger.exception("The reranker's facts cannot be read.")
+        return []
 
 
 def _reasons(

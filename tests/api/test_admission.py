@@ -3,15 +3,18 @@
 import math
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import BytesIO
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import HttpRequest
+from django.http import UnreadablePostError
+from django.http.multipartparser import MultiPartParser
 from django.test import RequestFactory
 from PIL import Image
 
@@ -173,10 +176,96 @@ def test_large_pictures_that_take_long_take_their_share_of_the_time_and_a_few_do
     assert 0.7 * access.LARGE_SHARE <= taken / 100 <= access.LARGE_SHARE
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Stands still but when a large picture is decoded; what large pictures may take is as it is by default."""
+    now = SimpleNamespace(seconds=1_000.0)
+    stopped = SimpleNamespace(monotonic=lambda: now.seconds, time=time.time)
+    monkeypatch.setattr(access, "time", stopped)
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", 0.5)
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(access, "_places", Places())
+    return now
+
+
+def test_one_visitor_does_not_keep_the_large_pictures_of_others_away(settings, clock):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": "1000/min"}
+
+    def comes(visitor):
+        request = RequestFactory().post(API, REMOTE_ADDR=visitor)
+        try:
+            with admitted("large", request):
+                clock.seconds += 0.1
+        except Busy:
+            return False
+        return True
+
+    came = sum(comes("10.0.0.1") for _ in range(20))
+    assert 2 <= came < 5
+    assert comes("10.0.0.2")
+    other, begun = 0, clock.seconds
+    while clock.seconds < begun + 100:
+        other += comes("10.0.0.1")
+        clock.seconds += 0.01
+    assert other >= 80, "nobody else comes, and there is time that nobody takes"
+    assert comes("10.0.0.3")
+
+
+def test_a_visitor_who_had_no_large_picture_yet_waits_for_the_place_while_one_who_had_is_turned_away(
+    settings, clock, monkeypatch
+):
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": "1000/min"}
+    monkeypatch.setattr(access, "MAX_WAIT_SECONDS", 1.0)  # longer than the place rests after these
+    earlier, later = (
+        RequestFactory().generic("POST", API, CONTENT_LENGTH="6000000", REMOTE_ADDR=address)
+        for address in ("10.0.0.1", "10.0.0.2")
+    )
+    with suppress(Busy), access.reading_body(later):
+        raise Busy  # by its header, say
+    while access._places._large_seconds <= access.LARGE_BURST_SECONDS:
+        with access.reading_body(earlier):
+            pass
+    access.refuse_if_full(has_picture=True, unread=later)
+    with pytest.raises(Busy):
+        access.refuse_if_full(has_picture=True, unread=earlier)
+    ticks = count(clock.seconds, 1e-9)
+    monkeypatch.setattr(access.time, "monotonic", lambda: next(ticks))
+    access.refuse_if_full(has_picture=True, unread=later)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("url", [API, PAGE])
+def test_reading_large_posts_counts_whatever_is_in_them_and_most_of_a_stream_is_turned_away_unread(
+    client, url, clock, monkeypatch
+):
+    """Nine megabytes of comments cost as much to read as a picture, and never reach a place."""
+    read = []
+
+    def parse(parser):
+        read.append(parser)
+        raise UnreadablePostError
+
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", 0.07)
+    stream = SimpleUploadedFile("a.jpg", b"\xff\xd8" + bytes(6_000_000), "image/jpeg")
+    answers = []
+    with monkeypatch.context() as patch:
+        patch.setattr(MultiPartParser, "parse", parse)
+        for _ in range(20):
+            stream.seek(0)
+            answers.append(client.post(url, {"image": stream}))
+    assert 5 <= len(read) <= 7
+    assert all(is_busy(each) for each in answers[len(read) :])
+    assert not is_busy(search(client, url, "image")), "no ordinary picture pays for it"
+
+
+def post_of(length):
+    return RequestFactory().generic("POST", API, CONTENT_LENGTH=str(length))
+
+
 def test_where_nobody_may_wait_no_large_picture_does(settings):
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, "MAX_WAITING_SEARCHES": 0}
     with admitted("large"), pytest.raises(Busy):
-        access.refuse_if_full(has_picture=True, length=6_000_000)
+        access.refuse_if_full(has_picture=True, unread=post_of(6_000_000))
 
 
 @pytest.mark.django_db
@@ -186,7 +275,7 @@ def test_a_post_that_is_turned_away_is_not_read(client, url, settings, monkeypat
     settings.SHOPSEARCH = {**settings.SHOPSEARCH, "DETECTOR": {"BACKEND": "tests.shop.detectors.MugAndLamp"}}
     six_megabytes = SimpleUploadedFile("a.png", picture(RED).read() + bytes(6_000_000), "image/png")
     assert client.post(url, {"image": six_megabytes}).status_code == 200
-    monkeypatch.setattr(HttpRequest, "_load_post_and_files", lambda request: pytest.fail("it was read"))
+    monkeypatch.setattr(MultiPartParser, "parse", lambda parser: pytest.fail("it was read"))
     six_megabytes.seek(0)
     monkeypatch.setattr(access._places, "_is_queue_full", lambda kind: kind == "large")
     with admitted("large"):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 from django.core.cache import cache
@@ -169,6 +170,17 @@ def test_a_cache_that_is_away_refuses_nobody_is_asked_again_after_a_pause_and_is
     said = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.name for record in said] == ["shopsearch.api.access"]
     assert [bool(seconds_to_wait(request, "search")) for _ in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_while_the_cache_is_away_even_a_rate_of_none_at_all_refuses_nobody(rates, monkeypatch, is_counted):
+    rates("0/day")
+    monkeypatch.setattr(access, "_counter", access._Counter())
+    request = RequestFactory().get("/")
+    assert seconds_to_wait(request, "search", is_counted=is_counted)
+    for ask in ("get", "incr"):
+        monkeypatch.setattr(cache, ask, Mock(side_effect=ConnectionError), raising=False)
+    assert seconds_to_wait(request, "search", is_counted=is_counted) == 0
 
 
 @pytest.mark.parametrize(

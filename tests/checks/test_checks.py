@@ -4,6 +4,7 @@ import re
 import sys
 from dataclasses import replace
 from decimal import Decimal
+from functools import cached_property
 
 import pytest
 from celery import current_app
@@ -123,6 +124,15 @@ def test_E003_a_backend_of_an_earlier_version_whose_method_lacks_an_argument(mon
     with shopsearch_settings():
         assert "MemoryStore.search_words lacks the argument known" in the_message("E003").msg
         monkeypatch.setattr(MemoryStore, "search_words", lambda self, *given, **options: [])
+        assert messages("E003") == []
+
+
+@pytest.mark.parametrize(
+    "method", [property(lambda store: list), cached_property(lambda store: list), dict.update]
+)
+def test_E003_a_backend_with_a_method_whose_arguments_nobody_knows_is_believed(monkeypatch, method):
+    monkeypatch.setattr(MemoryStore, "search_words", method)
+    with shopsearch_settings():
         assert messages("E003") == []
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 
 @cache
-def saved(kind, size=(64, 64)):
+def saved(kind, size=(64, 64), **options):
     content = io.BytesIO()
-    Image.effect_noise(size, 80).convert("RGB").save(content, kind)
+    Image.effect_noise(size, 80).convert("RGB").save(content, kind, **options)
     return content.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Reranking: every request ends in a final state by its deadline, with a permutation or with nothing."""
 
 import io
+import json
 from datetime import timedelta
 
 import pytest
@@ -143,6 +144,34 @@ def test_each_product_has_what_it_shares_with_the_search_where_the_reranker_says
     reranking.answer_next()
     rerank = reranking.current(rerank.pk)
     assert (rerank.state, rerank.shared) == ("done", {})
+
+
+ODD_FACTS = [
+    None,
+    5,
+    ["a fact"] * 9,
+    [None] * 9,
+    [[Fact(kind="smell", value="mug")]] * 9,
+    [[Fact(kind="words", value=b"mug")]] * 9,
+    [[Fact(kind="looks", value="a\0b\ud800")]] * 9,
+    [[Fact(kind="colour", value="\0")]] * 9,
+    [[Fact(kind="words", value=float("nan"))]] * 9,
+    [[Fact(kind="words", value=None), object()]] * 9,
+]
+
+
+@pytest.mark.usefixtures("shop")
+def test_whatever_a_reranker_says_that_is_shared_the_order_stands_and_any_database_keeps_it():
+    for number, facts in enumerate(ODD_FACTS):
+        Scripted.answer = RerankerOutput(labels=[3, 1, 2], facts=facts)
+        rerank = asked(f"mug {number}")
+        assert reranking.answer_next()
+        rerank = reranking.current(rerank.pk)
+        assert rerank.state == "done"
+        assert sorted(rerank.order) == sorted(each["product"] for each in rerank.candidates)
+        kept = json.dumps([rerank.reasons, rerank.shared], ensure_ascii=False, allow_nan=False)
+        assert "\\u0000" not in kept
+        assert kept.encode()
 
 
 @pytest.mark.usefixtures("shop")
