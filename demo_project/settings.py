@@ -157,7 +157,7 @@ SHOPSEARCH: dict[str, Any] = {
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"}
     if ADDRESSES.query_worker
     else None,
-    # Two cores on most machines that the demo runs on: while one search waits for the model or for Milvus, another works.
+    # Most machines that the demo runs on have two cores: while one search waits for the model or Milvus, another works.
     "MAX_SEARCHES": 2,
     # A shopper waits a moment rather than be turned away; the demo's server has a thread for each request.
     "MAX_WAITING_SEARCHES": 16,
