@@ -86,7 +86,7 @@ def shop():
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_search_reads_keys_of_all_hits_and_rows_of_one_page():
+def test_a_search_reads_the_rows_of_one_page():
     with Costs() as costs:
         assert len(search("red mug", limit=24).results) == 24
     assert costs == {"queries": 4, "rows": 1 + 2 * 24, "embedded": 1, "search": 1}
