@@ -157,8 +157,8 @@ SHOPSEARCH: dict[str, Any] = {
     "QUERY_EMBEDDER": {"BACKEND": "shopsearch.embedders.remote.WorkerEmbedder"}
     if ADDRESSES.query_worker
     else None,
-    # The model, Milvus and this process share two cores on most machines that the demo runs on: one search at a time.
-    "MAX_SEARCHES": 1,
+    # Most machines that the demo runs on have two cores: while one search waits for the model or Milvus, another works.
+    "MAX_SEARCHES": 2,
     # A shopper waits a moment rather than be turned away; the demo's server has a thread for each request.
     "MAX_WAITING_SEARCHES": 16,
     "METRICS_TOKEN": os.environ.get("DEMO_METRICS_TOKEN") or None,

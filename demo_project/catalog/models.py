@@ -32,7 +32,7 @@ class Category(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        return reverse("catalog:category", kwargs={"slug": self.slug})
+        return _address("catalog:category", self.slug, get_script_prefix())
 
 
 class Product(models.Model):
@@ -78,7 +78,7 @@ class Product(models.Model):
         return self.title
 
     def get_absolute_url(self) -> str:
-        return _product_address(self.slug, get_script_prefix())
+        return _address("catalog:product", self.slug, get_script_prefix())
 
     @property
     def in_stock(self) -> bool:
@@ -86,9 +86,9 @@ class Product(models.Model):
 
 
 @lru_cache(maxsize=10_000)
-def _product_address(slug: str, prefix: str) -> str:
-    """Kept: a page of results asks for two dozen."""
-    return reverse("catalog:product", kwargs={"slug": slug})
+def _address(view: str, slug: str, prefix: str) -> str:
+    """Kept: a page of results asks for some forty."""
+    return reverse(view, kwargs={"slug": slug})
 
 
 class PictureSource(models.Model):

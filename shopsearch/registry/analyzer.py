@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from itertools import pairwise
 from typing import NamedTuple
@@ -388,7 +388,7 @@ class _Text:
         return wanted, welcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class QueryTerms:
     """A query's terms, to be compared with those stored of a product."""
 
@@ -409,6 +409,17 @@ class QueryTerms:
     rarity: tuple[float, ...] = ()
     """How rare each of ``words`` is in the shop, 0 for one that no product has; empty where that is not known."""
     _known: dict[str, Comparison] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _alternatives(self) -> list[tuple[frozenset[str], list[list[str]]]]:
+        """For each word the terms of which a product has any, and those that it has together."""
+        return [
+            (
+                frozenset(each for each in word if " " not in each),
+                [each.split() for each in word if " " in each],
+            )
+            for word in self.words
+        ]
 
     @property
     def text(self) -> str:
@@ -441,7 +452,10 @@ class QueryTerms:
         """What a product has of the query, found out once for each product."""
         if (known := self._known.get(stored)) is None:
             held = set(stored.split())
-            has = [_has(held, word) for word in self.words]
+            has = [
+                not held.isdisjoint(terms) or any(map(held.issuperset, together))
+                for terms, together in self._alternatives
+            ]
             known = self._known[stored] = Comparison(
                 place=self._place(held, stored),
                 share=sum(has) / len(has) if has else 0.0,
@@ -471,11 +485,6 @@ class Comparison(NamedTuple):
     """Of the query's words, from 0 to 1."""
     is_match: bool
     """See ``QueryTerms.mostly_in``."""
-
-
-def _has(held: set[str], word: tuple[str, ...]) -> bool:
-    """Whether any of a word's terms is among these."""
-    return any(each in held or (" " in each and held.issuperset(each.split())) for each in word)
 
 
 class Synonyms:

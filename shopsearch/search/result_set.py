@@ -31,7 +31,7 @@ def result_set(lists: HitLists, without: Collection[object] = ()) -> ResultSet |
         return None
     most = settings.MAX_RESULTS
     by_vectors = lists.by_vectors.first(most, until=target.is_weak)
-    by_words = lists.by_words.first(most) if target.terms else []
+    by_words = lists.all_by_words()
     found = lists.wanted([*by_vectors, *by_words, *lists.pictureless])
     left_out = set(map(str, without))
     products = frozenset(

@@ -82,7 +82,7 @@ class Target:
 class Leading:
     """The first hits of one order. What the store has given is not asked for again."""
 
-    def __init__(self, find: Callable[[int], list[Hit]]) -> None:
+    def __init__(self, find: Callable[..., list[Hit]]) -> None:
         """``find`` returns the first so many hits, best first."""
         self._find = find
         self.found: list[Hit] = []
@@ -94,11 +94,14 @@ class Leading:
         """Whether the store has no further hits than those that it gave."""
         return len(self.found) < self._asked
 
-    def first(self, limit: int, *, until: Callable[[Hit], bool] | None = None) -> list[Hit]:
-        """So many hits; fewer where the store has no more, or where the last one known is ``until``."""
+    def first(self, limit: int, *, until: Callable[[Hit], bool] | None = None, **options: Any) -> list[Hit]:
+        """So many hits; fewer where the store has no more, or where the last one known is ``until``.
+
+        ``options`` are for ``find``, where the store has to be asked.
+        """
         is_enough = self.is_whole or bool(until and self.found and until(self.found[-1]))
         if limit > self._asked and not is_enough:
-            self.found, self._asked = self._find(limit), limit
+            self.found, self._asked = self._find(limit, **options), limit
         return self.found[:limit]
 
 
@@ -109,7 +112,9 @@ class HitLists:
         self.target = target
         self.by_vectors = Leading(lambda limit: nearest(target, limit))
         self.by_words = Leading(
-            lambda limit: having_words(target, limit, known=[*self.by_vectors.found, *self.by_words.found])
+            lambda limit, **options: having_words(
+                target, limit, known=[*self.by_vectors.found, *self.by_words.found], **options
+            )
         )
 
     def is_match_by_words(self, hit: Hit) -> bool:
@@ -120,6 +125,15 @@ class HitLists:
     def is_match(self, hit: Hit) -> bool:
         """Whether the hit's product belongs to the result set: no weak match by its vector, or one by its words."""
         return not self.target.is_weak(hit) or self.is_match_by_words(hit)
+
+    def all_by_words(self) -> list[Hit]:
+        """The first SHOPSEARCH["MAX_RESULTS"] hits by words.
+
+        Of those after the fused ones only matches by words have their score: the others that are no weak matches by
+        their vector are found by it, too.
+        """
+        terms = self.target.terms
+        return self.by_words.first(settings.MAX_RESULTS, score_if=terms.mostly_in) if terms else []
 
     @cached_property
     def pictureless(self) -> list[Hit]:
@@ -246,27 +260,25 @@ def products(lists: HitLists, *, wanted: int, without: Collection[object] = ()) 
     best: float | None = None
     has_words = all_are_weak = False
     for chunk in _chunks(hits(lists)):
-        with timed("database"):
-            product_keys = _shown(index, chunk)
-        shown = [
-            (hit, key)
-            for hit in chunk
-            if (key := product_keys.get(hit.id)) is not None and key not in without
-        ]
+        matching = [hit for hit in chunk if lists.is_match(hit)]
+        shown = Shown(index, [*matching, *chunk], without, portion=wanted + len(without))
         if best is None:
-            best = max((hit.score for hit, _key in shown), default=None)
-            has_words = any(lists.is_match_by_words(hit) for hit, _key in shown)
-            all_are_weak = not any(lists.is_match(hit) for hit, _key in shown)
-        for hit, key in shown:
-            if key not in ranked and (all_are_weak or lists.is_match(hit)):
-                ranked[key] = hit
+            by_score = sorted(chunk, key=lambda hit: hit.score, reverse=True)
+            best = next((hit.score for hit in by_score if hit in shown), None)
+            has_words = any(lists.is_match_by_words(hit) and hit in shown for hit in chunk)
+            all_are_weak = not any(hit in shown for hit in matching)
+        for hit in chunk if all_are_weak else matching:
+            if hit in shown:
+                ranked.setdefault(shown.keys[hit.id], hit)
+            if len(ranked) >= wanted:
+                break
         if len(ranked) >= wanted:
             break
-    leading = list(ranked.values())[:wanted]
+    leading = list(ranked.values())
     is_named = bool(leading) and target.is_named(leading[0])
     return Found(
         ranked=leading,
-        keys=list(ranked)[:wanted],
+        keys=list(ranked),
         best=1.0 if is_named or has_words else best,
         retrieval="hybrid" if target.terms else "vectors",
         is_named=is_named,
@@ -280,11 +292,42 @@ def _chunks(lists: Iterable[list[Hit]]) -> Iterator[list[Hit]]:
             yield found[start : start + ROWS_PER_SELECT]
 
 
-def _shown(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, object]:
-    """By ``Hit.id`` the key of the product, of images and of products without one that the shop shows at this moment.
+class Shown:
+    """Of hits, those whose image or product the shop shows at this moment.
 
-    Keys alone: of some hundred hits a page shows 24, and building rows would be most of a search's time.
+    The database is asked for keys alone, and for as many as somebody looks at: to build rows, or to read the keys of
+    some hundred hits for a page that shows 24, would be most of a search's time.
     """
+
+    def __init__(
+        self, index: ImageIndex, hits: Iterable[Hit], without: Collection[object] = (), *, portion: int
+    ) -> None:
+        """``portion`` is for how many products the database is asked first, in the order of ``hits``; each further time
+        twice as many. Products with the keys ``without`` count as not shown.
+        """
+        self.keys: dict[str, object] = {}
+        """By ``Hit.id`` the key of the product, None where it is not shown."""
+        self._index, self._without, self._portion = index, without, portion
+        self._waiting = iter(hits)
+
+    def __contains__(self, hit: Hit) -> bool:
+        if hit.id not in self.keys:
+            portion, products = {hit.id: hit}, {hit.product_id}
+            while len(products) <= self._portion and (following := next(self._waiting, None)):
+                if following.id not in self.keys:
+                    portion[following.id] = following
+                    products.add(following.product_id)
+            self._portion *= 2
+            with timed("database"):
+                found = _product_keys(self._index, list(portion.values()))
+            self.keys |= {
+                each: None if (key := found.get(each)) in self._without else key for each in portion
+            }
+        return self.keys[hit.id] is not None
+
+
+def _product_keys(index: ImageIndex, hits: Sequence[Hit]) -> dict[str, object]:
+    """By ``Hit.id`` the key of the product, of images and of products without one that the shop shows."""
     images = _images(index, hits)
     if type(index).get_product is not ImageIndex.get_product:
         pairs = [(image.pk, getattr(index.product_of(image), "pk", None)) for image in images]
@@ -347,7 +390,7 @@ def _all_hits(lists: HitLists) -> Iterator[list[Hit]]:
         if lists.by_vectors.is_whole:
             return
         if target.weak_below is not None and not lists.by_words.is_whole:
-            further = lists.by_words.first(settings.MAX_RESULTS)
+            further = lists.all_by_words()
             further = [hit for hit in further if hit.id not in seen and lists.is_match_by_words(hit)]
             seen.update(hit.id for hit in further)
             yield further
@@ -374,10 +417,16 @@ def nearest(target: Target, limit: int) -> list[Hit]:
     return found
 
 
-def having_words(target: Target, limit: int, text: str = "", known: Sequence[Hit] = ()) -> list[Hit]:
+def having_words(
+    target: Target,
+    limit: int,
+    text: str = "",
+    known: Sequence[Hit] = (),
+    score_if: Callable[[str], bool] | None = None,
+) -> list[Hit]:
     """The hits that have any word of the text, the query's by default, best first. Raises VectorStoreError.
 
-    ``known`` are hits of the target: their scores are not asked for again.
+    ``known`` are hits of the target: their scores are not asked for again. ``score_if`` is that of the vector store.
     """
     with timed("store"):
         return get_vector_store().search_words(
@@ -387,6 +436,7 @@ def having_words(target: Target, limit: int, text: str = "", known: Sequence[Hit
             limit=limit,
             filters=target.condition,
             known=known,
+            score_if=score_if,
         )
 
 

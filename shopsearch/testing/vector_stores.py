@@ -6,7 +6,7 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -112,6 +112,7 @@ class MemoryStore(VectorStore):
         limit: int,
         filters: Filter | None = None,
         known: Iterable[Hit] = (),
+        score_if: Callable[[str], bool] | None = None,
     ) -> list[Hit]:
         scored = self._scored(collection, vector, limit, filters)
         with self._lock:
@@ -120,7 +121,16 @@ class MemoryStore(VectorStore):
                 return []
             texts = {each.id: str(each.fields[schema.words]) for each in held.values()}
         answers = bm25(text, texts)
-        found = [_hit(each, score, texts[each.id]) for each, score in scored if each.id in answers]
+        is_known = {hit.id for hit in known}.__contains__
+        found = [
+            _hit(
+                each,
+                score if is_known(each.id) or score_if is None or score_if(texts[each.id]) else -1.0,
+                texts[each.id],
+            )
+            for each, score in scored
+            if each.id in answers
+        ]
         return sorted(found, key=lambda hit: (-answers[hit.id], hit.id))[:limit]
 
     def _scored(

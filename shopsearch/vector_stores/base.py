@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from django.core.checks import CheckMessage
@@ -84,12 +84,14 @@ class VectorStore(ABC):
         limit: int,
         filters: Filter | None = None,
         known: Iterable[Hit] = (),
+        score_if: Callable[[str], bool] | None = None,
     ) -> list[Hit]:
         """The entities that pass the filters and have any word of the text, best first by BM25, at most ``limit``.
 
         Each hit comes with its words; its score is its cosine with ``vector``. The text is split into words of letters
         and digits, case does not matter, and nothing in it is an operator. Finds nothing in a collection without a
         words field. ``known`` are hits that were found with the same vector: their scores need not be found out again.
+        With ``score_if`` the same holds for hits whose words it refuses: they may have -1, the least there is.
         """
         raise NotImplementedError(f"{type(self).__name__} has no full text.")
 

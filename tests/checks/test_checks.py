@@ -117,12 +117,12 @@ def test_E003_a_class_that_is_no_backend():
 
 
 def test_E003_a_backend_of_an_earlier_version_whose_method_lacks_an_argument(monkeypatch):
-    def search_words(self, collection, text, *, vector, limit, filters=None):
+    def search_words(self, collection, text, *, vector, limit, filters=None, known=()):
         return []
 
     monkeypatch.setattr(MemoryStore, "search_words", search_words)
     with shopsearch_settings():
-        assert "MemoryStore.search_words lacks the argument known" in the_message("E003").msg
+        assert "MemoryStore.search_words lacks the argument score_if" in the_message("E003").msg
         monkeypatch.setattr(MemoryStore, "search_words", lambda self, *given, **options: [])
         assert messages("E003") == []
 

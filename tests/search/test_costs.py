@@ -86,10 +86,32 @@ def shop():
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_search_reads_keys_of_all_hits_and_rows_of_one_page():
+def test_a_search_reads_the_rows_of_one_page():
     with Costs() as costs:
         assert len(search("red mug", limit=24).results) == 24
     assert costs == {"queries": 4, "rows": 1 + 2 * 24, "embedded": 1, "search": 1}
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_search_asks_which_products_are_shown_of_those_of_its_page_and_the_next_one():
+    asked = []
+
+    def noted(execute, sql, parameters, *rest):
+        asked.append(len(parameters or ()))
+        return execute(sql, parameters, *rest)
+
+    with connection.execute_wrapper(noted):
+        assert len(search("red mug", limit=9).results) == 9
+    assert max(asked) <= 9 + 2 + 1  # the conditions of the shop's own queryset
+
+
+@pytest.mark.usefixtures("shop")
+def test_hidden_products_cost_a_few_more_queries_and_not_one_each():
+    shown = Product.objects.order_by("-pk")[:5].values("pk")
+    Product.objects.exclude(pk__in=list(shown.values_list("pk", flat=True))).update(published=False)
+    with Costs() as costs:
+        assert len(search("red mug", limit=4).results) == 4
+    assert costs["queries"] <= 4 + 4
 
 
 @pytest.mark.usefixtures("shop")

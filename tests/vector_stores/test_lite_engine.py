@@ -298,6 +298,16 @@ def test_each_method_takes_what_milvus_lites_own_takes(engine):
     assert all(ordinary[name].default == value for name, value in engine._ORDINARY.items())
 
 
+@pytest.mark.parametrize("column", [[], ["mug"], ["", "taza \N{HOT BEVERAGE}", "a\0b"], ["mug", None]])
+def test_texts_are_sent_as_milvus_lite_sends_them(engine, column):
+    from milvus_lite.schema.types import DataType, FieldSchema
+
+    field = FieldSchema(name="title", dtype=DataType.VARCHAR, max_length=99)
+    assert engine._build_field_data("title", field, column) == engine._build_any_field_data(
+        "title", field, column
+    )
+
+
 def test_another_version_of_milvus_lite_is_refused_with_the_line_that_mends_it(engine, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "version", lambda name: "3.3.0")
     with pytest.raises(

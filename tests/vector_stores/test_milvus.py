@@ -317,9 +317,9 @@ def test_scores_that_are_known_are_not_asked_for_again(monkeypatch):
         asked.append(arguments["filter"])
         return [[{"id": each, "distance": 0.5, "entity": mugs[each]} for each in mugs]]
 
-    def found(known=()):
+    def found(**options):
         asked.clear()
-        return store.search_words("shoes", "mug", vector=unit(1), limit=9, known=known)
+        return store.search_words("shoes", "mug", vector=unit(1), limit=9, **options)
 
     monkeypatch.setattr(store, "_call", call)
     both = found()
@@ -327,6 +327,8 @@ def test_scores_that_are_known_are_not_asked_for_again(monkeypatch):
     assert found(known=both[:1]) == both
     assert [hit.id in asked[1] for hit in both] == [False, True]
     assert found(known=both) == both
+    assert asked == [""]
+    assert [hit.score for hit in found(score_if=lambda words: words != "mug")] == [-1.0, -1.0]
     assert asked == [""]
 
 

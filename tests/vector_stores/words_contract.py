@@ -54,6 +54,12 @@ class WordsContract:
         again = store.search_words(words, "mug", vector=vectors[4], limit=20, known=found[:7])
         assert {hit.id: hit.score for hit in again} == pytest.approx(expected, abs=1e-5)
         assert [hit.id for hit in again] == [hit.id for hit in found]
+        refused = store.search_words(
+            words, "mug", vector=vectors[4], limit=20, known=found[:7], score_if=lambda words: False
+        )
+        assert [hit.id for hit in refused] == [hit.id for hit in found]
+        assert {hit.score for hit in refused[7:]} <= {-1.0, *expected.values()}
+        assert {hit.id: hit.score for hit in refused[:7]} == {hit.id: hit.score for hit in found[:7]}
         by_vector = {hit.id: hit.score for hit in store.search(words, vectors[4], limit=20)}
         assert by_vector == pytest.approx(expected, abs=1e-5)
 

@@ -24,11 +24,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from milvus_lite import db
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
+from milvus_lite.adapter.grpc.translators import records
 from milvus_lite.engine import collection as stock
+from milvus_lite.schema.types import DataType
 from milvus_lite.search.filter import ast, evaluate_mask
 from milvus_lite.storage.memtable import MemTable
 from milvus_lite.storage.segment import _extract_vector_array
-from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
+from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc, schema_pb2
 
 from shopsearch.exceptions import VectorStoreError
 
@@ -62,6 +64,7 @@ def open_database(data_dir: str) -> Any:
         )
     db.Collection = Collection
     MemTable._build_data_table = _build_data_table
+    records._build_field_data = _build_field_data
     try:
         return db.MilvusLite(data_dir)
     except db.DataDirLockedError as error:
@@ -431,6 +434,20 @@ def _read(places: list[tuple[Source, int]], fields: list[str]) -> list[dict[str,
         for number, fields_of_row in zip(at, table.to_pylist(), strict=True):
             read[number] = fields_of_row
     return read
+
+
+_build_any_field_data = records._build_field_data
+
+
+def _build_field_data(name: str, field: Any, column: list[Any]) -> Any:
+    """A field of rows that were found, to be sent. Milvus Lite asks for the type of each text anew: for a thousand rows
+    that is half of a search.
+    """
+    if field.dtype != DataType.VARCHAR or None in column:
+        return _build_any_field_data(name, field, column)
+    sent = schema_pb2.FieldData(field_name=name, type=schema_pb2.VarChar)
+    sent.scalars.string_data.data.extend(column)
+    return sent
 
 
 def _build_data_table(memtable: Any, rows: list[tuple[int, int]]) -> Any:

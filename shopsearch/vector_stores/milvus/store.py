@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -290,6 +290,7 @@ class MilvusStore(VectorStore):
         limit: int,
         filters: Filter | None = None,
         known: Iterable[Hit] = (),
+        score_if: Callable[[str], bool] | None = None,
     ) -> list[Hit]:
         held = self._describe_once(collection)
         if held is None or not (field := held.schema.words):
@@ -306,9 +307,12 @@ class MilvusStore(VectorStore):
         # Milvus Lite's BM25 scores are negative. Ties go by id, so that all servers give the same order.
         found.sort(key=lambda each: (-abs(each["distance"]), each["id"]))
         scores = {hit.id: hit.score for hit in known}
-        scores |= self._cosines(
-            collection, held, vector, [each["id"] for each in found if each["id"] not in scores]
-        )
+        unknown = {
+            each["id"]: each["entity"][rows.PREFIX + field] for each in found if each["id"] not in scores
+        }
+        wanted = [key for key, own in unknown.items() if score_if is None or score_if(own)]
+        scores |= dict.fromkeys(unknown.keys() - set(wanted), -1.0)
+        scores |= self._cosines(collection, held, vector, wanted)
         return [rows.hit(each, scores[each["id"]], field) for each in found if each["id"] in scores]
 
     def _cosines(self, collection: str, known: _Known, vector: Vector, ids: list[str]) -> dict[str, float]:
