@@ -105,7 +105,7 @@ test-newest: $(VENV)/.dev
 test-shuffled: $(VENV)/.dev
 	SHOPSEARCH_TEST_HYPOTHESIS=default $(BIN)/python -m pytest -o addopts="-ra --strict-markers -p no:cacheprovider" $(ARGS)
 
-# A thousand random schedules of everything that may go wrong; `make test` plays two hundred of them.
+# A thousand random schedules of everything that may go wrong; `make test` plays 120 of them.
 # SHOPSEARCH_TEST_DATABASE=postgresql has any test's database there.
 test-faults: $(VENV)/.dev
 	SHOPSEARCH_FAULT_SCHEDULES=1000 $(BIN)/python -m pytest tests/faults/test_schedules.py $(ARGS)

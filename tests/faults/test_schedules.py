@@ -1,6 +1,6 @@
 """Random schedules of everything that may go wrong: at rest, the live collections are what the shop shows.
 
-SHOPSEARCH_FAULT_SCHEDULES says how many are played, 200 by default; `make test-faults` plays 1,000. The message of one
+SHOPSEARCH_FAULT_SCHEDULES says how many are played, 120 by default; `make test-faults` plays 1,000. The message of one
 that fails names its seed: SHOPSEARCH_FAULT_SEED=<seed> plays that one alone. Those of odd seeds trust modified times.
 """
 
@@ -12,7 +12,7 @@ import pytest
 from shopsearch.registry import index
 from tests.faults.schedules import Schedule
 
-SCHEDULES = int(os.environ.get("SHOPSEARCH_FAULT_SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("SHOPSEARCH_FAULT_SCHEDULES", "120"))
 SEED = os.environ.get("SHOPSEARCH_FAULT_SEED")
 AT_ONCE = 25
 """Of one test."""
