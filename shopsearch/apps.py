@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from celery.signals import import_modules
+from celery.signals import beat_init, import_modules, worker_init
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -18,7 +18,9 @@ class ShopsearchConfig(AppConfig):
 
         registry.autodiscover()
         receivers.connect()
-        import_modules.connect(import_tasks, dispatch_uid="shopsearch")
+        # A worker may set up Django while it sends the first of these: too late to hear it.
+        for moment in (import_modules, worker_init, beat_init):
+            moment.connect(import_tasks, dispatch_uid="shopsearch")
 
 
 def import_tasks(**kwargs: object) -> None:

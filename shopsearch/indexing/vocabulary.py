@@ -237,8 +237,13 @@ def _count_values(index: ImageIndex, counts: Mapping[Value, int], labels: Mappin
     with transaction.atomic(using=index.database):
         for gone in chunks_of([pk for row, pk in known.items() if row not in wanted]):
             rows.filter(pk__in=gone).delete()
+        # A worker may have added some since they were read, as values of one product.
         Suggestion.objects.using(index.database).bulk_create(
-            [each for row, each in wanted.items() if row not in known], ignore_conflicts=True, batch_size=ROWS
+            [each for row, each in wanted.items() if row not in known],
+            update_conflicts=True,
+            update_fields=["label", "count"],
+            unique_fields=["index", "filter", "key", "start"],
+            batch_size=ROWS,
         )
 
 

@@ -144,6 +144,22 @@ def test_it_follows_titles_and_is_counted_anew_without_what_is_gone(sell):
     assert list(Suggestion.objects.order_by("pk").values()) == before  # nothing was written
 
 
+def test_a_value_that_a_worker_adds_while_values_are_counted_has_its_count(sell, monkeypatch):
+    sell("Red mug", "Blue mug", category=Category.objects.create(name="kitchenware"))
+    Suggestion.objects.all().delete()
+    counting = vocabulary._rows_of
+
+    def adding(index, counts, labels):
+        rows = counting(index, dict.fromkeys(counts, 1), labels)
+        Suggestion.objects.bulk_create(rows, ignore_conflicts=True)
+        return counting(index, counts, labels)
+
+    monkeypatch.setattr(vocabulary, "_rows_of", adding)
+    vocabulary.recount(IMAGES)
+    [kitchen] = suggest("kitch").categories
+    assert kitchen.count == 2
+
+
 def test_it_follows_titles_that_are_no_words_of_the_index():
     [made] = [product(GREEN, title="Alpha mug")]
     index_everything()
