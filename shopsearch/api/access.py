@@ -69,9 +69,10 @@ LARGE_SECONDS = 0.1
 """Of processor time: a picture that may take longer to decode is a large one. A phone's 12 megapixels take half."""
 LARGE_BYTES = LARGE_SECONDS / SECONDS_PER_BYTE
 """Nor is it read where so long a one would be turned away."""
-READING_SECONDS_PER_BYTE = 2e-9
-"""What receiving and refusing a post takes of the processor in all, measured with those of benchmarks.poison_stream."""
-LARGE_SHARE, LARGE_BURST_SECONDS = 0.1, 0.5
+READING_SECONDS_PER_BYTE = 4e-9
+"""What receiving a post and refusing it takes from searches by words, measured with those of benchmarks.poison_stream:
+twice its processor time, since its thread also gets in the way of theirs."""
+LARGE_SHARE, LARGE_BURST_SECONDS = 0.05, 0.5
 """Large pictures together may take this share of a processor. Where they have taken so many seconds more, their place
 rests: longer for the visitors of the last FAIR_SHARE of them, who leave half of those seconds to others."""
 QUIET_SECONDS = 60.0
