@@ -104,12 +104,18 @@ def test_a_start_imports_only_what_it_needs(program, needless, most):
     assert int(count) <= most
 
 
-def test_a_celery_worker_knows_the_tasks_whether_or_not_the_project_looks_for_them():
+@pytest.mark.parametrize(
+    "program",
+    [
+        "django.setup(); assert 'shopsearch.index' not in app.tasks; app.loader.import_default_modules()",
+        "WorkController(app=app, pool_cls='solo')",
+    ],
+    ids=["Django is set up before", "the worker sets up Django"],
+)
+def test_a_celery_worker_knows_the_tasks_whether_or_not_the_project_looks_for_them(program):
     program = (
-        "import celery, django; app = celery.Celery('shop'); django.setup();"
-        "assert 'shopsearch.index' not in app.tasks;"
-        "app.loader.import_default_modules();"
-        "assert 'shopsearch.index' in app.tasks"
+        "import celery, django; from celery.worker import WorkController; app = celery.Celery('shop');"
+        f"{program}; assert 'shopsearch.index' in app.tasks"
     )
     subprocess.run(
         [sys.executable, "-c", program],
