@@ -612,12 +612,18 @@ def _embed(
 ) -> dict[tuple[str, str], Vector | Exception]:
     """By space and file hash: the vectors that the plans lack, or the error where there is none."""
     wanted: defaultdict[str, set[str]] = defaultdict(set)
+    contents: dict[str, bytes] = {}
     for each in plans:
-        wanted[each.hash] |= {space for space in each.unembedded if (space, each.hash) not in known}
+        # Only of these: the file of another image with the same picture may not have been read.
+        if spaces := {space for space in each.unembedded if (space, each.hash) not in known}:
+            wanted[each.hash] |= spaces
+            contents[each.hash] = each.snapshot.content
     made: dict[tuple[str, str], Vector | Exception] = {}
-    contents = {each.hash: each.snapshot.content for each in plans if wanted[each.hash]}
-    spaces = {space for each in wanted.values() for space in each}
-    sides = [embedder.useful_side for space in spaces if (embedder := embedder_of(space))]
+    sides = [
+        embedder.useful_side
+        for space in {space for each in wanted.values() for space in each}
+        if (embedder := embedder_of(space))
+    ]
     side = max(sides) if sides and all(sides) else 0
     for decoded in _decoded(claimed, contents, side):
         # Embedding may take long: the lease keeps other workers from embedding the same images.

@@ -242,8 +242,9 @@ class Schedule:
             patch(outbox, "fold", self.interruptible(in_slices(outbox.fold)))
             for name in ("settle", "postpone"):
                 patch(outbox, name, self.interruptible(getattr(outbox, name), is_writing=lambda *_: False))
+            patch(outbox, "claim", self.interruptible(self.in_any_order(outbox.claim)))
             for owner, name in (
-                *((outbox, "claim"), (outbox, "look_again"), (outbox, "discard_stored")),
+                *((outbox, "look_again"), (outbox, "discard_stored")),
                 *(
                     (rebuild, "_switch"),
                     (collections, "create"),
@@ -267,6 +268,17 @@ class Schedule:
             return answer
 
         return called
+
+    def in_any_order(self, claim):
+        """A database promises none."""
+
+        @functools.wraps(claim)
+        def claimed_in_any_order(limit):
+            entries = sorted(claim(limit), key=lambda entry: entry.pk)
+            self.dice.shuffle(entries)
+            return entries
+
+        return claimed_in_any_order
 
     def renewing(self, go_on):
         """Now and then a third of the lease is over."""

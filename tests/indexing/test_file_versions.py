@@ -142,6 +142,25 @@ def test_all_else_is_compared_though_the_file_is_not_read(read):
     assert len(read) == 1
 
 
+@pytest.mark.parametrize("first", ["the one that is indexed", "the new one"])
+def test_a_new_image_beside_one_with_the_same_picture_is_indexed_in_whatever_order(first, monkeypatch):
+    known = indexed(RED)
+    new = product(RED).images.get()
+    modify(new, age=HOUR)
+    Change.objects.note_all(IMAGES)
+    claim = outbox.claim
+    monkeypatch.setattr(
+        outbox,
+        "claim",
+        lambda limit: sorted(
+            claim(limit), key=lambda each: int(each.image_id), reverse=first == "the new one"
+        ),
+    )
+    index_everything()
+    assert looks(known, RED)
+    assert looks(new, RED)
+
+
 def test_a_file_that_is_gone_is_said_to_be_missing():
     image = indexed()
     Path(image.image.path).unlink()
