@@ -159,10 +159,12 @@ def reading_body(request: Request | HttpRequest) -> Iterator[None]:
     framework's parsers raise comes out as a QueryError that says what to do.
     """
     upload.keep_in_memory(request, partial(refuse_by_beginning, request))
-    visitor = ""
+    visitor = _name_of(request)
     try:
         yield
-        visitor = _name_of(request)  # who was turned away on the way has not had his turn
+    except Busy:
+        visitor = ""  # who was turned away on the way has not had his turn
+        raise
     except (QueryError, APIException):
         raise
     except RequestDataTooBig as error:

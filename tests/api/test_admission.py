@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
+from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import UnreadablePostError
 from django.http.multipartparser import MultiPartParser
@@ -21,7 +22,7 @@ from PIL import Image
 from shopsearch.api import access
 from shopsearch.api.access import Places, admitted, seconds_to_wait
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
-from shopsearch.exceptions import Busy, EmbedderError
+from shopsearch.exceptions import Busy, EmbedderError, ImageUnreadable, QueryError
 from shopsearch.models import Rerank
 from shopsearch.search import examples
 from shopsearch.testing import ColourEmbedder
@@ -257,6 +258,32 @@ def test_reading_large_posts_counts_whatever_is_in_them_and_most_of_a_stream_is_
     assert 5 <= len(read) <= 7
     assert all(is_busy(each) for each in answers[len(read) :])
     assert not is_busy(search(client, url, "image")), "no ordinary picture pays for it"
+
+
+@pytest.mark.parametrize("error", [UnreadablePostError, ImageUnreadable, SuspiciousOperation])
+def test_who_sends_large_posts_that_are_cut_off_or_refused_keeps_nobody_elses_large_picture_away(
+    error, settings, clock
+):
+    """Such a post counts by its length, though it costs who sends it next to nothing: his share pays for it."""
+    settings.SHOPSEARCH = {**settings.SHOPSEARCH, "THROTTLE_RATE": "1000/min"}
+    nuisance, other = (
+        RequestFactory().generic("POST", API, CONTENT_LENGTH="6000000", REMOTE_ADDR=address)
+        for address in ("10.0.0.1", "10.0.0.2")
+    )
+
+    def is_read():
+        try:
+            access.refuse_if_full(has_picture=True, unread=nuisance)
+        except Busy:
+            return False
+        with suppress(QueryError), access.reading_body(nuisance):
+            raise error
+        return True
+
+    assert 0 < sum(is_read() for _ in range(100)) < 20
+    access.refuse_if_full(has_picture=True, unread=other)
+    with admitted("large", other):
+        clock.seconds += 0.1
 
 
 def post_of(length):
