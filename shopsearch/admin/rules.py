@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.files.base import ContentFile
 from django.db.models import QuerySet
@@ -135,7 +137,10 @@ class ActionInline(ActionsInline):
     @admin.display(description=_("titles"))
     def titles(self, action: RuleAction) -> str:
         """What the products are called."""
-        return ", ".join(_titles(action.rule.index, action.keys) if action.pk else ()) or "–"
+        if not action.pk:
+            return "–"
+        titles = _titles_of(action.rule.index, action.keys)
+        return ", ".join(titles.get(key) or _gone(key) for key in action.keys) or "–"
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -151,15 +156,18 @@ class ActionInline(ActionsInline):
         return field
 
 
-def _titles(index_name: str, keys: Sequence[str]) -> list[str]:
-    """What these products are called; the key itself where the index is not declared any more."""
+def _titles_of(index_name: str, keys: Iterable[str]) -> dict[str, str]:
+    """By key what the products are called that there are; the key itself where the index is not declared any more."""
     index = find_index(index_name)
-    if index is None or not keys:
-        return list(keys)
+    if index is None:
+        return {key: key for key in keys}
     model = index.product_model
     found = model._base_manager.using(index.database).in_bulk(keys_from(model, keys))
-    known = {str(key): index.title_of(product) for key, product in found.items()}
-    return [known.get(key, str(_("%(key)s: gone")) % {"key": key}) for key in keys]
+    return {str(key): index.title_of(product) for key, product in found.items()}
+
+
+def _gone(key: str) -> str:
+    return str(_("%(key)s: gone")) % {"key": key}
 
 
 def _only_index() -> ImageIndex | None:
@@ -225,6 +233,50 @@ class Alike:
     fires: bool
 
 
+class Listed:
+    """What the list says of its rules: the shop is asked for all of them together."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+
+    @cached_property
+    def states(self) -> dict[Any, Rule.State]:
+        return search.rules.states_of(self.rules)
+
+    @cached_property
+    def titles(self) -> dict[str, dict[str, str]]:
+        """By index and key, of the first products of each action."""
+        named: dict[str, list[str]] = {}
+        for rule in self.rules:
+            keys = named.setdefault(rule.index, [])
+            keys.extend(key for action in rule.actions.all() for key in action.keys[:LISTED])
+        return {index: _titles_of(index, keys) for index, keys in named.items()}
+
+    def told(self, rule: Rule, action: RuleAction) -> str:
+        if not action.keys:
+            return str(action)
+        titles = self.titles[rule.index]
+        parts = [titles.get(key) or _gone(key) for key in action.keys[:LISTED]]
+        more = len(action.keys) - LISTED
+        if more > 0:
+            parts.append(ngettext("%(count)d more", "%(count)d more", more) % {"count": more})
+        return f"{action.get_kind_display()}: {', '.join(filter(None, (*parts, action.value)))}"
+
+
+class RuleList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rules: list[Any] = list(self.result_list)
+        listed = Listed(rules)
+        for rule in rules:
+            rule.listed = listed
+
+
+def _listed(rule: Rule) -> Listed:
+    """That of the whole list; of the rule alone on its own pages."""
+    return getattr(rule, "listed", None) or Listed([rule])
+
+
 class RuleAdmin(CSVAdmin):
     """Rules of the house, in force in every process a few seconds after they are saved."""
 
@@ -256,12 +308,15 @@ class RuleAdmin(CSVAdmin):
             ),
         ]
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RuleList
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rule]:
         return super().get_queryset(request).prefetch_related("actions", "pictures__vectors")
 
     @admin.display(description=_("state"))
     def state_now(self, rule: Rule) -> str:
-        state = search.rules.state_of(rule)
+        state = _listed(rule).states[rule.pk]
         colour = {Rule.State.IN_FORCE: "done", Rule.State.OFF: "none", Rule.State.EXPIRED: "none"}
         return format_html(
             '<span class="shopsearch-state shopsearch-state-{}">{}</span>',
@@ -275,7 +330,7 @@ class RuleAdmin(CSVAdmin):
 
     @admin.display(description=_("does"))
     def does(self, rule: Rule) -> str:
-        return "; ".join(map(_told, rule.actions.all())) or "–"
+        return "; ".join(_listed(rule).told(rule, action) for action in rule.actions.all()) or "–"
 
     @admin.display(description=_("threshold"))
     def threshold_now(self, rule: Rule) -> str:
@@ -295,8 +350,10 @@ class RuleAdmin(CSVAdmin):
         index = find_index(rule.index)
         if index is None:
             return
-        for action in rule.actions.filter(kind__in=RuleAction.OF_VALUES).exclude(value=""):
-            if not search.rules.any_product_has(index, action.condition):
+        actions = rule.actions.filter(kind__in=RuleAction.OF_VALUES).exclude(value="")
+        had = search.rules.values_had(index, [action.condition for action in actions])
+        for action in actions:
+            if action.condition not in had:
                 text = _("No product of the shop has %(value)s: “%(action)s” moves nothing by it.")
                 does = action.get_kind_display()
                 messages.warning(request, text % {"value": action.value, "action": does})
@@ -373,17 +430,6 @@ class RuleAdmin(CSVAdmin):
         else:
             messages.error(request, _("Write a number from -1 to 1."))
         return HttpResponseRedirect(self.url_of("preview", rule.pk))
-
-
-def _told(action: RuleAction) -> str:
-    """The action with the titles of its first products."""
-    if not action.keys:
-        return str(action)
-    parts = _titles(action.rule.index, action.keys[:LISTED])
-    more = len(action.keys) - LISTED
-    if more > 0:
-        parts.append(ngettext("%(count)d more", "%(count)d more", more) % {"count": more})
-    return f"{action.get_kind_display()}: {', '.join(filter(None, (*parts, action.value)))}"
 
 
 def _live(rule: Rule) -> Collection | None:

@@ -168,8 +168,10 @@ class _Patient:
 
     def rules(self) -> Iterator[Problem]:
         by_looks = Rule.objects.filter(index=self.index.name, is_on=True, trigger=Rule.Trigger.LOOKS)
-        for rule in by_looks.prefetch_related("actions", "pictures__vectors"):
-            state = rules.state_of(rule)
+        found = list(by_looks.prefetch_related("actions", "pictures__vectors"))
+        states = rules.states_of(found)
+        for rule in found:
+            state = states[rule.pk]
             if state in (Rule.State.WITHOUT_VECTORS, Rule.State.WITHOUT_THRESHOLD):
                 detail = f"{rule.name}: {state.label}. The admin's preview of the rule shows what it lacks."
                 yield self.problem("note", "a rule by looks does not fire.", detail)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db.models import Model
+from django.db.models import Exists, Model
 from django.utils import timezone
 
 from shopsearch import models
@@ -20,7 +20,7 @@ from shopsearch.exceptions import FilterError
 from shopsearch.filters import AnyOf, Filter, conditions, holds
 from shopsearch.models.rules import RuleAction, is_allowed
 from shopsearch.registry import ImageIndex, analyzer, find_index
-from shopsearch.registry.keys import keys_from
+from shopsearch.registry.keys import chunks_of, keys_from
 from shopsearch.registry.relations import with_related
 from shopsearch.search import pictureless, retrieval
 from shopsearch.search.columns import column, narrowed, products
@@ -514,67 +514,123 @@ def rule_of(row: models.Rule, space: str) -> Rule | None:
 
 def state_of(row: models.Rule) -> models.Rule.State:
     """Whether searches follow the rule now, and if not, why."""
-    state, now = models.Rule.State, timezone.now()
+    return states_of([row])[row.pk]
+
+
+def states_of(rows: Sequence[models.Rule]) -> dict[Any, models.Rule.State]:
+    """By key, whether searches follow each of these rules now, and if not, why. The shop is asked for all at once."""
+    now = timezone.now()
+    tried: dict[str, list[models.Rule]] = {}
+    for row in rows:
+        if row.is_on and not _has_expired(row, now) and _is_declared(row):
+            tried.setdefault(row.index, []).append(row)
+    shops = {name: _Shop(index, own) for name, own in tried.items() if (index := find_index(name))}
+    return {row.pk: _state_of(row, shops.get(row.index), now) for row in rows}
+
+
+def _state_of(row: models.Rule, shop: _Shop | None, now: datetime) -> models.Rule.State:
+    state = models.Rule.State
     if not row.is_on:
         return state.OFF
-    if row.valid_until and row.valid_until <= now:
+    if _has_expired(row, now):
         return state.EXPIRED
-    index = find_index(row.index)
-    if index is None or not _is_declared(row):
+    if shop is None or row not in shop.rows:
         return state.UNDECLARED
     actions = row.actions.all()
     if not actions:
         return state.WITHOUT_ACTIONS
-    if not any(has_effect(index, each) for each in actions):
+    if not any(map(shop.has_effect, actions)):
         return state.WITHOUT_VALUE if any(each.value for each in actions) else state.WITHOUT_PRODUCTS
     if not row.has_words:
         return state.WITHOUT_WORDS
     if row.is_by_looks:
         if not row.pictures.all():
             return state.WITHOUT_PICTURES
-        live = retrieval.live(index)
-        if live is None or row.look_in(live.space) is None:
+        if shop.live is None or row.look_in(shop.live.space) is None:
             return state.WITHOUT_VECTORS
-        if row.threshold_in(live.space) is None:
+        if row.threshold_in(shop.live.space) is None:
             return state.WITHOUT_THRESHOLD
     if row.valid_from and row.valid_from > now:
         return state.PLANNED
     return state.IN_FORCE
 
 
-def has_effect(index: ImageIndex, action: RuleAction) -> bool:
-    """Whether the action is about a product that the shop shows, or about no product at all.
+class _Shop:
+    """What the shop has of what rules of one index name; it is asked once for all of them, and only what matters."""
 
-    Raises FilterError for a filter that the index does not have.
-    """
-    if action.kind not in RuleAction.OF_PRODUCTS:
-        return True
-    keys = keys_from(index.product_model, action.keys)
-    if keys and (
-        index.images_of(keys, index.get_queryset()).exists()
-        or (index.finds_pictureless and index.pictureless_products(keys).exists())
-    ):
-        return True
-    return (
-        bool(action.value)
-        and action.kind in RuleAction.OF_VALUES
-        and any_product_has(index, action.condition)
-    )
+    def __init__(self, index: ImageIndex, rows: Sequence[models.Rule]) -> None:
+        self.index = index
+        self.rows = rows
+
+    @cached_property
+    def live(self) -> models.Collection | None:
+        return retrieval.live(self.index)
+
+    def has_effect(self, action: RuleAction) -> bool:
+        """Whether the action is about a product that the shop shows, or about no product at all."""
+        return self._is_named(action) or (_is_by_value(action) and action.condition in self._had)
+
+    def _is_named(self, action: RuleAction) -> bool:
+        return action.kind not in RuleAction.OF_PRODUCTS or not self._named.isdisjoint(self._keys(action))
+
+    def _keys(self, action: RuleAction) -> list[Any]:
+        return keys_from(self.index.product_model, action.keys)
+
+    @cached_property
+    def _named(self) -> set[Any]:
+        """The keys of the named products that the shop shows."""
+        actions = (each for row in self.rows for each in row.actions.all())
+        keys = dict.fromkeys(
+            key for each in actions if each.kind in RuleAction.OF_PRODUCTS for key in self._keys(each)
+        )
+        shown: set[Any] = set()
+        for chunk in chunks_of(keys):
+            images = self.index.images_of(chunk, self.index.get_queryset()).order_by()
+            for lookup in self.index.product_lookups:
+                shown.update(images.values_list(f"{lookup}__pk" if lookup else "pk", flat=True))
+            if self.index.finds_pictureless:
+                shown.update(self.index.pictureless_products(chunk).values_list("pk", flat=True))
+        return shown
+
+    @cached_property
+    def _had(self) -> set[AnyOf]:
+        """The values that products have, of those rules for which it matters."""
+        rows = (row for row in self.rows if not any(map(self._is_named, row.actions.all())))
+        actions = (each for row in rows for each in row.actions.all())
+        return values_had(self.index, [each.condition for each in actions if _is_by_value(each)])
 
 
-def any_product_has(index: ImageIndex, condition: AnyOf) -> bool:
-    """Whether a product that the shop shows has such a value; True where too many would have to be read to tell.
+def _is_by_value(action: RuleAction) -> bool:
+    return bool(action.value) and action.kind in RuleAction.OF_VALUES
+
+
+def values_had(index: ImageIndex, conditions: Iterable[AnyOf]) -> set[AnyOf]:
+    """Those of these conditions that a product which the shop shows passes; also those for which too many would have to
+    be read to tell.
 
     The values of a filter that is no column are read, of SHOPSEARCH["FACET_LIMIT"] products or images at most.
     """
-    own = index.finds_pictureless
-    if column(index, condition.field) is not None:
+    own, had = index.finds_pictureless, set()
+    asked = set(conditions)
+    in_columns = [each for each in asked if column(index, each.field) is not None]
+    for chunk in chunks_of(in_columns):
         with index.in_its_language():
-            return narrowed(products(index, pictureless=own), index, [condition]).exists()
-    read = readings(index, [condition.field], pictureless=own)
-    return not read.is_complete or any(
-        holds(condition, each.values.get(condition.field)) for each in read.read
-    )
+            shown = products(index, pictureless=own)
+            rows = shown.model._base_manager.using(shown.db).order_by()
+            answers = rows.values_list(*(Exists(narrowed(shown, index, [each])) for each in chunk))[:1]
+            had |= {each for row in answers for each, is_had in zip(chunk, row, strict=True) if is_had}
+    if others := asked.difference(in_columns):
+        read = readings(index, sorted({each.field for each in others}), pictureless=own)
+        had |= {
+            each
+            for each in others
+            if not read.is_complete or any(holds(each, one.values.get(each.field)) for one in read.read)
+        }
+    return had
+
+
+def _has_expired(row: models.Rule, now: datetime) -> bool:
+    return row.valid_until is not None and row.valid_until <= now
 
 
 def _is_declared(row: models.Rule) -> bool:

@@ -6,6 +6,8 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from shopsearch import tasks
 from shopsearch.backends import get_embedder
@@ -14,7 +16,7 @@ from shopsearch.models.rules import look_space
 from shopsearch.registry import index_for
 from shopsearch.search import rules
 from shopsearch.search.engine import search
-from tests.shop.models import Product
+from tests.shop.models import Category, Product
 from tests.shop.pictures import RED, picture, product
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +84,43 @@ def test_the_list_names_products_by_their_titles_and_not_by_their_keys(staff, mu
     gone.delete()
     does = f"move up: blue mug, {keys[1]}: gone, red mug, 1 more, price=3"
     assert does in client.get(ADDRESS).content.decode()
+
+
+def rules_of_each_kind(number, mugs):
+    """So many rules, each of which names a product, values or pictures of its own."""
+    for place in range(number):
+        kind = place % 5
+        rule = Rule.objects.create(
+            name=f"rule {place} of {number}",
+            index=INDEX,
+            trigger="looks" if kind == 4 else "any",
+            is_on=kind != 3,
+        )
+        shown = product(RED, title=f"mug {place}")
+        category = Category.objects.create(name=f"category {place} of {number}")
+        Product.objects.filter(pk=shown.pk).update(category=category)
+        values = ("", f"category={category.name}", f"tags=tag {place}", "", "")
+        RuleAction.objects.create(
+            rule=rule, kind="boost", products="" if values[kind] else str(shown.pk), value=values[kind]
+        )
+        RuleAction.objects.create(rule=rule, kind="pin", products="999999")
+        if kind == 4:
+            RulePicture.objects.create(rule=rule, image=picture(RED, "rule.png"))
+
+
+def test_the_list_asks_as_many_queries_for_many_rules_as_for_few(staff, mugs):
+    client = staff("view_rule")
+    rules_of_each_kind(5, mugs)
+    client.get(ADDRESS)
+    with CaptureQueriesContext(connection) as few:
+        page = client.get(ADDRESS).content.decode()
+    states = ("in force", "no product has its filter", "waiting for vectors", "off")
+    assert [page.count(f">{state}") for state in states] == [2, 1, 1, 1]
+    rules_of_each_kind(50, mugs)
+    with CaptureQueriesContext(connection) as many:
+        page = client.get(ADDRESS).content.decode()
+    assert page.count(">in force") == 22
+    assert len(many) == len(few), [query["sql"] for query in many]
 
 
 def test_a_filters_value_that_no_product_has_is_told_when_the_rule_is_saved_and_in_the_list(staff, mugs):

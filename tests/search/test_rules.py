@@ -619,6 +619,28 @@ def test_where_not_all_values_can_be_read_a_value_is_not_called_missing(shop, se
     assert state_of(made) == "in force"
 
 
+def test_many_rules_have_the_states_that_each_has_alone(shop):
+    banner = {"kind": "banner", "text": "Sale"}
+    mugs, jugs, tagged = (
+        {"kind": "bury", "value": value} for value in ("category=mugs", "category=jugs", "tags=new")
+    )
+    made = [
+        *(rule(each) for each in (mugs, jugs, tagged, banner, on("hide", shop["secret"]))),
+        rule(jugs, mugs),
+        rule(jugs, on("pin", shop["secret"], shop["plate"])),
+        rule(mugs, is_on=False),
+        rule(mugs, valid_until=timezone.now()),
+        rule(mugs, index="gone"),
+        rule(mugs, filters="colour=red"),
+        rule({"kind": "boost", "value": "colour=red"}),
+        rule(mugs, trigger="looks"),
+        rule(),
+    ]
+    states = rules.states_of(made)
+    assert states == {each.pk: state_of(each) for each in made}
+    assert len(set(states.values())) >= 8
+
+
 def test_a_rule_says_whether_it_is_in_force_and_if_not_why(shop):
     made = rule(on("pin", shop["plate"]))
     assert state_of(made) == "in force"

@@ -9,11 +9,11 @@ from django.test.utils import CaptureQueriesContext
 
 from shopsearch import FilterField
 from shopsearch.backends import get_vector_store
-from shopsearch.filters import parse
+from shopsearch.filters import AnyOf, parse
 from shopsearch.indexing import batch, receivers
 from shopsearch.models import Change
 from shopsearch.registry import index_for
-from shopsearch.search import facet_counts, facets, search, similar, synonyms
+from shopsearch.search import facet_counts, facets, rules, search, similar, synonyms
 from shopsearch.search.columns import column
 from shopsearch.search.result_set import ResultSet
 from tests.shop.models import Artist, Country, Edition, Label, Poster, PosterImage
@@ -204,3 +204,30 @@ def test_the_number_of_queries_does_not_grow_with_the_shop():
 
     at_100, at_200 = count(), count()
     assert at_100 == at_200
+
+
+def test_which_values_products_have_is_asked_for_all_at_once():
+    posters(7)
+    asked = {
+        f"{name}={value}": AnyOf(name, (value,))
+        for name, values in {
+            "artist": ("artist 3", "artist 9", "half \ud800"),
+            "labels": ("red", "blue", "green"),
+            "cheapest": (0.0, 2.0, 4.0),
+            "dearest": (0.0, 2.0, 4.0, 5.0),
+            "selling": (True, False),
+        }.items()
+        for value in values
+    }
+    every = rules.values_had(POSTERS, asked.values())
+    assert every == {each for each in asked.values() if rules.values_had(POSTERS, [each])}
+    assert [name for name, each in asked.items() if each not in every] == [
+        "artist=artist 9",
+        "artist=half \ud800",
+        "labels=green",
+        "cheapest=4.0",
+        "dearest=5.0",
+    ]
+    with CaptureQueriesContext(connection) as queries:
+        rules.values_had(POSTERS, asked.values())
+    assert len(queries) == 1
