@@ -117,6 +117,8 @@ class PageQuery(Shown):
     is_continued: bool = False
     """Whether further cards join those of the page before, which shows everything else already."""
     wants_rerank: bool = False
+    is_unread: bool = False
+    """Whether a form was turned away before it was read, so that the page has nothing of what was in it."""
 
     # What is asked
 

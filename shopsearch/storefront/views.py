@@ -66,6 +66,8 @@ class SearchPage(View):
             with access.reading_body(request):
                 fields, files = request.POST, request.FILES
         except (Throttled, QueryError, Busy) as error:
+            # The script still has the picture, and posts nothing else.
+            query.is_unread = not self.asked_by_script(request)
             return self.refused(request, query, error)
         for name, values in fields.lists():
             if name != "image" and any(values):  # a browser sends what was left empty as well

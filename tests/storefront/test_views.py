@@ -9,9 +9,11 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
+from rest_framework.exceptions import Throttled
 
 from shopsearch import registry
-from shopsearch.exceptions import VectorStoreError
+from shopsearch.api import access
+from shopsearch.exceptions import Busy, ImageTooLarge, VectorStoreError
 from shopsearch.indexing import batch
 from shopsearch.models import ProductImage
 from shopsearch.testing import MemoryStore
@@ -252,6 +254,27 @@ def test_the_page_and_the_api_count_together_and_too_many_is_a_sentence_and_a_ti
     assert b"a lot of searches" in refused.content
     assert client.get("/api/search/", {"q": "red"}).status_code == 429
     assert client.get("/search/", {"q": "red"}, REMOTE_ADDR="192.0.2.7").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "error", [Busy(), Throttled(7), ImageTooLarge()], ids=lambda error: type(error).__name__
+)
+def test_a_form_that_is_turned_away_unread_keeps_what_the_address_holds_and_says_that_the_rest_is_lost(
+    client, monkeypatch, error
+):
+    def refuse(*args):
+        raise error
+
+    monkeypatch.setattr(access, "refuse_unread", refuse)
+    form = {"q": "typed", "image": picture("red")}
+    response = client.post("/search/?q=held&category=mugs", form)
+    page = elements(response)
+    assert response.status_code in (400, 429, 503)
+    assert page.all("input", name="q", value="held")
+    assert b"have not been read. Go back to the page before" in response.content
+    assert b"data-shopsearch-wait" not in response.content, "that link would search without what was typed"
+    by_script = client.post("/search/?q=held&picture=1", form, headers=FRAGMENT)
+    assert b"have not been read" not in by_script.content, "the script has the picture, and posts it again"
 
 
 def test_a_store_that_is_away_is_a_sentence_and_a_time_to_try_again(client, monkeypatch):
