@@ -147,8 +147,10 @@ class HitLists:
     def unwanted(self) -> frozenset[str]:
         """The products that say what the query excludes."""
         excluded = self.target.excluded
-        found = having_words(self.target, MAX_EXCLUDED, excluded) if excluded else ()
-        products = {hit.product_id for hit in found}
+        products: set[str] = set()
+        if excluded:  # how well they answer the rest does not matter
+            found = having_words(self.target, MAX_EXCLUDED, excluded, score_if=lambda _words: False)
+            products = {hit.product_id for hit in found}
         if excluded and self.target.index.finds_pictureless:
             products |= pictureless.saying(self.target.index, excluded.split())
         return frozenset(products)

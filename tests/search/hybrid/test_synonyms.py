@@ -7,6 +7,7 @@ from shopsearch.models import Synonym
 from shopsearch.search import synonyms
 from shopsearch.search.engine import search
 from shopsearch.search.understanding import understand
+from shopsearch.testing import MemoryStore
 from tests.shop.pictures import GREEN, RED, product
 from tests.shop.store import index_everything
 
@@ -141,6 +142,24 @@ def test_what_is_excluded_is_not_found_and_a_name_still_is(declare):
         assert "Red mug" not in found
     assert titles("life without red")[0] == "Life without red"
     assert titles('"green mug"')[0] == "Green mug"
+
+
+def test_what_is_excluded_is_found_without_comparing_its_vectors(declare, monkeypatch):
+    """The store compares those of thousands of products for a word such as "cotton", and nobody looks at the scores."""
+    declare()
+    product(RED, title="Red mug")
+    product(GREEN, title="Green mug")
+    index_everything()
+    compared, search_words = [], MemoryStore.search_words
+
+    def counted(self, collection, text, *, score_if, **options):
+        found = search_words(self, collection, text, score_if=score_if, **options)
+        compared.extend(text.split()[0] for hit in found if score_if is None or score_if(hit.words))
+        return found
+
+    monkeypatch.setattr(MemoryStore, "search_words", counted)
+    assert titles("mug -red") == ["Green mug"]
+    assert compared == ["mug", "mug"]
 
 
 @pytest.mark.parametrize(
