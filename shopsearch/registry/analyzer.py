@@ -463,15 +463,22 @@ class QueryTerms:
             )
         return known
 
+    @cached_property
+    def _names(self) -> list[tuple[str, int]]:
+        """The terms of names that the query may be, each with its product's place, the best first."""
+        return [*((each, 0) for each in self.called), (self.sku, 1), (self.leading, 2)]
+
     def _place(self, held: set[str], stored: str) -> int:
-        for place, terms in enumerate((self.called, (self.sku,), (self.leading,))):
-            if not held.isdisjoint(terms):
+        for term, place in self._names:
+            if term in held:
                 return place
         return 3 if all(_says(stored, phrase) for phrase in self.phrases) else 4
 
     def _is_match(self, has: Sequence[bool]) -> bool:
-        if all(has) or not self.rarity or sum(has) < max(2, len(has) / 2):
-            return bool(has) and all(has)
+        if all(has):
+            return bool(has)
+        if not self.rarity or sum(has) < max(2, len(has) / 2):
+            return False
         found = [rarity for rarity, is_there in zip(self.rarity, has, strict=True) if is_there]
         return max(found) >= RARE and sum(found) >= MOST * sum(self.rarity)
 
