@@ -61,9 +61,9 @@ class Address:
         return next(reversed(self.all(name)), "")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4_096)
 def _written(name: str, value: str) -> str:
-    """The parameter as an address writes it. Most parameters stand in every address of a page."""
+    """The parameter as an address writes it: the same stand in every address of a page, or come with a product."""
     return urlencode({name: value})
 
 
@@ -149,16 +149,22 @@ class Refinements:
         panels = [
             self._checkbox(each) if each.kind == "boolean" else self._panel(each) for each in self.facets
         ]
-        asked = {key.partition("__")[0] for key in self.conditions}
         return [
-            panel for panel in panels if panel.choices or panel.least or panel.count or panel.name in asked
+            panel
+            for panel in panels
+            if panel.choices or panel.least or panel.count or panel.name in self._asked
         ]
 
     @cached_property
     def chips(self) -> list[Chip]:
-        return [chip for facet in self.facets for chip in self._chips(facet)]
+        return [chip for facet in self.facets if facet.name in self._asked for chip in self._chips(facet)]
 
-    @property
+    @cached_property
+    def _asked(self) -> set[str]:
+        """The filters that have a condition."""
+        return {key.partition("__")[0] for key in self.conditions}
+
+    @cached_property
     def sorts(self) -> list[SortChoice]:
         """Empty where there is only relevance."""
         names = sort_names(self.index)
