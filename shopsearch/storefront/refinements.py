@@ -23,6 +23,9 @@ from shopsearch.types import FilterType
 FIRST_CHOICES = 8
 """How many values of a facet are shown at once; the rest is one step away."""
 
+KEPT_CHARACTERS = 200
+"""Of a parameter that is kept as an address writes it: a post may have one of 256 KB, and thousands are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -34,7 +37,10 @@ class Address:
     def __str__(self) -> str:
         if not self.parameters:
             return self.path
-        written = [_written(name, value) for name, value in self.pairs]
+        written = [
+            _kept(name, value) if len(name + value) <= KEPT_CHARACTERS else _written(name, value)
+            for name, value in self.pairs
+        ]
         return f"{self.path}?{'&'.join(written)}"
 
     @property
@@ -61,10 +67,13 @@ class Address:
         return next(reversed(self.all(name)), "")
 
 
-@lru_cache(maxsize=4_096)
 def _written(name: str, value: str) -> str:
-    """The parameter as an address writes it: the same stand in every address of a page, or come with a product."""
+    """The parameter as an address writes it."""
     return urlencode({name: value})
+
+
+_kept = lru_cache(maxsize=4_096)(_written)
+"""Most parameters stand in every address of a page, or come again with a product or a choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
