@@ -456,22 +456,29 @@ class QueryTerms:
                 not held.isdisjoint(terms) or any(map(held.issuperset, together))
                 for terms, together in self._alternatives
             ]
+            share = sum(has) / len(has) if has else 0.0
             known = self._known[stored] = Comparison(
-                place=self._place(held, stored),
-                share=sum(has) / len(has) if has else 0.0,
-                is_match=self._is_match(has),
+                place=self._place(held, stored), share=share, is_match=self._is_match(has, share)
             )
         return known
 
-    def _place(self, held: set[str], stored: str) -> int:
-        for place, terms in enumerate((self.called, (self.sku,), (self.leading,))):
-            if not held.isdisjoint(terms):
-                return place
-        return 3 if all(_says(stored, phrase) for phrase in self.phrases) else 4
+    @cached_property
+    def _names(self) -> list[tuple[str, int]]:
+        """The terms of names that the query may be, each with its product's place, the best first."""
+        return [*((each, 0) for each in self.called), (self.sku, 1), (self.leading, 2)]
 
-    def _is_match(self, has: Sequence[bool]) -> bool:
-        if all(has) or not self.rarity or sum(has) < max(2, len(has) / 2):
-            return bool(has) and all(has)
+    def _place(self, held: set[str], stored: str) -> int:
+        for term, place in self._names:
+            if term in held:
+                return place
+        for phrase in self.phrases:
+            if not _says(stored, phrase):
+                return 4
+        return 3
+
+    def _is_match(self, has: Sequence[bool], share: float) -> bool:
+        if share == 1 or share < 0.5 or sum(has) < 2 or not self.rarity:
+            return share == 1
         found = [rarity for rarity, is_there in zip(self.rarity, has, strict=True) if is_there]
         return max(found) >= RARE and sum(found) >= MOST * sum(self.rarity)
 

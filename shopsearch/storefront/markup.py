@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 from django.utils.safestring import SafeString
 
@@ -13,9 +12,7 @@ class Shown:
     """What templates show. A template tries items before attributes; without items, each try is an exception."""
 
     __slots__ = ()
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
+    __getitem__ = object.__getattribute__
 
 
 def attributes(values: Mapping[str, str]) -> SafeString:

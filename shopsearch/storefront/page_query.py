@@ -66,6 +66,11 @@ class Card(Shown):
         return attributes({"href": self.dissimilar_url, "aria-label": label, "title": title})
 
     @property
+    def attributes(self) -> SafeString:
+        """Of the place in the list."""
+        return attributes({"data-product-id": self.product_key, "data-image-id": self.result.image_id})
+
+    @property
     def product_key(self) -> str:
         return str(self.result.product.pk)
 

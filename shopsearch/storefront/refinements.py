@@ -23,6 +23,9 @@ from shopsearch.types import FilterType
 FIRST_CHOICES = 8
 """How many values of a facet are shown at once; the rest is one step away."""
 
+KEPT_CHARACTERS = 200
+"""Of a parameter that is kept as an address writes it: a post may have one of 256 KB, and thousands are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -34,7 +37,10 @@ class Address:
     def __str__(self) -> str:
         if not self.parameters:
             return self.path
-        written = [_written(name, value) for name, value in self.pairs]
+        written = [
+            _kept(name, value) if len(name + value) <= KEPT_CHARACTERS else _written(name, value)
+            for name, value in self.pairs
+        ]
         return f"{self.path}?{'&'.join(written)}"
 
     @property
@@ -61,10 +67,13 @@ class Address:
         return next(reversed(self.all(name)), "")
 
 
-@lru_cache(maxsize=256)
 def _written(name: str, value: str) -> str:
-    """The parameter as an address writes it. Most parameters stand in every address of a page."""
+    """The parameter as an address writes it."""
     return urlencode({name: value})
+
+
+_kept = lru_cache(maxsize=4_096)(_written)
+"""Most parameters stand in every address of a page, or come again with a product or a choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,16 +158,22 @@ class Refinements:
         panels = [
             self._checkbox(each) if each.kind == "boolean" else self._panel(each) for each in self.facets
         ]
-        asked = {key.partition("__")[0] for key in self.conditions}
         return [
-            panel for panel in panels if panel.choices or panel.least or panel.count or panel.name in asked
+            panel
+            for panel in panels
+            if panel.choices or panel.least or panel.count or panel.name in self._asked
         ]
 
     @cached_property
     def chips(self) -> list[Chip]:
-        return [chip for facet in self.facets for chip in self._chips(facet)]
+        return [chip for facet in self.facets if facet.name in self._asked for chip in self._chips(facet)]
 
-    @property
+    @cached_property
+    def _asked(self) -> set[str]:
+        """The filters that have a condition."""
+        return {key.partition("__")[0] for key in self.conditions}
+
+    @cached_property
     def sorts(self) -> list[SortChoice]:
         """Empty where there is only relevance."""
         names = sort_names(self.index)

@@ -1,6 +1,9 @@
 """What the search page offers to narrow and sort by, without a browser."""
 
+import gc
+import tracemalloc
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import pytest
 from django.core.cache import cache
@@ -163,3 +166,25 @@ def test_numbers_have_their_unit_and_values_their_swatch(client, monkeypatch):
     assert 'fill="#123456"' in html
     assert html.count('fill="#') == 1, "plates have none"
     assert "Price: up to $30" in html
+
+
+@pytest.mark.parametrize(
+    "parameter", [lambda text: {"utm": text}, lambda text: {text: "1"}], ids=["value", "name"]
+)
+def test_long_parameters_are_forgotten_with_their_page(client, parameter):
+    """Short ones are kept for other pages; a post may have 256 KB of them, and no page needs it twice."""
+
+    def post(number):
+        form = urlencode({"q": "red", **parameter(f"{number}" + "x" * 100_000)})
+        found = client.post("/search/", form, "application/x-www-form-urlencoded", headers=FRAGMENT)
+        assert titles(found)
+
+    post(0)
+    tracemalloc.start()
+    try:
+        for number in range(1, 6):
+            post(number)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()
