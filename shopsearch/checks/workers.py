@@ -62,6 +62,8 @@ def _written(conf: Any, name: str) -> Any:
 
 
 def _check_routes(app: Any) -> Iterator[CheckMessage]:
+    from shopsearch import tasks  # noqa: F401  # `manage.py check` has not imported them, so Celery knows none
+
     ours = {settings.INDEX_QUEUE, settings.RERANK_QUEUE}
     for task in sorted(name for name in app.tasks if name.startswith("shopsearch.")):
         route = app.amqp.router.lookup_route(task) or {}
