@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils.module_loading import import_string
 from tqdm import tqdm
 
@@ -27,17 +26,18 @@ from shopsearch.evaluation.query_files import JudgedQuery, QueryFile, QueryFileE
 from shopsearch.evaluation.report import Minimum, Report
 from shopsearch.evaluation.run import Evaluation, MeasuredAnswer
 from shopsearch.evaluation.searchers import LiveSearch, PictureAlone, Reranked, Searcher, WordsAlone
-from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress
+from shopsearch.management.command import ShopsearchCommand
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex, find_index, get_index
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = (
         "Measure search with judged queries: R@1, R@5, R@10, MRR and nDCG@9, by kind and language, with intervals, "
         "beside baselines. Exit code 1 when --fail-under is missed."
     )
+    expected = (*ShopsearchCommand.expected, QueryFileError)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -79,11 +79,8 @@ class Command(BaseCommand):
         for name in ("json", "run", "html"):
             if (path := options[name]) and not path.resolve().parent.is_dir():
                 raise CommandError(f"--{name}: there is no folder {path.resolve().parent}.")
-        try:
-            index = get_index(options["index"])
-            report = self.evaluate(index, options)
-        except (BackendError, ImproperlyConfigured, QueryFileError) as error:
-            raise CommandError(str(error)) from error
+        index = get_index(options["index"])
+        report = self.evaluate(index, options)
         self.stdout.write("\n".join(report.lines()))
         if options["json"]:
             options["json"].write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
@@ -17,6 +16,7 @@ from shopsearch.indexing import collections, outbox, pictureless, rebuild, vocab
 from shopsearch.indexing.batch import model_space
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.indexing.reconcile import gone, outstanding
+from shopsearch.management.command import ShopsearchCommand
 from shopsearch.management.watching import Watcher, images
 from shopsearch.models import Change, Collection, IndexEntry
 from shopsearch.registry import ImageIndex, get_index, get_indexes
@@ -26,7 +26,7 @@ REASONS_SHOWN = 5
 ORDERS = ("failed", "all", "rebuild", "rollback", "resume", "pause", "cancel", "prune")
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = (
         "Have the workers index every image that is new, changed, gone or failed, and watch the progress. If the "
         "settings name another model or other filters than the live collection was made for, fill a new collection "
@@ -62,10 +62,7 @@ class Command(BaseCommand):
         how.add_argument("--no-wait", action="store_true", help="Leave it to the workers and do not watch.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            indexes = [get_index(options["index"])] if options["index"] else get_indexes()
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from error
+        indexes = [get_index(options["index"])] if options["index"] else get_indexes()
         order = next((name for name in ORDERS if options[name]), "")
         if options["dry_run"]:
             for index in indexes:
@@ -117,10 +114,7 @@ class Command(BaseCommand):
         if unfinished:
             self.stdout.write(f"{index.name}: {unfinished.name} is being filled; going on with it.")
             return unfinished
-        try:
-            new = rebuild.begin(index)
-        except (Refused, BackendError) as error:
-            raise CommandError(str(error)) from error
+        new = rebuild.begin(index)
         why = {False: "", True: " The settings name another model or other filters than it was made for."}
         self.stdout.write(
             f"{index.name}: {new.name} is being filled beside {live.name}, which answers until then."
