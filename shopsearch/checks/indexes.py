@@ -14,14 +14,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import router
-from django.db.models import (
-    AutoField,
-    BigAutoField,
-    BigIntegerField,
-    FileField,
-    ForeignKey,
-    Model,
-)
+from django.db.models import AutoField, BigAutoField, BigIntegerField, FileField, ForeignKey, Model
 
 from shopsearch import registry
 from shopsearch.backends import get_vector_store
@@ -33,25 +26,11 @@ from shopsearch.registry.relations import relation, relations_of
 from shopsearch.search.columns import place_of
 
 PARAMETERS = (
-    *(
-        "box",
-        "collect",
-        "correct",
-        "examples",
-        "facets",
-        "format",
-        "image",
-        "image_url",
-        "image_weights",
-        "index",
-    ),
-    *("like", "limit", "offset", "page", "picture", "q", "rerank", "similar", "sort", "unlike"),
+    *("box", "collect", "correct", "examples", "facets", "format", "image", "image_url", "image_weights"),
+    *("index", "like", "limit", "offset", "page", "picture", "q", "rerank", "similar", "sort", "unlike"),
 )
 """The API's and the search page's own."""
-RESERVED = (
-    *PARAMETERS,
-    *("id", "image_id", "product_id", "vector"),  # what every entity has
-)
+RESERVED = (*PARAMETERS, "id", "image_id", "product_id", "vector")  # the last four: what every entity has
 
 
 def check_indexes() -> Iterator[CheckMessage]:

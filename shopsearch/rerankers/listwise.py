@@ -45,12 +45,8 @@ class ListwiseReranker(VisionLanguageReranker):
     _kind = "listwise"
 
     def __post_init__(self) -> None:
-        chosen = "".join("ct2"[place] for place, each in enumerate(self._choices) if each)
-        self.prompt_version = f"listwise-{prompts.VERSION}{'-' if chosen else ''}{chosen}"
-
-    @property
-    def _choices(self) -> tuple[bool, bool, bool]:
-        return self.caption, self.titles, self.two_orders
+        chosen = "c" * self.caption + "t" * self.titles + "2" * self.two_orders
+        self.prompt_version = f"listwise-{prompts.VERSION}-{chosen}".rstrip("-")
 
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         if not candidates:

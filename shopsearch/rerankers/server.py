@@ -51,12 +51,8 @@ class ServerReranker(RemoteReranker):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        chosen = "".join("crt"[place] for place, each in enumerate(self._choices) if each)
-        self.prompt_version = f"server-{prompts.VERSION}.{VERSION}{'-' if chosen else ''}{chosen}"
-
-    @property
-    def _choices(self) -> tuple[bool, bool, bool]:
-        return self.caption, self.reason, self.titles
+        chosen = "c" * self.caption + "r" * self.reason + "t" * self.titles
+        self.prompt_version = f"server-{prompts.VERSION}.{VERSION}-{chosen}".rstrip("-")
 
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         if not candidates:
@@ -96,15 +92,9 @@ class ServerReranker(RemoteReranker):
         }
 
     def _words(self, query: Query, candidates: Sequence[Candidate], names: Sequence[str]) -> str:
-        lines = [prompts.COLLAGE.format(count=len(candidates))]
-        lines += [prompts.COLLAGE_QUERY] if query.image is not None else []
-        lines += [f"The shopper's words are {prompts.quoted(query.text)}."] if query.text else []
-        if self.titles:
-            lines += ["The products are called:"]
-            lines += [
-                f"{number}. {prompts.quoted(each.text)}" for number, each in enumerate(candidates, start=1)
-            ]
-        lines += [prompts.DATA, RANK]
+        texts = [candidate.text for candidate in candidates]
+        shown = query.image is not None
+        lines = [*prompts.told(texts, text=query.text, query_shown=shown, titles=self.titles), RANK]
         lines += [REASON] if "reason" in names else []
         lines += [CAPTION] if "caption" in names else []
         return "\n".join(lines)

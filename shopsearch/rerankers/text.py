@@ -100,11 +100,8 @@ class TextReranker(Reranker):
         ]
         reason = by_picture.reason
         if _best(scores) != _best(pictures):
-            reason = (
-                "its title and description fit your words the best."
-                if _best(scores) == _best(by_text)
-                else ""
-            )
+            by_words = _best(scores) == _best(by_text)
+            reason = "its title and description fit your words the best." if by_words else ""
         return replace(
             by_picture,
             scores=scores,
@@ -132,11 +129,9 @@ class TextReranker(Reranker):
     @staticmethod
     def _verify(path: Path) -> None:
         """Raises ImproperlyConfigured; weights that are no safetensors file are not read, as they may hold code."""
-        for name in FILES[:-1]:
-            if not (path / name).is_file():
-                raise ImproperlyConfigured(f"The model's folder {path} has no {name}.")
+        model_folder.require(path, FILES[:-1])
         weights.verify(path / FILES[-1])
 
 
 def _best(scores: Sequence[float]) -> int:
-    return max(range(len(scores)), key=lambda place: scores[place])
+    return max(range(len(scores)), key=scores.__getitem__)

@@ -73,9 +73,4 @@ class VisionLanguageReranker(Reranker):
         path = checkpoints.find(self.checkpoint, self.revision)
         is_phi3 = checkpoints.configuration(path)["model_type"] == MODEL_TYPE
         loader = Phi3Vision if is_phi3 else VisionLanguageModel
-        return loader.load(
-            path,
-            device=self.device,
-            device_map=self.device_map,
-            dtype=self.dtype,
-        )
+        return loader.load(path, device=self.device, device_map=self.device_map, dtype=self.dtype)
