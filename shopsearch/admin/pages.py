@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -11,13 +11,8 @@ from django.urls import reverse
 
 from shopsearch.admin.columns import STYLE
 
-if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
 
-
-class OwnAdmin(ModelAdmin):
+class OwnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     class Media:
         css = {"all": (STYLE,)}
 

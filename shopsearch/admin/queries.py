@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.conf import settings as django_settings
@@ -24,11 +24,6 @@ from shopsearch.exceptions import ImageError
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import get_indexes
 
-if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
-    ModelForm = forms.ModelForm[EvaluationQuery]
-else:
-    ModelForm = forms.ModelForm
-
 SHOWN_SIDE = 480
 """The longest side, in pixels, of a query's picture as staff see it."""
 GRADE, BEFORE = "grade-", "before-"
@@ -43,7 +38,7 @@ class LanguageFilter(admin.AllValuesFieldListFilter):
             yield {**choice, "display": choice["display"] or _("(none)")}
 
 
-class QueryForm(ModelForm):
+class QueryForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     """A query as staff write it: words, a picture, or both."""
 
     upload = forms.FileField(
@@ -147,8 +142,7 @@ class EvaluationQueryAdmin(OwnAdmin):
 
     @admin.display(description=_("judged"), ordering="judged")
     def judged(self, query: Any) -> int:
-        count: int = query.judged
-        return count
+        return int(query.judged)
 
     @admin.display(description=_("picture"))
     def picture_now(self, query: Any) -> str:

@@ -57,7 +57,6 @@ class CatalogueSearcher(Searcher, Protocol):
 
     def add(self, item: Listed) -> None:
         """Called with each picture."""
-        ...
 
 
 def show(index: ImageIndex, searchers: Sequence[CatalogueSearcher], *, quiet: bool | None = None) -> int:
