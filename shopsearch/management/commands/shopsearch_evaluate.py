@@ -21,6 +21,7 @@ from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
 from shopsearch.evaluation.catalogue import CatalogueSearcher, OtherEmbedder, show
 from shopsearch.evaluation.html import page
+from shopsearch.evaluation.judgements import judged_queries
 from shopsearch.evaluation.measures import MEASURES, named, run_lines
 from shopsearch.evaluation.query_files import JudgedQuery, QueryFile, QueryFileError, read_qrels
 from shopsearch.evaluation.report import Minimum, Report
@@ -165,8 +166,6 @@ def _queries(index: ImageIndex, options: dict[str, Any]) -> tuple[Iterable[Judge
         return QueryFile(path=path, qrels=read_qrels(qrels) if qrels else None), path.name
     if qrels is not None:
         raise CommandError("--qrels needs the file of the queries too.")
-    from shopsearch.evaluation.judgements import judged_queries
-
     return judged_queries(index), "the shop's own judgements"
 
 

@@ -99,10 +99,8 @@ class Command(ShopsearchCommand):
 
     def _rebuild(self, index: ImageIndex, order: str) -> Collection | None:
         """The new collection, begun now or earlier; None where none is needed, or nothing is indexed yet."""
-        live, unfinished = (
-            Collection.objects.of(index).live().first(),
-            Collection.objects.of(index).unfinished().first(),
-        )
+        known = Collection.objects.of(index)
+        live, unfinished = known.live().first(), known.unfinished().first()
         if live is None or not (order == "rebuild" or unfinished or not collections.is_current(index, live)):
             return None
         if unfinished and unfinished.state == Collection.State.PAUSED:
@@ -115,10 +113,10 @@ class Command(ShopsearchCommand):
             self.stdout.write(f"{index.name}: {unfinished.name} is being filled; going on with it.")
             return unfinished
         new = rebuild.begin(index)
-        why = {False: "", True: " The settings name another model or other filters than it was made for."}
+        why = " The settings name another model or other filters than it was made for."
         self.stdout.write(
             f"{index.name}: {new.name} is being filled beside {live.name}, which answers until then."
-            + why[not collections.is_current(index, live)]
+            + ("" if collections.is_current(index, live) else why)
         )
         new.refresh_from_db()
         return new
@@ -159,9 +157,8 @@ class Command(ShopsearchCommand):
 
     def _has_lost(self, index: ImageIndex) -> bool:
         """Whether the store has fewer entities than the rows tell of, as after a loss of its data."""
-        if (live := Collection.objects.of(index).live().first()) is None or IndexEntry.objects.of(
-            index
-        ).unfinished().exists():
+        live = Collection.objects.of(index).live().first()
+        if live is None or IndexEntry.objects.of(index).unfinished().exists():
             return False
         held, found = live.stored.count(), get_vector_store().count(live.name)
         if found < held:
@@ -219,9 +216,6 @@ def _plan(index: ImageIndex, order: str) -> str:
             f"{images(index.get_queryset().count())} would be looked at, "
             f"and {sum(1 for _ in gone(index)):,} that are gone would be removed"
         )
-    concerned = (
-        Collection.objects.of(index).retired().first()
-        if order == "rollback"
-        else Collection.objects.of(index).unfinished().first()
-    )
+    known = Collection.objects.of(index)
+    concerned = (known.retired() if order == "rollback" else known.unfinished()).first()
     return f"would {order.replace('rollback', 'roll back to')} {concerned.name if concerned else 'nothing'}"
