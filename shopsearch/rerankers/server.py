@@ -44,8 +44,6 @@ class ServerReranker(RemoteReranker):
     """Whether the model describes the query's picture in a sentence."""
     reason: bool = True
     """Whether the model says why the best is the best."""
-    titles: bool = True
-    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
     parameters: Mapping[str, object] = field(default_factory=lambda: {"temperature": 0})
     """Further fields of the request, such as ``{"max_completion_tokens": 500, "max_tokens": None}``; None omits one."""
 

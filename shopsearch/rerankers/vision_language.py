@@ -31,6 +31,9 @@ class VisionLanguageReranker(Reranker):
     """"auto" spreads the model over the machine's GPUs and ignores ``device``; "" keeps it in one piece."""
     dtype: DataType = "auto"
     """Of weights and arithmetic; "auto" is bfloat16 on a GPU, and float32 on a CPU, where 16 bits are slower."""
+    titles: bool = True
+    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
+    most_candidates: int = 9
 
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
     _kind = "vision_language"
