@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
@@ -50,13 +50,7 @@ class TextReranker(Reranker):
     text_weight: float = 0.5
     """The words' share of the score, from 0 to 1; the picture has the rest."""
 
-    packages: ClassVar[tuple[str, ...]] = (
-        "torch",
-        "transformers",
-        "tokenizers",
-        "safetensors",
-        "FlagEmbedding",
-    )
+    packages = ("torch", "transformers", "tokenizers", "safetensors", "FlagEmbedding")
     _joint: JointReranker = field(default_factory=JointReranker, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
