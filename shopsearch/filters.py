@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
 from shopsearch.exceptions import FilterError
 from shopsearch.types import FilterType, FilterValue
-
-if TYPE_CHECKING:
-    from shopsearch.types import FilterValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -19,18 +18,15 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch import evaluation, indexing
-from shopsearch.admin.columns import STYLE, ReindexPermission, ago, breakable, state_label, wake
+from shopsearch.admin.columns import ReindexPermission, StateColumn, ago, breakable, wake
+from shopsearch.admin.pages import OwnAdmin
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import BackendError
 from shopsearch.models import Adapter, Collection
 from shopsearch.registry import ImageIndex, find_index
 
-if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
+if TYPE_CHECKING:
     from shopsearch.indexing.progress import Filling
-
-    ModelAdmin = admin.ModelAdmin[Collection]
-else:
-    ModelAdmin = admin.ModelAdmin
 
 State = Collection.State
 
@@ -126,7 +122,7 @@ def links_to_orders(site: str, collection: Collection) -> dict[str, tuple[str, P
     }
 
 
-class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
+class CollectionAdmin(ReadOnly, ReindexPermission, StateColumn, OwnAdmin):
     """The collections: which one of an index is live, and how far a new one has got. Read-only, with orders."""
 
     list_display = ("name_shown", "state_and_error", "orders", "progress", "went_live")
@@ -136,7 +132,6 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     show_full_result_count = False
 
     class Media:
-        css = {"all": (STYLE,)}
         js = ("shopsearch/progress.js",)
 
     def get_list_display(self, request: HttpRequest) -> Any:
@@ -149,11 +144,6 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     def name_shown(self, collection: Collection) -> SafeString:
         """The name, which is long, so it may wrap after any of its underscores."""
         return breakable(collection.name)
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_and_error(self, collection: Collection) -> SafeString:
-        error = collection.error and format_html('<div class="shopsearch-error">{}</div>', collection.error)
-        return format_html("{}{}", state_label(collection), error)
 
     @admin.display(description=_("images"))
     def progress(self, collection: Collection) -> SafeString | str:
@@ -192,10 +182,8 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.order_view)
-        return [
-            path("<int:pk>/orders/<slug:name>/", view, name="shopsearch_collection_order"),
-            *super().get_urls(),
-        ]
+        own = path("<int:pk>/orders/<slug:name>/", view, name=self.url_name("order"))
+        return [own, *super().get_urls()]
 
     def order_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """Ask for confirmation; on POST, carry out the order."""
@@ -212,8 +200,6 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             back = f"shopsearch_{page}_changelist" if may_view else "index"
             return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{back}"))
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.model._meta,
             "title": order.title,
             "explanation": order.explanation,
             "collection": collection,
@@ -222,7 +208,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             else "",
             "created": ago(collection.created_at),
         }
-        return TemplateResponse(request, "admin/shopsearch/collection/order.html", context)
+        return self.page(request, "admin/shopsearch/collection/order.html", context)
 
     def _carry_out(
         self, request: HttpRequest, order: CollectionOrder, collection: Collection, index: ImageIndex
@@ -242,7 +228,7 @@ class CollectionAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         messages.success(request, text % {"order": order.title})
 
 
-class AdapterAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class AdapterAdmin(ReadOnly, OwnAdmin):
     """The adapters that were fitted to the shop's titles, with what they gain. Read-only."""
 
     list_display = ("space_shown", "index", "is_chosen", "products", "gained", "created_at")

@@ -11,6 +11,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
@@ -65,6 +66,32 @@ def state_label(entry: IndexEntry | Rerank | Collection | None) -> SafeString:
     return format_html('<span class="shopsearch-state shopsearch-state-{}">{}</span>', state, label)
 
 
+class StateColumn:
+    """The column of rows that have a state, and an error or ""."""
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_and_error(self, row: Any) -> SafeString:
+        error = format_html('<div class="shopsearch-error">{}</div>', row.error) if row.error else ""
+        return format_html("{}{}", state_label(row), error)
+
+
+def thumbnail(address: str, alternative_text: object = "") -> SafeString:
+    return format_html(
+        '<img class="shopsearch-thumbnail" src="{}" alt="{}" width="64" height="64" loading="lazy" decoding="async">',
+        address,
+        alternative_text,
+    )
+
+
+def link_to(site: admin.AdminSite, model: type[Model], pk: object, shown: str) -> str:
+    """A link to the row's page; without one where its model is not in this admin."""
+    try:
+        address = reverse(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change", args=[pk])
+    except NoReverseMatch:
+        return shown
+    return format_html('<a href="{}">{}</a>', address, shown)
+
+
 def breakable(name: str) -> SafeString:
     """A long name that may wrap after any of its underscores."""
     return format_html_join(SafeString("_<wbr>"), "{}", ((part,) for part in name.split("_")))
@@ -95,12 +122,8 @@ class ImageColumns:
     @admin.display(description=_("picture"))
     def thumbnail(self, image: Any) -> str:
         index = _index_of(type(image))
-        if not (address := index.picture_url_of(image) if index and image.pk else ""):
-            return "–"
-        return format_html(
-            '<img class="shopsearch-thumbnail" src="{}" alt="" width="64" height="64" loading="lazy" decoding="async">',
-            address,
-        )
+        address = index.picture_url_of(image) if index and image.pk else ""
+        return thumbnail(address) if address else "–"
 
     @admin.display(description=_("search"))
     def index_state(self, image: Any) -> str:

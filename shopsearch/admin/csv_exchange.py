@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
+from shopsearch.admin.pages import OwnAdmin
 from shopsearch.search import csv_files
 
-if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
 
-
-class CSVAdmin(ModelAdmin):
+class CSVAdmin(OwnAdmin):
     """An admin with the views ``import/`` and ``export/``, linked from its list by permission."""
 
     change_list_template = "admin/shopsearch/csv_list.html"
@@ -46,17 +41,10 @@ class CSVAdmin(ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         own = [
-            path("export/", view(self.export_view), name=self._name("export")),
-            path("import/", view(self.import_view), name=self._name("import")),
+            path("export/", view(self.export_view), name=self.url_name("export")),
+            path("import/", view(self.import_view), name=self.url_name("import")),
         ]
         return [*own, *super().get_urls()]
-
-    def _name(self, view: str) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
-
-    def url_of(self, view: str, *arguments: object) -> str:
-        """The address of one of this admin's views, such as ``changelist``."""
-        return reverse(f"{self.admin_site.name}:{self._name(view)}", args=arguments)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         urls = {"export_url": self.url_of("export")}
@@ -82,12 +70,6 @@ class CSVAdmin(ModelAdmin):
             return HttpResponseRedirect(self.url_of("changelist"))
         context = {"title": self.import_title, "form": form, "changelist_url": self.url_of("changelist")}
         return self.page(request, "admin/shopsearch/csv_import.html", context)
-
-    def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        """A page of this admin that is none of Django's."""
-        request.current_app = self.admin_site.name
-        common = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
-        return TemplateResponse(request, template, common | context)
 
 
 class _ImportForm(forms.Form):

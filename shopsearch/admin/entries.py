@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, URLPattern, path, reverse
-from django.utils.html import format_html
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch.admin.columns import (
-    STYLE,
     ReindexPermission,
+    StateColumn,
     ago,
     breakable,
+    link_to,
     say_marked,
     show_as_pending,
-    state_label,
     wake,
 )
+from shopsearch.admin.pages import OwnAdmin
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.models import Change, IndexEntry, RelatedChange
 from shopsearch.registry import find_index, get_indexes
-
-if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
-    ModelAdmin = admin.ModelAdmin[IndexEntry]
-else:
-    ModelAdmin = admin.ModelAdmin
 
 
 class EntryChangeList(ChangeList):
@@ -52,7 +46,7 @@ class EntryChangeList(ChangeList):
         self.result_list = entries
 
 
-class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
+class IndexEntryAdmin(ReadOnly, ReindexPermission, StateColumn, OwnAdmin):
     """The outbox: read-only, with actions to reindex images and to retry failed ones."""
 
     list_display = ("image_link", "index_name", "state_and_error", "attempts", "changed", "indexed")
@@ -64,32 +58,16 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
     list_per_page = 50
     show_full_result_count = False
 
-    class Media:
-        css = {"all": (STYLE,)}
-
     @admin.display(description=_("image"), ordering="image_id")
     def image_link(self, entry: IndexEntry) -> str:
         index = find_index(entry.index)
         if index is None or entry.state == IndexEntry.State.DELETING:
             return entry.image_id
-        options = index.model._meta
-        try:
-            address = reverse(
-                f"{self.admin_site.name}:{options.app_label}_{options.model_name}_change",
-                args=[entry.image_id],
-            )
-        except NoReverseMatch:  # the model is not in this admin
-            return entry.image_id
-        return format_html('<a href="{}">{}</a>', address, entry.image_id)
+        return link_to(self.admin_site, index.model, entry.image_id, entry.image_id)
 
     @admin.display(description=_("index"), ordering="index")
     def index_name(self, entry: IndexEntry) -> str:
         return breakable(entry.index)
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_and_error(self, entry: IndexEntry) -> str:
-        error = format_html('<div class="shopsearch-error">{}</div>', entry.error) if entry.error else ""
-        return format_html("{}{}", state_label(entry), error)
 
     @admin.display(description=_("changed"), ordering="changed_at")
     def changed(self, entry: IndexEntry) -> str:
@@ -144,10 +122,7 @@ class IndexEntryAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             back = "shopsearch_indexentry_changelist" if self.has_view_permission(request) else "index"
             return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{back}"))
         context = {
-            **self.admin_site.each_context(request),
             "title": _("Reindex everything"),
-            "opts": self.model._meta,
             "indexes": [(index.name, index.get_queryset().count()) for index in get_indexes()],
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/shopsearch/indexentry/reindex.html", context)
+        return self.page(request, "admin/shopsearch/indexentry/reindex.html", context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -14,13 +14,6 @@ from django.utils.translation import gettext_lazy as _
 from shopsearch import reindex
 from shopsearch.admin.columns import ImageColumns, ReindexPermission, find_entries, say_marked
 from shopsearch.registry import get_product_image_model
-
-if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be subscripted
-    ModelAdmin = admin.ModelAdmin[Any]
-    TabularInline = admin.TabularInline[Any, Any]
-    InlineFormSet = BaseInlineFormSet[Any, Any, Any]
-else:
-    ModelAdmin, TabularInline, InlineFormSet = admin.ModelAdmin, admin.TabularInline, BaseInlineFormSet
 
 
 class ImageChangeList(ChangeList):
@@ -59,7 +52,7 @@ class ProductImageAdminMixin(ReindexPermission, ImageColumns):
         say_marked(request, reindex(queryset))
 
 
-class ImageAdmin(ProductImageAdminMixin, ModelAdmin):
+class ImageAdmin(ProductImageAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """The admin of shopsearch's own ProductImage, and of any subclass of AbstractProductImage."""
 
     list_display = ("thumbnail", "__str__", "product", "index_state", "index_error")
@@ -79,7 +72,7 @@ class ImageAdmin(ProductImageAdminMixin, ModelAdmin):
         return ["product"] if self._product_search_fields() else []
 
 
-class EntriesFormSet(InlineFormSet):
+class EntriesFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # not generic at run time
     """An inline's images together with their rows of the outbox."""
 
     def get_queryset(self) -> QuerySet[Any]:
@@ -90,7 +83,7 @@ class EntriesFormSet(InlineFormSet):
         return queryset
 
 
-class ProductImageInline(ImageColumns, TabularInline):
+class ProductImageInline(ImageColumns, admin.TabularInline):  # type: ignore[type-arg]  # not generic at run time
     """A product's images inside the product's own admin: ``inlines = [ProductImageInline]``.
 
     For another image model than the project's product image model, subclass it and set ``model``.

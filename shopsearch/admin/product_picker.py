@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib.admin import AdminSite
@@ -12,11 +12,6 @@ from django.utils.text import capfirst
 
 from shopsearch.models import RuleAction
 from shopsearch.registry import ImageIndex
-
-if TYPE_CHECKING:
-    ProductChoiceField = forms.ModelMultipleChoiceField[Any]
-else:
-    ProductChoiceField = forms.ModelMultipleChoiceField
 
 
 def picker(field: Any, index: ImageIndex, site: AdminSite, request: HttpRequest) -> forms.Field | None:
@@ -53,7 +48,7 @@ class OrderedSelect(AutocompleteSelectMultiple):
         return groups
 
 
-class KeysField(ProductChoiceField):
+class KeysField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # not generic at run time
     """Products as their keys, separated by commas, in the order in which they were chosen.
 
     A product that is gone meanwhile stays until it is taken out, so that staff can save the rest.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.conf import settings as django_settings
@@ -11,24 +11,18 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch import evaluation
-from shopsearch.admin.columns import STYLE, breakable
+from shopsearch.admin.columns import breakable, thumbnail
+from shopsearch.admin.pages import OwnAdmin
 from shopsearch.conf import settings
 from shopsearch.exceptions import ImageError
 from shopsearch.models import EvaluationQuery, Judgement
 from shopsearch.registry import get_indexes
-
-if TYPE_CHECKING:  # generic for type checkers only: at run time these cannot be subscripted
-    ModelAdmin = admin.ModelAdmin[EvaluationQuery]
-    ModelForm = forms.ModelForm[EvaluationQuery]
-else:
-    ModelAdmin, ModelForm = admin.ModelAdmin, forms.ModelForm
 
 SHOWN_SIDE = 480
 """The longest side, in pixels, of a query's picture as staff see it."""
@@ -44,7 +38,7 @@ class LanguageFilter(admin.AllValuesFieldListFilter):
             yield {**choice, "display": choice["display"] or _("(none)")}
 
 
-class QueryForm(ModelForm):
+class QueryForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     """A query as staff write it: words, a picture, or both."""
 
     upload = forms.FileField(
@@ -105,7 +99,7 @@ class JudgedFilter(admin.SimpleListFilter):
         return queryset if chosen is None else queryset.filter(chosen)
 
 
-class EvaluationQueryAdmin(ModelAdmin):
+class EvaluationQueryAdmin(OwnAdmin):
     """Queries for evaluation. Staff with the permission "Can judge results" grade the results of each."""
 
     form = QueryForm
@@ -116,9 +110,6 @@ class EvaluationQueryAdmin(ModelAdmin):
     ordering = ("-times_asked", "pk")
     list_per_page = 50
     show_full_result_count = False
-
-    class Media:
-        css = {"all": (STYLE,)}
 
     # ---- who may
 
@@ -138,7 +129,7 @@ class EvaluationQueryAdmin(ModelAdmin):
     def asked(self, query: Any) -> str:
         picture = self._thumbnail(query) if query.pictured else ""
         return format_html(
-            '<a class="shopsearch-query" href="{}">{}{}</a>', self._url("judge", query.pk), picture, query
+            '<a class="shopsearch-query" href="{}">{}{}</a>', self.url_of("judge", query.pk), picture, query
         )
 
     @admin.display(description=_("index"), ordering="index")
@@ -151,18 +142,14 @@ class EvaluationQueryAdmin(ModelAdmin):
 
     @admin.display(description=_("judged"), ordering="judged")
     def judged(self, query: Any) -> int:
-        count: int = query.judged
-        return count
+        return int(query.judged)
 
     @admin.display(description=_("picture"))
     def picture_now(self, query: Any) -> str:
         return self._thumbnail(query) if query.pk and query.pictured else "–"
 
     def _thumbnail(self, query: EvaluationQuery) -> str:
-        return format_html(
-            '<img class="shopsearch-thumbnail" src="{}" alt="" width="64" height="64" loading="lazy">',
-            self._url("picture", query.pk),
-        )
+        return thumbnail(self.url_of("picture", query.pk))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         asked = ("index", "text", "picture_now") if obj else ("index", "text")
@@ -185,24 +172,17 @@ class EvaluationQueryAdmin(ModelAdmin):
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> Any:
         if {"_continue", "_addanother"} & request.POST.keys() or not self.has_judge_permission(request):
             return super().response_add(request, obj, post_url_continue)
-        return HttpResponseRedirect(self._url("judge", obj.pk))
+        return HttpResponseRedirect(self.url_of("judge", obj.pk))
 
     # ---- the page where results are graded
 
     def get_urls(self) -> list[URLPattern]:
-        pages = (("judge", self.judge_view), ("picture", self.picture_view))
+        view = self.admin_site.admin_view
         own = [
-            path(
-                f"<int:pk>/{name}/",
-                self.admin_site.admin_view(view),
-                name=f"shopsearch_evaluationquery_{name}",
-            )
-            for name, view in pages
+            path("<int:pk>/judge/", view(self.judge_view), name=self.url_name("judge")),
+            path("<int:pk>/picture/", view(self.picture_view), name=self.url_name("picture")),
         ]
         return [*own, *super().get_urls()]
-
-    def _url(self, name: str, *arguments: object) -> str:
-        return reverse(f"{self.admin_site.name}:shopsearch_evaluationquery_{name}", args=arguments)
 
     def _visible(self, request: HttpRequest, pk: int) -> Any:
         if not self.has_view_permission(request):
@@ -232,9 +212,7 @@ class EvaluationQueryAdmin(ModelAdmin):
         if request.method == "POST":
             return self._judged(request, query, shown, following)
         context = {
-            **self.admin_site.each_context(request),
             "title": query,
-            "opts": self.model._meta,
             "query": query,
             "pool": evaluation.judgements.pool(query, shown),
             "shown": shown,
@@ -244,8 +222,7 @@ class EvaluationQueryAdmin(ModelAdmin):
             "may_judge": self.has_judge_permission(request),
             "may_change": self.has_change_permission(request, query),
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/shopsearch/evaluationquery/judge.html", context)
+        return self.page(request, "admin/shopsearch/evaluationquery/judge.html", context)
 
     def _judged(
         self, request: HttpRequest, query: EvaluationQuery, shown: int, following: EvaluationQuery | None
@@ -258,14 +235,14 @@ class EvaluationQueryAdmin(ModelAdmin):
         messages.success(request, text % {"count": len(grades)})
         if "_more" in request.POST:
             more = min(shown + settings.PAGE_SIZE, settings.MAX_PAGE_SIZE)
-            address = f"{self._url('judge', query.pk)}?results={more}#result-{shown + 1}"
+            address = f"{self.url_of('judge', query.pk)}?results={more}#result-{shown + 1}"
         elif "_next" not in request.POST:
-            address = f"{self._url('judge', query.pk)}?results={shown}"
+            address = f"{self.url_of('judge', query.pk)}?results={shown}"
         elif following is not None:
-            address = self._url("judge", following.pk)
+            address = self.url_of("judge", following.pk)
         else:
             messages.info(request, _("Every query has been judged."))
-            address = self._url("changelist")
+            address = self.url_of("changelist")
         return HttpResponseRedirect(address)
 
 

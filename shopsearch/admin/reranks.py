@@ -8,29 +8,26 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from shopsearch.admin.columns import STYLE, ago, breakable, state_label
+from shopsearch.admin.columns import StateColumn, ago, breakable, link_to, thumbnail
+from shopsearch.admin.pages import OwnAdmin
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.exceptions import ImageError
 from shopsearch.models import Rerank
 from shopsearch.registry import ImageIndex, find_index
 
-if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
+if TYPE_CHECKING:
     from PIL import Image
-
-    ModelAdmin = admin.ModelAdmin[Rerank]
-else:
-    ModelAdmin = admin.ModelAdmin
 
 MISSING = "lightgrey"
 """The tile of a candidate whose picture is gone."""
 
 
-class RerankAdmin(ReadOnly, ModelAdmin):
+class RerankAdmin(ReadOnly, StateColumn, OwnAdmin):
     """The receipts of reranks: the query, the candidates, the model's answer and the final order. Read-only."""
 
     list_display = ("asked", "state_and_error", "model_name", "seconds", "repaired", "created")
@@ -48,20 +45,12 @@ class RerankAdmin(ReadOnly, ModelAdmin):
         (_("Query"), {"fields": ("index", "query_picture", "key", "request_id")}),
     )
 
-    class Media:
-        css = {"all": (STYLE,)}
-
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("picture")
 
     @admin.display(description=_("query"), ordering="text")
     def asked(self, rerank: Rerank) -> str:
         return rerank.text or str(_("(a picture alone)"))
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_and_error(self, rerank: Rerank) -> SafeString:
-        error = format_html('<div class="shopsearch-error">{}</div>', rerank.error) if rerank.error else ""
-        return format_html("{}{}", state_label(rerank), error)
 
     @admin.display(description=_("model"), ordering="model")
     def model_name(self, rerank: Rerank) -> SafeString:
@@ -108,7 +97,7 @@ class RerankAdmin(ReadOnly, ModelAdmin):
     def picture_of_candidates(self, rerank: Rerank) -> str:
         return format_html(
             '<img class="shopsearch-collage" src="{}" alt="{}" loading="lazy"><div class="shopsearch-quiet">{}</div>',
-            reverse(f"{self.admin_site.name}:shopsearch_rerank_collage", args=[rerank.pk]),
+            self.url_of("collage", rerank.pk),
             _("The candidates' pictures, numbered in retrieval's order"),
             _(
                 "As a model sees them that looks at all of them at once, made from the shop's current pictures. Such "
@@ -132,25 +121,15 @@ class RerankAdmin(ReadOnly, ModelAdmin):
         pattern = '<li class="shopsearch-candidate">{}<div><b>{}</b> {}</div><small>{}</small></li>'
         return format_html('<ol class="shopsearch-candidates">{}</ol>', format_html_join("", pattern, cells))
 
-    def _thumbnail(self, index: ImageIndex | None, row: Any, text: str) -> SafeString:
+    def _thumbnail(self, index: ImageIndex | None, row: Any, text: str) -> str:
         address = index.picture_url_of(row) if index is not None and row is not None else ""
         if not address or index is None:
             return format_html('<span class="shopsearch-thumbnail">{}</span>', _("gone"))
-        picture = format_html(
-            '<img class="shopsearch-thumbnail" src="{}" alt="{}" width="64" height="64" loading="lazy">',
-            address,
-            text or _("picture"),
-        )
-        options = index.model._meta
-        name = f"{self.admin_site.name}:{options.app_label}_{options.model_name}_change"
-        try:
-            return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), picture)
-        except NoReverseMatch:  # the model is not in this admin
-            return picture
+        return link_to(self.admin_site, index.model, row.pk, thumbnail(address, text or _("picture")))
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.collage_view)
-        return [path("<uuid:pk>/collage/", view, name="shopsearch_rerank_collage"), *super().get_urls()]
+        return [path("<uuid:pk>/collage/", view, name=self.url_name("collage")), *super().get_urls()]
 
     def collage_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
         """The candidates' pictures in one image, in retrieval's order, for staff with the view permission."""

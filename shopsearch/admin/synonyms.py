@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.http import HttpRequest
@@ -16,13 +16,8 @@ from shopsearch.admin.languages import language_field
 from shopsearch.models import Synonym
 from shopsearch.registry import analyzer
 
-if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
-    ModelForm = forms.ModelForm[Synonym]
-else:
-    ModelForm = forms.ModelForm
 
-
-class SynonymForm(ModelForm):
+class SynonymForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     class Meta:
         model = Synonym
         fields = ("words", "meanings", "is_two_way", "language")

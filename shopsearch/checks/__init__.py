@@ -7,6 +7,7 @@ The modules are imported when checks run: a web server's processes run none.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Tags, register
@@ -15,44 +16,34 @@ TAG = "shopsearch"
 
 
 @register(TAG)
-def check_project(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_project(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
     """The settings, the declarations and the project around them."""
     from shopsearch.checks import deployment, indexes, settings
 
-    return [
-        message
-        for check in (
-            settings.check_models,
-            settings.check_settings,
-            settings.check_backends,
-            settings.check_rest_framework,
-            indexes.check_indexes,
-            indexes.check_unloaded,
-            deployment.check_urls,
-            deployment.check_saves,
-            deployment.check_uploads,
-            deployment.check_extras,
-            deployment.check_detector,
-        )
-        for message in check(app_configs, **kwargs)
-    ]
+    yield from settings.check_models()
+    yield from settings.check_settings()
+    if settings.is_readable():
+        yield from settings.check_backends()
+        yield from deployment.check_uploads()
+        yield from deployment.check_extras()
+        yield from deployment.check_detector()
+    yield from settings.check_rest_framework()
+    yield from indexes.check_indexes()
+    yield from indexes.check_unloaded()
+    yield from deployment.check_urls()
+    yield from deployment.check_saves()
 
 
 @register(TAG, deploy=True)
-def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_deployment(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
     """What matters where shoppers come: ``check --deploy``."""
-    from shopsearch.checks import deployment, workers
+    from shopsearch.checks import deployment, settings, workers
 
-    return [
-        message
-        for check in (
-            deployment.check_cache,
-            deployment.check_proxies,
-            deployment.check_embedder,
-            workers.check_workers,
-        )
-        for message in check(app_configs, **kwargs)
-    ]
+    if settings.is_readable():
+        yield from deployment.check_cache()
+        yield from deployment.check_proxies()
+        yield from deployment.check_embedder()
+        yield from workers.check_workers()
 
 
 # Not with TAG: Django 6.1 gives every database to the checks of a tag, and `check --tag shopsearch` would ask them.

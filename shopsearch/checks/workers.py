@@ -12,21 +12,18 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch.backends import wants_gpu
 from shopsearch.broker.base import WakeUp
 from shopsearch.broker.celery import CeleryWakeUp
-from shopsearch.checks.settings import is_readable
 from shopsearch.conf import build, settings
 
 
-def check_workers(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    if not is_readable():
-        return []  # E006 says so
+def check_workers() -> Iterator[CheckMessage]:
     try:
         wake_up = build("WAKE_UP", WakeUp)
     except ImproperlyConfigured:
-        return []  # E003 says so
+        return  # E003 says so
     if not isinstance(wake_up, CeleryWakeUp) or not wake_up.app.conf.broker_write_url:
-        return []  # W001 says so
-    checks = (_check_pool, _check_routes, _check_queues, _check_prefetch, _check_visibility)
-    return [message for check in checks for message in check(wake_up.app)]
+        return  # W001 says so
+    for check in (_check_pool, _check_routes, _check_queues, _check_prefetch, _check_visibility):
+        yield from check(wake_up.app)
 
 
 def _line() -> str:
@@ -65,6 +62,8 @@ def _written(conf: Any, name: str) -> Any:
 
 
 def _check_routes(app: Any) -> Iterator[CheckMessage]:
+    from shopsearch import tasks  # noqa: F401  # `manage.py check` has not imported them, so Celery knows none
+
     ours = {settings.INDEX_QUEUE, settings.RERANK_QUEUE}
     for task in sorted(name for name in app.tasks if name.startswith("shopsearch.")):
         route = app.amqp.router.lookup_route(task) or {}
@@ -95,15 +94,14 @@ def _check_queues(app: Any) -> Iterator[CheckMessage]:
 
 
 def _check_prefetch(app: Any) -> Iterator[CheckMessage]:
-    if app.conf.worker_prefetch_multiplier == 1:
-        return
-    yield CheckWarning(
-        f"CELERY_WORKER_PREFETCH_MULTIPLIER is {app.conf.worker_prefetch_multiplier}: a busy worker reserves wake-ups "
-        "that an idle one would answer at once.",
-        hint="Set CELERY_WORKER_PREFETCH_MULTIPLIER = 1, or start the worker of shopsearch with "
-        "`--prefetch-multiplier 1` and silence this check.",
-        id="shopsearch.W044",
-    )
+    if (multiplier := app.conf.worker_prefetch_multiplier) != 1:
+        yield CheckWarning(
+            f"CELERY_WORKER_PREFETCH_MULTIPLIER is {multiplier}: a busy worker reserves wake-ups that an idle one "
+            "would answer at once.",
+            hint="Set CELERY_WORKER_PREFETCH_MULTIPLIER = 1, or start the worker of shopsearch with "
+            "`--prefetch-multiplier 1` and silence this check.",
+            id="shopsearch.W044",
+        )
 
 
 def _check_visibility(app: Any) -> Iterator[CheckMessage]:

@@ -55,10 +55,7 @@ class ObjectDetector(Detector):
                 [found] = processor.post_process_object_detection(
                     outputs, threshold=self.threshold, target_sizes=[(1, 1)]
                 )
-            except (
-                RuntimeError,
-                ValueError,
-            ) as error:  # the GPU is full, or the picture too thin for the model
+            except (RuntimeError, ValueError) as error:  # the GPU is full, or the picture is too thin
                 raise DetectorError(f"The detector cannot answer: {error}") from error
         names = model.config.id2label
         rows = zip(found["boxes"].tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)

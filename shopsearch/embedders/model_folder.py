@@ -83,11 +83,16 @@ def find(model: str, *choices: Sequence[str], optional: Sequence[str] = (), revi
     return downloaded
 
 
-def read(path: Path, weights_path: str = "") -> ModelFolder:
-    """The folder's configuration, checked. Raises ImproperlyConfigured, saying what is wrong with it."""
-    for name in FILES:
+def require(path: Path, names: Sequence[str] = FILES) -> None:
+    """Raise ImproperlyConfigured unless the folder has these files."""
+    for name in names:
         if not (path / name).is_file():
             raise ImproperlyConfigured(f"The model's folder {path} has no {name}.")
+
+
+def read(path: Path, weights_path: str = "") -> ModelFolder:
+    """The folder's configuration, checked. Raises ImproperlyConfigured, saying what is wrong with it."""
+    require(path)
     try:
         config = json.loads((path / "config.json").read_bytes())
         tower = config.pop("vision", None) or TOWERS.get(config["hidden_size"])

@@ -15,6 +15,14 @@ EXTREME_RATIO = 8
 """From this ratio of the edges on, a picture is cropped to its middle before it is resized."""
 
 
+def without_extremes(image: Image) -> Image:
+    """The middle of a picture that is too long; another one as it is."""
+    longest = EXTREME_RATIO * min(image.size)
+    width, height = min(image.width, longest), min(image.height, longest)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
     """Scale the shorter edge to ``size``, bicubic; crop the square in the middle; normalise each channel.
@@ -81,15 +89,8 @@ class CenterCrop(Preprocessing):
 
     def square(self, image: Image) -> Image:
         """The middle of the picture, size by size pixels."""
+        image = without_extremes(image)
         shorter, longer = sorted(image.size)
-        if longer > EXTREME_RATIO * shorter:
-            width, height = (
-                min(image.width, EXTREME_RATIO * shorter),
-                min(image.height, EXTREME_RATIO * shorter),
-            )
-            left, top = (image.width - width) // 2, (image.height - height) // 2
-            image = image.crop((left, top, left + width, top + height))
-            longer = EXTREME_RATIO * shorter
         scaled = int(self.shorter_edge * longer / shorter)
         upright = image.width <= image.height
         new = (self.shorter_edge, scaled) if upright else (scaled, self.shorter_edge)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders import hub, model_folder
-from shopsearch.embedders.preprocessing import EXTREME_RATIO
+from shopsearch.embedders.preprocessing import without_extremes
 from shopsearch.embedders.torch_model import TorchEmbedder
 from shopsearch.embedders.two_tower import folder as tower_folder
 from shopsearch.embedders.two_tower.embedder import unit
@@ -205,10 +205,6 @@ def _numbers(path: Path) -> int:
 
 def _fitted(image: Image) -> Image:
     """The picture with a size and proportions that every processor takes."""
-    image = image.convert("RGB")
-    longest = EXTREME_RATIO * min(image.size)
-    width, height = min(image.width, longest), min(image.height, longest)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    image = image.crop((left, top, left + width, top + height))
+    image = without_extremes(image.convert("RGB"))
     scale = SMALLEST_EDGE / min(image.size)
-    return image.resize((round(width * scale), round(height * scale))) if scale > 1 else image
+    return image.resize((round(image.width * scale), round(image.height * scale))) if scale > 1 else image

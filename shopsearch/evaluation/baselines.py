@@ -29,19 +29,15 @@ class Chance:
 
     name: str = "chance"
     _products: dict[str, None] = field(default_factory=dict, init=False)
-    _known: list[str] = field(default_factory=list, init=False)
     _dice: np.random.Generator = field(default_factory=lambda: np.random.default_rng(5), init=False)
 
     def add(self, item: Listed) -> None:
         self._products.setdefault(item.product_id)
 
-    def complete(self) -> None:
-        self._known = list(self._products)
-
     def find(self, query: Query) -> Sequence[str] | None:
-        count = len(self._known)
-        places = self._dice.choice(count, min(DEPTH, count), replace=False)
-        return [self._known[place] for place in places]
+        known = list(self._products)
+        places = self._dice.choice(len(known), min(DEPTH, len(known)), replace=False)
+        return [known[place] for place in places]
 
 
 @dataclass(kw_only=True)
@@ -53,8 +49,6 @@ class ColourHistogram:
 
     def add(self, item: Listed) -> None:
         self._nearest.add(item.product_id, _histogram(item.picture))
-
-    def complete(self) -> None: ...
 
     def find(self, query: Query) -> Sequence[str] | None:
         return None if query.image is None else self._nearest.find(_histogram(query.image))
@@ -83,8 +77,6 @@ class SharedWords:
         self._lengths[item.product_id] = len(words)
         for word in words:
             self._products_of.setdefault(word, []).append(item.product_id)
-
-    def complete(self) -> None: ...
 
     def find(self, query: Query) -> Sequence[str] | None:
         if not query.text:

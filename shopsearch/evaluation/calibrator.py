@@ -12,7 +12,6 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +21,7 @@ from PIL import ImageEnhance
 
 from shopsearch.backends import embedder_of, get_vector_store
 from shopsearch.embedders.base import Embedder
+from shopsearch.evaluation.progress import Progress, embedded, unseen
 from shopsearch.exceptions import BackendError, ImageError
 from shopsearch.images import decode, normalised
 from shopsearch.indexing.rebuild import Refused
@@ -132,7 +132,7 @@ def measure(
     best: Best,
     finds_by_words: bool = False,
     share: float = SHARE,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> list[Measured]:
     """One calibration for each kind of query; the same for the same samples. ``typical`` is the images' mean vector.
 
@@ -146,10 +146,8 @@ def measure(
     import numpy as np
 
     made = list(_queries(samples))
-    queries = [each.query for each in made if each.query is not None]
-    chunks = _chunks(queries, embedder.batch_size, progress)
-    embedded = (vector for chunk in chunks for vector in embedder.embed(chunk))
-    vectors = np.stack([next(embedded) if each.vector is None else each.vector for each in made])
+    asked = embedded(embedder, [each.query for each in made if each.query is not None], progress)
+    vectors = np.stack([next(asked) if each.vector is None else each.vector for each in made])
     scores = best(vectors, [each.without for each in made])
     usual = vectors @ np.asarray(typical, np.float32)
     measured = []
@@ -185,11 +183,7 @@ def measure(
 
 
 def measure_index(
-    index: ImageIndex,
-    size: int = SAMPLE_SIZE,
-    *,
-    share: float = SHARE,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    index: ImageIndex, size: int = SAMPLE_SIZE, *, share: float = SHARE, progress: Progress = unseen
 ) -> list[Measured]:
     """Measure the index as it is now, with up to ``size`` images.
 
@@ -278,10 +272,8 @@ def _at_weight(
 ) -> tuple[float, float, Scores, Scores]:
     import numpy as np
 
-    threshold = float(np.quantile(sold, share))
-    # Halfway between, if the scores of what is not sold are far lower: shoppers use other words than the shop does.
-    middle = (threshold + float(np.quantile(unsold, 1 - share))) / 2
-    return weight, min(threshold, middle), sold, unsold
+    threshold = _between(float(np.quantile(sold, share)), float(np.quantile(unsold, 1 - share)))
+    return weight, threshold, sold, unsold
 
 
 def _between(sold: float, unsold: float) -> float:
@@ -331,16 +323,6 @@ def _as_new_photograph(image: Image, dice: Random) -> Image:
         max(int(top + seen * height), int(top) + 1),
     )
     return ImageEnhance.Brightness(image.crop(box)).enhance(dice.uniform(0.7, 1.3))
-
-
-def _chunks(
-    queries: Sequence[Query], size: int, progress: Callable[[int, int], None]
-) -> Iterator[list[Query]]:
-    iterator, done = iter(queries), 0
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-        done += len(chunk)
-        progress(done, len(queries))
 
 
 def lines_of(measured: Sequence[Measured]) -> Iterator[str]:

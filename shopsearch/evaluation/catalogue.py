@@ -57,11 +57,6 @@ class CatalogueSearcher(Searcher, Protocol):
 
     def add(self, item: Listed) -> None:
         """Called with each picture."""
-        ...
-
-    def complete(self) -> None:
-        """Called after the last picture."""
-        ...
 
 
 def show(index: ImageIndex, searchers: Sequence[CatalogueSearcher], *, quiet: bool | None = None) -> int:
@@ -74,8 +69,6 @@ def show(index: ImageIndex, searchers: Sequence[CatalogueSearcher], *, quiet: bo
             continue
         for searcher in searchers:
             searcher.add(item)
-    for searcher in searchers:
-        searcher.complete()
     return unreadable
 
 
@@ -116,16 +109,16 @@ class OtherEmbedder:
     def add(self, item: Listed) -> None:
         self._waiting.append(item)
         if len(self._waiting) >= self.embedder.batch_size:
-            self.complete()
+            self._embed_waiting()
 
-    def complete(self) -> None:
+    def _embed_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
         vectors = self.embedder.embed([Query(image=item.picture) for item in waiting])
         for item, vector in zip(waiting, vectors, strict=True):
             self._nearest.add(item.product_id, vector)
 
     def find(self, query: Query) -> Sequence[str] | None:
+        if self._waiting:
+            self._embed_waiting()
         vector: Vector = self.embedder.embed([query])[0]
         return self._nearest.find(vector)

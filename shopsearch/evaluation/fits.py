@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
@@ -74,12 +73,10 @@ def record(index: ImageIndex, proof: Proof) -> None:
 def _fitted(index: ImageIndex) -> Proof:
     from shopsearch.evaluation import fitting  # brings numpy, which a web process can do without
 
-    shop, proof = fitting.prove_index(index, progress=_recorder(index))
+    shop, proof = fitting.prove_index(
+        index, progress=lambda done, total: Fit.objects.note(index, done, total)
+    )
     if proof.is_better:
         rebuild.prune(index)
         fitting.go_live(index, shop, proof)
     return proof
-
-
-def _recorder(index: ImageIndex) -> Callable[[int, int], None]:
-    return lambda done, total: Fit.objects.note(index, done, total)

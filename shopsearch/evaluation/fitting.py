@@ -13,7 +13,7 @@ for by title in the whole shop, with an adapter that was fitted to the other two
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from shopsearch.backends import adapted_of, get_embedder, get_vector_store
 from shopsearch.embedders.adapted import AdaptedEmbedder
 from shopsearch.embedders.photos.colours import BY_WORD
 from shopsearch.evaluation.intervals import PairedDifference, differences
+from shopsearch.evaluation.progress import Progress, embedded, unseen
 from shopsearch.indexing import rebuild
 from shopsearch.indexing.batch import model_space
 from shopsearch.indexing.rebuild import Refused
@@ -36,7 +37,7 @@ from shopsearch.types import Query
 if TYPE_CHECKING:
     from shopsearch.embedders.base import Embedder
     from shopsearch.registry import ImageIndex
-    from shopsearch.types import Vector, Vectors
+    from shopsearch.types import Vectors
 
     Places = npt.NDArray[np.int64]
     Numbers = npt.NDArray[np.float64]
@@ -125,13 +126,7 @@ class Proof:
             yield f"{name:<6}{numbers}  {each['low']:+.3f} to {each['high']:+.3f}"
 
 
-def prove(
-    shop: Titled,
-    embedder: Embedder,
-    *,
-    seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Proof:
+def prove(shop: Titled, embedder: Embedder, *, seed: int = 0, progress: Progress = unseen) -> Proof:
     """What an adapter gains for products that it has not seen. The same shop and seed give the same result."""
     families = _families(shop.titles)
     dice = np.random.default_rng(seed)
@@ -270,7 +265,7 @@ def titled(
     collection: Collection,
     *,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Titled:
     """The index's products, with the vectors that the collection holds. Only texts are embedded, no pictures."""
     images = index.get_queryset().annotate(_product=index.product_key).order_by("pk")
@@ -296,7 +291,8 @@ def titled(
             vectors.append(adapter.restore(vector) if adapter else vector)
             owners.append(places[product.pk])
     unlike = sorted({*titles, *words})
-    known = dict(zip(unlike, _embedded(embedder, unlike, progress), strict=True))
+    vectors_of_texts = embedded(embedder, [Query(text=text) for text in unlike], progress)
+    known = dict(zip(unlike, vectors_of_texts, strict=True))
     texts, everything = (
         np.array([known[text] for text in each], np.float32).reshape(len(titles), embedder.dimension)
         for each in (titles, words)
@@ -310,21 +306,7 @@ def titled(
     )
 
 
-def _embedded(
-    embedder: Embedder, texts: Sequence[str], progress: Callable[[int, int], None]
-) -> Iterator[Vector]:
-    for start in range(0, len(texts), embedder.batch_size):
-        chunk = texts[start : start + embedder.batch_size]
-        yield from embedder.embed([Query(text=text) for text in chunk])
-        progress(start + len(chunk), len(texts))
-
-
-def prove_index(
-    index: ImageIndex,
-    *,
-    seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Titled, Proof]:
+def prove_index(index: ImageIndex, *, seed: int = 0, progress: Progress = unseen) -> tuple[Titled, Proof]:
     """The index's products, and what an adapter over EMBEDDER gains compared with EMBEDDER alone.
 
     Raises Refused where there are too few products or a rebuild is under way, and whatever a backend raises.

@@ -181,26 +181,19 @@ def _shown(
     index: ImageIndex, product_ids: Iterable[str], grades: Mapping[str, int]
 ) -> dict[str, ShownProduct]:
     """Each product by id, with one of its pictures if the index shows one."""
-    shown = {
-        each: ShownProduct(title=f"{each}: not in the shop", picture="", grade=grades.get(each, 0))
-        for each in product_ids
-    }
+    titles = {each: f"{each}: not in the shop" for each in product_ids}
+    pictures: dict[str, str] = {}
     # In reverse order, so that a product's first picture is written last and stays.
-    for image in index.images_of(shown).order_by("-pk"):
-        product = index.product_of(image)
-        if product is None:
-            continue
-        product_id = str(product.pk)
-        shown[product_id] = ShownProduct(
-            title=index.title_of(product),
-            picture=_picture_of(index, image),
-            grade=grades.get(product_id, 0),
-        )
+    for image in index.images_of(titles).order_by("-pk"):
+        if (product := index.product_of(image)) is not None:
+            titles[str(product.pk)] = index.title_of(product)
+            pictures[str(product.pk)] = _picture_of(index, image)
     if index.finds_pictureless:
-        for product in index.pictureless_products(shown):
-            key = str(product.pk)
-            shown[key] = ShownProduct(title=index.title_of(product), picture="", grade=grades.get(key, 0))
-    return shown
+        titles |= {str(each.pk): index.title_of(each) for each in index.pictureless_products(titles)}
+    return {
+        each: ShownProduct(title=title, picture=pictures.get(each, ""), grade=grades.get(each, 0))
+        for each, title in titles.items()
+    }
 
 
 def _picture_of(index: ImageIndex, image: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -139,23 +139,22 @@ def _by_measure(values: Sequence[Figure]) -> dict[str, dict[str, float]]:
     }
 
 
+def _line(name: str, columns: Iterable[str]) -> str:
+    return f"{name[:NAME_WIDTH]:{NAME_WIDTH}}" + "".join(f"{each:>{COLUMN_WIDTH}}" for each in columns)
+
+
 def _heading(title: str) -> str:
-    columns = "".join(f"{measure:>{COLUMN_WIDTH}}" for measure in MEASURES)
-    if len(title) > NAME_WIDTH:
-        return f"{title}\n{'':{NAME_WIDTH}}{columns}"
-    return f"{title:{NAME_WIDTH}}{columns}"
+    return f"{title}\n{_line('', MEASURES)}" if len(title) > NAME_WIDTH else _line(title, MEASURES)
 
 
 def _row(name: str, values: Sequence[Figure] | None) -> str:
     if values is None:
-        return f"{name[:NAME_WIDTH]:{NAME_WIDTH}}" + f"{'–':>{COLUMN_WIDTH}}" * len(MEASURES)
-    columns = (f"{short(each.mean)} {short(each.low)}–{short(each.high)}" for each in values)
-    return f"{name[:NAME_WIDTH]:{NAME_WIDTH}}" + "".join(f"{each:>{COLUMN_WIDTH}}" for each in columns)
+        return _line(name, "–" * len(MEASURES))
+    return _line(name, (f"{short(each.mean)} {short(each.low)}–{short(each.high)}" for each in values))
 
 
 def _gains(name: str, values: Sequence[PairedDifference]) -> str:
-    columns = (f"{each.mean:+.3f}{stars(each.p_value):2}" for each in values)
-    return f"{name[:NAME_WIDTH]:{NAME_WIDTH}}" + "".join(f"{each:>{COLUMN_WIDTH}}" for each in columns)
+    return _line(name, (f"{each.mean:+.3f}{stars(each.p_value):2}" for each in values))
 
 
 def short(value: float) -> str:

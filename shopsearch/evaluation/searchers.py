@@ -28,7 +28,6 @@ class Searcher(Protocol):
 
         Raises what ``shopsearch.search.search`` raises.
         """
-        ...
 
 
 @dataclass(kw_only=True)

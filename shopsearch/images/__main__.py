@@ -40,10 +40,8 @@ def _answer(content: bytes, limits: dict[str, Any], share: float) -> None:
         pixels = picture.tobytes()
         answer = {"size": picture.size, "bytes": len(pixels)}
     except ImageError as error:
-        answer, pixels = (
-            {"refused": type(error).__name__, "message": error.message, "values": error.values},
-            b"",
-        )
+        answer = {"refused": type(error).__name__, "message": error.message, "values": error.values}
+        pixels = b""
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
     sys.stdout.buffer.write(pixels)
     sys.stdout.buffer.flush()

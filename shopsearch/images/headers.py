@@ -44,24 +44,12 @@ _TIFF = {
     b"MM\0+": (">", "Q", "Q", "HHQ"),
 }
 """By how a file begins: its byte order, and the types of an offset, a count of entries, and an entry's first fields."""
-_TIFF_BYTES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
+_TIFF_BYTES = (
+    dict.fromkeys((1, 2, 6, 7), 1)
+    | dict.fromkeys((3, 8), 2)
+    | dict.fromkeys((4, 9, 11, 13), 4)
+    | dict.fromkeys((5, 10, 12, 16, 17, 18), 8)
+)
 """Of one value, by an entry's type."""
 _MARKER = re.compile(rb"(?:[^\xff]++|\xff++\x00)*+\xff++([^\xff\x00])", re.DOTALL)
 """The next marker, after stray and fill bytes. Possessive, so that a file of only such bytes takes linear time."""

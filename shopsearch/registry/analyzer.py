@@ -45,20 +45,8 @@ _QUOTES = dict.fromkeys(map(ord, "’‘′´`ʹ"), "'") | dict.fromkeys(map(ord
 _LETTERS = {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 _SIGNS = str.maketrans({**_LETTERS, "⁄": "/", "∕": "/", "×": "x"}) | _DASHES | _QUOTES
 _TRADE_MARKS = dict.fromkeys(map(ord, "™®©℠"), " ")
-_UMLAUTS = str.maketrans(
-    {
-        "ä": "ae",
-        "ö": "oe",
-        "ü": "ue",
-        "ø": "oe",
-        "å": "aa",
-        "Ä": "Ae",
-        "Ö": "Oe",
-        "Ü": "Ue",
-        "Ø": "Oe",
-        "Å": "Aa",
-    }
-)
+_UMLAUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"}
+_UMLAUTS = str.maketrans(_UMLAUT | {sign.upper(): spelt.title() for sign, spelt in _UMLAUT.items()})
 _VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _KEPT_MARKS = range(7, 200)
 """The combining classes of marks that make another letter: the voiced marks of Japanese, and those of Indic and Thai

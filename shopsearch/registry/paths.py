@@ -96,6 +96,7 @@ def _name(owner: type[Any]) -> str:
 
 
 def _missing(owner: type[Any], name: str) -> Fault:
+    message = f"{_name(owner)} has no field or attribute {name!r}"
     known = [each for each in dir(owner) if not each.startswith("_")]
     if issubclass(owner, Model):
         by_lookup = {
@@ -104,15 +105,9 @@ def _missing(owner: type[Any], name: str) -> Fault:
             if isinstance(each, ForeignObjectRel)
         }
         if accessor := by_lookup.get(name):
-            return Fault(
-                message=f"{_name(owner)} has no field or attribute {name!r}",
-                hint=f"Rows have it under the name {accessor!r}.",
-            )
+            return Fault(message=message, hint=f"Rows have it under the name {accessor!r}.")
     nearest = get_close_matches(name, known, n=1)
-    return Fault(
-        message=f"{_name(owner)} has no field or attribute {name!r}",
-        hint=f"Did you mean {nearest[0]!r}?" if nearest else "",
-    )
+    return Fault(message=message, hint=f"Did you mean {nearest[0]!r}?" if nearest else "")
 
 
 def _fault_in_attribute(owner: type[Any], name: str, *, is_last: bool) -> Fault | None:

@@ -38,10 +38,6 @@ QUESTION = "Which product is the most suitable for the search?"
 class DecisionReranker(VisionLanguageReranker):
     """Scores each candidate by the probability that it is the best; the model runs in this process."""
 
-    titles: bool = True
-    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
-    most_candidates: int = 9
-
     _kind = "decision"
     _deciding: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -83,9 +79,6 @@ class DecisionReranker(VisionLanguageReranker):
 @dataclass(kw_only=True, eq=False)
 class DecisionServerReranker(RemoteReranker):
     """Scores each candidate by the probability that it is the best; the model runs on a server."""
-
-    titles: bool = True
-    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

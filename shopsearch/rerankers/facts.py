@@ -31,11 +31,7 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def facts_of(
-    query: Query,
-    candidates: Sequence[Candidate],
-    *,
-    looks_like: str = "",
-    shades: Numbers | None = None,
+    query: Query, candidates: Sequence[Candidate], *, looks_like: str = "", shades: Numbers | None = None
 ) -> list[list[Fact]]:
     """What each candidate shares with the query: words, what both look like, and colours of the pictures.
 

@@ -17,14 +17,7 @@ from shopsearch.embedders import photos
 from shopsearch.embedders.base import Embedder
 from shopsearch.exceptions import RerankerError
 from shopsearch.rerankers.base import Reranker
-from shopsearch.rerankers.facts import (
-    common_colours,
-    facts_of,
-    joined,
-    sentences,
-    shared_words,
-    words_of,
-)
+from shopsearch.rerankers.facts import common_colours, facts_of, joined, sentences, shared_words, words_of
 from shopsearch.types import Candidate, Fact, Query, RerankerOutput
 
 COLOUR_WEIGHT = 0.3
@@ -73,12 +66,7 @@ class JointReranker(Reranker):
         looks_like = ""
         if query.image is not None:
             words = shared_words(query, candidates)
-            alone = self._bound.embed(
-                [
-                    Query(image=query.image),
-                    *(Query(text=word) for word in words),
-                ]
-            )
+            alone = self._bound.embed([Query(image=query.image), *(Query(text=word) for word in words)])
             likeness = [float(cosine) for cosine in vectors[1 + len(candidates) :] @ alone[0]]
             named = [float(cosine) for cosine in alone[1:] @ alone[0]]
             if words:
@@ -117,7 +105,7 @@ def _reason(scores: Sequence[float], likeness: Sequence[float], facts: Sequence[
     """Why the best candidate is the best, in the active language: computed facts, not a model's prose."""
     if not scores:
         return ""
-    best = max(range(len(scores)), key=lambda place: scores[place])
+    best = max(range(len(scores)), key=scores.__getitem__)
     parts = sentences(facts[best])
     has_colour = any(fact.kind == "colour" for fact in facts[best])
     if not has_colour and likeness and likeness[best] == max(likeness):

@@ -33,24 +33,17 @@ class ListwiseReranker(VisionLanguageReranker):
     """Whether the model first describes the query's picture in a sentence, which then helps the ranking."""
     reason: bool = True
     """Whether the model says why the best is the best. It does so after the ranking, so a failure costs no ranking."""
-    titles: bool = True
-    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
     two_orders: bool = True
     """Whether the model is asked again with the candidates reversed, and the probabilities averaged. This cancels its
     position bias: reversing the candidates then changes nothing."""
     most_caption_tokens: int = 40
     most_reason_tokens: int = 60
-    most_candidates: int = 9
 
     _kind = "listwise"
 
     def __post_init__(self) -> None:
-        chosen = "".join("ct2"[place] for place, each in enumerate(self._choices) if each)
-        self.prompt_version = f"listwise-{prompts.VERSION}{'-' if chosen else ''}{chosen}"
-
-    @property
-    def _choices(self) -> tuple[bool, bool, bool]:
-        return self.caption, self.titles, self.two_orders
+        chosen = "c" * self.caption + "t" * self.titles + "2" * self.two_orders
+        self.prompt_version = f"listwise-{prompts.VERSION}-{chosen}".rstrip("-")
 
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         if not candidates:

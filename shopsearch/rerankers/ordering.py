@@ -52,7 +52,7 @@ def arrange(
     if not any(value is not None for value in judged):
         return Order(positions=tuple(range(len(retrieval))), repairs=dict(+repairs))
     model = spread(judged)
-    prior = spread([score if _finite(score) else None for score in retrieval])
+    prior = spread([_number(score) for score in retrieval])
     fused = [weight * ours + (1 - weight) * theirs for ours, theirs in zip(model, prior, strict=True)]
     left = sorted(range(len(retrieval)), key=lambda place: (-fused[place], place))
     having_all = [place for place, share in enumerate(words) if share == 1]
@@ -141,10 +141,6 @@ def _number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _finite(value: object) -> bool:
-    return _number(value) is not None
 
 
 def spread(values: Sequence[float | None]) -> list[float]:

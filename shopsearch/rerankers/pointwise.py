@@ -31,9 +31,6 @@ class PointwiseReranker(VisionLanguageReranker):
 
     batch_size: int = 9
     """The most candidates at once; halved if the GPU's memory is short."""
-    titles: bool = True
-    """Whether the model reads what the product is called. Without, nothing that a seller writes can speak to it."""
-    most_candidates: int = 9
 
     _kind = "pointwise"
 

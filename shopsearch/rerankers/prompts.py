@@ -87,11 +87,17 @@ def listwise(
     sheet: Image, texts: Sequence[str], *, text: str, caption: str, query_shown: bool, titles: bool
 ) -> Prompt:
     """Asks for the candidates' numbers on the collage, the best first; ``texts`` has their words, by number."""
+    lines = told(texts, text=text, caption=caption, query_shown=query_shown, titles=titles)
+    return Prompt(parts=(sheet, "\n".join([*lines, LISTWISE])), answer=LISTWISE_ANSWER)
+
+
+def told(texts: Sequence[str], *, text: str, caption: str = "", query_shown: bool, titles: bool) -> list[str]:
+    """What a model has to know of a collage of all candidates and of the search, line by line."""
     lines = [*_explained(len(texts), query_shown), *_search(text, caption)]
     if titles:
         lines += ["The products are called:"]
         lines += [f"{number}. {quoted(each)}" for number, each in enumerate(texts, start=1)]
-    return Prompt(parts=(sheet, "\n".join([*lines, DATA, LISTWISE])), answer=LISTWISE_ANSWER)
+    return [*lines, DATA]
 
 
 def reason(sheet: Image, title: str, *, text: str, caption: str, query_shown: bool) -> Prompt:

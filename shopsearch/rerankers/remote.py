@@ -40,6 +40,8 @@ class RemoteReranker(Reranker):
     most_failures: int = 5
     """After this many failed reranks in a row, the server is not asked for ``pause_seconds``."""
     pause_seconds: float = 30.0
+    titles: bool = True
+    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
     most_candidates: int = 9
     _endpoint: Endpoint = field(init=False, repr=False)
 

@@ -44,19 +44,13 @@ class ServerReranker(RemoteReranker):
     """Whether the model describes the query's picture in a sentence."""
     reason: bool = True
     """Whether the model says why the best is the best."""
-    titles: bool = True
-    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
     parameters: Mapping[str, object] = field(default_factory=lambda: {"temperature": 0})
     """Further fields of the request, such as ``{"max_completion_tokens": 500, "max_tokens": None}``; None omits one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        chosen = "".join("crt"[place] for place, each in enumerate(self._choices) if each)
-        self.prompt_version = f"server-{prompts.VERSION}.{VERSION}{'-' if chosen else ''}{chosen}"
-
-    @property
-    def _choices(self) -> tuple[bool, bool, bool]:
-        return self.caption, self.reason, self.titles
+        chosen = "c" * self.caption + "r" * self.reason + "t" * self.titles
+        self.prompt_version = f"server-{prompts.VERSION}.{VERSION}-{chosen}".rstrip("-")
 
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> RerankerOutput:
         if not candidates:
@@ -96,15 +90,9 @@ class ServerReranker(RemoteReranker):
         }
 
     def _words(self, query: Query, candidates: Sequence[Candidate], names: Sequence[str]) -> str:
-        lines = [prompts.COLLAGE.format(count=len(candidates))]
-        lines += [prompts.COLLAGE_QUERY] if query.image is not None else []
-        lines += [f"The shopper's words are {prompts.quoted(query.text)}."] if query.text else []
-        if self.titles:
-            lines += ["The products are called:"]
-            lines += [
-                f"{number}. {prompts.quoted(each.text)}" for number, each in enumerate(candidates, start=1)
-            ]
-        lines += [prompts.DATA, RANK]
+        texts = [candidate.text for candidate in candidates]
+        shown = query.image is not None
+        lines = [*prompts.told(texts, text=query.text, query_shown=shown, titles=self.titles), RANK]
         lines += [REASON] if "reason" in names else []
         lines += [CAPTION] if "caption" in names else []
         return "\n".join(lines)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
@@ -50,13 +50,7 @@ class TextReranker(Reranker):
     text_weight: float = 0.5
     """The words' share of the score, from 0 to 1; the picture has the rest."""
 
-    packages: ClassVar[tuple[str, ...]] = (
-        "torch",
-        "transformers",
-        "tokenizers",
-        "safetensors",
-        "FlagEmbedding",
-    )
+    packages = ("torch", "transformers", "tokenizers", "safetensors", "FlagEmbedding")
     _joint: JointReranker = field(default_factory=JointReranker, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -100,11 +94,8 @@ class TextReranker(Reranker):
         ]
         reason = by_picture.reason
         if _best(scores) != _best(pictures):
-            reason = (
-                "its title and description fit your words the best."
-                if _best(scores) == _best(by_text)
-                else ""
-            )
+            by_words = _best(scores) == _best(by_text)
+            reason = "its title and description fit your words the best." if by_words else ""
         return replace(
             by_picture,
             scores=scores,
@@ -132,11 +123,9 @@ class TextReranker(Reranker):
     @staticmethod
     def _verify(path: Path) -> None:
         """Raises ImproperlyConfigured; weights that are no safetensors file are not read, as they may hold code."""
-        for name in FILES[:-1]:
-            if not (path / name).is_file():
-                raise ImproperlyConfigured(f"The model's folder {path} has no {name}.")
+        model_folder.require(path, FILES[:-1])
         weights.verify(path / FILES[-1])
 
 
 def _best(scores: Sequence[float]) -> int:
-    return max(range(len(scores)), key=lambda place: scores[place])
+    return max(range(len(scores)), key=scores.__getitem__)

@@ -31,6 +31,9 @@ class VisionLanguageReranker(Reranker):
     """"auto" spreads the model over the machine's GPUs and ignores ``device``; "" keeps it in one piece."""
     dtype: DataType = "auto"
     """Of weights and arithmetic; "auto" is bfloat16 on a GPU, and float32 on a CPU, where 16 bits are slower."""
+    titles: bool = True
+    """Whether the model is given the products' names. Without them, no text of a seller can influence it."""
+    most_candidates: int = 9
 
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
     _kind = "vision_language"
@@ -73,9 +76,4 @@ class VisionLanguageReranker(Reranker):
         path = checkpoints.find(self.checkpoint, self.revision)
         is_phi3 = checkpoints.configuration(path)["model_type"] == MODEL_TYPE
         loader = Phi3Vision if is_phi3 else VisionLanguageModel
-        return loader.load(
-            path,
-            device=self.device,
-            device_map=self.device_map,
-            dtype=self.dtype,
-        )
+        return loader.load(path, device=self.device, device_map=self.device_map, dtype=self.dtype)

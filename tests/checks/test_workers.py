@@ -56,7 +56,7 @@ def in_djangos_settings(settings, on_a_card):
             setattr(settings, name, value)
         app = Celery("project", set_as_current=True)
         app.config_from_object("django.conf:settings", namespace="CELERY")
-        return {message.id.removeprefix("shopsearch.") for message in workers.check_workers(None)}
+        return {message.id.removeprefix("shopsearch.") for message in workers.check_workers()}
 
     yield check
     the_tests_app.set_current()

@@ -54,6 +54,15 @@ def test_what_the_store_lost_is_indexed_again(red, blue, no_workers):
     assert entities() == 2
 
 
+def test_a_store_that_goes_away_meanwhile_ends_the_command_with_a_sentence(
+    red, blue, no_workers, monkeypatch
+):
+    reindex("--here")
+    monkeypatch.setattr(MemoryStore, "count", away)
+    with pytest.raises(CommandError, match="The vector store cannot be reached"):
+        reindex("--here")
+
+
 def test_reindexing_forgets_images_that_are_gone(red, blue, no_workers):
     reindex("--here")
     ProductImage.objects.filter(pk=red.pk)._raw_delete("default")  # no signal

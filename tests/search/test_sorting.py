@@ -124,7 +124,7 @@ def test_check_finds_paths_that_lead_nowhere(monkeypatch):
     monkeypatch.setattr(type(IMAGES), "newest", "created")
     labelled = {"category": FilterField(str, "category__name", label="category__title")}
     monkeypatch.setattr(type(IMAGES), "filters", labelled)
-    found = {message.id: message.msg for message in check_indexes(None)}
+    found = {message.id: message.msg for message in check_indexes()}
     assert "newest: shop.Product has no field or attribute 'created'" in found["shopsearch.E004"]
     assert "shop.Category has no field or attribute 'title'" in found["shopsearch.E005"]
 

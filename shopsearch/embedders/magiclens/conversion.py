@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float32]
 
 CLIP_NORMS = {"ln_1": "layer_norm1", "ln_2": "layer_norm2"}
-CLIP_LINEAR = {"c_fc": "fc1", "c_proj": "fc2"}
 
 
 def as_is(array: Array) -> Array:

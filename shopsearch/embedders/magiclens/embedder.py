@@ -48,9 +48,7 @@ class MagicLens(TowerEmbedder):
                 "Name the folder that manage.py shopsearch_models convert made of MagicLens's weights."
             )
         path = tower_folder.find(self.model, self.weights, self.revision)
-        for name in model_folder.FILES:
-            if not (path / name).is_file():
-                raise ImproperlyConfigured(f"The model's folder {path} has no {name}.")
+        model_folder.require(path)
         config = tower_folder.read_json(path / "config.json")
         if config.get("model_type") != self.family:
             raise ImproperlyConfigured(
@@ -94,9 +92,7 @@ class MagicLens(TowerEmbedder):
         from shopsearch.embedders.magiclens.model import MagicLensModel
 
         folder = self.folder
-        model = MagicLensModel.load(
-            state, config=folder.config, tokens=folder.tokens, dtype=dtype, device=device
-        )
+        model = MagicLensModel.load(state, folder, dtype=dtype, device=device)
         return model, read_tokenizer(folder.path)
 
 

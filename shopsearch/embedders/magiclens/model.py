@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812, as everybody writes it
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
-from shopsearch.embedders.two_tower.folder import TextTokens
+from shopsearch.embedders.two_tower.folder import TowerFolder
 from shopsearch.embedders.weights import install
 
 EPSILON = 1e-6
@@ -23,9 +22,9 @@ SOFTPLUS_OF_ZERO = 1.442695041
 class MagicLensModel(nn.Module):
     """Reads a picture and a text, which may be empty. Vectors are float32, not of unit length."""
 
-    def __init__(self, config: Mapping[str, Any], tokens: TextTokens) -> None:
+    def __init__(self, folder: TowerFolder) -> None:
         super().__init__()
-        self.tokens = tokens
+        config, self.tokens = folder.config, folder.tokens
         width, heads = config["projection_dim"], config["heads"]
         clip = {key: config[key] for key in ("projection_dim", "text_config", "vision_config")}
         self.clip = CLIPModel(CLIPConfig(**clip))
@@ -36,20 +35,14 @@ class MagicLensModel(nn.Module):
 
     @classmethod
     def load(
-        cls,
-        state: Mapping[str, Tensor],
-        *,
-        config: Mapping[str, Any],
-        tokens: TextTokens,
-        dtype: torch.dtype,
-        device: str,
+        cls, state: Mapping[str, Tensor], folder: TowerFolder, *, dtype: torch.dtype, device: str
     ) -> MagicLensModel:
         """The model with these weights, ready to use.
 
         Raises ImproperlyConfigured if a tensor is missing, left over, or of another shape.
         """
         with torch.device("meta"):  # spends no memory or random numbers on weights that are replaced at once
-            model = cls(config, tokens)
+            model = cls(folder)
         return install(model, state, dtype=dtype, device=device)
 
     def text_features(self, rows: Sequence[Sequence[int]]) -> Tensor:

@@ -34,34 +34,29 @@ COLOURS = (
     Colour(
         "black",
         ((15, 15, 15), (40, 40, 42)),
-        "black schwarz schwarze schwarzer schwarzes noir noire noirs noires negro negra negros "
-        "negras nero nera neri "
-        "nere preto preta pretos pretas zwart zwarte svart svarta czarny czarna czarne",
+        "black schwarz schwarze schwarzer schwarzes noir noire noirs noires negro negra negros negras nero nera "
+        "neri nere preto preta pretos pretas zwart zwarte svart svarta czarny czarna czarne",
     ),
     Colour(
         "white",
         ((250, 250, 250), (235, 235, 232)),
-        "white ivory cream weiß weiss weiße weisse weißer weisser weißes weisses blanc blanche "
-        "blancs blanches blanco "
-        "blanca blancos blancas bianco bianca bianchi bianche branco branca brancos brancas wit "
-        "witte vit vita vitt "
-        "biały biała białe",
+        "white ivory cream weiß weiss weiße weisse weißer weisser weißes weisses blanc blanche blancs blanches "
+        "blanco blanca blancos blancas bianco bianca bianchi bianche branco branca brancos brancas wit witte vit "
+        "vita vitt biały biała białe",
     ),
     Colour(
         "grey",
         ((128, 128, 128), (170, 170, 170), (90, 92, 95), (200, 200, 200)),
-        "grey gray silver charcoal anthracite grau graue grauer graues silbern gris grise grises "
-        "argent plateado grigio "
-        "grigia grigi grigie cinza cinzento prata grijs grijze zilver grå gråa grått szary szara "
-        "szare srebrny",
+        "grey gray silver charcoal anthracite grau graue grauer graues silbern gris grise grises argent plateado "
+        "grigio grigia grigi grigie cinza cinzento prata grijs grijze zilver grå gråa grått szary szara szare "
+        "srebrny",
     ),
     Colour(
         "red",
         ((200, 25, 30), (150, 20, 30), (225, 60, 50)),
-        "red maroon burgundy crimson scarlet rot rote roter rotes rouge rouges bordeaux rojo "
-        "roja rojos rojas granate "
-        "rosso rossa rossi rosse vermelho vermelha vermelhos vermelhas rood rode röd röda rött "
-        "czerwony czerwona czerwone",
+        "red maroon burgundy crimson scarlet rot rote roter rotes rouge rouges bordeaux rojo roja rojos rojas "
+        "granate rosso rossa rossi rosse vermelho vermelha vermelhos vermelhas rood rode röd röda rött czerwony "
+        "czerwona czerwone",
         (("pink", 0.1),),
     ),
     Colour(
@@ -72,16 +67,14 @@ COLOURS = (
     Colour(
         "yellow",
         ((245, 215, 40), (250, 235, 120), (220, 185, 40)),
-        "yellow mustard gold golden gelb gelbe gelber gelbes jaune jaunes amarillo amarilla "
-        "amarillos amarillas giallo "
-        "gialla gialli gialle amarelo amarela amarelos amarelas geel gele gul gula gult żółty żółta żółte",
+        "yellow mustard gold golden gelb gelbe gelber gelbes jaune jaunes amarillo amarilla amarillos amarillas "
+        "giallo gialla gialli gialle amarelo amarela amarelos amarelas geel gele gul gula gult żółty żółta żółte",
     ),
     Colour(
         "green",
         ((40, 140, 60), (90, 170, 70), (30, 85, 50), (120, 130, 60), (150, 200, 80)),
-        "green olive mint lime grün grüne grüner grünes oliv vert verte verts vertes verde "
-        "verdes verdi groen groene "
-        "grön gröna grönt zielony zielona zielone",
+        "green olive mint lime grün grüne grüner grünes oliv vert verte verts vertes verde verdes verdi groen "
+        "groene grön gröna grönt zielony zielona zielone",
     ),
     Colour(
         "turquoise",
@@ -92,9 +85,8 @@ COLOURS = (
     Colour(
         "blue",
         ((30, 90, 200), (60, 130, 210), (120, 175, 225), (80, 110, 160)),
-        "blue denim indigo blau blaue blauer blaues bleu bleue bleus bleues azul azules blu "
-        "azzurro azzurra azuis blauw "
-        "blauwe blå blåa blått niebieski niebieska niebieskie",
+        "blue denim indigo blau blaue blauer blaues bleu bleue bleus bleues azul azules blu azzurro azzurra azuis "
+        "blauw blauwe blå blåa blått niebieski niebieska niebieskie",
         (("navy", 0.4),),
     ),
     Colour(
@@ -106,9 +98,8 @@ COLOURS = (
     Colour(
         "purple",
         ((110, 50, 150), (150, 100, 190), (80, 30, 90), (180, 160, 210)),
-        "purple violet lilac lavender plum lila violett violette morado morada morados moradas "
-        "viola roxo roxa paars "
-        "paarse fioletowy",
+        "purple violet lilac lavender plum lila violett violette morado morada morados moradas viola roxo roxa "
+        "paars paarse fioletowy",
         (("pink", 0.15),),
     ),
     Colour(
@@ -120,8 +111,7 @@ COLOURS = (
     Colour(
         "brown",
         ((110, 65, 35), (80, 50, 35), (150, 100, 60)),
-        "brown tan chocolate camel braun braune brauner braunes brun brune marron marrón "
-        "marrones marrone marroni "
+        "brown tan chocolate camel braun braune brauner braunes brun brune marron marrón marrones marrone marroni "
         "castanho castanha bruin bruine bruna brunt brązowy brązowa brązowe",
         (("beige", 0.2),),
     ),
@@ -140,8 +130,7 @@ SIDE = 48
 LIGHTNESS_BINS, CHROMA_BINS = 5, 6
 SHADES = LIGHTNESS_BINS * CHROMA_BINS**2
 EVEN_BORDER = 12.0
-"""The median distance from its median up to which a border is a background; in Lab, "
-"where 2 is just visible."""
+"""The median distance from its median up to which a border is a background; in Lab, where 2 is just visible."""
 SOFTNESS = 7.0
 """In Lab: how fast a pixel loses its claim to a name with the distance from its shade."""
 

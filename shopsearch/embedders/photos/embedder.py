@@ -17,13 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from shopsearch import conf
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.photos.parts import DIMENSION, PARTS, SIZE, scaled
-from shopsearch.embedders.photos.wheels import (
-    ENGLISH,
-    MULTILINGUAL,
-    NETWORK,
-    Wheel,
-    default_cache,
-)
+from shopsearch.embedders.photos.wheels import ENGLISH, MULTILINGUAL, NETWORK, Wheel, default_cache
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -38,7 +38,6 @@ HEAD = 1280
 CLASSES = 1000
 DETAIL_BLOCK = 19
 """A block well before the classes: it still knows parts and prints that no class needs."""
-DETAILS = 208
 POWER = 3.0
 """Of the generalised mean over the picture (GeM, https://arxiv.org/abs/1711.02512): strong places count more."""
 

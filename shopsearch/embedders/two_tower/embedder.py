@@ -75,7 +75,7 @@ class TowerEmbedder(TorchEmbedder):
         folder = self.folder
         if folder.open_clip:
             state = open_clip.renamed(state)
-        model = Towers.load(state, config=folder.config, tokens=folder.tokens, dtype=dtype, device=device)
+        model = Towers.load(state, folder, dtype=dtype, device=device)
         tokenizer = read_tokenizer(folder.path)
         model.check_closing_id(tokenizer.encode("").ids)
         return model, tokenizer

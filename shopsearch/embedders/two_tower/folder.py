@@ -89,9 +89,7 @@ def find(model: str, weights_path: str = "", revision: str = "") -> Path:
 
 def read(path: Path, weights_path: str = "") -> TowerFolder:
     """The folder's configuration, checked. Raises ImproperlyConfigured, saying what is wrong with it."""
-    for name in model_folder.FILES:
-        if not (path / name).is_file():
-            raise ImproperlyConfigured(f"The model's folder {path} has no {name}.")
+    model_folder.require(path)
     config = read_json(path / "config.json")
     family = config.get("model_type")
     if family not in FAMILIES:
@@ -100,8 +98,8 @@ def read(path: Path, weights_path: str = "") -> TowerFolder:
             "shopsearch.embedders.sentence_transformer reads other kinds."
         )
     from_open_clip = open_clip.NAMED in config
-    if from_open_clip and not (path / open_clip.CONFIG).is_file():
-        raise ImproperlyConfigured(f"The model's folder {path} has no {open_clip.CONFIG}.")
+    if from_open_clip:
+        model_folder.require(path, [open_clip.CONFIG])
     try:
         if from_open_clip:
             config = open_clip.configuration(read_json(path / open_clip.CONFIG))

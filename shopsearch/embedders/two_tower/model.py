@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 
-from shopsearch.embedders.two_tower.folder import TextTokens
+from shopsearch.embedders.two_tower.folder import TowerFolder
 from shopsearch.embedders.weights import install
 
 MODELS: dict[str, tuple[Any, Any]] = {"clip": (CLIPConfig, CLIPModel), "siglip": (SiglipConfig, SiglipModel)}
@@ -21,28 +21,22 @@ HISTORIC_END = 2
 class Towers(nn.Module):
     """A text tower and a vision tower. Features are float32, of shape (n, dimension), not of unit length."""
 
-    def __init__(self, config: Mapping[str, Any], tokens: TextTokens) -> None:
+    def __init__(self, folder: TowerFolder) -> None:
         super().__init__()
-        config_class, model_class = MODELS[config["model_type"]]
-        self.model = model_class(config_class.from_dict(dict(config)))
-        self.tokens = tokens
+        config_class, model_class = MODELS[folder.family]
+        self.model = model_class(config_class.from_dict(dict(folder.config)))
+        self.tokens = folder.tokens
 
     @classmethod
     def load(
-        cls,
-        state: Mapping[str, Tensor],
-        *,
-        config: Mapping[str, Any],
-        tokens: TextTokens,
-        dtype: torch.dtype,
-        device: str,
+        cls, state: Mapping[str, Tensor], folder: TowerFolder, *, dtype: torch.dtype, device: str
     ) -> Towers:
         """The model with these weights, under transformers' key names, ready to use.
 
         Raises ImproperlyConfigured if a tensor is missing, left over, or of another shape.
         """
         with torch.device("meta"):  # spends no memory or random numbers on weights that are replaced at once
-            towers = cls(config, tokens)
+            towers = cls(folder)
         # Older files contain the positions too, which are computed here.
         kept = {key: value for key, value in state.items() if not key.endswith(".position_ids")}
         install(towers.model, kept, dtype=dtype, device=device)

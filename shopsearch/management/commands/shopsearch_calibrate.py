@@ -7,13 +7,11 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from shopsearch.evaluation.calibrator import SAMPLE_SIZE, SHARE, lines_of, measure_index
-from shopsearch.exceptions import BackendError
-from shopsearch.indexing.rebuild import Refused
+from shopsearch.management.command import ShopsearchCommand
 from shopsearch.registry import ImageIndex, get_index
 from shopsearch.search import calibration
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from shopsearch.evaluation.calibrator import Measured
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = (
         "Measure with the shop's own products which scores mean a weak match, so that a search for something the shop "
         "does not sell says so. A worker does it after the first indexing and for each new model; run it again when "
@@ -46,17 +44,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 < options["share"] < 1:
             raise CommandError("--share is a number between 0 and 1, such as 0.02.")
-        try:
-            index = get_index(options["index"])
-            with tqdm(unit="query", disable=None, dynamic_ncols=True) as bar:
+        index = get_index(options["index"])
+        with tqdm(unit="query", disable=None, dynamic_ncols=True) as bar:
 
-                def show(done: int, total: int) -> None:
-                    bar.total = total
-                    bar.update(done - bar.n)
+            def show(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
 
-                measured = measure_index(index, options["sample"], share=options["share"], progress=show)
-        except (BackendError, ImproperlyConfigured, Refused) as error:
-            raise CommandError(str(error)) from error
+            measured = measure_index(index, options["sample"], share=options["share"], progress=show)
         calibration.save([each.calibration for each in measured])
         if options["json"]:
             self.stdout.write(json.dumps(_described(index, measured), indent=2))

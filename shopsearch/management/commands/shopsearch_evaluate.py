@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils.module_loading import import_string
 from tqdm import tqdm
 
@@ -22,22 +21,24 @@ from shopsearch.embedders.base import Embedder
 from shopsearch.evaluation.baselines import Chance, ColourHistogram, SharedWords
 from shopsearch.evaluation.catalogue import CatalogueSearcher, OtherEmbedder, show
 from shopsearch.evaluation.html import page
+from shopsearch.evaluation.judgements import judged_queries
 from shopsearch.evaluation.measures import MEASURES, named, run_lines
 from shopsearch.evaluation.query_files import JudgedQuery, QueryFile, QueryFileError, read_qrels
 from shopsearch.evaluation.report import Minimum, Report
 from shopsearch.evaluation.run import Evaluation, MeasuredAnswer
 from shopsearch.evaluation.searchers import LiveSearch, PictureAlone, Reranked, Searcher, WordsAlone
-from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress
+from shopsearch.management.command import ShopsearchCommand
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import ImageIndex, find_index, get_index
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = (
         "Measure search with judged queries: R@1, R@5, R@10, MRR and nDCG@9, by kind and language, with intervals, "
         "beside baselines. Exit code 1 when --fail-under is missed."
     )
+    expected = (*ShopsearchCommand.expected, QueryFileError)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -79,11 +80,8 @@ class Command(BaseCommand):
         for name in ("json", "run", "html"):
             if (path := options[name]) and not path.resolve().parent.is_dir():
                 raise CommandError(f"--{name}: there is no folder {path.resolve().parent}.")
-        try:
-            index = get_index(options["index"])
-            report = self.evaluate(index, options)
-        except (BackendError, ImproperlyConfigured, QueryFileError) as error:
-            raise CommandError(str(error)) from error
+        index = get_index(options["index"])
+        report = self.evaluate(index, options)
         self.stdout.write("\n".join(report.lines()))
         if options["json"]:
             options["json"].write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -168,8 +166,6 @@ def _queries(index: ImageIndex, options: dict[str, Any]) -> tuple[Iterable[Judge
         return QueryFile(path=path, qrels=read_qrels(qrels) if qrels else None), path.name
     if qrels is not None:
         raise CommandError("--qrels needs the file of the queries too.")
-    from shopsearch.evaluation.judgements import judged_queries
-
     return judged_queries(index), "the shop's own judgements"
 
 

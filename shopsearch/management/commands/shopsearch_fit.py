@@ -5,19 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from shopsearch import broker
 from shopsearch.evaluation.fits import record
 from shopsearch.evaluation.fitting import go_live, prove_index
-from shopsearch.exceptions import BackendError
-from shopsearch.indexing.rebuild import Refused
+from shopsearch.management.command import ShopsearchCommand
 from shopsearch.registry import get_index
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = (
         "Fit a small adapter to the shop's own titles and stored vectors; no picture is embedded. If titles are proven "
         "to find products better that the adapter has not seen, a rebuild makes it live; "
@@ -32,29 +29,26 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=0, help="Another number holds out other products.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            index = get_index(options["index"])
-            with tqdm(unit="step", disable=None, dynamic_ncols=True) as bar:
+        index = get_index(options["index"])
+        with tqdm(unit="step", disable=None, dynamic_ncols=True) as bar:
 
-                def show(done: int, total: int) -> None:
-                    bar.total = total
-                    bar.update(done - bar.n)
+            def show(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
 
-                shop, proof = prove_index(index, seed=options["seed"], progress=show)
-            self.stdout.write("\n".join(proof.lines()))
-            if options["dry_run"] and proof.is_better:
-                self.stdout.write("An adapter would go live. Nothing was changed.")
-            elif not proof.is_better:
-                self.stdout.write(proof.sentence)
-                if not options["dry_run"]:
-                    record(index, proof)
-            else:
-                new = go_live(index, shop, proof)
+            shop, proof = prove_index(index, seed=options["seed"], progress=show)
+        self.stdout.write("\n".join(proof.lines()))
+        if options["dry_run"] and proof.is_better:
+            self.stdout.write("An adapter would go live. Nothing was changed.")
+        elif not proof.is_better:
+            self.stdout.write(proof.sentence)
+            if not options["dry_run"]:
                 record(index, proof)
-                broker.wake()
-                self.stdout.write(
-                    f"{new.name} is being filled with the stored vectors and the adapter, and then goes live. "
-                    "`shopsearch_reindex` shows the progress, and --rollback undoes it."
-                )
-        except (BackendError, ImproperlyConfigured, Refused) as error:
-            raise CommandError(str(error)) from error
+        else:
+            new = go_live(index, shop, proof)
+            record(index, proof)
+            broker.wake()
+            self.stdout.write(
+                f"{new.name} is being filled with the stored vectors and the adapter, and then goes live. "
+                "`shopsearch_reindex` shows the progress, and --rollback undoes it."
+            )

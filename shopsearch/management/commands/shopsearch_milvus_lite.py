@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
 
-from shopsearch.exceptions import VectorStoreError
+from shopsearch.management.command import ShopsearchCommand, stop_on_signals
 from shopsearch.vector_stores.milvus.lite import LiteServer
 
 _LOOK_SECONDS = 0.5
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = "Serve a directory as a Milvus server, for this machine's web server and workers. Ctrl-C stops it."
     requires_system_checks: list[str] = []
 
@@ -44,14 +41,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         stop = threading.Event()
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: stop.set())
+        stop_on_signals(stop.set)
         server = LiteServer(data_dir=options["data_dir"], host=options["host"], port=options["port"])
-        try:
-            server.start()
-        except (VectorStoreError, ImproperlyConfigured) as error:
-            raise CommandError(str(error)) from error
+        server.start()
         self.stdout.write(f"ready {server.uri}")
         self.stdout.flush()
         parent = options["with_parent"]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils.module_loading import import_string
 from PIL import Image
 from tqdm import tqdm
@@ -28,21 +26,21 @@ from shopsearch.evaluation.catalogue import OtherEmbedder, show
 from shopsearch.evaluation.judgements import judged_queries, title_queries
 from shopsearch.evaluation.report import NAME_WIDTH, Report
 from shopsearch.evaluation.run import Evaluation
-from shopsearch.exceptions import BackendError
+from shopsearch.management.command import ShopsearchCommand, titled
 from shopsearch.models import Collection, EvaluationQuery
 from shopsearch.registry import ImageIndex, get_index
 from shopsearch.types import Query
 
-WIDTH = 80
 GIGABYTE = 1_000
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = (
         "List the models that are known to work; download one and measure it on this shop, or convert its authors' "
         "file."
     )
     requires_system_checks = ()
+    expected = (*ShopsearchCommand.expected, OSError)  # a full disk, a folder that may not be written to
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="Print one JSON list, for programs to read.")
@@ -110,12 +108,9 @@ class Command(BaseCommand):
         if model.repositories:
             self.download(model, folder, revision)
         options = model.options(str(folder.resolve()))
-        try:
-            embedder: Embedder = import_string(model.backend)(**options)
-            embedder.embed([Query(image=Image.new("RGB", (64, 64)))])
-            self.measure(get_index(index), embedder, name)
-        except (BackendError, ImproperlyConfigured) as error:
-            raise CommandError(str(error)) from error
+        embedder: Embedder = import_string(model.backend)(**options)
+        embedder.embed([Query(image=Image.new("RGB", (64, 64)))])
+        self.measure(get_index(index), embedder, name)
         self.print_setting(model.backend, options)
 
     def measure(self, index: ImageIndex, embedder: Embedder, name: str) -> None:
@@ -167,10 +162,7 @@ class Command(BaseCommand):
             )
         for repository, patterns in model.repositories.items():
             self.stdout.write(f"{repository} …")
-            try:
-                hub.download_into(folder, repository, revision, patterns)
-            except ImproperlyConfigured as error:
-                raise CommandError(str(error)) from error
+            hub.download_into(folder, repository, revision, patterns)
 
     def prepare(self, folder: str, language: Language) -> None:
         options = {
@@ -178,34 +170,29 @@ class Command(BaseCommand):
             **({"cache": str(Path(folder).resolve())} if folder else {}),
         }
         embedder = PhotoStarter(language=language, cache=folder)
-        try:
-            embedder.prepare()
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from error
+        embedder.prepare()
         self.stdout.write(f"Its weights are in {embedder.folder}, with their licences.")
         self.print_setting(PHOTOS, options)
 
     def convert(self, *, family: str, source: Path, folder: Path, **options: Any) -> None:
-        try:
-            conf.require_packages("torch", "safetensors")
-            if family == "magiclens":
-                from shopsearch.embedders.magiclens import conversion as magiclens
+        conf.require_packages("torch", "safetensors")
+        if family == "magiclens":
+            from shopsearch.embedders.magiclens import conversion as magiclens
 
-                tokenizer = find(options["tokenizer"], ["tokenizer.json"]) / "tokenizer.json"
-                magiclens.convert(source, tokenizer, folder)
-            else:
-                from shopsearch.embedders.visualized_bge import conversion as visualized_bge
+            tokenizer = find(options["tokenizer"], ["tokenizer.json"]) / "tokenizer.json"
+            magiclens.convert(source, tokenizer, folder)
+        else:
+            from shopsearch.embedders.visualized_bge import conversion as visualized_bge
 
-                visualized_bge.convert(source, options["text_model"], folder)
-        except (ImproperlyConfigured, OSError) as error:
-            raise CommandError(str(error)) from error
+            visualized_bge.convert(source, options["text_model"], folder)
         backend = MAGICLENS if family == "magiclens" else VISUALIZED_BGE
         self.print_setting(backend, {"model": str(folder.resolve())})
 
     def print_setting(self, backend: str, options: dict[str, Any]) -> None:
         spec = {"EMBEDDER": {"BACKEND": backend, "OPTIONS": options}}
+        setting = json.dumps(spec, indent=4, ensure_ascii=False)
         self.stdout.write(
-            f"Done. Now set it, and run manage.py shopsearch_reindex:\n\nSHOPSEARCH = {_python(spec)}"
+            f"Done. Now set it, and run manage.py shopsearch_reindex:\n\nSHOPSEARCH = {setting}"
         )
 
 
@@ -216,11 +203,6 @@ def _named(name: str) -> KnownModel:
             f"There is no model {name}; the models are {', '.join(each.name for each in MODELS)}."
         )
     return model
-
-
-def _python(value: dict[str, Any]) -> str:
-    """A setting, as it is written in a settings file."""
-    return json.dumps(value, indent=4, ensure_ascii=False)
 
 
 def lines_of_all() -> Iterator[str]:
@@ -235,14 +217,10 @@ def lines_of(model: KnownModel) -> Iterator[str]:
     yield model.name
     size = model.megabytes
     shown = f"{size / GIGABYTE:.1f} GB" if size >= GIGABYTE else f"{size} MB"
-    yield from _entry("backend", model.backend)
-    yield from _entry("vectors", f"{model.dimension} numbers")
-    yield from _entry("files", shown)
-    yield from _entry("languages", model.languages)
-    yield from _entry("licence", model.licence)
-    yield from _entry("queries", ", ".join(model.queries))
-    yield from _entry("good at", model.good_at)
-
-
-def _entry(title: str, text: str) -> list[str]:
-    return textwrap.wrap(f"  {title:<10} {text}", WIDTH, subsequent_indent=" " * 13, break_on_hyphens=False)
+    yield from titled("  backend", model.backend)
+    yield from titled("  vectors", f"{model.dimension} numbers")
+    yield from titled("  files", shown)
+    yield from titled("  languages", model.languages)
+    yield from titled("  licence", model.licence)
+    yield from titled("  queries", ", ".join(model.queries))
+    yield from titled("  good at", model.good_at)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from PIL import Image
 
 from shopsearch import backends
@@ -16,12 +13,12 @@ from shopsearch.conf import build, settings
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.remote.embedder import WorkerEmbedder
 from shopsearch.embedders.remote.worker import QueryWorker
-from shopsearch.exceptions import EmbedderError
+from shopsearch.management.command import ShopsearchCommand, stop_on_signals
 from shopsearch.telemetry import metrics
 from shopsearch.types import Query
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = (
         "Embed the queries of SHOPSEARCH['QUERY_EMBEDDER'] with SHOPSEARCH['EMBEDDER'], loaded once in this process. "
         "On SIGTERM or Ctrl-C it first answers the queries that it has taken. Several workers may run side by side."
@@ -41,15 +38,10 @@ class Command(BaseCommand):
         remote = self._remote(embedder)
         self.stdout.write(f"Loading {type(embedder).__name__} ...")
         self.stdout.flush()
-        try:
-            # Words and picture together: the first of each is slow, and some models cannot embed words alone.
-            embedder.embed([Query(text="warm up", image=Image.new("RGB", (64, 64)))])
-            worker = QueryWorker(embedder=embedder, requests=remote.requests, batch_size=remote.batch_size)
-        except (EmbedderError, ImproperlyConfigured) as error:
-            raise CommandError(str(error)) from error
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: worker.stop())
+        # Words and picture together: the first of each is slow, and some models cannot embed words alone.
+        embedder.embed([Query(text="warm up", image=Image.new("RGB", (64, 64)))])
+        worker = QueryWorker(embedder=embedder, requests=remote.requests, batch_size=remote.batch_size)
+        stop_on_signals(worker.stop)
         self._connect(remote)
         metrics.serve()
         self.stdout.write(f"ready: embeds the queries of {remote.requests.name}, space {embedder.space}")

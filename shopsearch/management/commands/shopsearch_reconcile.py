@@ -8,20 +8,18 @@ from argparse import ArgumentParser
 from collections import Counter
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from shopsearch.exceptions import BackendError
 from shopsearch.indexing import reconcile
 from shopsearch.indexing.reconcile import KINDS, Difference
+from shopsearch.management.command import ShopsearchCommand
 from shopsearch.registry import ImageIndex, get_index, get_indexes
 
 SHOWN = 5
 """How many differences of each index are listed."""
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = (
         "Compare the shop with the vector store itself, in both directions, and find images that are missing in the "
         "store, should not be in it, or are out of date. Exit code 1 if something differs and --fix is not given."
@@ -33,12 +31,9 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one object for programs.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            indexes = [get_index(options["index"])] if options["index"] else get_indexes()
-            is_quiet = options["json"] or options["verbosity"] == 0
-            reports = [self._compare(index, fix=options["fix"], is_quiet=is_quiet) for index in indexes]
-        except (BackendError, ImproperlyConfigured) as error:
-            raise CommandError(str(error)) from error
+        indexes = [get_index(options["index"])] if options["index"] else get_indexes()
+        is_quiet = options["json"] or options["verbosity"] == 0
+        reports = [self._compare(index, fix=options["fix"], is_quiet=is_quiet) for index in indexes]
         if options["json"]:
             self.stdout.write(json.dumps({"fixed": options["fix"], "indexes": reports}, indent=2))
         else:

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from shopsearch import broker
 from shopsearch.backends import get_embedder, get_vector_store
@@ -17,6 +16,7 @@ from shopsearch.indexing import collections, outbox, pictureless, rebuild, vocab
 from shopsearch.indexing.batch import model_space
 from shopsearch.indexing.rebuild import Refused
 from shopsearch.indexing.reconcile import gone, outstanding
+from shopsearch.management.command import ShopsearchCommand
 from shopsearch.management.watching import Watcher, images
 from shopsearch.models import Change, Collection, IndexEntry
 from shopsearch.registry import ImageIndex, get_index, get_indexes
@@ -26,7 +26,7 @@ REASONS_SHOWN = 5
 ORDERS = ("failed", "all", "rebuild", "rollback", "resume", "pause", "cancel", "prune")
 
 
-class Command(BaseCommand):
+class Command(ShopsearchCommand):
     help = (
         "Have the workers index every image that is new, changed, gone or failed, and watch the progress. If the "
         "settings name another model or other filters than the live collection was made for, fill a new collection "
@@ -62,10 +62,7 @@ class Command(BaseCommand):
         how.add_argument("--no-wait", action="store_true", help="Leave it to the workers and do not watch.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            indexes = [get_index(options["index"])] if options["index"] else get_indexes()
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from error
+        indexes = [get_index(options["index"])] if options["index"] else get_indexes()
         order = next((name for name in ORDERS if options[name]), "")
         if options["dry_run"]:
             for index in indexes:
@@ -102,10 +99,8 @@ class Command(BaseCommand):
 
     def _rebuild(self, index: ImageIndex, order: str) -> Collection | None:
         """The new collection, begun now or earlier; None where none is needed, or nothing is indexed yet."""
-        live, unfinished = (
-            Collection.objects.of(index).live().first(),
-            Collection.objects.of(index).unfinished().first(),
-        )
+        known = Collection.objects.of(index)
+        live, unfinished = known.live().first(), known.unfinished().first()
         if live is None or not (order == "rebuild" or unfinished or not collections.is_current(index, live)):
             return None
         if unfinished and unfinished.state == Collection.State.PAUSED:
@@ -117,14 +112,11 @@ class Command(BaseCommand):
         if unfinished:
             self.stdout.write(f"{index.name}: {unfinished.name} is being filled; going on with it.")
             return unfinished
-        try:
-            new = rebuild.begin(index)
-        except (Refused, BackendError) as error:
-            raise CommandError(str(error)) from error
-        why = {False: "", True: " The settings name another model or other filters than it was made for."}
+        new = rebuild.begin(index)
+        why = " The settings name another model or other filters than it was made for."
         self.stdout.write(
             f"{index.name}: {new.name} is being filled beside {live.name}, which answers until then."
-            + why[not collections.is_current(index, live)]
+            + ("" if collections.is_current(index, live) else why)
         )
         new.refresh_from_db()
         return new
@@ -165,9 +157,8 @@ class Command(BaseCommand):
 
     def _has_lost(self, index: ImageIndex) -> bool:
         """Whether the store has fewer entities than the rows tell of, as after a loss of its data."""
-        if (live := Collection.objects.of(index).live().first()) is None or IndexEntry.objects.of(
-            index
-        ).unfinished().exists():
+        live = Collection.objects.of(index).live().first()
+        if live is None or IndexEntry.objects.of(index).unfinished().exists():
             return False
         held, found = live.stored.count(), get_vector_store().count(live.name)
         if found < held:
@@ -225,9 +216,6 @@ def _plan(index: ImageIndex, order: str) -> str:
             f"{images(index.get_queryset().count())} would be looked at, "
             f"and {sum(1 for _ in gone(index)):,} that are gone would be removed"
         )
-    concerned = (
-        Collection.objects.of(index).retired().first()
-        if order == "rollback"
-        else Collection.objects.of(index).unfinished().first()
-    )
+    known = Collection.objects.of(index)
+    concerned = (known.retired() if order == "rollback" else known.unfinished()).first()
     return f"would {order.replace('rollback', 'roll back to')} {concerned.name if concerned else 'nothing'}"

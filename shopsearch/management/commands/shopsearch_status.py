@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from shopsearch.broker import get_wake_up
 from shopsearch.conf import settings
 from shopsearch.exceptions import BackendError
 from shopsearch.indexing import progress, rebuild
+from shopsearch.management.command import titled
 from shopsearch.models import Collection, IndexEntry
 from shopsearch.registry import get_index, get_indexes
 from shopsearch.search import diagnosis
@@ -229,34 +229,34 @@ def _ask(broker: ServiceStatus) -> None:
 
 def lines_of(status: Status) -> Iterator[str]:
     """The status for people, within 80 columns."""
-    yield from _entry("Model", status.model["error"] or status.model["backend"])
+    yield from titled("Model", status.model["error"] or status.model["backend"])
     if not status.model["error"]:
-        yield from _entry("", f"space {status.model['space']}, {status.model['dimension']} dimensions")
+        yield from titled("", f"space {status.model['space']}, {status.model['dimension']} dimensions")
     parts = {"Database": status.database, "Store": status.vector_store, "Broker": status.broker}
     for title, part in parts.items():
-        yield from _entry(title, f"reachable: {part.name}" if part.reachable else f"AWAY: {part.error}")
+        yield from titled(title, f"reachable: {part.name}" if part.reachable else f"AWAY: {part.error}")
     if status.workers["answering"]:
-        yield from _entry("Workers", f"{status.workers['answering']} on the queue {status.workers['queue']}")
+        yield from titled("Workers", f"{status.workers['answering']} on the queue {status.workers['queue']}")
     elif status.broker.reachable:
-        yield from _entry(
+        yield from titled(
             "Workers",
             f"none on the queue {status.workers['queue']}, or busy: none answers, and a solo worker answers only "
             "between two batches",
         )
     for index in status.indexes:
         yield from ("", index.name)
-        yield from _entry("  rows", _rows(index))
+        yield from titled("  rows", _rows(index))
         entities = "unknown" if index.entities is None else f"{index.entities:,}"
-        yield from _entry("  entities", f"{entities} in {index.collection}" if index.collection else entities)
+        yield from titled("  entities", f"{entities} in {index.collection}" if index.collection else entities)
         for new in index.building:
             progress = f"{new['done']:,} of {new['total']:,} images are in {new['name']}, {new['state']}"
-            yield from _entry("  rebuild", f"{progress}. {new['error']}" if new["error"] else progress)
+            yield from titled("  rebuild", f"{progress}. {new['error']}" if new["error"] else progress)
         for failure in index.failures:
-            yield from _entry("  failed", f"{failure['image_id']}: {failure['error']}")
+            yield from titled("  failed", f"{failure['image_id']}: {failure['error']}")
     if status.problems:
         yield ""
     for problem in status.problems:
-        yield from _entry("Note" if problem.level == "note" else "Problem", problem.sentence)
+        yield from titled("Note" if problem.level == "note" else "Problem", problem.sentence)
     yield from ("", _verdict(status))
 
 
@@ -276,7 +276,3 @@ def _rows(index: IndexStatus) -> str:
     if index.oldest_waiting_seconds is not None:
         counts.append(f"the oldest waiting for {diagnosis.duration(index.oldest_waiting_seconds)}")
     return ", ".join(counts)
-
-
-def _entry(title: str, text: str) -> list[str]:
-    return textwrap.wrap(f"{title:<12} {text}", 80, subsequent_indent=" " * 13, break_on_hyphens=False)

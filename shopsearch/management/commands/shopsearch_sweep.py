@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from shopsearch import tasks
+from shopsearch.management.command import stop_on_signals
 
 
 class Command(BaseCommand):
@@ -26,7 +25,5 @@ class Command(BaseCommand):
             tasks.sweep()
             return
         sweeper = tasks.Sweeper("shopsearch-sweeper")
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: sweeper.stop())
+        stop_on_signals(sweeper.stop)
         sweeper.run()

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from shopsearch.embedders import weights
 from shopsearch.embedders.hub import download, is_on_hub, local_folder, snapshot
+from shopsearch.embedders.model_folder import require
 
 TENSORS = "*.safetensors"
 DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model")
@@ -76,8 +77,7 @@ def fingerprint(path: Path) -> str:
 
 def configuration(path: Path) -> Mapping[str, Any]:
     """The folder's config.json. Raises ImproperlyConfigured if it is not a model's."""
-    if not (path / "config.json").is_file():
-        raise ImproperlyConfigured(f"The model's folder {path} has no config.json.")
+    require(path, ["config.json"])
     try:
         config = json.loads((path / "config.json").read_bytes())
         if not isinstance(config["model_type"], str):

@@ -36,11 +36,7 @@ class VectorIndex:
 
 FLAT = VectorIndex(type="FLAT")
 HNSW = VectorIndex(type="HNSW", build={"M": HNSW_LINKS, "efConstruction": 256}, search={"ef": 256})
-HNSW_SQ = VectorIndex(
-    type="HNSW_SQ",
-    build={**HNSW.build, "sq_type": "SQ8"},
-    search={"ef": 256},
-)
+HNSW_SQ = VectorIndex(type="HNSW_SQ", build={**HNSW.build, "sq_type": "SQ8"}, search={"ef": 256})
 IVF_RABITQ = VectorIndex(
     type="IVF_RABITQ",
     build={"nlist": 1024, "refine": True, "refine_type": "SQ8"},

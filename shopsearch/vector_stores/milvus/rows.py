@@ -126,19 +126,16 @@ def field_names(schema: CollectionSchema) -> list[str]:
 
 def row(entity: Entity, vector: Vector, fields: Fields, words_field: str) -> dict[str, Any]:
     """The entity in Milvus's form; ``words_field`` names its words field. Raises ValueError if a key is too long."""
+    values = {
+        PREFIX + name: words(str(value)) if name == words_field else stored(value)
+        for name, value in fields.items()
+    }
     return {
         "id": entity.id,
         "image_id": _checked_key(entity.image_id),
         "product_id": _checked_key(entity.product_id),
         "vector": vector,
-        **_values(fields, words_field),
-    }
-
-
-def _values(fields: Fields, words_field: str) -> dict[str, Any]:
-    return {
-        PREFIX + name: words(str(value)) if name == words_field else stored(value)
-        for name, value in fields.items()
+        **values,
     }
 
 

@@ -141,13 +141,13 @@ def test_a_store_without_full_text_answers_by_vectors_and_check_says_so(declare,
     from shopsearch.checks.indexes import check_indexes
 
     declare()
-    assert [message.id for message in check_indexes(None)] == []
+    assert [message.id for message in check_indexes()] == []
     settings.SHOPSEARCH = {
         **settings.SHOPSEARCH,
         "THROTTLE_RATE": None,
         "VECTOR_STORE": {"BACKEND": "shopsearch.testing.MemoryStore", "OPTIONS": {"full_text": False}},
     }
-    [warning] = check_indexes(None)
+    [warning] = check_indexes()
     assert (warning.id, warning.obj) == ("shopsearch.W011", ProductImage)
     product(RED, title="red mug")
     index_everything()
