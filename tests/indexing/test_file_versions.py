@@ -9,11 +9,12 @@ import pytest
 from django.db.models import QuerySet
 
 from shopsearch.backends import get_embedder
-from shopsearch.indexing import batch, outbox
+from shopsearch.indexing import batch, outbox, rebuild
 from shopsearch.indexing.outbox import Settlement
 from shopsearch.indexing.reconcile import outstanding, reconcile
 from shopsearch.models import Change, Collection, Hashes, IndexEntry, ProductImage, StoredImage
 from shopsearch.registry import ImageIndex
+from tests.indexing.rebuilds import work
 from tests.shop.pictures import BLUE, RED, picture, product
 from tests.shop.store import IMAGES, entities, entry, index_everything, looks, replace_file
 
@@ -109,6 +110,19 @@ def test_what_is_trusted_is_name_size_and_time_and_reconciling_reads_the_content
     assert looks(image, RED)
     found = [each for portion in reconcile(IMAGES, fix=True) for each in portion.differences]
     assert [each.reason for each in found] == ["it has another picture now"]
+    index_everything()
+    assert looks(image, BLUE)
+
+
+def test_reconciling_mends_it_too_where_a_collection_is_kept_for_a_rollback():
+    image = indexed(RED)
+    rebuild.begin(IMAGES)
+    work()
+    assert Collection.objects.filter(state=Collection.State.RETIRED).exists()
+    same = Path(image.image.path).stat()
+    replace(image, BLUE, age=0)
+    os.utime(image.image.path, ns=(same.st_atime_ns, same.st_mtime_ns))
+    list(reconcile(IMAGES, fix=True))
     index_everything()
     assert looks(image, BLUE)
 
