@@ -98,8 +98,16 @@ class CeleryWakeUp(WakeUp):
             arguments=queue.queue_arguments,
         )
         if not declared.message_count:
-            # By its name: this process does not import the tasks, which are above this package.
-            self.app.send_task(task, queue=name, connection=connection, retry=False, ignore_result=True)
+            # By its name: this process does not import the tasks, which are above this package. So Celery does not know
+            # its priority either.
+            self.app.send_task(
+                task,
+                queue=name,
+                connection=connection,
+                retry=False,
+                ignore_result=True,
+                priority=self.app.conf.task_default_priority,
+            )
         return not declared.message_count
 
     def ask(self) -> None:

@@ -26,7 +26,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, SuspiciousOperation
@@ -241,7 +240,7 @@ class Snapshot:
     """
     image_hash: str
     file_version: str = ""
-    """A digest of the file's name and version; "" if that is unknown, or not trusted."""
+    """A digest of the file's name, version and hash; "" if its version is unknown, or not trusted."""
     product_id: str
     fields: Values
     fields_hash: str
@@ -274,26 +273,26 @@ def _has_product(index: ImageIndex, image: Any) -> bool:
         return True
 
 
-def take_snapshot(index: ImageIndex, image: Any, known: Mapping[str, str] = MappingProxyType({})) -> Snapshot:
+def take_snapshot(index: ImageIndex, image: Any, known: Mapping[str, str] | None = None) -> Snapshot:
     """The image with its file, its product, its filter values and its words. The file is read once.
 
-    It is not read if ``known``, a mapping of file versions to hashes, has its version. Raises Unreadable where only a
-    person can fix it, and whatever the file storage and the database raise when they are away.
+    It is not read if ``known``, a mapping of file versions to hashes, has its version; without one, its version is not
+    asked for. Raises Unreadable where only a person can fix it, and whatever the file storage and the database raise
+    when they are away.
     """
     file = getattr(image, index.image_field)
-    try:
-        # Before the file is read: a version that is too old costs one more reading, one that is too new hides a change.
-        version = _file_version(index, image) if settings.TRUST_MODIFIED_TIME else ""
-        if version in known:
-            content, image_hash = b"", known[version]
-        else:
+    # Before the file is read: a version that is too old costs one more reading, one that is too new hides a change.
+    said = _said_of_file(index, image) if known is not None and settings.TRUST_MODIFIED_TIME else ""
+    content, image_hash = b"", _trusted_hash(said, known or {})
+    if not image_hash:
+        try:
             with index.open_image(image) as opened:
                 content = bytes(opened.read(settings.MAX_IMAGE_BYTES + 1))
-            image_hash = hashlib.sha256(content).hexdigest()
-    except FileNotFoundError as error:
-        raise Unreadable(f"The file {file.name} is missing; upload the picture again.") from error
-    except SuspiciousOperation as error:
-        raise Unreadable(f"The file cannot be read: {error}") from error
+        except FileNotFoundError as error:
+            raise Unreadable(f"The file {file.name} is missing; upload the picture again.") from error
+        except SuspiciousOperation as error:
+            raise Unreadable(f"The file cannot be read: {error}") from error
+        image_hash = hashlib.sha256(content).hexdigest()
     try:
         product_id = str(index.get_product(image).pk)
         fields = index.get_field_values(image)
@@ -306,17 +305,28 @@ def take_snapshot(index: ImageIndex, image: Any, known: Mapping[str, str] = Mapp
     return Snapshot(
         content=content,
         image_hash=image_hash,
-        file_version=version,
+        file_version=_file_version(said, image_hash),
         product_id=product_id,
         fields=fields,
         fields_hash=fields_hash,
     )
 
 
-def _file_version(index: ImageIndex, image: Any) -> str:
-    version = index.get_file_version(image)
-    name = getattr(image, index.image_field).name
-    return hashlib.sha256(f"{name}\0{version}".encode()).hexdigest() if version else ""
+def _said_of_file(index: ImageIndex, image: Any) -> str:
+    """The file's name and its version, as the storage says it; "" where it raises: reading shows what is wrong."""
+    version = index.ask_shop("file version", "", index.get_file_version, image)
+    return f"{getattr(image, index.image_field).name}\0{version}" if version else ""
+
+
+def _file_version(said: str, image_hash: str) -> str:
+    # With the hash: a worker of older code records another hash and leaves the version as it is.
+    return hashlib.sha256(f"{said}\0{image_hash}".encode()).hexdigest() if said else ""
+
+
+def _trusted_hash(said: str, known: Mapping[str, str]) -> str:
+    """The file's hash, if one of the known versions is what is said of it; "" otherwise."""
+    hashes = (each for version, each in known.items() if version == _file_version(said, each))
+    return next(hashes, "") if said else ""
 
 
 def hash_fields(product_id: str, fields: Values) -> str:

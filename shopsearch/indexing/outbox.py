@@ -469,14 +469,18 @@ def look_again(using: str, pks: Iterable[int]) -> int:
 
 
 def discard_stored(collection: Collection, pks: Iterable[int]) -> None:
-    """Discard what the rows say the collection holds of the INDEXED ones of these images, and index those again."""
+    """Discard what the rows say the collection holds of the INDEXED ones of these images, and index those again.
+
+    Their files are read, whatever version other collections know.
+    """
     using = collection._state.db or "default"
     token = uuid.uuid4()
     with transaction.atomic(using=using):
         rows = IndexEntry.objects.using(using).filter(pk__in=_lock(using, pks), state=State.INDEXED)
         rows.update(state=State.PENDING, version=token, attempts=0, available_at=Now())
-        stored = StoredImage.objects.using(using).filter(collection=collection, entry__version=token)
-        stored.delete()
+        stored = StoredImage.objects.using(using).filter(entry__version=token)
+        stored.filter(collection=collection).delete()
+        stored.exclude(file_version="").update(file_version="")
 
 
 def _lock(using: str, pks: Iterable[int]) -> list[int]:

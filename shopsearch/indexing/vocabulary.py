@@ -248,8 +248,9 @@ def _count_values(index: ImageIndex, counts: Mapping[Value, int], labels: Mappin
 
 
 def _rows_of(index: ImageIndex, counts: Mapping[Value, int], labels: Mapping[Value, str]) -> list[Suggestion]:
+    """In the order of their unique key: workers that insert the same rows then wait for each other in turn."""
     return [
         Suggestion(index=index.name, filter=name, key=key, label=labels[name, key], start=start, count=count)
-        for (name, key), count in counts.items()
-        for start in analyzer.starts(labels[name, key])
+        for (name, key), count in sorted(counts.items())
+        for start in sorted(analyzer.starts(labels[name, key]))
     ]

@@ -164,7 +164,7 @@ class StoredImage(models.Model):
     image_hash = models.CharField(_("image hash"), max_length=64, blank=True)
     fields_hash = models.CharField(_("fields hash"), max_length=64, blank=True)
     file_version = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
-    """A digest of the name and the version of the file with this hash; "" if unknown. See TRUST_MODIFIED_TIME."""
+    """A digest of the file's name, its version and this hash; "" if unknown. See TRUST_MODIFIED_TIME."""
 
     objects = StoredImageQuerySet.as_manager()
 

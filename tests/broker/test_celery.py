@@ -56,3 +56,15 @@ def test_calibrating_waits_in_the_queue_of_indexing(monkeypatch):
         True,
         False,
     ]
+
+
+def test_a_wake_up_has_the_priority_that_the_project_gives_its_tasks(monkeypatch):
+    app = current_app._get_current_object()
+    monkeypatch.setitem(app.conf, "broker_url", "memory://")
+    monkeypatch.setitem(app.conf, "task_default_priority", 7)
+    Memory(app)
+    get_wake_up().send(TASKS[0])
+    with app.connection_for_write() as connection:
+        message = connection.SimpleQueue("shopsearch-index").get_nowait()
+        message.ack()
+    assert message.properties["priority"] == 7

@@ -46,10 +46,14 @@ class Keeper:
             self.delete_by_query,
             self.delete_category,
             self.spoil,
+            self.take_file,
+            self.take_file,
             self.artwork,
             self.artwork,
         )
         self.acts = [*simple, *simple, *more, *[self.rename_category] * 3, *rare]
+        self.names = []
+        """Of the files that a picture has or had; none is ever deleted."""
 
     def open(self):
         """What is in the shop before anything happens."""
@@ -73,6 +77,7 @@ class Keeper:
                 self.dice.choice(self.acts)()
         else:
             self.in_transaction(act, kind)
+        self.remember_files()
         return f"{act.__name__} {kind}"
 
     def in_transaction(self, act, kind):
@@ -157,12 +162,37 @@ class Keeper:
         if changed := self.one_of(ProductImage):
             changed.image.save("picture.png", self.file())
 
+    def remember_files(self):
+        names = ProductImage.objects.order_by("pk").values_list("image", flat=True)
+        self.names += [name for name in dict.fromkeys(names) if name not in self.names]
+
+    def take_file(self):
+        """A file that this picture or another one has or had."""
+        if self.names and (changed := self.one_of(ProductImage)):
+            changed.image = self.dice.choice(self.names)
+            changed.save()
+
     def overwrite_file(self):
         """The file changes under its name, which no transaction takes back."""
         if changed := self.one_of(ProductImage):
-            default_storage.delete(changed.image.name)
-            default_storage.save(changed.image.name, self.file())
-            changed.save()
+            self.write(changed.image.name)
+            for image in ProductImage.objects.filter(image=changed.image.name):
+                image.save()
+
+    def restore_files(self):
+        """Other pictures in files of the same name, size and time, as from a backup. Nobody hears of it."""
+        for key in self.some_of(ProductImage.objects):
+            name = ProductImage.objects.get(pk=key).image.name
+            with default_storage.open(name) as file:
+                is_sound = file.read() in PNGS  # one that FAILED is looked at again only when it is saved
+            if is_sound:
+                modified_at = default_storage.get_modified_time(name)
+                self.write(name)
+                default_storage._resolve(name).modified_time = modified_at
+
+    def write(self, name):
+        default_storage.delete(name)
+        default_storage.save(name, self.file())
 
     def spoil(self):
         if changed := self.one_of(ProductImage):

@@ -2,18 +2,21 @@
 
 import os
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from django.db.models import QuerySet
 
 from shopsearch.backends import get_embedder
-from shopsearch.indexing import batch, outbox
+from shopsearch.indexing import batch, outbox, rebuild
 from shopsearch.indexing.outbox import Settlement
-from shopsearch.indexing.reconcile import reconcile
+from shopsearch.indexing.reconcile import outstanding, reconcile
 from shopsearch.models import Change, Collection, Hashes, IndexEntry, ProductImage, StoredImage
 from shopsearch.registry import ImageIndex
+from tests.indexing.rebuilds import work
 from tests.shop.pictures import BLUE, RED, picture, product
-from tests.shop.store import IMAGES, entities, entry, index_everything, looks
+from tests.shop.store import IMAGES, entities, entry, index_everything, looks, replace_file
 
 pytestmark = pytest.mark.django_db
 HOUR = 3_600
@@ -109,6 +112,85 @@ def test_what_is_trusted_is_name_size_and_time_and_reconciling_reads_the_content
     assert [each.reason for each in found] == ["it has another picture now"]
     index_everything()
     assert looks(image, BLUE)
+
+
+def test_reconciling_mends_it_too_where_a_collection_is_kept_for_a_rollback():
+    image = indexed(RED)
+    rebuild.begin(IMAGES)
+    work()
+    assert Collection.objects.filter(state=Collection.State.RETIRED).exists()
+    same = Path(image.image.path).stat()
+    replace(image, BLUE, age=0)
+    os.utime(image.image.path, ns=(same.st_atime_ns, same.st_mtime_ns))
+    list(reconcile(IMAGES, fix=True))
+    index_everything()
+    assert looks(image, BLUE)
+
+
+def test_a_worker_of_the_former_code_leaves_nothing_that_is_trusted(monkeypatch):
+    """While a new version is deployed, it records hashes beside the versions of earlier files."""
+    image = indexed(RED)
+    former = image.image.name
+    record = QuerySet.bulk_create
+
+    def record_as_before(self, rows, *, update_fields=(), **options):
+        known = [each for each in update_fields if each != "file_version"]
+        return record(self, rows, **options, **({"update_fields": known} if known else {}))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(QuerySet, "bulk_create", record_as_before)
+        replace_file(image, BLUE)
+        index_everything()
+    assert looks(image, BLUE)
+    image.image = former
+    image.save()
+    index_everything()
+    assert looks(image, RED)
+
+
+def test_the_hour_of_a_project_without_time_zones_is_compared_with_its_own(read, settings):
+    settings.USE_TZ = False
+    indexed()
+    look_again()
+    assert len(read) == 1
+
+
+class Refused(Exception):
+    """As a bucket's client has an error of its own for what is missing and for what it may not say."""
+
+
+def refuse(name):
+    raise Refused("403: no HEAD for you")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [refuse, lambda name: datetime(2026, 1, 1), lambda name: None],
+    ids=["refuses", "a time without a zone", "nothing"],
+)
+def test_a_storage_that_cannot_say_the_time_is_read_each_time(said, read, monkeypatch):
+    image = product(RED).images.get()
+    monkeypatch.setattr(image.image.storage, "get_modified_time", said)
+    index_everything()
+    assert [each.unchanged for each in look_again()] == [1]
+    assert len(read) == 2
+    assert looks(image, RED)
+
+
+def test_a_missing_file_is_said_to_be_missing_whatever_the_storage_raises_for_its_time(monkeypatch):
+    image = indexed()
+    monkeypatch.setattr(image.image.storage, "get_modified_time", refuse)
+    Path(image.image.path).unlink()
+    look_again()
+    assert "is missing" in entry(image).error
+
+
+def test_reconciling_and_the_status_ask_for_no_version(monkeypatch):
+    """They read each file anyway, and in a bucket each question is a request."""
+    indexed()
+    monkeypatch.setattr(ImageIndex, "get_file_version", refuse)
+    assert not [each for portion in reconcile(IMAGES) for each in portion.differences]
+    assert not list(outstanding(IMAGES))
 
 
 def test_a_storage_that_knows_no_times_is_read_each_time(read, monkeypatch):

@@ -160,6 +160,18 @@ def test_a_value_that_a_worker_adds_while_values_are_counted_has_its_count(sell,
     assert kitchen.count == 2
 
 
+@pytest.mark.parametrize("write", [vocabulary._add_values, vocabulary._count_values])
+def test_values_are_inserted_in_one_order_so_that_two_workers_do_not_deadlock(write):
+    values = {("category", name): name for name in ("wooden chair", "a mug", "old lamp")}
+    if write is vocabulary._add_values:
+        write(IMAGES, values, "default")
+    else:
+        write(IMAGES, dict.fromkeys(values, 2), values)
+    keys = list(Suggestion.objects.order_by("pk").values_list("filter", "key", "start"))
+    assert len(keys) == 6
+    assert keys == sorted(keys)
+
+
 def test_it_follows_titles_that_are_no_words_of_the_index():
     [made] = [product(GREEN, title="Alpha mug")]
     index_everything()
