@@ -274,7 +274,7 @@ def models(folds: Path | None) -> tuple[list[Model], Callable[[int], Model | Non
             return None
         learned = Learned.read(folds / f"fold-{fold}.safetensors")
         partial = PhotoStarter()
-        partial._load_once = replace(starter._loaded, learned=learned)
+        partial._loaded = replace(starter._loaded, learned=learned)
         return Model(name="starter", embed=asking(partial))
 
     starter = PhotoStarter()

@@ -1,4 +1,4 @@
-"""Threads: calls with a deadline, and work in the background."""
+"""Threads: calls with a deadline, work in the background, and models that are loaded once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 from weakref import WeakSet
 
 Answer = TypeVar("Answer")
@@ -57,6 +57,27 @@ class Watched:
         return future.result()
 
 
+class loaded_once(Generic[Answer]):  # noqa: N801  # used as property is
+    """An attribute that is loaded at its first use. In a process one is loaded at a time.
+
+    The modules of transformers, and those of torch, import one another: two threads that are the first to import them
+    may see half of one, and fail.
+    """
+
+    def __init__(self, load: Callable[[Any], Answer]) -> None:
+        self.load = load
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type) -> Answer:
+        # Python comes here only until the instance has an attribute of this name.
+        with _loading:
+            if self.name not in instance.__dict__:
+                instance.__dict__[self.name] = self.load(instance)
+            return cast("Answer", instance.__dict__[self.name])
+
+
 class BackgroundThread(ABC):
     """A daemon thread that starts when it is first needed, and again in a forked child."""
 
@@ -96,10 +117,13 @@ class BackgroundThread(ABC):
         self.reset()
 
 
+_loading = threading.RLock()
 _background: WeakSet[BackgroundThread] = WeakSet()
 
 
 def _after_fork() -> None:
+    global _loading
+    _loading = threading.RLock()
     for each in list(_background):
         each._after_fork()
 

@@ -1,4 +1,4 @@
-"""shopsearch.threads: deadlines for calls that have none, and threads that a forked child starts anew."""
+"""shopsearch.threads: deadlines for calls that have none, threads that a forked child starts anew, loading once."""
 
 import os
 import threading
@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from shopsearch.threads import BackgroundThread, Watched, within
+from shopsearch.threads import BackgroundThread, Watched, loaded_once, start, within
 
 
 def test_a_call_that_ends_in_time_returns_its_answer():
@@ -92,3 +92,43 @@ def test_a_background_thread_starts_anew_in_a_forked_child_though_its_lock_was_h
             os._exit(0 if started else 1)
     assert os.waitpid(child, 0)[1] == 0
     counter.asked.set()
+
+
+class Model:
+    def __init__(self, load):
+        self.load = load
+
+    @loaded_once
+    def loaded(self):
+        return self.load()
+
+
+def test_a_model_is_loaded_once_and_while_it_is_no_other_one_is():
+    began, go_on, loads = threading.Event(), threading.Event(), []
+
+    def load():
+        loads.append("slow")
+        began.set()
+        go_on.wait(30)
+        return "slow"
+
+    slow, other = Model(load), Model(lambda: loads.append("other"))
+    answers = [start(lambda: slow.loaded)]
+    assert began.wait(30)
+    answers += [start(lambda: slow.loaded), start(lambda: other.loaded)]
+    child = os.fork()
+    if not child:
+        os._exit(0 if within(30, lambda: Model(lambda: 42).loaded) == 42 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert loads == ["slow"]
+    go_on.set()
+    assert [each.result(timeout=30) for each in answers] == ["slow", "slow", None]
+    assert sorted(loads) == ["other", "slow"]
+
+
+def test_a_model_that_could_not_be_loaded_is_loaded_at_its_next_use():
+    answers = [lambda: 1 / 0, lambda: 42]
+    model = Model(lambda: answers.pop(0)())
+    with pytest.raises(ZeroDivisionError):
+        _ = model.loaded
+    assert model.loaded == model.loaded == 42

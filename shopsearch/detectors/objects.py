@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.checks import CheckMessage, Error
@@ -19,6 +18,7 @@ from shopsearch.detectors.base import Detector
 from shopsearch.embedders.torch_model import device_of
 from shopsearch.exceptions import DetectorError
 from shopsearch.rerankers.vision_models import checkpoints
+from shopsearch.threads import loaded_once
 from shopsearch.types import Proposal
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ObjectDetector(Detector):
             for (left, top, right, bottom), score, label in rows
         ]
 
-    @cached_property
+    @loaded_once
     def _loaded(self) -> tuple[Any, Any]:
         """The processor and the model."""
         conf.require_packages(*self.packages)

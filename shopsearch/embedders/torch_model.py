@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
@@ -20,6 +19,7 @@ from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.hub import is_on_hub
 from shopsearch.embedders.weights import load_weights, verify
 from shopsearch.exceptions import EmbedderError
+from shopsearch.threads import loaded_once
 from shopsearch.types import Query
 
 if TYPE_CHECKING:
@@ -69,8 +69,6 @@ class TorchEmbedder(Embedder):
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
     title: ClassVar[str]
     """The model's name in messages."""
-
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @cached_property
     @abstractmethod
@@ -159,13 +157,8 @@ class TorchEmbedder(Embedder):
             return [str(error)]
         return []
 
-    @property
+    @loaded_once
     def _loaded(self) -> Any:
-        with self._lock:
-            return self._load_once
-
-    @cached_property
-    def _load_once(self) -> Any:
         # Idle OpenMP threads would spin and slow other processes. Only works before torch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         conf.require_packages(*self.packages)

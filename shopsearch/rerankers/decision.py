@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -19,6 +18,7 @@ from shopsearch.rerankers import prompts
 from shopsearch.rerankers.collage import collage
 from shopsearch.rerankers.remote import MAX_CANDIDATES, RemoteReranker, base64_jpeg, storable
 from shopsearch.rerankers.vision_language import VisionLanguageReranker
+from shopsearch.threads import loaded_once
 from shopsearch.types import Candidate, Query, RerankerOutput
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class DecisionReranker(VisionLanguageReranker):
             raise ImproperlyConfigured(f"The model, a {name}, cannot take this decision: {error}") from error
         return _output(answers, len(candidates))
 
-    @cached_property
+    @loaded_once
     def _pipeline(self) -> Any:
         from transformers.pipelines.decision import DecisionPipeline
 

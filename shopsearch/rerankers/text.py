@@ -23,6 +23,7 @@ from shopsearch.embedders.torch_model import device_of
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.joint import JointReranker
 from shopsearch.rerankers.ordering import spread
+from shopsearch.threads import loaded_once
 from shopsearch.types import Candidate, Query, RerankerOutput
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class TextReranker(Reranker):
             found: Sequence[float] = self._loaded.compute_score([(text, each) for each in texts])
         return [float(score) for score in found]
 
-    @cached_property
+    @loaded_once
     def _loaded(self) -> Any:
         conf.require_packages(*self.packages)
         from FlagEmbedding import FlagReranker

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, get_args
 
@@ -15,6 +13,7 @@ from shopsearch.embedders.hub import is_on_hub
 from shopsearch.rerankers.base import Reranker
 from shopsearch.rerankers.vision_models import checkpoints
 from shopsearch.rerankers.vision_models.base import DataType, VisionLanguageModel
+from shopsearch.threads import loaded_once
 
 
 @dataclass(kw_only=True, eq=False)
@@ -37,7 +36,6 @@ class VisionLanguageReranker(Reranker):
 
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "safetensors")
     _kind = "vision_language"
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _fingerprint: str = field(default="", init=False, repr=False)
 
     @property
@@ -63,13 +61,8 @@ class VisionLanguageReranker(Reranker):
     def _check_more(self) -> list[str]:
         return []
 
-    @property
+    @loaded_once
     def _loaded(self) -> VisionLanguageModel:
-        with self._lock:
-            return self._load_once
-
-    @cached_property
-    def _load_once(self) -> VisionLanguageModel:
         conf.require_packages(*self.packages)
         from shopsearch.rerankers.vision_models.phi3 import MODEL_TYPE, Phi3Vision
 

@@ -46,7 +46,7 @@ def build(folder, loaded):
 
     def built(**options):
         reranker = ListwiseReranker(checkpoint=str(folder), device="cpu", **options)
-        reranker.__dict__["_load_once"] = loaded
+        reranker.__dict__["_loaded"] = loaded
         return reranker
 
     return built

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -18,6 +17,7 @@ from shopsearch import conf
 from shopsearch.embedders.base import Embedder
 from shopsearch.embedders.photos.parts import DIMENSION, PARTS, SIZE, scaled
 from shopsearch.embedders.photos.wheels import ENGLISH, MULTILINGUAL, NETWORK, Wheel, default_cache
+from shopsearch.threads import loaded_once
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,8 +47,6 @@ class PhotoStarter(Embedder):
     batch_size: int = 16
     threads: int = 1
     """How many CPU threads torch may use, in the whole process; 0 leaves that to torch."""
-
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def dimension(self) -> int:
@@ -130,13 +128,8 @@ class PhotoStarter(Embedder):
                 found[place] += numbers * weights("changing" if queries[place].image else "text")
         return unit(found)
 
-    @property
+    @loaded_once
     def _loaded(self) -> Loaded:
-        with self._lock:
-            return self._load_once
-
-    @cached_property
-    def _load_once(self) -> Loaded:
         # Idle OpenMP threads would spin through other processes' time. Has an effect before torch is imported only.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         conf.require_packages("torch", "tokenizers", "safetensors")
