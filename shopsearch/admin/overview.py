@@ -11,32 +11,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from shopsearch import broker, indexing, search
 from shopsearch.admin.collections import links_to_orders
-from shopsearch.admin.columns import STYLE, ReindexPermission
+from shopsearch.admin.columns import ReindexPermission
+from shopsearch.admin.pages import OwnAdmin
 from shopsearch.admin.permissions import ReadOnly
 from shopsearch.conf import settings
-from shopsearch.models import Collection, EvaluationQuery, Fit, IndexEntry, Overview, Rerank, SearchDay
+from shopsearch.models import Collection, EvaluationQuery, Fit, IndexEntry, Rerank, SearchDay
 from shopsearch.registry import ImageIndex, get_indexes
 from shopsearch.search.addresses import address_of
 from shopsearch.threads import within
 
-if TYPE_CHECKING:  # generic for type checkers only: at run time it cannot be subscripted
+if TYPE_CHECKING:
     from shopsearch.indexing.progress import Filling
-
-    ModelAdmin = admin.ModelAdmin[Overview]
-else:
-    ModelAdmin = admin.ModelAdmin
 
 PART_SECONDS = 1.0
 """How long to wait for the store and for the broker."""
@@ -109,11 +104,8 @@ class IndexPanel:
     searches: int
 
 
-class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
+class OverviewAdmin(ReadOnly, ReindexPermission, OwnAdmin):
     """A page for staff with the view permission. The pages that it links to check their own permissions."""
-
-    class Media:
-        css = {"all": (STYLE,)}
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -122,10 +114,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
         problems = search.diagnosis.diagnose_soon(counts)
         parts = parts_of()
         context = {
-            **self.admin_site.each_context(request),
             "title": _("Shop search"),
-            "opts": self.model._meta,
-            "media": self.media,
             "parts": parts,
             "problems": problems,
             "works": not any(part.error for part in parts)
@@ -138,8 +127,7 @@ class OverviewAdmin(ReadOnly, ReindexPermission, ModelAdmin):
             "search_address": _or_nothing(address_of, "search"),
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/shopsearch/overview.html", context)
+        return self.page(request, "admin/shopsearch/overview.html", context)
 
     def panel(self, request: HttpRequest, index: ImageIndex, states: Mapping[str, int]) -> IndexPanel:
         from shopsearch.embedders.adapted import FITTED

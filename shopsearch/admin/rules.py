@@ -22,7 +22,7 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from shopsearch import broker, indexing, search
-from shopsearch.admin.columns import STYLE
+from shopsearch.admin.columns import thumbnail
 from shopsearch.admin.csv_exchange import CSVAdmin
 from shopsearch.admin.languages import language_field
 from shopsearch.admin.product_picker import KeysField, picker
@@ -189,11 +189,7 @@ class PictureInline(PicturesInline):
     def shown(self, picture: RulePicture) -> str:
         if not picture.pk:
             return "–"
-        return format_html(
-            '<img class="shopsearch-thumbnail" src="{}" alt="{}" width="64" height="64">',
-            picture.image.url,
-            PurePath(picture.image.name or "").stem,
-        )
+        return thumbnail(picture.image.url, PurePath(picture.image.name or "").stem)
 
     @admin.display(description=_("state"))
     def state(self, picture: RulePicture) -> str:
@@ -293,9 +289,6 @@ class RuleAdmin(CSVAdmin):
         "UTF-8, as the export writes it: a line for each action. A rule of the same name is replaced but for its "
         "pictures and its threshold; others stay."
     )
-
-    class Media:
-        css = {"all": (STYLE,)}
 
     def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
         first = ["name", "index", "is_on"]
