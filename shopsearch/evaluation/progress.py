@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,20 @@ Progress = Callable[[int, int], None]
 
 def unseen(done: int, total: int) -> None:
     """For whoever does not watch."""
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Progress]:
+    """For whoever watches a command: a bar, while inside."""
+    from tqdm import tqdm  # workers measure without one
+
+    with tqdm(unit=unit, disable=None, dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
 
 
 def embedded(embedder: Embedder, queries: Sequence[Query], progress: Progress) -> Iterator[Vector]:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
-from tqdm import tqdm
 
 from shopsearch.evaluation.calibrator import SAMPLE_SIZE, SHARE, lines_of, measure_index
+from shopsearch.evaluation.progress import progress_bar
 from shopsearch.management.command import ShopsearchCommand
 from shopsearch.registry import ImageIndex, get_index
 from shopsearch.search import calibration
@@ -45,12 +45,7 @@ class Command(ShopsearchCommand):
         if not 0 < options["share"] < 1:
             raise CommandError("--share is a number between 0 and 1, such as 0.02.")
         index = get_index(options["index"])
-        with tqdm(unit="query", disable=None, dynamic_ncols=True) as bar:
-
-            def show(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
+        with progress_bar("query") as show:
             measured = measure_index(index, options["sample"], share=options["share"], progress=show)
         calibration.save([each.calibration for each in measured])
         if options["json"]:

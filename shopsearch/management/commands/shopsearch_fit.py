@@ -5,11 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from tqdm import tqdm
-
 from shopsearch import broker
 from shopsearch.evaluation.fits import record
 from shopsearch.evaluation.fitting import go_live, prove_index
+from shopsearch.evaluation.progress import progress_bar
 from shopsearch.management.command import ShopsearchCommand
 from shopsearch.registry import get_index
 
@@ -30,12 +29,7 @@ class Command(ShopsearchCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         index = get_index(options["index"])
-        with tqdm(unit="step", disable=None, dynamic_ncols=True) as bar:
-
-            def show(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
+        with progress_bar("step") as show:
             shop, proof = prove_index(index, seed=options["seed"], progress=show)
         self.stdout.write("\n".join(proof.lines()))
         if options["dry_run"] and proof.is_better:
