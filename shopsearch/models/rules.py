@@ -38,7 +38,7 @@ class Rule(models.Model):
         ANY = "any", _("every search")
 
     class State(models.TextChoices):
-        """Whether searches follow it, and if not, why: ``shopsearch.search.rules.state_of``."""
+        """Whether searches follow it, and if not, why: ``shopsearch.search.rules.states_of``."""
 
         IN_FORCE = "in force", _("in force")
         OFF = "off", _("off")

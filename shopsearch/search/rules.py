@@ -512,11 +512,6 @@ def rule_of(row: models.Rule, space: str) -> Rule | None:
 # State
 
 
-def state_of(row: models.Rule) -> models.Rule.State:
-    """Whether searches follow the rule now, and if not, why."""
-    return states_of([row])[row.pk]
-
-
 def states_of(rows: Sequence[models.Rule]) -> dict[Any, models.Rule.State]:
     """By key, whether searches follow each of these rules now, and if not, why. The shop is asked for all at once."""
     now = timezone.now()

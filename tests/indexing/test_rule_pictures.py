@@ -62,7 +62,7 @@ def test_a_worker_embeds_what_waits_once_and_the_rule_fires_as_soon_as_it_has_a_
     tasks.index()
     assert get_embedder().embedded == 2, "the picture and its middle"
     assert not rule_pictures.has_work()
-    assert rules.state_of(rule) == "without threshold"
+    assert rules.states_of([rule]) == {rule.pk: "without threshold"}
     assert "reds: waiting for a threshold" in " ".join(each.detail for each in diagnose())
     assert first(RED) != "plate"
     Rule.objects.update(threshold=0.9, threshold_space=look_space(get_embedder().space))
@@ -83,7 +83,7 @@ def test_a_file_that_was_replaced_is_embedded_anew_and_a_broken_one_is_told_and_
     shown.refresh_from_db()
     assert shown.error
     assert not rule_pictures.has_work()
-    assert rules.state_of(rule) == "without vectors"
+    assert rules.states_of([rule]) == {rule.pk: "without vectors"}
 
 
 def test_a_new_model_embeds_the_pictures_anew_before_it_goes_live_and_takes_the_threshold_along(

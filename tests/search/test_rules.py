@@ -25,13 +25,17 @@ from shopsearch.search import engine, kept, reranking, rules
 from shopsearch.search.engine import answer, search, similar
 from shopsearch.search.examples import Example, of_picture
 from shopsearch.search.request import SearchRequest
-from shopsearch.search.rules import Action, Asked, Effect, apply, effect_of, state_of
+from shopsearch.search.rules import Action, Asked, Effect, apply, effect_of
 from shopsearch.types import Query, RerankerOutput
 from tests.shop.models import Category, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
 from tests.shop.store import index_everything
 
 INDEX = index_for(ProductImage)
+
+
+def state_of(row):
+    return rules.states_of([row])[row.pk]
 
 
 # Which rules fire

@@ -170,9 +170,9 @@ def test_an_evaluation_and_a_rule_know_it_as_any_other_product(sell):
     }
     hides = Rule.objects.create(name="rule", index=IMAGES.name, trigger="any")
     RuleAction.objects.create(rule=hides, kind="hide", products=key)
-    assert rules.state_of(hides) == Rule.State.IN_FORCE
+    assert rules.states_of([hides]) == {hides.pk: Rule.State.IN_FORCE}
     Product.objects.filter(pk=chair.pk).update(published=False)
-    assert rules.state_of(hides) == Rule.State.WITHOUT_PRODUCTS
+    assert rules.states_of([hides]) == {hides.pk: Rule.State.WITHOUT_PRODUCTS}
 
 
 def test_the_preview_of_a_rule_asks_for_no_picture_that_there_is_not(sell, admin_client):
