@@ -257,13 +257,12 @@ class Schedule:
                 patch(outbox, name, self.interruptible(getattr(outbox, name), is_writing=lambda *_: False))
             patch(outbox, "claim", self.interruptible(self.in_any_order(outbox.claim)))
             for owner, name in (
-                *((outbox, "look_again"), (outbox, "discard_stored")),
-                *(
-                    (rebuild, "_switch"),
-                    (collections, "create"),
-                    (ChangeQuerySet, "note"),
-                    (rebuild, "_start"),
-                ),
+                (outbox, "look_again"),
+                (outbox, "discard_stored"),
+                (rebuild, "_switch"),
+                (rebuild, "_start"),
+                (collections, "create"),
+                (ChangeQuerySet, "note"),
                 (batch, "_read_stored"),
             ):
                 patch(owner, name, self.interruptible(getattr(owner, name)))
