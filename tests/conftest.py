@@ -3,15 +3,16 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from shopsearch import conf
 
 # Playwright keeps an event loop in the test's thread.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
-# The same examples in each run; `make test-shuffled` looks for others.
-settings.register_profile("repeatable", derandomize=True)
+# A slow machine fails no test. The same examples in each run; `make test-shuffled` looks for others.
+settings.register_profile("default", deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("repeatable", settings.get_profile("default"), derandomize=True)
 settings.load_profile(os.environ.get("SHOPSEARCH_TEST_HYPOTHESIS", "repeatable"))
 
 for contract in (

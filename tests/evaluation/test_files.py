@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shopsearch.evaluation import JudgedQuery
@@ -124,7 +124,6 @@ values = st.recursive(
 fields = st.sampled_from(["id", "text", "image", "language", "kind", "relevant"])
 
 
-@settings(deadline=None)
 @given(line=st.dictionaries(fields, values) | values)
 def test_any_json_is_a_query_or_a_sentence_about_it(line, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "queries.jsonl"

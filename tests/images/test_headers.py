@@ -126,7 +126,7 @@ def test_broken_notes_say_that_a_picture_is_upright_or_turned_and_nothing_else(c
     st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=12)), max_size=5),
     st.integers(0, 60),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_damaged_flood_is_a_picture_or_a_refusal(which, damage, count):
     kind, name = which
     content = bytearray(flooded(kind, BLOCKS[kind][name][:200], count))

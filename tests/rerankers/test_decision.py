@@ -5,7 +5,7 @@ import io
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -111,7 +111,7 @@ PROBABILITIES = st.dictionaries(st.sampled_from("01234"), JSON).map(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(body=JSON | PROBABILITIES)
 def test_any_json_is_a_judgement_or_an_error_of_the_reranker(model_server_process, body):
     model_server_process.will("write", body=body)

@@ -97,7 +97,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(
     labels=ANYTHING,
     scores=st.none() | ANYTHING,

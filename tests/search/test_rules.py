@@ -298,7 +298,7 @@ def test_an_order_that_the_shopper_chose_stays_and_hidden_products_stay_hidden(s
 
 
 def test_pages_are_parts_of_one_order_with_rules_on(shop):
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(EFFECTS, st.integers(1, 9))
     def check(does, size):
         keys = [each.pk for each in shop.values()]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shopsearch.exceptions import FilterError
@@ -32,15 +32,7 @@ HOSTILE = [
     "🦓",
 ]
 
-hypothesis = settings(
-    deadline=None,
-    max_examples=25,
-    suppress_health_check=[
-        HealthCheck.function_scoped_fixture,  # each example deletes what the one before it wrote
-        HealthCheck.differing_executors,  # the same test for each store is what a contract is
-        HealthCheck.too_slow,
-    ],
-)
+hypothesis = settings(max_examples=25)
 
 
 def key(number):
