@@ -1,4 +1,4 @@
-"""Where the demo's broker and vector store listen: chosen by the launcher, read by whoever joins later."""
+"""Where the demo's broker, cache and vector store listen: chosen by the launcher, read by whoever joins later."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ FILE_NAME = "addresses.json"
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
     broker_url: str = "memory://"
+    cache_url: str = ""
+    """The cache that several web processes share; "": each process has its own."""
     milvus_uri: str = "http://127.0.0.1:19530"
     query_worker: bool = False
     """Whether a query worker listens at the broker, so that the web process holds no model."""
@@ -24,6 +26,7 @@ class Addresses:
         """What a child process needs to find the same servers."""
         return {
             "REDIS_URL": self.broker_url,
+            "DEMO_CACHE_URL": self.cache_url,
             "SHOPSEARCH_MILVUS_URI": self.milvus_uri,
             "SHOPSEARCH_QUERY_WORKER": "1" if self.query_worker else "",
         }
@@ -38,6 +41,7 @@ def read_addresses(demo_dir: Path) -> Addresses:
     known = asdict(Addresses()) | {key: value for key, value in running.items() if key in asdict(Addresses())}
     return Addresses(
         broker_url=os.environ.get("REDIS_URL") or known["broker_url"],
+        cache_url=str(os.environ.get("DEMO_CACHE_URL", known["cache_url"])),
         milvus_uri=os.environ.get("SHOPSEARCH_MILVUS_URI") or known["milvus_uri"],
         query_worker=bool(os.environ.get("SHOPSEARCH_QUERY_WORKER", known["query_worker"])),
     )
@@ -72,12 +76,17 @@ def forget_addresses(demo_dir: Path) -> None:
 
 
 def transport_options(broker_url: str, demo_dir: Path) -> dict[str, object]:
-    """In memory looking often is cheap; on a Redis that others use too, the demo keeps to keys of its own."""
+    """In memory looking often is cheap; on Redis the demo keeps to keys of its own."""
     if broker_url == "memory://":
         return {"polling_interval": 0.02}
     if broker_url.startswith("redis"):
-        return {"global_keyprefix": f"shopsearch-demo-{sha256(str(demo_dir).encode()).hexdigest()[:8]}:"}
+        return {"global_keyprefix": key_prefix(demo_dir)}
     return {}
+
+
+def key_prefix(demo_dir: Path) -> str:
+    """What this demo's keys begin with on a Redis that others use too."""
+    return f"shopsearch-demo-{sha256(str(demo_dir).encode()).hexdigest()[:8]}:"
 
 
 def use_addresses(demo_dir: Path, addresses: Addresses) -> None:

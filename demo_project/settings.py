@@ -7,7 +7,7 @@ from typing import Any
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
-from demo_project.addresses import read_addresses, read_database, transport_options
+from demo_project.addresses import key_prefix, read_addresses, read_database, transport_options
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_DIR = Path(os.environ.get("SHOPSEARCH_DEMO_DIR", ROOT / ".var")).resolve()
@@ -75,6 +75,7 @@ DATABASES: dict[str, Any] = {
     or {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DEMO_DIR / "shop.sqlite3",
+        "CONN_MAX_AGE": None,  # to open the file anew costs a search a tenth of its time
         "OPTIONS": {
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
@@ -82,13 +83,14 @@ DATABASES: dict[str, Any] = {
         },
     }
 }
-if cache_url := os.environ.get("DEMO_CACHE_URL"):
+if ADDRESSES.cache_url:
     # Several processes then count a visitor's searches together, and share the cache of queries.
     # A cache that hangs costs a search a second or two: it is then embedded, and not throttled.
     CACHES = {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": cache_url,
+            "LOCATION": ADDRESSES.cache_url,
+            "KEY_PREFIX": key_prefix(DEMO_DIR),
             "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 1},
         }
     }
@@ -159,8 +161,8 @@ SHOPSEARCH: dict[str, Any] = {
     else None,
     # Most machines that the demo runs on have two cores: while one search waits for the model or Milvus, another works.
     "MAX_SEARCHES": 2,
-    # A shopper waits a moment rather than be turned away; the demo's server has a thread for each request.
-    "MAX_WAITING_SEARCHES": 16,
+    # In each web process: a shopper waits a moment rather than be turned away.
+    "MAX_WAITING_SEARCHES": 8,
     "METRICS_TOKEN": os.environ.get("DEMO_METRICS_TOKEN") or None,
     "METRICS_HOST": os.environ.get("DEMO_METRICS_HOST", "127.0.0.1"),
     "METRICS_PORT": int(os.environ.get("DEMO_METRICS_PORT", "0")),

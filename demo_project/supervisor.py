@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from demo_project.addresses import Addresses
+from demo_project.web import HOST
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 STOP_SECONDS = 15
@@ -94,8 +95,10 @@ class Processes:
         self.socket_dir = (
             None if os.environ.get("REDIS_URL") else Path(tempfile.mkdtemp(prefix="shopsearch-demo-"))
         )
+        broker_url = f"redis+socket://{self.socket}" if self.socket else os.environ["REDIS_URL"]
         self.addresses = Addresses(
-            broker_url=f"redis+socket://{self.socket}" if self.socket else os.environ["REDIS_URL"],
+            broker_url=broker_url,
+            cache_url=os.environ.get("DEMO_CACHE_URL") or broker_url.replace("redis+socket:", "unix:"),
             milvus_uri=f"http://127.0.0.1:{milvus_port}",
             query_worker=True,
         )
@@ -130,7 +133,8 @@ class Processes:
         self._start("Milvus Lite", [*_python(MANAGE), *milvus, "--port", str(self.milvus_port)])
 
     def start_web(self) -> None:
-        self._start("The web server", [*_python("-m", "demo_project.web"), str(self.port)])
+        gunicorn = ["-m", "gunicorn", "--config", "python:demo_project.web", "--bind", f"{HOST}:{self.port}"]
+        self._start("The web server", _python(*gunicorn))
 
     def start_worker(self) -> None:
         from shopsearch.conf import settings

@@ -1,74 +1,57 @@
-"""The demo's web server: a thread per request, static files included, no reloader."""
+"""The demo's web server: gunicorn's settings, and a server for a demo that is one process."""
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
 import threading
-from types import FrameType
-from typing import cast
+from typing import Any
 
-from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.core.exceptions import SuspiciousFileOperation
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.middleware.gzip import GZipMiddleware
+from django.core.wsgi import get_wsgi_application
 
-from demo_project.static_files import FOR_GOOD
+from demo_project.static_files import StaticFiles
 
 HOST = "127.0.0.1"
-TEXTS = ("text/css", "text/javascript", "application/javascript", "image/svg+xml")
+
+# For `gunicorn --config python:demo_project.web`.
+wsgi_app = "demo_project.web:application()"
+# Threads of one process take turns; two processes use two processors. They share what is loaded before they part.
+workers = 2
+preload_app = True
+worker_class = "gthread"
+# More than there are searches that may run or wait, so that one more is turned away and does not wait for a thread.
+threads = 32
+graceful_timeout = 10
+"""Seconds; less than the launcher waits for each of its children."""
+control_socket_disable = True  # it would be in the user's home folder, one for all demos
 
 logger = logging.getLogger(__name__)
 
 
-class DemoServer(ThreadedWSGIServer):
-    request_queue_size = 128
+def application() -> StaticFiles:
+    """The shop with its static files, and what searches need already imported."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
+    shop = get_wsgi_application()
+    import pymilvus  # noqa: F401
+
+    import shopsearch.api.views
+    import shopsearch.storefront.views  # noqa: F401
+
+    return StaticFiles(shop)
 
 
-class DemoRequestHandler(WSGIRequestHandler):
-    def address_string(self) -> str:
-        """Skips asking the resolver for the name of this very machine."""
-        return str(self.client_address[0])
-
-
-class StaticFiles(StaticFilesHandler):
-    """Serves the static files before the application is asked."""
-
-    def serve(self, request: HttpRequest) -> HttpResponse | FileResponse:
-        try:
-            response = super().serve(request)
-        except SuspiciousFileOperation as error:  # /static/../…: Django would answer 500
-            raise Http404 from error
-        if "v" in request.GET:
-            response["Cache-Control"] = FOR_GOOD
-        if not response.streaming or response["Content-Type"] not in TEXTS:
-            return response
-        whole = HttpResponse(response.getvalue(), headers=dict(response.headers))
-        return cast("HttpResponse", GZipMiddleware(lambda _: whole).process_response(request, whole))
-
-
-def make_server(port: int) -> ThreadedWSGIServer:
-    """A server that listens, and answers from ``serve_forever()`` on. Raises OSError for a port that is taken."""
-    from demo_project.wsgi import application
-
-    server = DemoServer((HOST, port), DemoRequestHandler)
-    server.daemon_threads = True
-    server.set_app(StaticFiles(application))
-    return server
+def post_fork(server: Any, worker: Any) -> None:
+    """gunicorn calls it in each of its processes."""
+    warm_up()
 
 
 def warm_up() -> None:
-    """Load beside the first pages what a search needs, so that the first one does not wait for it."""
+    """Load the embedder beside the first pages, so that the first search does not wait for it."""
     threading.Thread(target=_prepare, name="warm-up", daemon=True).start()
 
 
 def _prepare() -> None:
-    import pymilvus  # noqa: F401
-
-    from shopsearch.api import views  # noqa: F401
     from shopsearch.backends import get_query_embedder
     from shopsearch.types import Query
 
@@ -79,20 +62,21 @@ def _prepare() -> None:
         logger.exception("The embedder could not be loaded.")
 
 
-def main(port: int) -> None:
-    server = make_server(port)
-    warm_up()
+class DemoServer(ThreadedWSGIServer):
+    """A thread for each request."""
 
-    def stop(signal_number: int, frame: FrameType | None) -> None:
-        # shutdown() waits for serve_forever(), which this handler interrupted.
-        threading.Thread(target=server.shutdown).start()
-
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, stop)
-    server.serve_forever(poll_interval=0.1)
-    server.server_close()
+    request_queue_size = 128
 
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
-    main(int(sys.argv[1]))
+class DemoRequestHandler(WSGIRequestHandler):
+    def address_string(self) -> str:
+        """Skips asking the resolver for the name of this very machine."""
+        return str(self.client_address[0])
+
+
+def make_server(port: int) -> ThreadedWSGIServer:
+    """A server that listens, and answers from ``serve_forever()`` on. Raises OSError for a port that is taken."""
+    server = DemoServer((HOST, port), DemoRequestHandler)
+    server.daemon_threads = True
+    server.set_app(application())
+    return server

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -259,9 +260,11 @@ def test_the_demo_starts_answers_stops_and_embeds_nothing_twice(start, mode):
     assert len(first.search("red+mug")) == 24
     assert json.loads(first.get("api/suggest/?q=mug"))["categories"][0]["count"] > 1, "words are counted"
     assert {state for _, state, _ in first.entries()} == {"indexed"}
-    assert len(first.processes()) == (1 if mode == "--one-process" else 6)
+    assert len(first.processes()) == (1 if mode == "--one-process" else 8)
     if mode == "--processes":
         assert first.with_torch() == {"-m celery", "manage.py shopsearch_query_worker"}, "not the web server"
+        statuses = Counter(first.status("api/search/?q=mug") for _each in range(130))
+        assert statuses[429] > 10, "120 a minute, whichever process of the web server answers"
     indexed = first.entries()
     assert first.stop(signal.SIGTERM) == 0
     assert first.processes() == {}

@@ -1,8 +1,9 @@
-"""The demo's web server: static files, and nothing beside them."""
+"""The demo's web servers, gunicorn's and the one of a single process: static files, and nothing beside them."""
 
 import http.client
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -11,13 +12,14 @@ from django.contrib.staticfiles import finders
 
 from demo_project.static_files import FOR_GOOD, VersionedStaticFiles
 from tests import ROOT
+from tests.services.milvus import free_port
+from tests.services.waiting import wait_until
 
-PROGRAM = """
+ONE_PROCESS = """
+import sys
 import django; django.setup()
 from demo_project.web import make_server
-server = make_server(0)
-print(server.server_port, flush=True)
-server.serve_forever()
+make_server(int(sys.argv[1])).serve_forever()
 """
 
 
@@ -26,22 +28,28 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("demo")
 
 
-@pytest.fixture(scope="module")
-def port(folder):
+@pytest.fixture(scope="module", params=["gunicorn", "one process"])
+def port(folder, request):
+    port = free_port()
+    gunicorn = ["-m", "gunicorn", "--config", "python:demo_project.web", "--bind", f"127.0.0.1:{port}"]
     server = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, *(gunicorn if request.param == "gunicorn" else ["-c", ONE_PROCESS, str(port)])],
         cwd=ROOT,
         env={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "demo_project.settings",
             "SHOPSEARCH_DEMO_DIR": str(folder),
         },
-        stdout=subprocess.PIPE,
-        text=True,
     )
-    yield int(server.stdout.readline())
+    wait_until(lambda: is_open(port) or server.poll() is not None, "the server listens")
+    yield port
     server.terminate()
-    server.communicate()
+    server.wait()
+
+
+def is_open(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answer(port, path, headers=()):

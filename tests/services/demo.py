@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from tests import ROOT
@@ -56,6 +57,13 @@ class Demo:
     def get(self, path):
         with urlopen(self.address + path, timeout=60) as response:
             return response.read().decode()
+
+    def status(self, path):
+        try:
+            with urlopen(self.address + path, timeout=60) as response:
+                return response.status
+        except HTTPError as error:
+            return error.code
 
     def search(self, words):
         return json.loads(self.get(f"api/search/?q={words}"))["results"]
