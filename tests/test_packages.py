@@ -46,11 +46,19 @@ def test_all_has_every_extra():
     assert set(re.search(r"\[(.+)\]", everything)[1].split(",")) == set(declared)
 
 
-def test_the_demo_has_what_the_package_needs_and_the_models_and_milvus_lite():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+def test_the_requirements_are_what_the_package_needs_and_the_models_and_milvus_lite_and_a_web_server():
     declared = PROJECT["optional-dependencies"]
-    needed = names([*PROJECT["dependencies"], *declared["models"], *declared["milvus-lite"]])
-    assert names(line for line in lines if line and line[0] not in "#-") == needed
+    needed = names([*PROJECT["dependencies"], *declared["models"], *declared["milvus-lite"], "gunicorn"])
+    assert listed("requirements.txt") | listed("demo_project/requirements.txt") == needed
+
+
+def test_the_demo_needs_no_package_that_only_models_from_a_hub_need():
+    large = {"transformers", "sentence-transformers", "huggingface-hub", "flagembedding"}
+    assert not listed("demo_project/requirements.txt") & large
+
+
+def listed(path):
+    return names(line for line in (ROOT / path).read_text().splitlines() if line and line[0] not in "#-")
 
 
 @pytest.mark.parametrize("package", ["torch", "tokenizers", "safetensors"])
