@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.core.wsgi import get_wsgi_application
 
 from demo_project.static_files import StaticFiles
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
 HOST = "127.0.0.1"
+RECEIVED_BYTES = 64 * 1024
 
 # For `gunicorn --config python:demo_project.web`.
 wsgi_app = "demo_project.web:application()"
@@ -29,16 +34,24 @@ control_socket_disable = True  # it would be in the user's home folder, one for 
 logger = logging.getLogger(__name__)
 
 
-def application() -> StaticFiles:
+def application() -> WSGIApplication:
     """The shop with its static files, and what searches need already imported."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
-    shop = get_wsgi_application()
+    shop = StaticFiles(get_wsgi_application())
     import pymilvus  # noqa: F401
 
     import shopsearch.api.views
     import shopsearch.storefront.views  # noqa: F401
 
-    return StaticFiles(shop)
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response: Iterable[bytes] = shop(environ, start_response)
+        # A post that is turned away unread is still received: many a client that is cut off while it sends never reads
+        # why. Django's own server does this.
+        while environ["wsgi.input"].read(RECEIVED_BYTES):
+            pass
+        return response
+
+    return answer
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -78,5 +91,5 @@ def make_server(port: int) -> ThreadedWSGIServer:
     """A server that listens, and answers from ``serve_forever()`` on. Raises OSError for a port that is taken."""
     server = DemoServer((HOST, port), DemoRequestHandler)
     server.daemon_threads = True
-    server.set_app(application())
+    server.set_app(StaticFiles(get_wsgi_application()))
     return server

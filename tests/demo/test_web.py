@@ -1,6 +1,7 @@
 """The demo's web servers, gunicorn's and the one of a single process: static files, and nothing beside them."""
 
 import http.client
+import json
 import os
 import re
 import socket
@@ -108,3 +109,12 @@ def test_a_picture_of_the_shop_is_not_sent_again_to_who_has_it(port, folder):
 )
 def test_whoever_climbs_out_of_the_static_files_finds_nothing(port, path):
     assert status(port, path) == 404
+
+
+def test_who_sends_far_too_much_is_told_so_even_where_he_sends_it_all_before_he_reads(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(
+        "POST", "/api/search/", b"a" * 30_000_000, {"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())["code"]) == (400, "image_too_large")
