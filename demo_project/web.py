@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,10 @@ RECEIVED_BYTES = 64 * 1024
 
 # For `gunicorn --config python:demo_project.web`.
 wsgi_app = "demo_project.web:application()"
-# Threads of one process take turns; two processes use two processors. They share what is loaded before they part.
+# Threads of one process take turns; two processes use two processors.
 workers = 2
-preload_app = True
+# They share what is loaded before they part; libraries of macOS do not survive that.
+preload_app = sys.platform == "linux"
 worker_class = "gthread"
 # More than there are searches that may run or wait, so that one more is turned away and does not wait for a thread.
 threads = 32
