@@ -7,8 +7,9 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.request import urlopen
+
+import redis
 
 from tests import ROOT
 from tests.services.milvus import free_port
@@ -58,13 +59,6 @@ class Demo:
         with urlopen(self.address + path, timeout=60) as response:
             return response.read().decode()
 
-    def status(self, path):
-        try:
-            with urlopen(self.address + path, timeout=60) as response:
-                return response.status
-        except HTTPError as error:
-            return error.code
-
     def search(self, words):
         return json.loads(self.get(f"api/search/?q={words}"))["results"]
 
@@ -95,6 +89,12 @@ class Demo:
         held = {pid: (Path("/proc") / str(pid) / "maps").read_text() for pid in commands}
         words = {pid: commands[pid].split()[1:3] for pid, maps in held.items() if "libtorch" in maps}
         return {" ".join(pair).removeprefix(f"{ROOT}/") for pair in words.values()}
+
+    def shared_keys(self, beginning):
+        """Those of Django's cache in the demo's Redis."""
+        addresses = json.loads((self.folder / "addresses.json").read_text())
+        with redis.from_url(addresses["cache_url"]) as client:
+            return list(client.scan_iter(f"*{beginning}*"))
 
     def stop(self, number=signal.SIGTERM):
         """The launcher's exit code."""
