@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import io
 import logging
+import math
 import re
 import threading
 import time
@@ -25,6 +26,7 @@ from django.urls import reverse
 from PIL import Image
 
 from shopsearch import tasks
+from shopsearch.api import access
 from shopsearch.embedders.remote.queue import QueryQueue
 from shopsearch.evaluation import query_log
 from shopsearch.models import EvaluationQuery, Judgement, Rerank
@@ -43,8 +45,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def shop(settings):
+def shop(settings, monkeypatch):
     """Three products, and an empty cache."""
+    # One large picture comes right after the other.
+    monkeypatch.setattr(access, "LARGE_BURST_SECONDS", math.inf)
     cache.clear()
     for title, colour in (("red mug", RED), ("green mug", GREEN), ("blue mug", BLUE)):
         product(colour, title=title)
