@@ -1,7 +1,7 @@
 """An embedder with an adapter: another model's vectors, each with a few more numbers that were fitted to a shop.
 
-Two linear maps, one for images and one for texts, bring the shop's pictures and their titles near to each other
-(regularised canonical correlation, ``evaluation.fitting``). Their results are appended to the model's vectors::
+Two linear maps, one for images and one for texts, bring the shop's pictures and their titles near to each other, and
+away from those of other products (``evaluation.fitting``). Their results are appended to the model's vectors::
 
     image             [x | √w · unit(B(x - mean of images))]
     text              [t | √w · unit(A(t - mean of texts))]

@@ -2,8 +2,9 @@
 
 The pairs are the pictures of a product with its title, and with all words that the index declares of it. Regularised
 canonical correlation analysis (Hotelling 1936; ridge as in Vinod 1976) finds two linear maps, one for images and one
-for texts, that make the two sides of a pair as similar as possible. It has a closed form, and takes seconds on a
-processor. Its result is appended to a frozen model's vectors (``embedders.adapted``).
+for texts, that make the two sides of a pair as similar as possible. Then ``evaluation.contrast`` changes them a little,
+so that the words of a product are less similar to the images of others. All this takes seconds on a processor. What the
+maps give is appended to a frozen model's vectors (``embedders.adapted``).
 
 An adapter is only useful if it helps with products that it has not seen. So this is cross-validated: each third of the
 products in turn is held out, together with all products with nearly the same title. The held-out products are searched
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from shopsearch.backends import adapted_of, get_embedder, get_vector_store
 from shopsearch.embedders.adapted import AdaptedEmbedder
 from shopsearch.embedders.photos.colours import BY_WORD
+from shopsearch.evaluation.contrast import contrasted
 from shopsearch.evaluation.intervals import PairedDifference, differences
 from shopsearch.evaluation.progress import Progress, embedded, unseen
 from shopsearch.indexing import rebuild
@@ -170,12 +172,20 @@ def fit(shop: Titled, chosen: npt.NDArray[np.bool_] | None = None) -> Vectors:
         sides[0].whitening.T @ together @ sides[1].whitening, full_matrices=False
     )
     rank = min(RANK, len(correlations))
-    directions = (left[:, :rank], right[:rank].T)
+    means = sides[0].mean, sides[1].mean
+    maps = contrasted(
+        (
+            sides[0].whitening @ left[:, :rank] * correlations[:rank],
+            sides[1].whitening @ right[:rank].T * correlations[:rank],
+        ),
+        means,
+        images=images,
+        owners=numbers[owners],
+        texts=(texts, words),
+        weight=WEIGHT,
+    )
     return np.stack(
-        [
-            np.column_stack([side.mean, side.whitening @ each * correlations[:rank]])
-            for side, each in zip(sides, directions, strict=True)
-        ]
+        [np.column_stack([mean, linear]) for mean, linear in zip(means, maps, strict=True)]
     ).astype(np.float32)
 
 
