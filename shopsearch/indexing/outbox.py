@@ -384,11 +384,12 @@ def _database_of(entries: Sequence[IndexEntry]) -> str:
 def _held(using: str, entries: Sequence[IndexEntry]) -> dict[int, uuid.UUID]:
     """The current versions of the entries whose claims still hold, locked until the transaction ends."""
     claim = entries[0].claim
-    rows = IndexEntry.objects.using(using).filter(pk__in=[entry.pk for entry in entries], claim=claim)
+    every = IndexEntry.objects.using(using)
+    rows = every.filter(pk__in=[entry.pk for entry in entries], claim=claim)
     if connections[using].features.has_select_for_update:
         rows = rows.order_by("pk").select_for_update()
     else:
-        rows.update(claim=claim)
+        every.filter(pk=entries[0].pk).update(claim=F("claim"))
     return dict(rows.values_list("pk", "version"))
 
 
