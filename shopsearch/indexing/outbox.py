@@ -87,7 +87,8 @@ def _fold(using: str, limit: int) -> int:
         else:
             every.filter(pk__in=every.due().values("pk")[:limit]).update(token=token)
             taken = list(every.filter(token=token).order_by("pk").values_list(*columns))
-        written = _write(using, {(index, image): is_deletion for _, index, image, is_deletion in taken}, token)
+        last = {(index, image): is_deletion for _, index, image, is_deletion in taken}
+        written = _write(using, last, token)
         folded = [pk for pk, index, image, _ in taken if (index, image) in written]
         every.filter(pk__in=folded).delete()
     return len(folded)
@@ -163,8 +164,8 @@ def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID)
     def known() -> dict[tuple[str, str], int]:
         return {
             (index, image_id): pk
-            for index, image_ids in ids.items()
-            for image_id, pk in every.filter(index=index, image_id__in=image_ids).values_list("image_id", "pk")
+            for index, wanted in ids.items()
+            for image_id, pk in every.filter(index=index, image_id__in=wanted).values_list("image_id", "pk")
         }
 
     entries = known()
