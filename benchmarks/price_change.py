@@ -53,6 +53,7 @@ def shop(products: int, log: Path) -> None:
     from django.db import transaction
 
     import tests.services.celery  # noqa: F401  # the project's Celery application
+    from shopsearch import broker
     from shopsearch.backends import get_vector_store
     from shopsearch.evaluation import calibrator
     from shopsearch.filters import Range
@@ -73,7 +74,10 @@ def shop(products: int, log: Path) -> None:
     while progress.waiting([index]):
         time.sleep(0.1)
     first = time.perf_counter() - begun
-    calibrator.calibrate_new()  # here, or the only worker does it after its next sweep, while prices change
+    # The only worker calibrates now, or it does so after its next sweep, while prices change.
+    broker.wake_calibrator()
+    while any(calibrator.uncalibrated()):
+        time.sleep(0.1)
     store, collection = get_vector_store(), Collection.objects.of(index).live().get().name
 
     def found(price: float) -> int:

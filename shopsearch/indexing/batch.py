@@ -146,7 +146,8 @@ def _index(claimed: _Claimed) -> None:
         vectors |= _embed(claimed, plans, vectors)
         _settle(claimed, _write(claimed, plans, vectors, destinations), known)
         # Those that stay as they are, too: a title that is suggested need not be among the words that are stored.
-        vocabulary.add(index, (shown[each.entry.image_id] for each in plans), using=using)
+        read = [(shown[each.entry.image_id], each.snapshot.fields) for each in plans]
+        vocabulary.add(index, read, using=using)
     _remove(claimed, claimed.failed, known)
     claimed.settle_unreadable()
 

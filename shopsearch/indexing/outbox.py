@@ -77,18 +77,19 @@ def fold(limit: int = FOLDED_AT_ONCE) -> int:
 
 def _fold(using: str, limit: int) -> int:
     every = Change.objects.using(using)
+    columns = ("pk", "index", "image_id", "is_deletion")
     if not every.due().exists():  # read outside of the transaction, so that it never waits for a lock
         return 0
     token = uuid.uuid4()
     with transaction.atomic(using=using):
         if connections[using].features.has_select_for_update_skip_locked:
-            taken = list(every.due().select_for_update(skip_locked=True)[:limit])
+            taken = list(every.due().select_for_update(skip_locked=True).values_list(*columns)[:limit])
         else:
             every.filter(pk__in=every.due().values("pk")[:limit]).update(token=token)
-            taken = list(every.filter(token=token).order_by("pk"))
-        last = {(change.index, change.image_id): change.is_deletion for change in taken}
+            taken = list(every.filter(token=token).order_by("pk").values_list(*columns))
+        last = {(index, image): is_deletion for _, index, image, is_deletion in taken}
         written = _write(using, last, token)
-        folded = [change.pk for change in taken if (change.index, change.image_id) in written]
+        folded = [pk for pk, index, image, _ in taken if (index, image) in written]
         every.filter(pk__in=folded).delete()
     return len(folded)
 
@@ -159,25 +160,27 @@ def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID)
     ids: defaultdict[str, set[str]] = defaultdict(set)
     for index, image_id in images:
         ids[index].add(image_id)
-    wanted = {index: every.filter(index=index, image_id__in=image_ids) for index, image_ids in ids.items()}
-    known = {
-        row[1:]: row[0] for rows in wanted.values() for row in rows.values_list("pk", "index", "image_id")
-    }
-    pks = list(known.values())
-    if new := sorted(images.keys() - known.keys()):
+
+    def known() -> dict[tuple[str, str], int]:
+        return {
+            (index, image_id): pk
+            for index, wanted in ids.items()
+            for image_id, pk in every.filter(index=index, image_id__in=wanted).values_list("image_id", "pk")
+        }
+
+    entries = known()
+    if new := sorted(images.keys() - entries.keys()):
         every.bulk_create(
             [IndexEntry(index=index, image_id=image_id) for index, image_id in new], ignore_conflicts=True
         )
-        pks = [pk for rows in wanted.values() for pk in rows.values_list("pk", flat=True)]
+        entries = known()
     # If another worker has removed an entry since it was read, its change stays and is folded next time.
-    locked = {
-        row.pk: (row.index, row.image_id)
-        for row in every.filter(pk__in=pks).order_by("pk").select_for_update().only("index", "image_id")
-    }
+    locked = set(_lock(using, entries.values()))
+    written = {image: pk for image, pk in entries.items() if pk in locked}
     for is_deletion, state in ((False, State.PENDING), (True, State.DELETING)):
         # A claim and its lease stay: the worker that has it sees the new version when it settles. Its attempts stay
         # too, as that worker may be dead.
-        every.filter(pk__in=[pk for pk, image in locked.items() if images[image] is is_deletion]).update(
+        every.filter(pk__in=[pk for image, pk in written.items() if images[image] is is_deletion]).update(
             version=token,
             state=state,
             attempts=Case(
@@ -186,7 +189,7 @@ def _write(using: str, images: Mapping[tuple[str, str], bool], token: uuid.UUID)
             error="",
             changed_at=Now(),
         )
-    return set(locked.values())
+    return set(written)
 
 
 # Claiming.
@@ -225,6 +228,8 @@ def _claim(using: str, limit: int) -> list[IndexEntry]:
             due = due.select_for_update(skip_locked=True)
         else:
             every.filter(pk__in=due.values("pk")[:1]).update(claim=F("claim"))
+        # The columns that a worker reads; no other worker changes them, as the rows are locked.
+        due = due.only("index", "image_id", "version", "state", "claim", "attempts", "indexed_at")
         taken = _claimed_together(_one_batch(due[:most], limit, filling), limit)
         every.filter(pk__in=[entry.pk for entry in taken]).update(
             state=Case(When(state=State.DELETING, then=F("state")), default=Value(State.CLAIMED)),
@@ -232,11 +237,13 @@ def _claim(using: str, limit: int) -> list[IndexEntry]:
             available_at=_lease_end(),
             attempts=F("attempts") + 1,
         )
-        claimed = list(every.filter(pk__in=[entry.pk for entry in taken]))
-    killers = {entry.pk for entry in taken if _has_killed(entry)}
-    for entry in claimed:
-        entry.has_killed = entry.pk in killers
-    return claimed
+    for entry in taken:
+        entry.has_killed = _has_killed(entry)
+        entry.claim = token
+        entry.attempts += 1
+        if entry.state != State.DELETING:
+            entry.state = State.CLAIMED
+    return taken
 
 
 def _one_batch(due: Iterable[IndexEntry], limit: int, filling: Several[str]) -> list[IndexEntry]:
@@ -250,7 +257,7 @@ def _one_batch(due: Iterable[IndexEntry], limit: int, filling: Several[str]) -> 
     return batch
 
 
-def _claimed_together(due: Sequence[IndexEntry], limit: int) -> Sequence[IndexEntry]:
+def _claimed_together(due: list[IndexEntry], limit: int) -> list[IndexEntry]:
     """Choose which of the due entries are claimed together.
 
     An entry that is due although it has a claim belonged to a worker that died, perhaps because of this image. Such
@@ -378,11 +385,12 @@ def _database_of(entries: Sequence[IndexEntry]) -> str:
 def _held(using: str, entries: Sequence[IndexEntry]) -> dict[int, uuid.UUID]:
     """The current versions of the entries whose claims still hold, locked until the transaction ends."""
     claim = entries[0].claim
-    rows = IndexEntry.objects.using(using).filter(pk__in=[entry.pk for entry in entries], claim=claim)
+    every = IndexEntry.objects.using(using)
+    rows = every.filter(pk__in=[entry.pk for entry in entries], claim=claim)
     if connections[using].features.has_select_for_update:
         rows = rows.order_by("pk").select_for_update()
     else:
-        rows.update(claim=claim)
+        every.filter(pk=entries[0].pk).update(claim=F("claim"))
     return dict(rows.values_list("pk", "version"))
 
 
@@ -395,10 +403,16 @@ def _record_stored(using: str, settlements: Sequence[Settlement]) -> None:
             if hashes is None:
                 unknown[collection].append(each.entry.pk)
                 continue
-            row = StoredImage(entry=each.entry, collection=collection, generation=collection.generation)
-            row.image_hash, row.fields_hash = hashes
-            row.file_version = each.file_versions.get(hashes.image, "")
-            known.append(row)
+            known.append(
+                StoredImage(
+                    entry_id=each.entry.pk,
+                    collection_id=collection.pk,
+                    generation=collection.generation,
+                    image_hash=hashes.image,
+                    fields_hash=hashes.fields,
+                    file_version=each.file_versions.get(hashes.image, ""),
+                )
+            )
     rows.bulk_create(
         known,
         update_conflicts=True,

@@ -104,7 +104,7 @@ def refresh(index: ImageIndex, keys: Iterable[str], using: str) -> None:
         for key, each in changed.items():
             ours.filter(key=key).update(terms=each)
         ours.exclude(key__in=images).delete()
-    vocabulary.add(index, images.values(), using=using)
+    vocabulary.add(index, [(image, None) for image in images.values()], using=using)
 
 
 def _parents(index: ImageIndex, keys: Iterable[str], using: str) -> set[str]:

@@ -24,6 +24,7 @@ from shopsearch.models import Suggestion, VocabularyWord
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.keys import chunks_of, is_storable, keys_of
 from shopsearch.registry.relations import blank_images, with_related
+from shopsearch.types import FilterValue
 
 logger = logging.getLogger(__name__)
 MAX_WORDS = 100_000
@@ -36,6 +37,8 @@ ROWS = 1_000
 
 Value = tuple[str, str]
 """A filter's name, and a value of it."""
+Values = Mapping[str, FilterValue | None]
+"""By filter: an image's value."""
 
 
 def is_wanted(index: ImageIndex) -> bool:
@@ -48,14 +51,17 @@ def has_words(index: ImageIndex) -> bool:
     return bool(index.words_field) and (settings.CORRECT_TYPING or settings.SUGGESTIONS)
 
 
-def add(index: ImageIndex, images: Iterable[Any], *, using: str) -> None:
-    """Add the words and titles of the products of these images. Never raises: if it fails, the next count adds them."""
+def add(index: ImageIndex, images: Iterable[tuple[Any, Values | None]], *, using: str) -> None:
+    """Add the words, titles and values of the products of these images, each with its filter values if they were read.
+
+    Never raises: if it fails, the next count adds them.
+    """
     if not is_wanted(index):
         return
     try:
         read: dict[str, _Product] = {}
-        for image in images:
-            if product := _read(index, image, read):
+        for image, values in images:
+            if product := _read(index, image, values, read):
                 read[product.key] = product
         if has_words(index):
             counts: Counter[str] = Counter()
@@ -93,7 +99,7 @@ def recount(index: ImageIndex) -> int:
         starts: dict[str, list[str]] = {}
         with index.in_its_language():
             for image in images():
-                each = _read(index, image, seen)
+                each = _read(index, image, None, seen)
                 if each is None:
                     continue
                 seen.add(each.key)
@@ -132,7 +138,7 @@ class _Product:
     """Each with what shoppers read for it."""
 
 
-def _read(index: ImageIndex, image: Any, seen: Collection[str] = ()) -> _Product | None:
+def _read(index: ImageIndex, image: Any, values: Values | None, seen: Collection[str]) -> _Product | None:
     """The image's product; None without one, for those of ``seen``, and where the shop's own code raises."""
     try:
         product = index.get_product(image)
@@ -142,7 +148,7 @@ def _read(index: ImageIndex, image: Any, seen: Collection[str] = ()) -> _Product
             key=key,
             words=_words_of(index, product) if has_words(index) else Counter(),
             starts=_starts(index, product) if settings.SUGGESTIONS else [],
-            values=dict(_values(index, image)) if settings.SUGGESTIONS else {},
+            values=dict(_values(index, image, values)) if settings.SUGGESTIONS else {},
         )
     except (OperationalError, InterfaceError):  # the database is away, and not for this product alone
         raise
@@ -198,9 +204,9 @@ def _starts(index: ImageIndex, product: Any) -> list[str]:
     return list(dict.fromkeys(start for name in index.names_of(product) for start in analyzer.starts(name)))
 
 
-def _values(index: ImageIndex, image: Any) -> Iterable[tuple[Value, str]]:
+def _values(index: ImageIndex, image: Any, values: Values | None) -> Iterable[tuple[Value, str]]:
     """The values of the product's filters, each with what shoppers read for it."""
-    for name, value, label in index.labelled_values_of(image):
+    for name, value, label in index.labelled_values_of(image, values):
         if len(value) <= MAX_CHARACTERS and is_storable(value) and is_storable(label):
             yield (name, value), (label or value)[:MAX_CHARACTERS]
 

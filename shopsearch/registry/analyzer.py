@@ -100,6 +100,8 @@ WORD = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{_MARKS}])*")
 
 def _folded(text: str) -> str:
     """Without case, accents and width; with every sign. Half a letter such as "½" is the fraction "1/2"."""
+    if text.isascii():  # as most texts are
+        return text.lower().translate(_SIGNS)
     text = _VULGAR.sub(" ", text.translate(_TRADE_MARKS))
     text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     # Twice: the case of some letters has marks of its own.

@@ -488,17 +488,21 @@ class ImageIndex:
                 product,
             )
 
-    def labelled_values_of(self, image: Any) -> list[tuple[str, str, str]]:
+    def labelled_values_of(
+        self, image: Any, values: Mapping[str, FilterValue | None] | None = None
+    ) -> list[tuple[str, str, str]]:
         """Each text that the image's product has for a filter: the filter's name, the value, and its label or "".
 
-        Without those of the partition; none if reading them raises, which is logged.
+        ``values``: its filter values, if they were read. Without those of the partition; none if reading them raises,
+        which is logged.
         """
-        return self.ask_shop(
-            "labels", [], lambda image: list(self._labelled_values(image, self.get_product(image))), image
-        )
+        return self.ask_shop("labels", [], lambda image: list(self._labelled_values(image, values)), image)
 
-    def _labelled_values(self, image: Any, product: Any) -> Iterator[tuple[str, str, str]]:
-        values = self.filter_values(image)
+    def _labelled_values(
+        self, image: Any, values: Mapping[str, FilterValue | None] | None
+    ) -> Iterator[tuple[str, str, str]]:
+        product = self.get_product(image)
+        values = self.filter_values(image) if values is None else values
         for name, declared in self.filter_fields.items():
             value = values.get(name)
             if declared.kind not in ("string", "strings") or name == self.partition_by or not value:

@@ -1,14 +1,18 @@
 """Indexing: at rest, the collection holds exactly the images that the shop shows, and each was embedded once."""
 
+from collections import Counter
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import F
+from django.db import connection
+from django.db.models import F, Model
+from django.test.utils import CaptureQueriesContext
 
 from shopsearch import reindex
 from shopsearch.backends import get_embedder, get_vector_store
 from shopsearch.indexing import batch as batches
 from shopsearch.indexing import outbox
-from shopsearch.models import Change, IndexEntry, ProductImage
+from shopsearch.models import Change, Collection, IndexEntry, ProductImage, StoredImage
 from shopsearch.registry import index_for
 from tests.shop.models import Artwork, Poster, PosterImage, Product
 from tests.shop.pictures import BLUE, GREEN, RED, picture, product
@@ -182,3 +186,52 @@ def test_an_image_deleted_under_other_filters_is_no_ghost_when_the_old_ones_are_
     Change.objects.note_all(IMAGES)
     index_everything()
     assert list(entities()) == [str(image.pk) for image in ProductImage.objects.all()]
+
+
+# What it costs
+
+
+@pytest.fixture
+def costs(monkeypatch):
+    """A function that indexes what is due as one batch, and returns its statements, rows built, and values read."""
+
+    def work():
+        built, read = Counter(), []
+        from_db, get_filter_values = Model.from_db.__func__, type(IMAGES).get_filter_values
+
+        def counted(model, *columns):
+            built[model] += 1
+            return from_db(model, *columns)
+
+        with monkeypatch.context() as patch, CaptureQueriesContext(connection) as captured:
+            patch.setattr(Model, "from_db", classmethod(counted))
+            patch.setattr(
+                type(IMAGES),
+                "get_filter_values",
+                lambda self, image: read.append(image) or get_filter_values(self, image),
+            )
+            batch = batches.index_batch()
+        words = [query["sql"].split()[0] for query in captured]
+        statements = sum(word in ("SELECT", "INSERT", "UPDATE", "DELETE") for word in words)
+        return batch, statements, built, len(read)
+
+    return work
+
+
+@pytest.mark.parametrize(("outcome", "dearer", "most"), [("unchanged", 0, 19), ("updated", 1, 24)])
+def test_statements_do_not_grow_with_a_batch_and_each_row_is_built_once(costs, outcome, dearer, most):
+    found = []
+    for count in (3, 30):
+        Product.objects.all().delete()
+        for _ in range(count):
+            product(RED)
+        index_everything()
+        Product.objects.update(price=F("price") + dearer)
+        reindex(ProductImage.objects.all())
+        batch, statements, built, read = costs()
+        assert getattr(batch, outcome) == count
+        once = dict.fromkeys((ProductImage, Product, IndexEntry, StoredImage), count)
+        assert built == {**once, Collection: 1}
+        assert read == count
+        found.append(statements)
+    assert found[0] == found[1] <= most

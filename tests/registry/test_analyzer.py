@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shopsearch.registry.analyzer import (
     MAX_CHARACTERS,
+    _folded,
     known_language,
     plain,
     product_terms,
@@ -25,6 +26,11 @@ TEXTS = st.text(max_size=60)
 def finds(query, text, language):
     """Whether a product with this text has every word of the query."""
     return query_terms(query, language).compared(product_terms([text], [], language)).share == 1
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+def test_a_text_without_accents_reads_as_it_does_beside_an_accent(text):
+    assert _folded(f"{text}é") == f"{_folded(text)}e"
 
 
 @pytest.mark.parametrize(

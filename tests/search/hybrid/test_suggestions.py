@@ -185,10 +185,10 @@ def test_it_follows_titles_that_are_no_words_of_the_index():
 def test_a_product_whose_code_raises_takes_no_other_product_out(sell, monkeypatch, broken):
     real = getattr(type(IMAGES), broken)
 
-    def raising(self, given):
+    def raising(self, given, *values):
         if getattr(given, "product", given).title == "Alpha mug":
             raise RuntimeError("the shop's own code")
-        return real(self, given)
+        return real(self, given, *values)
 
     monkeypatch.setattr(type(IMAGES), broken, raising)
     sell("Alpha mug", "Omega mug")
@@ -204,7 +204,7 @@ def test_a_value_that_no_database_takes_is_not_suggested_and_others_are(sell, mo
         ("category", "mugs", text),
         ("category", "whole", "whole mug"),
     ]
-    monkeypatch.setattr(type(IMAGES), "labelled_values_of", lambda self, image: values)
+    monkeypatch.setattr(type(IMAGES), "labelled_values_of", lambda self, image, read: values)
     sell("Alpha")
     vocabulary.recount(IMAGES)
     assert [each.label for each in suggest("mug").categories] == ["whole mug"]
