@@ -96,5 +96,5 @@ def test_a_pause_in_a_transaction_that_is_rolled_back_leaves_nothing_and_wakes_n
 def test_what_a_killed_import_has_noted_is_due_by_itself():
     with paused():
         Change.objects.note(IMAGES, [1])
-        Change.objects.update(available_at=F("available_at") - timedelta(seconds=PAUSE_SECONDS))
+        Change.objects.update(available_at=F("available_at") - timedelta(seconds=PAUSE_SECONDS + 1))
         assert outbox.fold() == 1
