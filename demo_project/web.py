@@ -83,15 +83,9 @@ class DemoServer(ThreadedWSGIServer):
     request_queue_size = 128
 
 
-class DemoRequestHandler(WSGIRequestHandler):
-    def address_string(self) -> str:
-        """Skips asking the resolver for the name of this very machine."""
-        return str(self.client_address[0])
-
-
 def make_server(port: int) -> ThreadedWSGIServer:
     """A server that listens, and answers from ``serve_forever()`` on. Raises OSError for a port that is taken."""
-    server = DemoServer((HOST, port), DemoRequestHandler)
+    server = DemoServer((HOST, port), WSGIRequestHandler)
     server.daemon_threads = True
     server.set_app(StaticFiles(get_wsgi_application()))
     return server
