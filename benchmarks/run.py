@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmarks.results import Row
@@ -186,7 +187,8 @@ def draw(row: Row, path: Path) -> None:
         highest = max(float(np.percentile(values, 98)) for values in series.values())
         axes.set(xlabel=row.unit, xlim=(0, 1.15 * highest), ylim=(-0.6, len(series) - 0.2))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
+    with rc_context({"svg.hashsalt": row.number}):  # the same samples give the same file
+        figure.savefig(path, metadata={"Date": None})
     # One line for each path, or whoever reviews the change scrolls for ever.
     path.write_text("\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n")
 
