@@ -89,7 +89,8 @@ def measure(quick: bool) -> list[Row]:
             f"{median(unchanged):.2f} ms a picture, its content read; {median(unread):.2f} ms with TRUST_MODIFIED_TIME",
             reached=median(unread) <= 0.15 and not tiny["embedded again"] + tiny["upserted again"],
             why="What remains is the queue, the rows, the filter values and words that are compared, and one question "
-            "to the store, so that an entity that it lost is found.",
+            "to the store, so that an entity that it lost is found. Rows, store, lease and the file's time alone take "
+            "0.2 ms.",
             unit="ms of processor time a picture",
             samples={"unchanged": unchanged, "not read": unread, "indexed": tiny["indexed"]},
         ),
