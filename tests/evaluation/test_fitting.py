@@ -69,6 +69,12 @@ def test_titles_that_tell_nothing_are_declined_in_a_sentence():
     )
 
 
+@pytest.mark.parametrize("titles", [["Shoe"] * 60, ["Shoe"] * 30 + ["Table"] * 30], ids=["one", "two"])
+def test_a_shop_of_a_family_or_two_is_declined_as_there_is_nothing_else_to_learn_from(titles):
+    shop = replace(titled(60), titles=titles)
+    assert not fitting.prove(shop, MODEL).is_better
+
+
 def test_one_division_in_which_a_figure_falls_is_enough_to_decline():
     proof = fitting.prove(titled(), MODEL)
     lost = replace(proof, worst=[-0.004, *proof.worst[1:]])
