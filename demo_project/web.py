@@ -33,6 +33,7 @@ preload_app = sys.platform == "linux"
 worker_class = "gthread"
 # More than there are searches that may run or wait, so that one more is turned away and does not wait for a thread.
 threads = 32
+limit_request_field_size = 64 * 1024  # a browser sends 127.0.0.1 the cookies of all its ports
 limit_request_line = 0  # an address with the longest query has twelve thousand bytes, more than can be set
 graceful_timeout = 10
 """Seconds; less than the launcher waits for each of its children."""

@@ -129,6 +129,11 @@ def test_an_address_may_be_as_long_as_the_longest_query_makes_it(port):
     assert status(port, f"/static/pictures/leopard.jpg?q={longest}") == 200
 
 
+def test_cookies_of_whatever_else_runs_on_this_machine_are_no_fault_of_a_request(port):
+    cookies = {"Cookie": "; ".join(f"theirs{number}={'a' * 4000}" for number in range(10))}
+    assert answer(port, "/static/pictures/leopard.jpg", cookies).status == 200
+
+
 def test_a_process_that_loads_the_project_itself_has_loaded_it_before_the_model_is_prepared():
     """As on macOS: Linux' processes have it from their parent."""
     program = """
