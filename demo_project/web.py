@@ -46,11 +46,11 @@ def application() -> WSGIApplication:
     """The shop with its static files, and what searches need already imported."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
     shop = StaticFiles(get_wsgi_application())
-    import pymilvus  # noqa: F401
-
     import shopsearch.api.views
     import shopsearch.storefront.views  # noqa: F401
+    from shopsearch.vector_stores.milvus.connection import import_pymilvus
 
+    import_pymilvus()
     return received(shop)
 
 

@@ -154,6 +154,32 @@ run()
         server.communicate()
 
 
+def test_what_is_loaded_first_leaves_logging_and_environment_as_they_are(tmp_path):
+    """A plain import of pymilvus reads the passwords in .env, and has handlers of its own."""
+    (tmp_path / ".env").write_text("POSTGRES_PASSWORD=secret")
+    program = """
+import logging, os, sys
+from demo_project import web
+web.application()
+assert "pymilvus" in sys.modules
+print(os.environ.get("POSTGRES_PASSWORD"), logging.getLogger("pymilvus").handlers)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "SHOPSEARCH_DEMO_DIR": str(tmp_path),
+            "DJANGO_SETTINGS_MODULE": "demo_project.settings",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "None []\n"
+
+
 @pytest.fixture
 def request_of():
     """A function that makes the request of a client who sends these bytes of a body, and then nothing, and stays."""

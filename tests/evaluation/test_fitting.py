@@ -63,7 +63,7 @@ def test_a_proof_is_the_same_for_the_same_seed():
 def test_titles_that_tell_nothing_are_declined_in_a_sentence():
     proofs = [fitting.prove(titled(told=0, seed=seed), MODEL) for seed in range(4)]
     declined = [proof for proof in proofs if not proof.is_better]
-    assert len(declined) >= len(proofs) - 1  # chance alone proves about one shop in eighty
+    assert len(declined) >= len(proofs) - 1  # chance alone proves about one shop in thirty
     assert all(
         proof.sentence.startswith("No adapter is made: for titles of 150 products") for proof in declined
     )
