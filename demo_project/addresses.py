@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 FILE_NAME = "addresses.json"
+LOCK_NAME = "lock"
+"""The launcher holds it for as long as it runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +36,13 @@ class Addresses:
 
 
 def read_addresses(demo_dir: Path) -> Addresses:
-    """The environment's word; else that of the demo that is running, so that any command finds its servers."""
+    """The environment's word; else that of the demo that is running, so that any command finds its servers.
+
+    A launcher that was killed leaves its addresses behind. They are nobody's: a demo of one process would ask a query
+    worker and a cache that are gone.
+    """
     try:
-        running = json.loads((demo_dir / FILE_NAME).read_text())
+        running = json.loads((demo_dir / FILE_NAME).read_text()) if _is_running(demo_dir) else {}
     except (OSError, ValueError):
         running = {}
     known = asdict(Addresses()) | {key: value for key, value in running.items() if key in asdict(Addresses())}
@@ -45,6 +52,17 @@ def read_addresses(demo_dir: Path) -> Addresses:
         milvus_uri=os.environ.get("SHOPSEARCH_MILVUS_URI") or known["milvus_uri"],
         query_worker=bool(os.environ.get("SHOPSEARCH_QUERY_WORKER", known["query_worker"])),
     )
+
+
+def _is_running(demo_dir: Path) -> bool:
+    import fcntl
+
+    with (demo_dir / LOCK_NAME).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def read_database(url: str) -> dict[str, Any] | None:
@@ -87,6 +105,21 @@ def transport_options(broker_url: str, demo_dir: Path) -> dict[str, object]:
 def key_prefix(demo_dir: Path) -> str:
     """What this demo's keys begin with on a Redis that others use too."""
     return f"shopsearch-demo-{sha256(str(demo_dir).encode()).hexdigest()[:8]}:"
+
+
+def cache_at(broker_url: str) -> str:
+    """The address of the broker's Redis as Django's cache reads it, which Celery spells otherwise in part; "" for a
+    broker that is no single Redis: each process then has a cache of its own.
+    """
+    parts = urlsplit(broker_url)
+    if ";" in broker_url:
+        return ""
+    if parts.scheme == "redis+socket":
+        database = dict(parse_qsl(parts.query)).get("virtual_host", "0").strip("/")
+        return f"unix://{parts.netloc}{parts.path}?db={database}"
+    if parts.scheme in ("redis", "rediss"):
+        return re.sub(r"(?<=ssl_cert_reqs=)CERT_\w+", lambda found: found[0][5:].lower(), broker_url)
+    return ""
 
 
 def use_addresses(demo_dir: Path, addresses: Addresses) -> None:

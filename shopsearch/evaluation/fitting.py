@@ -135,9 +135,11 @@ def prove(shop: Titled, embedder: Embedder, *, seed: int = 0, progress: Progress
     before = _measured(shop, shop.images, shop.texts, np.arange(len(shop.titles)))
     rounds = []
     for done in range(ROUNDS):
-        folds, after = _folds(families, dice), np.zeros_like(before)
+        folds, after = _folds(families, dice), before.copy()
         for fold in range(FOLDS):
             held = folds == fold
+            if held.all():  # one family: there is nothing to fit to
+                continue
             adapted = AdaptedEmbedder(embedder=embedder, numbers=fit(shop, ~held), weight=WEIGHT)
             images, texts = adapted.adapt(shop.images, "image"), adapted.adapt(shop.texts, "text")
             after[held] = _measured(shop, images, texts, np.flatnonzero(held))

@@ -1,11 +1,14 @@
 """The demo's settings by its environment."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
+from demo_project import web
+from shopsearch.conf import DEFAULTS
 from tests import ROOT
 
 
@@ -37,3 +40,10 @@ def test_without_debug_it_starts_only_with_a_secret_key(read):
     refused = read("settings.DEBUG", DEBUG="0")
     assert refused.returncode != 0
     assert "DEBUG is off and there is no SECRET_KEY. Set one" in refused.stderr
+
+
+def test_the_web_server_has_threads_for_all_searches_that_run_or_wait_and_some_for_pages(read):
+    """By words, by pictures, to be decoded; and a large picture, and one that waits for it."""
+    places = "settings.SHOPSEARCH['MAX_SEARCHES'], settings.SHOPSEARCH['MAX_WAITING_SEARCHES']"
+    searches, waiting = json.loads(read(f"[{places}]").stdout)
+    assert web.threads > searches + waiting * 3 + DEFAULTS["MAX_IMAGE_SEARCHES"] + 2

@@ -63,10 +63,16 @@ def test_a_proof_is_the_same_for_the_same_seed():
 def test_titles_that_tell_nothing_are_declined_in_a_sentence():
     proofs = [fitting.prove(titled(told=0, seed=seed), MODEL) for seed in range(4)]
     declined = [proof for proof in proofs if not proof.is_better]
-    assert len(declined) >= len(proofs) - 1  # chance alone proves about one shop in eighty
+    assert len(declined) >= len(proofs) - 1  # chance alone proves about one shop in thirty
     assert all(
         proof.sentence.startswith("No adapter is made: for titles of 150 products") for proof in declined
     )
+
+
+@pytest.mark.parametrize("titles", [["Shoe"] * 60, ["Shoe"] * 30 + ["Table"] * 30], ids=["one", "two"])
+def test_a_shop_of_a_family_or_two_is_declined_as_there_is_nothing_else_to_learn_from(titles):
+    shop = replace(titled(60), titles=titles)
+    assert not fitting.prove(shop, MODEL).is_better
 
 
 def test_one_division_in_which_a_figure_falls_is_enough_to_decline():

@@ -25,7 +25,7 @@ def environment_of(folder):
         FOLDER_VARIABLE: str(folder),
         "PYTHONPATH": str(ROOT),
     }
-    hidden = {"REDIS_URL", "SHOPSEARCH_MILVUS_URI", "SHOPSEARCH_QUERY_WORKER", "DEBUG"}
+    hidden = {"REDIS_URL", "DEMO_CACHE_URL", "SHOPSEARCH_MILVUS_URI", "SHOPSEARCH_QUERY_WORKER", "DEBUG"}
     return {name: value for name, value in os.environ.items() if name not in hidden} | ours
 
 

@@ -25,7 +25,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from tqdm import tqdm
 
-from demo_project.addresses import forget_addresses, use_addresses, write_addresses
+from demo_project.addresses import LOCK_NAME, forget_addresses, use_addresses, write_addresses
 from demo_project.supervisor import Processes, ServiceDied
 from demo_project.web import HOST
 from shopsearch.indexing import progress, vocabulary
@@ -219,7 +219,7 @@ def free_port() -> int:
 @contextmanager
 def _only_demo_of(demo_dir: Path) -> Iterator[None]:
     """Two demos over one database and one store would spoil each other; over two folders they may run at once."""
-    with (demo_dir / "lock").open("w") as lock:
+    with (demo_dir / LOCK_NAME).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
