@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 FILE_NAME = "addresses.json"
 LOCK_NAME = "lock"
@@ -105,21 +104,6 @@ def transport_options(broker_url: str, demo_dir: Path) -> dict[str, object]:
 def key_prefix(demo_dir: Path) -> str:
     """What this demo's keys begin with on a Redis that others use too."""
     return f"shopsearch-demo-{sha256(str(demo_dir).encode()).hexdigest()[:8]}:"
-
-
-def cache_at(broker_url: str) -> str:
-    """The address of the broker's Redis as Django's cache reads it, which Celery spells otherwise in part; "" for a
-    broker that is no single Redis: each process then has a cache of its own.
-    """
-    parts = urlsplit(broker_url)
-    if ";" in broker_url:
-        return ""
-    if parts.scheme == "redis+socket":
-        database = dict(parse_qsl(parts.query)).get("virtual_host", "0").strip("/")
-        return f"unix://{parts.netloc}{parts.path}?db={database}"
-    if parts.scheme in ("redis", "rediss"):
-        return re.sub(r"(?<=ssl_cert_reqs=)CERT_\w+", lambda found: found[0][5:].lower(), broker_url)
-    return ""
 
 
 def use_addresses(demo_dir: Path, addresses: Addresses) -> None:

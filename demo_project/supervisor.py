@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from demo_project.addresses import Addresses, cache_at
+from demo_project.addresses import Addresses
 from demo_project.web import HOST
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
@@ -95,10 +95,10 @@ class Processes:
         self.socket_dir = (
             None if os.environ.get("REDIS_URL") else Path(tempfile.mkdtemp(prefix="shopsearch-demo-"))
         )
-        broker_url = f"redis+socket://{self.socket}" if self.socket else os.environ["REDIS_URL"]
         self.addresses = Addresses(
-            broker_url=broker_url,
-            cache_url=os.environ.get("DEMO_CACHE_URL") or cache_at(broker_url),
+            broker_url=f"redis+socket://{self.socket}" if self.socket else os.environ["REDIS_URL"],
+            # Django's cache reads pickles, so it is in no Redis that others write to, unless somebody says so.
+            cache_url=os.environ.get("DEMO_CACHE_URL") or (f"unix://{self.socket}" if self.socket else ""),
             milvus_uri=f"http://127.0.0.1:{milvus_port}",
             query_worker=True,
         )

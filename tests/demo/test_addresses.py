@@ -1,58 +1,11 @@
-"""Where the demo's servers are: one Redis for Celery and for Django's cache, which spell its address differently."""
+"""Where the demo's servers are, and who may believe it."""
 
 import fcntl
 
 import pytest
-import redis
-from kombu import Connection
-from kombu.transport.redis import Channel
 
-from demo_project.addresses import Addresses, cache_at, read_addresses, write_addresses
-
-
-class Unconnected(Channel):
-    """What Celery would connect to."""
-
-    def __init__(self, url):
-        self.connection = Connection(url).transport
-        self.max_connections = 1
-
-
-def place(options):
-    names = ("host", "port", "path", "username", "password")
-    verified = (
-        redis.SSLConnection(ssl_cert_reqs=options["ssl_cert_reqs"]).cert_reqs
-        if "ssl_cert_reqs" in options
-        else None
-    )
-    return {name: options.get(name) for name in names}, options.get("db") or 0, verified
-
-
-@pytest.mark.parametrize(
-    "broker",
-    [
-        "redis://127.0.0.1:6379/0",
-        "redis://localhost:6379/",
-        "redis://:p%2Fw@localhost:6380/3",
-        "rediss://user:pw@localhost:6380/3?ssl_cert_reqs=CERT_NONE",
-        "rediss://localhost:6379?ssl_cert_reqs=required",
-        "redis+socket:///tmp/redis.sock",
-        "redis+socket:///tmp/redis.sock?virtual_host=3",
-        "redis+socket:///tmp/redis.sock?virtual_host=/3",
-        "redis+socket://user:pw@/tmp/redis.sock",
-    ],
-)
-def test_the_cache_is_in_the_brokers_redis(broker):
-    ours = redis.ConnectionPool.from_url(cache_at(broker)).connection_kwargs
-    assert place(ours) == place(Unconnected(broker)._connparams())
-
-
-@pytest.mark.parametrize(
-    "broker",
-    ["memory://", "amqp://localhost//", "sentinel://a:26379;sentinel://b:26379", "redis://a;redis://b"],
-)
-def test_where_the_broker_is_no_single_redis_each_process_has_a_cache_of_its_own(broker):
-    assert cache_at(broker) == ""
+from demo_project.addresses import Addresses, read_addresses, write_addresses
+from demo_project.supervisor import Processes
 
 
 @pytest.fixture
@@ -83,3 +36,20 @@ def test_what_a_killed_launcher_left_behind_is_nobodys_address(tmp_path):
     assert read_addresses(tmp_path) == Addresses()
     (tmp_path / "lock").touch()
     assert read_addresses(tmp_path) == Addresses()
+
+
+@pytest.mark.parametrize(
+    ("broker", "cache"),
+    [(None, "unix:///"), ("redis://others.example.com:6379/0", "")],
+    ids=["its own", "of others"],
+)
+def test_the_cache_is_in_the_demos_own_redis_and_in_none_that_others_write_to(
+    broker, cache, monkeypatch, tmp_path
+):
+    """Django's cache reads pickles."""
+    monkeypatch.delenv("DEMO_CACHE_URL", raising=False)
+    monkeypatch.setenv("REDIS_URL", broker) if broker else monkeypatch.delenv("REDIS_URL", raising=False)
+    found = Processes(demo_dir=tmp_path, port=1, milvus_port=2).addresses
+    assert found.cache_url[: len("unix:///")] == cache
+    if not broker:
+        assert found.broker_url.removeprefix("redis+socket:") == found.cache_url.removeprefix("unix:")
