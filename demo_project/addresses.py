@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -54,8 +55,6 @@ def read_addresses(demo_dir: Path) -> Addresses:
 
 
 def _is_running(demo_dir: Path) -> bool:
-    import fcntl
-
     with (demo_dir / LOCK_NAME).open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

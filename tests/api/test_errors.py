@@ -6,7 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import translation
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -244,7 +244,9 @@ NAMES = st.sampled_from(
 
 
 @given(st.dictionaries(NAMES, st.one_of(st.text(max_size=20), st.integers().map(str)), max_size=5))
-@hypothesis_settings(max_examples=100)
+@hypothesis_settings(
+    max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_whatever_is_asked_is_answered_or_refused(client, parameters):
     for response in (
         client.get(URL, {k: v.encode("utf-8", "replace") for k, v in parameters.items()}),

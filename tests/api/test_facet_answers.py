@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from django.core.cache import cache
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
 from shopsearch import conf, reindex
@@ -118,7 +118,7 @@ def test_hostile_filters_count_what_they_mean():
     )
     counted = Counter()
 
-    @hypothesis_settings(max_examples=50)
+    @hypothesis_settings(max_examples=50, suppress_health_check=list(HealthCheck))
     @given(hostile_filters.filters(held))
     def counts_what_it_means(asked):
         others = {key: values for key, values in asked.items() if key != "in_stock"}

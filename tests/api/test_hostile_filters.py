@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from django.core.cache import cache
-from hypothesis import given, note
+from hypothesis import HealthCheck, given, note
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -32,7 +32,7 @@ from tests.vector_stores.test_milvus_standalone import OldMilvusStore
 MANY = int(os.environ.get("SHOPSEARCH_HOSTILE_FILTERS", "50"))
 URL = "/api/search/"
 
-tries = hypothesis_settings(max_examples=MANY, print_blob=True)
+tries = hypothesis_settings(max_examples=MANY, suppress_health_check=list(HealthCheck), print_blob=True)
 STORES = [
     "memory",
     pytest.param("milvus_lite", marks=pytest.mark.services),

@@ -17,7 +17,7 @@ from django.core.exceptions import (
 )
 from django.http import UnreadablePostError
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -157,7 +157,10 @@ def requests(draw):
 
 
 def everything(test):
-    decorate = hypothesis_settings(max_examples=REQUESTS)
+    decorate = hypothesis_settings(
+        max_examples=REQUESTS,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
     return decorate(given(method=st.sampled_from(["GET", "POST"]), asked=requests())(test))
 
 

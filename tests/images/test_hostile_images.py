@@ -7,7 +7,7 @@ import warnings
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageFile
 
@@ -253,7 +253,7 @@ def test_random_bytes_are_a_picture_or_a_refusal(magic, content):
 
 
 @given(st.sampled_from(VALID), st.data())
-@settings(max_examples=250)
+@settings(max_examples=250, suppress_health_check=[HealthCheck.large_base_example, HealthCheck.too_slow])
 def test_a_damaged_file_is_a_picture_or_a_refusal(content, data):
     damaged = bytearray(content)
     early = st.integers(0, min(200, len(content) - 1))  # headers are where harm is done

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from django.db.models.signals import post_init
-from hypothesis import example, given, note, settings
+from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -125,7 +125,7 @@ def are_parts_of_one_list(shown, sizes):
 
 
 def hypothesis(examples):
-    return settings(max_examples=examples * MORE, print_blob=True)
+    return settings(max_examples=examples * MORE, suppress_health_check=list(HealthCheck), print_blob=True)
 
 
 SIZES = st.lists(st.integers(1, 100), max_size=10)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shopsearch.exceptions import FilterError
@@ -32,7 +32,14 @@ HOSTILE = [
     "🦓",
 ]
 
-hypothesis = settings(max_examples=25)
+hypothesis = settings(
+    max_examples=25,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,  # each example deletes what the one before it wrote
+        HealthCheck.differing_executors,  # the same test for each store is what a contract is
+        HealthCheck.too_slow,
+    ],
+)
 
 
 def key(number):

@@ -4,7 +4,7 @@ import inspect
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shopsearch.exceptions import VectorStoreError
@@ -150,7 +150,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(STEPS)
 def test_whatever_was_written_ours_answers_as_milvus_lites_own_does(engine, tmp_path_factory, steps):
     pair = Pair(engine, tmp_path_factory.mktemp("pair"))

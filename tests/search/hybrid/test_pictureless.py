@@ -6,7 +6,7 @@ from django.db import connection, models
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.urls import reverse
 from django.utils import timezone
-from hypothesis import example, given, strategies
+from hypothesis import HealthCheck, example, given, strategies
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
 
@@ -386,7 +386,9 @@ def test_an_index_that_does_not_ask_for_them_notes_and_asks_nothing(sell, monkey
 STEPS = ("give", "take", "move", "hide", "show", "rename", "delete", "category")
 
 
-@hypothesis_settings(max_examples=6)
+@hypothesis_settings(
+    max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     steps=strategies.lists(
         strategies.tuples(strategies.sampled_from(STEPS), strategies.integers(0, 1)), max_size=8

@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 from django.core.cache import cache
-from hypothesis import given, strategies
+from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as hypothesis_settings
 
 from shopsearch.backends import get_vector_store
@@ -272,7 +272,9 @@ def test_nothing_is_suggested_below_two_characters_nor_for_what_no_search_takes(
         suggest("mug", index="nothing")
 
 
-@hypothesis_settings(max_examples=40)
+@hypothesis_settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(text=strategies.text(min_size=1, max_size=40))
 def test_whatever_is_typed_has_an_answer(shop, text):
     try:
