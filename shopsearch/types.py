@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 QueryKind = Literal["text", "image", "composed"]
 Match = Literal["good", "weak", "unknown"]
 FilterValue = str | float | bool | tuple[str, ...]
+FilterValues = Mapping[str, FilterValue | None]
+"""By filter: an image's value."""
 FilterType = Literal["string", "number", "boolean", "strings"]
 FieldType = FilterType | Literal["words", "partition"]
 """``words``: a text for word search. ``partition``: the string that the collection is partitioned by.
@@ -71,7 +73,7 @@ class Entity:
     image_id: str
     product_id: str
     vector: Vector
-    fields: Mapping[str, FilterValue | None] = field(default_factory=dict)
+    fields: FilterValues = field(default_factory=dict)
     """One value per field of the schema; None for a missing value, "" for missing words."""
 
 

@@ -42,7 +42,7 @@ from shopsearch.models import CachedVector, Collection, Hashes, IndexEntry, Stor
 from shopsearch.registry import ImageIndex
 from shopsearch.registry.keys import keys_from
 from shopsearch.registry.relations import with_related
-from shopsearch.types import Entity, FilterValue, Query
+from shopsearch.types import Entity, FilterValue, FilterValues, Query
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,7 +69,6 @@ NO_MODEL = (
     "The settings no longer name the model that made the live collection: name it in "
     "SHOPSEARCH['FORMER_EMBEDDER'], and run `manage.py shopsearch_reindex --rebuild` to make a new collection."
 )
-Values = Mapping[str, FilterValue | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +242,7 @@ class Snapshot:
     file_version: str = ""
     """A digest of the file's name, version and hash; "" if its version is unknown, or not trusted."""
     product_id: str
-    fields: Values
+    fields: FilterValues
     fields_hash: str
     """``hash_fields`` of the product and the fields."""
 
@@ -330,7 +329,7 @@ def _trusted_hash(said: str, known: Mapping[str, str]) -> str:
     return next(hashes, "") if said else ""
 
 
-def hash_fields(product_id: str, fields: Values) -> str:
+def hash_fields(product_id: str, fields: FilterValues) -> str:
     """A digest of the product's key and the fields, names included."""
     return hashlib.sha256(json.dumps([product_id, fields], sort_keys=True).encode()).hexdigest()
 
@@ -415,7 +414,7 @@ def destinations_of(index: ImageIndex, collections: Iterable[Collection]) -> lis
     return sorted(destinations, key=lambda each: not each.collection.is_live)
 
 
-def hashes_of(snapshot: Snapshot, values: Values) -> Hashes:
+def hashes_of(snapshot: Snapshot, values: FilterValues) -> Hashes:
     """The hashes of an entity that is made from this snapshot with these values."""
     is_whole = values == snapshot.fields
     fields_hash = snapshot.fields_hash if is_whole else hash_fields(snapshot.product_id, values)
@@ -434,7 +433,7 @@ class Stored:
     """The model's space."""
     vector: Vector
     """In the model's space: without what an adapter added."""
-    fields: Values
+    fields: FilterValues
 
 
 def model_space(space: str) -> str:
@@ -539,7 +538,7 @@ class ImagePlan:
     snapshot: Snapshot
     unchanged: Mapping[Collection, Stored] = field(default_factory=dict)
     """The collections that hold it as the shop has it."""
-    writes: Mapping[Destination, Values] = field(default_factory=dict)
+    writes: Mapping[Destination, FilterValues] = field(default_factory=dict)
     """Where to write it, with which values."""
     left: Mapping[Collection, Hashes | None] = field(default_factory=dict)
     """The collections that this process cannot update, with the hashes they keep; None where those are unknown."""
@@ -582,7 +581,7 @@ def plan(
         each.space: each.vector for each in stored.values() if each.hashes.image == snapshot.image_hash
     }
     unchanged: dict[Collection, Stored] = {}
-    writes: dict[Destination, Values] = {}
+    writes: dict[Destination, FilterValues] = {}
     left: dict[Collection, Hashes | None] = {}
     for destination in destinations:
         collection, there = destination.collection, stored.get(destination.collection)

@@ -24,7 +24,7 @@ from shopsearch.models import Suggestion, VocabularyWord
 from shopsearch.registry import ImageIndex, analyzer
 from shopsearch.registry.keys import chunks_of, is_storable, keys_of
 from shopsearch.registry.relations import blank_images, with_related
-from shopsearch.types import FilterValue
+from shopsearch.types import FilterValues
 
 logger = logging.getLogger(__name__)
 MAX_WORDS = 100_000
@@ -37,8 +37,6 @@ ROWS = 1_000
 
 Value = tuple[str, str]
 """A filter's name, and a value of it."""
-Values = Mapping[str, FilterValue | None]
-"""By filter: an image's value."""
 
 
 def is_wanted(index: ImageIndex) -> bool:
@@ -51,7 +49,7 @@ def has_words(index: ImageIndex) -> bool:
     return bool(index.words_field) and (settings.CORRECT_TYPING or settings.SUGGESTIONS)
 
 
-def add(index: ImageIndex, images: Iterable[tuple[Any, Values | None]], *, using: str) -> None:
+def add(index: ImageIndex, images: Iterable[tuple[Any, FilterValues | None]], *, using: str) -> None:
     """Add the words, titles and values of the products of these images, each with its filter values if they were read.
 
     Never raises: if it fails, the next count adds them.
@@ -138,7 +136,9 @@ class _Product:
     """Each with what shoppers read for it."""
 
 
-def _read(index: ImageIndex, image: Any, values: Values | None, seen: Collection[str]) -> _Product | None:
+def _read(
+    index: ImageIndex, image: Any, values: FilterValues | None, seen: Collection[str]
+) -> _Product | None:
     """The image's product; None without one, for those of ``seen``, and where the shop's own code raises."""
     try:
         product = index.get_product(image)
@@ -204,7 +204,7 @@ def _starts(index: ImageIndex, product: Any) -> list[str]:
     return list(dict.fromkeys(start for name in index.names_of(product) for start in analyzer.starts(name)))
 
 
-def _values(index: ImageIndex, image: Any, values: Values | None) -> Iterable[tuple[Value, str]]:
+def _values(index: ImageIndex, image: Any, values: FilterValues | None) -> Iterable[tuple[Value, str]]:
     """The values of the product's filters, each with what shoppers read for it."""
     for name, value, label in index.labelled_values_of(image, values):
         if len(value) <= MAX_CHARACTERS and is_storable(value) and is_storable(label):

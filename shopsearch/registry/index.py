@@ -24,7 +24,7 @@ from django.utils import timezone, translation
 from shopsearch.registry import analyzer
 from shopsearch.registry.keys import keys_from
 from shopsearch.telemetry.outages import Outages
-from shopsearch.types import FieldType, FilterType, FilterValue
+from shopsearch.types import FieldType, FilterType, FilterValue, FilterValues
 
 logger = logging.getLogger(__name__)
 failures = Outages(logger)
@@ -489,7 +489,7 @@ class ImageIndex:
             )
 
     def labelled_values_of(
-        self, image: Any, values: Mapping[str, FilterValue | None] | None = None
+        self, image: Any, values: FilterValues | None = None
     ) -> list[tuple[str, str, str]]:
         """Each text that the image's product has for a filter: the filter's name, the value, and its label or "".
 
@@ -498,9 +498,7 @@ class ImageIndex:
         """
         return self.ask_shop("labels", [], lambda image: list(self._labelled_values(image, values)), image)
 
-    def _labelled_values(
-        self, image: Any, values: Mapping[str, FilterValue | None] | None
-    ) -> Iterator[tuple[str, str, str]]:
+    def _labelled_values(self, image: Any, values: FilterValues | None) -> Iterator[tuple[str, str, str]]:
         product = self.get_product(image)
         values = self.filter_values(image) if values is None else values
         for name, declared in self.filter_fields.items():
