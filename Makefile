@@ -33,7 +33,7 @@ demo-photos: IMAGES := $(or $(IMAGES),../shared/data/storefront)
 demo-photos: demo-data
 
 # The run of the Milvus article: its archive of 900 pictures, or a folder like it, and the leopard's question.
-reference: $(VENV)/.demo
+reference: $(VENV)/.models
 	@test -n "$(ARCHIVE)" || { echo "make reference ARCHIVE=amazon_reviews_2023_subset.tar.gz"; exit 2; }
 	@SHOPSEARCH_DEMO_DIR=$${SHOPSEARCH_DEMO_DIR:-.var/reference} \
 		exec $(BIN)/python manage.py reference "$(ARCHIVE)" $(ARGS)
@@ -60,8 +60,13 @@ $(VENV)/.photos: $(VENV)/.demo
 	@mkdir -p .var
 	-@$(BIN)/python manage.py migrate --verbosity 0 --skip-checks && $(BIN)/python manage.py seed --skip-checks && touch $@
 
-$(VENV)/.dev: $(VENV)/.demo requirements.txt requirements-dev.txt
-	@$(PIP) -r requirements.txt -r requirements-dev.txt
+# What models from a hub need beside the demo's: the article's embedder, which `make reference` may be told to use.
+$(VENV)/.models: $(VENV)/.demo requirements.txt
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.models requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt
 	@touch $@
 
 # The servers and the browser that tests drive. Without them those tests skip by name.
